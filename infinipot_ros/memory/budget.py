@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The declared size of a memory: what it may hold, and what a compression leaves.
+
+Sizes are visual tokens a layer and KV head holds; bytes follow from the shape of the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from infinipot_ros.errors import ConfigurationError
+
+CPU = torch.device('cpu')
+COORDINATE_AXES = 3
+COORDINATE_BYTES = 4 * COORDINATE_AXES
+
+
+@dataclass(frozen=True)
+class Budget:
+    """
+    How many visual tokens stay (InfiniPot-V, section 3 and Algorithm 1: ``|M|`` and ``|C|``).
+
+    :param tokens: the budget M, the most visual tokens a layer and KV head ever holds.
+    :param keep_ratio: C / M, the share a compression leaves; within (0, 1).
+    :raises ConfigurationError: a value outside its range.
+    """
+
+    tokens: int
+    keep_ratio: float = 0.75
+
+    def __post_init__(self) -> None:
+        if self.tokens < 2:
+            raise ConfigurationError(
+                f'a memory budget of {self.tokens} tokens holds nothing; give at least 2, '
+                'better 1024')
+        if not 0.0 < self.keep_ratio < 1.0:
+            raise ConfigurationError(
+                f'keep_ratio is {self.keep_ratio}, it must lie between 0 and 1 (0.75 is the '
+                "paper's), or a compression would free nothing or everything")
+
+    @property
+    def target(self) -> int:
+        """C, the tokens left after a compression."""
+        return max(1, int(self.tokens * self.keep_ratio))
+
+    def target_before(self, incoming: int) -> int:
+        """
+        Tell how many tokens may stay so that ``incoming`` more fit: C, or less for a large block.
+
+        :raises ConfigurationError: ``incoming`` alone is more than the budget.
+        """
+        if incoming > self.tokens:
+            raise ConfigurationError(
+                f'one append of {incoming} visual tokens is more than the whole budget of '
+                f'{self.tokens}; raise the budget or lower max_pixels or block_size')
+        return min(self.target, self.tokens - incoming)
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """The shape of a model's key/value vectors, and where they live."""
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    dtype: torch.dtype = torch.float32
+    device: torch.device = CPU
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes of one token's keys and values over all layers and KV heads."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * self.dtype.itemsize
+
+    @property
+    def coordinate_bytes_per_token(self) -> int:
+        """Bytes of one token's coordinates, which differ per layer and KV head."""
+        return self.layers * self.kv_heads * COORDINATE_BYTES

@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Where a remembered token came from: (grid number, row, column), and how grids compare.
+
+After the first compression the kept tokens form no grid any more, and every layer and head keeps
+others; so each carries its coordinate. ``Arrangement`` is the view of these the scores work on.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+GRID, ROW, COLUMN = 0, 1, 2
+
+
+def grid_coordinates(first_grid: int, grids: int, rows: int, columns: int) -> Tensor:
+    """Number the tokens of consecutive grids: int32 ``[grids * rows * columns, 3]``, in order."""
+    axes = torch.meshgrid(
+        torch.arange(first_grid, first_grid + grids, dtype=torch.int32),
+        torch.arange(rows, dtype=torch.int32),
+        torch.arange(columns, dtype=torch.int32),
+        indexing='ij')
+    return torch.stack(axes, dim=-1).reshape(-1, 3)
+
+
+class GridShapes:
+    """
+    Rows and columns of each grid, as runs of equal shapes: resolutions change seldom.
+
+    ``forget_before`` drops the runs no remembered token needs any more.
+    """
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._shapes: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def append(self, first_grid: int, rows: int, columns: int) -> None:
+        """Note that grids from ``first_grid`` on have this shape."""
+        # A rolled-back append leaves runs of grids that were never kept.
+        while self._starts and self._starts[-1] >= first_grid:
+            self._starts.pop()
+            self._shapes.pop()
+        if not self._shapes or self._shapes[-1] != (rows, columns):
+            self._starts.append(first_grid)
+            self._shapes.append((rows, columns))
+
+    def of(self, grid: int) -> tuple[int, int]:
+        """Rows and columns of one grid."""
+        return self._shapes[max(0, bisect_right(self._starts, grid) - 1)]
+
+    def lookup(self, grids: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows and columns of many grids, each of the shape of ``grids``."""
+        starts = torch.tensor(self._starts, dtype=grids.dtype, device=grids.device)
+        shapes = torch.tensor(self._shapes, dtype=torch.int64, device=grids.device)
+        run = (torch.searchsorted(starts, grids.contiguous(), right=True) - 1).clamp_min(0)
+        return shapes[run, 0], shapes[run, 1]
+
+    def forget_before(self, grid: int) -> None:
+        """Drop what lies before ``grid``, the oldest that is still remembered."""
+        keep = max(0, bisect_right(self._starts, grid) - 1)
+        del self._starts[:keep], self._shapes[:keep]
+
+    @property
+    def uniform(self) -> bool:
+        """Whether every remembered grid has the same shape."""
+        return len(self._shapes) <= 1
+
+    def snapshot(self) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+        """Give the runs as values, for ``restore``."""
+        return tuple(self._starts), tuple(self._shapes)
+
+    def restore(
+        self, saved: tuple[tuple[int, ...], tuple[tuple[int, int], ...]],
+    ) -> None:
+        """Go back to a ``snapshot``."""
+        self._starts, self._shapes = list(saved[0]), list(saved[1])
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """
+    Where the N tokens of a layer's H heads sit; every tensor is int64 ``[H, N]``.
+
+    :param age: grids since the newest (0 is the newest grid).
+    :param row: row in the token's own grid.
+    :param column: column in the token's own grid.
+    :param cell: where the token falls in a grid of the newest shape, row-major.
+    :param cells: tokens of a grid of the newest shape.
+    :param rows: largest number of rows of any grid; ``columns`` likewise.
+    """
+
+    age: Tensor
+    row: Tensor
+    column: Tensor
+    cell: Tensor
+    cells: int
+    rows: int
+    columns: int
+
+
+def arrange_by_coordinates(coordinates: Tensor, shapes: GridShapes) -> Arrangement:
+    """
+    Place tokens where they truly were.
+
+    Tokens of grids of another shape than the newest are put at the same relative place.
+
+    :param coordinates: int32 ``[H, N, 3]``.
+    """
+    grid, row, column = coordinates.long().unbind(-1)
+    newest = int(grid.max())
+    rows, columns = shapes.of(newest)
+    if shapes.uniform:
+        cell = row * columns + column
+        most_rows, most_columns = rows, columns
+    else:
+        own_rows, own_columns = shapes.lookup(grid)
+        cell = (
+            torch.div((2 * row + 1) * rows, 2 * own_rows, rounding_mode='floor') * columns
+            + torch.div((2 * column + 1) * columns, 2 * own_columns, rounding_mode='floor'))
+        most_rows, most_columns = int(own_rows.max()), int(own_columns.max())
+    return Arrangement(
+        newest - grid, row, column, cell, rows * columns, most_rows, most_columns)
+
+
+def arrange_by_slot(coordinates: Tensor, shapes: GridShapes) -> Arrangement:
+    """
+    Place tokens as the released code does: slots reshaped as if they were whole grids.
+
+    True on a first compression only. The slots are counted from the newest, so that an
+    incomplete grid, if any, is the oldest.
+
+    :param coordinates: int32 ``[H, N, 3]``; only the newest grid's shape is used.
+    """
+    heads, count = coordinates.shape[:2]
+    rows, columns = shapes.of(int(coordinates[..., GRID].max()))
+    cells = rows * columns
+    from_end = torch.arange(count - 1, -1, -1, device=coordinates.device).expand(heads, count)
+    cell = cells - 1 - from_end % cells
+    return Arrangement(
+        torch.div(from_end, cells, rounding_mode='floor'),
+        torch.div(cell, columns, rounding_mode='floor'), cell % columns, cell,
+        cells, rows, columns)

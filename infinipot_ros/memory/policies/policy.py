@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a policy: it sees one layer's tokens and says which stay."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from infinipot_ros.memory.cache import LayerView
+
+
+class Policy(ABC):
+    """
+    Chooses what a compression keeps, without knowing what will be asked.
+
+    The same number of tokens stays in every layer and KV head; which ones may differ.
+    """
+
+    def prepare(self, views: Sequence[LayerView]) -> None:  # noqa: B027 - most need nothing
+        """Look at all layers before the first is compressed."""
+
+    @abstractmethod
+    def select(self, view: LayerView, target: int) -> Tensor:
+        """
+        Choose the slots that stay.
+
+        :param target: how many, at least 1 and less than there are.
+        :return: int64 ``[H, target]``, ascending along the last axis, so time order is kept.
+        """
+
+
+def best(scores: Tensor, target: int) -> Tensor:
+    """Slots of the ``target`` highest scores of ``[H, N]``: int64 ``[H, target]``, ascending."""
+    return scores.topk(target, dim=-1, sorted=False).indices.sort(dim=-1).values
+
+
+def same_for_all_heads(slots: Tensor, view: LayerView) -> Tensor:
+    """Repeat one choice of slots ``[target]`` for every KV head."""
+    return slots.to(view.keys.device, torch.int64).expand(view.keys.shape[0], -1)

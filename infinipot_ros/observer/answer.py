@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What comes back from the memory: an answer, or how the memory is doing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    An answer and what it rests on.
+
+    :param observed_from_ns: stamp of the oldest frame still remembered; ``observed_to_ns`` of
+        the newest, both header stamps in nanoseconds.
+    :param latency_s: seconds from the call to the last token; ``first_token_s`` to the first.
+    :param memory_tokens: visual tokens per layer and KV head the answer could look at.
+    :param memory_bytes: bytes of their keys, values and coordinates.
+    :param new_tokens: tokens of the answer.
+    """
+
+    text: str
+    observed_from_ns: int
+    observed_to_ns: int
+    latency_s: float
+    first_token_s: float
+    memory_tokens: int
+    memory_bytes: int
+    new_tokens: int
+
+
+@dataclass(frozen=True)
+class MemoryStatus:
+    """
+    How full the memory is and what it has seen.
+
+    :param tokens: visual tokens a layer and KV head holds now, of ``budget_tokens``.
+    :param bytes: bytes of what is remembered; ``budget_bytes`` of the buffers, allocated once.
+    :param oldest_ns: stamp of the oldest frame still remembered, 0 if none.
+    :param segments: stretches of time between which the clock jumped.
+    """
+
+    frames_encoded: int
+    frames_pending: int
+    tokens: int
+    budget_tokens: int
+    bytes: int
+    budget_bytes: int
+    compressions: int
+    segments: int
+    oldest_ns: int
+    newest_ns: int
+    last_ingest_ms: float
+    last_query_ms: float

@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a camera hands to the memory: pixels, a stamp, a camera name and, where known, a pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+RgbImage = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Position in metres and orientation as a unit quaternion, in ``frame_id`` (REP 103, 105)."""
+
+    x: float
+    y: float
+    z: float
+    qx: float
+    qy: float
+    qz: float
+    qw: float
+    frame_id: str = 'odom'
+
+
+@dataclass(frozen=True)
+class Frame:
+    """
+    One camera image.
+
+    :param rgb: uint8 ``[height, width, 3]``.
+    :param stamp_ns: the header's stamp, integer nanoseconds.
+    :param camera: the camera's name; empty where there is only one.
+    :param pose: where the camera was, if known.
+    """
+
+    rgb: RgbImage
+    stamp_ns: int
+    camera: str = ''
+    pose: Pose | None = None

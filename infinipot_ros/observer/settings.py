@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Everything an ``Observer`` is told once, before it sees a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.memory.budget import Budget
+from infinipot_ros.memory.policies.policy import Policy
+from infinipot_ros.memory.policies.registry import DEFAULT_POLICY, make_policy
+
+FRAMES_PER_GRID = 2
+# Tokens of the chat template around a question, generously.
+TEMPLATE_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class ObserverSettings:
+    """
+    How a memory is built.
+
+    :param model: folder, hub id or bundled name of a Qwen2-VL or Qwen2.5-VL checkpoint.
+    :param dtype: float32, float16 or bfloat16; of weights and cache.
+    :param local_files_only: never download.
+    :param policy: what decides which tokens stay; see ``memory.policies.registry``.
+    :param budget: M, the most visual tokens a layer and KV head holds.
+    :param keep_ratio: C / M, the share left after a compression.
+    :param tar_ratio: alpha, the share of C for TaR; None leaves it to the policy.
+    :param recent_ratio: share of the grids that is recent; None leaves it to the policy.
+    :param block_size: frames encoded in one forward pass, even.
+    :param max_pixels: pixels a frame is shrunk to; 784 (28 x 28) make one visual token.
+    :param max_new_tokens: most tokens of an answer.
+    :param max_question_chars: most characters, and about the most tokens, of a question.
+    :param max_backward_jump_s: a stamp this far behind the newest starts a new segment.
+    :param temperature: 0 answers greedily; above, answers are drawn.
+    :param top_p: share of the probability mass that is drawn from.
+    """
+
+    model: str
+    device: str = 'cpu'
+    dtype: str = 'float32'
+    attn_implementation: str = 'sdpa'
+    local_files_only: bool = True
+    policy: str = DEFAULT_POLICY
+    budget: int = 4096
+    keep_ratio: float = 0.75
+    tar_ratio: float | None = None
+    recent_ratio: float | None = None
+    block_size: int = FRAMES_PER_GRID
+    max_pixels: int = 128 * 28 * 28
+    max_new_tokens: int = 64
+    max_question_chars: int = 1000
+    max_backward_jump_s: float = 5.0
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+    def validate(self) -> None:
+        """:raises ConfigurationError: the first value that cannot work, and what could."""
+        self.make_budget()
+        self.make_policy()
+        if self.block_size < FRAMES_PER_GRID or self.block_size % FRAMES_PER_GRID:
+            raise ConfigurationError(
+                f'block_size is {self.block_size}, it must be an even number of frames, at '
+                f'least {FRAMES_PER_GRID}: a grid is made of {FRAMES_PER_GRID} frames')
+        for name, least in (
+                ('max_pixels', 28 * 28), ('max_new_tokens', 1), ('max_question_chars', 1)):
+            if getattr(self, name) < least:
+                raise ConfigurationError(
+                    f'{name} is {getattr(self, name)}, it must be at least {least}')
+        if self.max_backward_jump_s < 0:
+            raise ConfigurationError(
+                f'max_backward_jump_s is {self.max_backward_jump_s}, it must be 0 or more')
+
+    def make_budget(self) -> Budget:
+        """Build the declared budget."""
+        return Budget(self.budget, self.keep_ratio)
+
+    def make_policy(self) -> Policy:
+        """Build a fresh policy."""
+        return make_policy(
+            self.policy, tar_ratio=self.tar_ratio, recent_ratio=self.recent_ratio)
+
+    @property
+    def tail_room(self) -> int:
+        """Tokens set aside for a question and its answer."""
+        return self.max_question_chars + TEMPLATE_TOKENS + self.max_new_tokens

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+From a name to a model in memory: Qwen2-VL or Qwen2.5-VL, by transformers' own loader.
+
+The bundled tiny model goes the very same way as a 7B one. Nothing is downloaded unless asked.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.vlm.model import QwenVL
+
+MODEL_TYPES = ('qwen2_vl', 'qwen2_5_vl')
+DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
+
+
+def bundled_model_folders() -> list[Path]:
+    """Where models that came with the package may lie: source tree, colcon share, pip share."""
+    prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
+    shares = [Path(p) / 'share' / 'infinipot_ros' / 'models' for p in prefixes if p]
+    return [Path(__file__).resolve().parents[2] / 'models', *shares]
+
+
+def resolve_model(name: str) -> str:
+    """
+    Turn a bare bundled name like ``infinipot-tiny`` into its folder.
+
+    A path or a hub id is returned as it is.
+    """
+    if name and not Path(name).is_dir() and Path(name).name == name:
+        for folder in bundled_model_folders():
+            if (folder / name / 'config.json').is_file():
+                return str(folder / name)
+    return name
+
+
+def parse_dtype(name: str) -> torch.dtype:
+    """:raises ConfigurationError: no floating type of that name is supported."""
+    if name not in DTYPES:
+        raise ConfigurationError(f'dtype {name!r} is not one of {", ".join(DTYPES)}')
+    return DTYPES[name]
+
+
+def parse_device(name: str) -> torch.device:
+    """:raises ConfigurationError: torch knows no such device, or this machine has none."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigurationError(
+            f'device {name!r} cannot be used ({reason}); use cpu, or cuda on a machine with a '
+            'GPU and a CUDA build of torch') from error
+    return device
+
+
+def load_config(name: str, *, local_files_only: bool = True) -> Any:
+    """
+    Read a model's configuration.
+
+    :raises ConfigurationError: it is not on disk, not readable, or no Qwen2-VL / Qwen2.5-VL.
+    """
+    path = resolve_model(name)
+    if not path:
+        raise ConfigurationError(
+            "no model is set; give a folder, a hub id, or 'infinipot-tiny' for the bundled one")
+    if Path(path).is_absolute() and not Path(path).is_dir():
+        raise ConfigurationError(
+            f'there is no model folder {path}; check the model parameter, or give a hub id')
+    try:
+        config = AutoConfig.from_pretrained(path, local_files_only=local_files_only)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(_not_found(path, local_files_only, error)) from error
+    if config.model_type not in MODEL_TYPES:
+        raise ConfigurationError(
+            f'{path} is a {config.model_type!r} model; this memory works with '
+            f'{" and ".join(MODEL_TYPES)} checkpoints, such as Qwen/Qwen2.5-VL-3B-Instruct')
+    return config
+
+
+def load_model(
+    name: str,
+    *,
+    device: str = 'cpu',
+    dtype: str = 'float32',
+    attn_implementation: str = 'sdpa',
+    local_files_only: bool = True,
+) -> QwenVL:
+    """
+    Load weights and tokenizer.
+
+    :param name: a folder, a hub id in the local cache, or a bundled name.
+    :param local_files_only: False lets transformers download what is missing.
+    :raises ConfigurationError: anything that keeps the model from working, with the way out.
+    """
+    config = load_config(name, local_files_only=local_files_only)
+    torch_device, torch_dtype = parse_device(device), parse_dtype(dtype)
+    path = resolve_model(name)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            path, config=config, dtype=torch_dtype, attn_implementation=attn_implementation,
+            local_files_only=local_files_only)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local_files_only)
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        raise ConfigurationError(_not_found(path, local_files_only, error)) from error
+    return QwenVL(model.to(torch_device).eval(), tokenizer)
+
+
+def _not_found(path: str, local_files_only: bool, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if local_files_only and not Path(path).is_dir():
+        return (
+            f'model {path!r} is not on this machine; fetch it with '
+            f'`hf download {path}`, or set local_files_only to false to download it at start')
+    return f'model {path!r} cannot be loaded: {reason}'

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+One adapter over Qwen2-VL and Qwen2.5-VL, transformers 4.57 and 5.
+
+It encodes frames to visual tokens and runs the language model on embeddings, positions and a
+cache that are given from outside. It keeps no state of its own between calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.vlm.pixels import RgbFrames, patchify, resize, smart_resize
+from infinipot_ros.vlm.positions import Timeline
+
+MIN_PIXELS = 4 * 28 * 28
+
+
+@dataclass(frozen=True)
+class VisualBlock:
+    """
+    The visual tokens of consecutive grids.
+
+    :param tokens: ``[grids, rows * columns, hidden]``, in the model's dtype.
+    """
+
+    tokens: Tensor
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class TextShape:
+    """What of the language model's configuration a cache must match."""
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    intermediate: int
+    vocabulary: int
+
+
+def text_shape(config: Any) -> TextShape:
+    """
+    Read the language model's shape from a model configuration.
+
+    :raises ConfigurationError: it slides its own attention window, which would hide memories.
+    """
+    text = config.get_text_config()
+    if 'sliding_attention' in (getattr(text, 'layer_types', None) or ()):
+        raise ConfigurationError(
+            'this checkpoint uses sliding-window attention, under which remembered tokens are '
+            'not seen; set use_sliding_window to false in its config.json')
+    head_dim = getattr(text, 'head_dim', None) or text.hidden_size // text.num_attention_heads
+    return TextShape(
+        text.num_hidden_layers, text.num_key_value_heads, head_dim, text.hidden_size,
+        text.intermediate_size, text.vocab_size)
+
+
+class QwenVL:
+    """
+    A loaded model and its tokenizer.
+
+    :param model: a transformers ``Qwen2VLForConditionalGeneration`` or its 2.5 successor.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.config = model.config
+        self.shape = text_shape(model.config)
+        vision = model.config.vision_config
+        self.patch_size: int = vision.patch_size
+        self.merge_size: int = vision.spatial_merge_size
+        self.temporal_patch_size: int = vision.temporal_patch_size
+        # Only Qwen2.5-VL counts seconds on its temporal axis; Qwen2-VL counts grids.
+        per_second = getattr(vision, 'tokens_per_second', None)
+        self.tokens_per_second: float | None = (
+            per_second if model.config.model_type == 'qwen2_5_vl' else None)
+        self._model = model
+        self._core = model.model
+        self.dtype: torch.dtype = model.dtype
+        self.device: torch.device = model.device
+        self.stop_ids = self._find_stop_ids(model)
+
+    def _find_stop_ids(self, model: Any) -> frozenset[int]:
+        declared = model.generation_config.eos_token_id
+        ids = set(declared) if isinstance(declared, list) else {declared}
+        ids |= {self.tokenizer.eos_token_id, self.tokenizer.convert_tokens_to_ids('<|im_end|>')}
+        return frozenset(i for i in ids if i is not None)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights."""
+        return sum(p.numel() * p.element_size() for p in self._model.parameters())
+
+    def timeline(self) -> Timeline:
+        """Start the temporal axis of a stream."""
+        return Timeline(self.tokens_per_second)
+
+    def encoded_size(self, height: int, width: int, max_pixels: int) -> tuple[int, int]:
+        """
+        Tell at which size a frame is encoded.
+
+        :return: height and width in pixels.
+        :raises FrameError: an aspect ratio no model takes.
+        """
+        factor = self.patch_size * self.merge_size
+        return smart_resize(
+            height, width, factor=factor, min_pixels=min(MIN_PIXELS, max_pixels),
+            max_pixels=max_pixels)
+
+    def grid_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of visual tokens of a frame encoded at this size."""
+        factor = self.patch_size * self.merge_size
+        return height // factor, width // factor
+
+    @torch.inference_mode()
+    def encode(self, frames: RgbFrames, *, max_pixels: int) -> VisualBlock:
+        """
+        Turn frames of one size into visual tokens; an odd last frame is doubled.
+
+        :param frames: uint8 ``[T, H, W, 3]``.
+        """
+        video = torch.as_tensor(frames).to(self.device)
+        height, width = self.encoded_size(video.shape[1], video.shape[2], max_pixels)
+        patches, grid = patchify(
+            resize(video, height, width), patch_size=self.patch_size,
+            temporal_patch_size=self.temporal_patch_size, merge_size=self.merge_size)
+        rows, columns = self.grid_size(height, width)
+        output = self._core.visual(patches.to(self.dtype), grid_thw=grid.to(self.device))
+        # transformers 5 wraps the merged tokens, 4.57 returns them bare.
+        merged: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+        return VisualBlock(merged.view(-1, rows * columns, merged.shape[-1]), rows, columns)
+
+    @torch.inference_mode()
+    def embed(self, ids: list[int]) -> Tensor:
+        """Input embeddings of text: ``[1, len(ids), hidden]``."""
+        table = self._core.get_input_embeddings()
+        embedded: Tensor = table(torch.tensor([ids], device=self.device))
+        return embedded
+
+    @torch.inference_mode()
+    def forward(self, embeddings: Tensor, positions: Tensor, cache: Any) -> Tensor:
+        """
+        Run the language model on new tokens; their keys and values go into ``cache``.
+
+        ``position_ids`` are always given and no mask is: the causal mask follows from the
+        cache's length, which is not a position once it was compressed.
+
+        :param embeddings: ``[1, n, hidden]``.
+        :param positions: int64 ``[3, 1, n]``.
+        :return: last hidden states ``[1, n, hidden]``.
+        """
+        output = self._core.language_model(
+            inputs_embeds=embeddings.to(self.dtype), position_ids=positions.to(self.device),
+            attention_mask=None, past_key_values=cache, use_cache=True)
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    @torch.inference_mode()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Next-token scores of hidden states: float32 ``[..., vocabulary]``."""
+        scores: Tensor = self._model.lm_head(hidden)
+        return scores.float()

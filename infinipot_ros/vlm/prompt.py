@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Text around the memory: the chat template, cut where the visual tokens go.
+
+The prefix ends with ``<|vision_start|>`` and is encoded once; a question starts with
+``<|vision_end|>``. Together they are Qwen's chat template for one video and one question.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infinipot_ros.errors import QuestionCode, QuestionError
+
+SYSTEM_PROMPT = 'You are a helpful assistant.'
+PREFIX = '<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n<|vision_start|>'
+BEFORE_QUESTION = '<|vision_end|>'
+AFTER_QUESTION = '<|im_end|>\n<|im_start|>assistant\n'
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of template text, its special tokens included."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)['input_ids']
+    return ids
+
+
+def prefix_ids(tokenizer: Any, system: str = SYSTEM_PROMPT) -> list[int]:
+    """Token ids up to and with ``<|vision_start|>``."""
+    return encode(tokenizer, PREFIX.format(system=system))
+
+
+def check_question(tokenizer: Any, question: str, max_chars: int) -> str:
+    """
+    Let through only what can be a question.
+
+    A special token of the chat template in a question would let its text pose as the system or
+    as the camera, so it is refused rather than encoded.
+
+    :return: the question without surrounding white space.
+    :raises QuestionError: empty, longer than ``max_chars``, not encodable as UTF-8, or with a
+        special token in it.
+    """
+    question = question.strip()
+    if not question:
+        raise QuestionError(QuestionCode.EMPTY_QUESTION, 'the question is empty; ask something')
+    if len(question) > max_chars:
+        raise QuestionError(
+            QuestionCode.QUESTION_TOO_LONG,
+            f'the question has {len(question)} characters, the limit is {max_chars}; shorten it '
+            'or raise query.max_question_chars')
+    try:
+        question.encode('utf-8')
+    except UnicodeEncodeError as error:
+        raise QuestionError(
+            QuestionCode.INVALID_QUESTION,
+            f'the question is no valid UTF-8 text (character {error.start}); send UTF-8',
+        ) from error
+    special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+    for token in sorted(special):
+        if token in question:
+            raise QuestionError(
+                QuestionCode.INVALID_QUESTION,
+                f'the question contains the special token {token!r}; leave it out')
+    return question
+
+
+def question_ids(tokenizer: Any, question: str) -> list[int]:
+    """Token ids from ``<|vision_end|>`` to where the answer starts."""
+    return (
+        encode(tokenizer, BEFORE_QUESTION)
+        + encode(tokenizer, question)
+        + encode(tokenizer, AFTER_QUESTION))

@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A camera that needs no world: seeded frames with stamps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from infinipot_ros.observer.frame import RgbImage
+
+SECOND = 10**9
+START = 1_700_000_000 * SECOND
+
+
+def noise(index: int, height: int = 56, width: int = 84) -> RgbImage:
+    """A frame like no other."""
+    return np.random.default_rng(index).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def stamp(index: int, fps: float = 2.0) -> int:
+    """When a frame was taken, in nanoseconds."""
+    return START + round(index / fps * SECOND)

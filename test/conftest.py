@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What every test gets: a ROS domain of its own that stays on this machine, a home of its own.
+
+Set when this file is imported, before any test module is, so that rclpy, transformers and child
+processes all see it. Tests that need ROS are left out where it is not built, unless
+``INFINIPOT_REQUIRE_ROS=1`` (as ``make test`` sets) makes that an error.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+NEEDS_ROS = ('node', 'process', 'launch')
+HIGHEST_DOMAIN = 101  # above, the ports collide with ephemeral ones
+
+
+def claim_domain() -> tuple[int, TextIO]:
+    """Take a ROS domain no other test process of this machine uses; held while it is open."""
+    for domain in range(HIGHEST_DOMAIN, 0, -1):
+        path = Path(tempfile.gettempdir()) / f'infinipot_ros_test_domain_{domain}.lock'
+        try:
+            lock = path.open('w')
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        atexit.register(lock.close)
+        return domain, lock
+    raise RuntimeError(f'all {HIGHEST_DOMAIN} ROS domains are taken by other tests')
+
+
+def isolate() -> TextIO:
+    """Give this process and its children their own domain, home and logs, and no network."""
+    domain, lock = claim_domain()
+    home = tempfile.mkdtemp(prefix='infinipot_ros_home_')
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    os.environ.update(
+        HOME=home,
+        ROS_LOG_DIR=f'{home}/ros_log',
+        ROS_DOMAIN_ID=str(domain),
+        ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
+        HF_HUB_OFFLINE='1',
+        HF_HOME=f'{home}/huggingface',
+        PYTHONSAFEPATH='1',
+        # Tiny models on shared cores: a second thread waits longer than it works.
+        OMP_NUM_THREADS='1',
+    )
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'
+    return lock
+
+
+def prefer_built_package() -> None:
+    """
+    Keep the checkout's root off ``sys.path`` (``python -m pytest`` puts it first).
+
+    There it would hide the built package, the one with ``infinipot_ros.msg`` and ``.srv``.
+    """
+    sys.path[:] = [entry for entry in sys.path if Path(entry or '.').resolve() != ROOT]
+
+
+def why_no_ros() -> str:
+    """Say what keeps the ROS tests from running here; empty when nothing does."""
+    if importlib.util.find_spec('rclpy') is None:
+        return 'rclpy is not installed'
+    if importlib.util.find_spec('infinipot_ros.msg') is None:
+        return 'the interfaces are not built or not sourced: make test does both'
+    return ''
+
+
+_domain_lock = isolate()
+prefer_built_package()
+NO_ROS = why_no_ros()
+collect_ignore = list(NEEDS_ROS) if NO_ROS else []
+
+
+def pytest_report_header() -> list[str]:
+    """Show where the tested code is, and what is left out."""
+    spec = importlib.util.find_spec('infinipot_ros')
+    lines = [f'infinipot_ros: {spec.origin if spec else "not found"}, '
+             f'ROS_DOMAIN_ID {os.environ["ROS_DOMAIN_ID"]}']
+    if NO_ROS:
+        lines.append(f'no ROS: {NO_ROS}; left out: {", ".join(f"test/{n}" for n in NEEDS_ROS)}')
+    return lines
+
+
+def pytest_configure() -> None:
+    """Refuse to run without ROS where it is required."""
+    if NO_ROS and os.environ.get('INFINIPOT_REQUIRE_ROS') == '1':
+        raise pytest.UsageError(f'INFINIPOT_REQUIRE_ROS is set, but {NO_ROS}')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked ``ros`` outside the left-out folders."""
+    if NO_ROS:
+        for item in items:
+            if item.get_closest_marker('ros'):
+                item.add_marker(pytest.mark.skip(reason=NO_ROS))

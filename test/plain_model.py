@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The same checkpoint without any of our code around it: one forward pass over everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, AutoTokenizer
+
+from infinipot_ros.vlm.pixels import patchify
+
+
+def positions_of_4_57(
+    prefix: int, rows: int, columns: int, times: list[int], suffix: int,
+) -> Tensor:
+    """
+    The numbering of transformers 4.57 for text, one video, text; written out plainly.
+
+    :param times: the temporal index of each grid.
+    """
+    ids = [[i, i, i] for i in range(prefix)]
+    ids += [
+        [prefix + t, prefix + r, prefix + c]
+        for t in times for r in range(rows) for c in range(columns)]
+    start = max(max(i) for i in ids) + 1
+    ids += [[start + i] * 3 for i in range(suffix)]
+    return torch.tensor(ids).T.unsqueeze(1)
+
+
+class PlainModel:
+    """A checkpoint loaded by transformers and run in one piece."""
+
+    def __init__(self, path: Path) -> None:
+        self.model: Any = AutoModelForImageTextToText.from_pretrained(path, dtype=torch.float32)
+        self.tokenizer = AutoTokenizer.from_pretrained(path)
+
+    def chat_ids(self, question: str, video_tokens: int) -> list[int]:
+        """Qwen's chat template for one video and one question."""
+        text = (
+            '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n'
+            '<|vision_start|>' + '<|video_pad|>' * video_tokens + '<|vision_end|>'
+            + question + '<|im_end|>\n<|im_start|>assistant\n')
+        return self.tokenizer(text, add_special_tokens=False)['input_ids']
+
+    @torch.inference_mode()
+    def logits(
+        self, frames: Tensor, question: str, answer: list[int], times: list[int],
+    ) -> Tensor:
+        """
+        Scores before each token of a given answer, and after it.
+
+        :param frames: uint8 [T, H, W, 3].
+        :return: float32 [len(answer) + 1, vocabulary].
+        """
+        pixels, grid = patchify(frames)
+        rows, columns = int(grid[0, 1]) // 2, int(grid[0, 2]) // 2
+        ids = self.chat_ids(question, int(grid[0, 0]) * rows * columns)
+        prefix = ids.index(self.tokenizer.convert_tokens_to_ids('<|vision_start|>')) + 1
+        suffix = len(ids) - prefix - int(grid[0, 0]) * rows * columns + len(answer)
+        output = self.model(
+            input_ids=torch.tensor([ids + answer]),
+            pixel_values_videos=pixels, video_grid_thw=grid,
+            position_ids=positions_of_4_57(prefix, rows, columns, times, suffix))
+        return output.logits[0, len(ids) - 1:].float()

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What keeps a model from loading, and what is said about it."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import make_tiny
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.vlm.loading import load_config, load_model, resolve_model
+
+
+def test_a_missing_hub_model_names_the_download_and_the_parameter():
+    with pytest.raises(ConfigurationError) as caught:
+        load_model('nobody/no-such-model')
+    assert 'hf download nobody/no-such-model' in str(caught.value)
+    assert 'local_files_only' in str(caught.value)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match='no model folder'):
+        load_config(str(tmp_path / 'gone'))
+    with pytest.raises(ConfigurationError, match='no model is set'):
+        load_config('')
+
+
+def test_another_kind_of_model_is_refused(tmp_path):
+    (tmp_path / 'config.json').write_text(json.dumps({'model_type': 'gpt2'}))
+    with pytest.raises(ConfigurationError, match="'gpt2' model"):
+        load_config(str(tmp_path))
+
+
+def test_a_folder_without_weights_is_refused(tmp_path):
+    path = make_tiny('qwen2_5_vl', tmp_path)
+    (path / 'model.safetensors').unlink()
+    with pytest.raises(ConfigurationError, match='cannot be loaded'):
+        load_model(str(path))
+
+
+def test_devices_and_dtypes_are_checked(tmp_path):
+    path = make_tiny('qwen2_5_vl', tmp_path)
+    with pytest.raises(ConfigurationError, match="device 'abacus'"):
+        load_model(str(path), device='abacus')
+    with pytest.raises(ConfigurationError, match='float32, float16, bfloat16'):
+        load_model(str(path), dtype='int3')
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigurationError, match="device 'cuda'"):
+            load_model(str(path), device='cuda')
+
+
+def test_sliding_window_attention_is_refused(tmp_path):
+    path = make_tiny('qwen2_5_vl', tmp_path)
+    config = json.loads((path / 'config.json').read_text())
+    config['text_config'] |= {
+        'use_sliding_window': True, 'sliding_window': 8, 'max_window_layers': 0,
+        'layer_types': ['sliding_attention'] * 3}
+    (path / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(ConfigurationError, match='sliding-window'):
+        load_model(str(path))
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float16', 'bfloat16'])
+def test_every_dtype_loads(tmp_path, dtype):
+    model = load_model(str(make_tiny('qwen2_vl', tmp_path)), dtype=dtype)
+    assert model.dtype == getattr(torch, dtype)
+    assert model.shape.layers == 3
+
+
+def test_a_bundled_name_is_found_in_a_prefix_path(tmp_path, monkeypatch):
+    folder = tmp_path / 'share' / 'infinipot_ros' / 'models' / 'house'
+    folder.mkdir(parents=True)
+    (folder / 'config.json').write_text('{}')
+    monkeypatch.setenv('AMENT_PREFIX_PATH', os.pathsep.join(['/nowhere', str(tmp_path)]))
+    assert resolve_model('house') == str(folder)
+    assert resolve_model('Qwen/Qwen2.5-VL-3B-Instruct') == 'Qwen/Qwen2.5-VL-3B-Instruct'
+    with tempfile.TemporaryDirectory() as other:
+        assert resolve_model(other) == other
+    assert Path(resolve_model('house')).is_dir()
