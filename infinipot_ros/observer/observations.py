@@ -6,7 +6,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from infinipot_ros.observer.frame import Frame, Pose
+from torch import Tensor
+
+from infinipot_ros.observer.frame import Pose
+
+
+@dataclass(frozen=True)
+class PendingFrame:
+    """A frame that waits for its block: pixels as they will be encoded, uint8 ``[h, w, 3]``."""
+
+    pixels: Tensor
+    stamp_ns: int
+    camera: str
+    pose: Pose | None
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,7 @@ class Observations:
     def __len__(self) -> int:
         return len(self._by_grid)
 
-    def add(self, grid: int, frames: list[Frame]) -> None:
+    def add(self, grid: int, frames: list[PendingFrame]) -> None:
         """Note which frames a grid holds."""
         first = frames[0]
         self._by_grid[grid] = Observation(

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from infinipot_ros.errors import FrameError, MemoryFullError, QuestionCode, QuestionError
 from infinipot_ros.memory.cache import BoundedCache
 from infinipot_ros.observer.answer import Answer, MemoryStatus
-from infinipot_ros.observer.frame import Frame, Pose, RgbImage
-from infinipot_ros.observer.observations import Observations
+from infinipot_ros.observer.frame import Pose, RgbImage
+from infinipot_ros.observer.observations import Observations, PendingFrame
 from infinipot_ros.observer.plan import (
     PREFIX_ROOM,
     available_bytes,
@@ -66,7 +67,7 @@ class Observer:
         self._cache.clear()
         self._observations.clear()
         self._timeline = self._model.timeline()
-        self._pending: list[Frame] = []
+        self._pending: list[PendingFrame] = []
         self._newest_ns = 0
         self._frames_encoded = 0
         self._segments = 0
@@ -94,8 +95,8 @@ class Observer:
                 'bad_pixels',
                 f'a frame is uint8 [height, width, 3], not {rgb.dtype} {list(rgb.shape)}')
         jumped = self._check_stamp(stamp_ns)
-        size = self._encoded_size(rgb)
-        rows, columns = self._model.grid_size(*size)
+        pixels = self._model.fit(rgb, self.settings.max_pixels)
+        rows, columns = self._model.grid_size(pixels.shape[0], pixels.shape[1])
         tokens = rows * columns
         if tokens > self._cache.budget.tokens:
             raise FrameError(
@@ -104,7 +105,7 @@ class Observer:
                 f'budget is {self._cache.budget.tokens}; raise the budget or lower max_pixels')
         if self._pending and (
                 jumped or camera != self._pending[0].camera
-                or size != self._encoded_size(self._pending[0].rgb)):
+                or pixels.shape != self._pending[0].pixels.shape):
             self._flush()
         if not self._pending:
             # Room is made now, so that an incomplete block can be asked about at any time.
@@ -112,7 +113,7 @@ class Observer:
         if jumped or not self._segments:
             self._segments += 1
             self._timeline = self._timeline.new_segment(stamp_ns)
-        self._pending.append(Frame(rgb, stamp_ns, camera, pose))
+        self._pending.append(PendingFrame(pixels, stamp_ns, camera, pose))
         self._newest_ns = stamp_ns
         if len(self._pending) == grids_per_block(self.settings, tokens) * FRAMES_PER_GRID:
             self._flush()
@@ -134,9 +135,6 @@ class Observer:
                 f'in order, and only a jump back of more than {limit} s starts a new segment')
         return True
 
-    def _encoded_size(self, rgb: RgbImage) -> tuple[int, int]:
-        return self._model.encoded_size(rgb.shape[0], rgb.shape[1], self.settings.max_pixels)
-
     def _make_room(self, tokens: int) -> None:
         try:
             compressed = self._cache.make_room(tokens, self._policy)
@@ -157,10 +155,9 @@ class Observer:
         self._frames_encoded += len(frames)
         self._last_ingest_s = time.perf_counter() - started
 
-    def _append(self, frames: list[Frame]) -> None:
+    def _append(self, frames: list[PendingFrame]) -> None:
         """Write a block's keys and values into the cache."""
-        block = self._model.encode(
-            np.stack([frame.rgb for frame in frames]), max_pixels=self.settings.max_pixels)
+        block = self._model.encode(torch.stack([frame.pixels for frame in frames]))
         timeline, times = self._timeline, []
         for frame in frames[::FRAMES_PER_GRID]:
             timeline = timeline.advance(frame.stamp_ns, block.rows, block.columns)

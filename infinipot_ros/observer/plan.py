@@ -24,6 +24,8 @@ from infinipot_ros.vlm.model import TextShape, text_shape
 
 PREFIX_ROOM = 64
 MIB = 1024 ** 2
+# The largest camera image the figure allows for, with its float copies while it is shrunk.
+CAMERA_BYTES = 1920 * 1080 * 3 * (1 + 4 + 4)
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def _vision_bytes(vision: Any, block_tokens: int, itemsize: int) -> int:
     inner: int = getattr(vision, 'intermediate_size', None) or math.ceil(
         hidden * getattr(vision, 'mlp_ratio', 4))
     pixels: int = 3 * vision.temporal_patch_size * vision.patch_size ** 2 * (4 + 4 + itemsize)
-    return patches * (pixels + (6 * hidden + 3 * inner) * itemsize)
+    return CAMERA_BYTES + patches * (pixels + (6 * hidden + 3 * inner) * itemsize)
 
 
 def _language_bytes(shape: TextShape, new: int, capacity: int, kv: CacheShape) -> int:

@@ -52,7 +52,7 @@ class ObserverSettings:
     max_pixels: int = 128 * 28 * 28
     max_new_tokens: int = 64
     max_question_chars: int = 1000
-    max_backward_jump_s: float = 5.0
+    max_backward_jump_s: float = 1.0
     temperature: float = 0.0
     top_p: float = 1.0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 
 from infinipot_ros.errors import ConfigurationError
@@ -103,6 +104,8 @@ def load_model(
     :raises ConfigurationError: anything that keeps the model from working, with the way out.
     """
     config = load_config(name, local_files_only=local_files_only)
+    # A node's log is no place for a bar; what loads is logged around this call.
+    transformers.utils.logging.disable_progress_bar()
     torch_device, torch_dtype = parse_device(device), parse_dtype(dtype)
     path = resolve_model(name)
     try:

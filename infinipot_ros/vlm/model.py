@@ -12,11 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.vlm.pixels import RgbFrames, patchify, resize, smart_resize
+from infinipot_ros.vlm.pixels import patchify, resize, smart_resize
 from infinipot_ros.vlm.positions import Timeline
 
 MIN_PIXELS = 4 * 28 * 28
@@ -122,18 +124,30 @@ class QwenVL:
         return height // factor, width // factor
 
     @torch.inference_mode()
-    def encode(self, frames: RgbFrames, *, max_pixels: int) -> VisualBlock:
+    def fit(self, rgb: npt.NDArray[np.uint8], max_pixels: int) -> Tensor:
+        """
+        Bring one frame to the size it is encoded at, on the model's device.
+
+        :param rgb: uint8 ``[H, W, 3]``.
+        :return: uint8 ``[h, w, 3]``.
+        :raises FrameError: an aspect ratio no model takes.
+        """
+        height, width = self.encoded_size(rgb.shape[0], rgb.shape[1], max_pixels)
+        # Views of camera buffers may be read-only or flipped, which torch does not take.
+        pixels = torch.as_tensor(np.require(rgb, requirements=['C', 'W'])).to(self.device)
+        return resize(pixels.unsqueeze(0), height, width)[0]
+
+    @torch.inference_mode()
+    def encode(self, frames: Tensor) -> VisualBlock:
         """
         Turn frames of one size into visual tokens; an odd last frame is doubled.
 
-        :param frames: uint8 ``[T, H, W, 3]``.
+        :param frames: uint8 ``[T, h, w, 3]``, each made by ``fit``.
         """
-        video = torch.as_tensor(frames).to(self.device)
-        height, width = self.encoded_size(video.shape[1], video.shape[2], max_pixels)
         patches, grid = patchify(
-            resize(video, height, width), patch_size=self.patch_size,
+            frames.to(self.device), patch_size=self.patch_size,
             temporal_patch_size=self.temporal_patch_size, merge_size=self.merge_size)
-        rows, columns = self.grid_size(height, width)
+        rows, columns = self.grid_size(frames.shape[1], frames.shape[2])
         output = self._core.visual(patches.to(self.dtype), grid_thw=grid.to(self.device))
         # transformers 5 wraps the merged tokens, 4.57 returns them bare.
         merged: Tensor = output if isinstance(output, Tensor) else output.pooler_output

@@ -150,7 +150,7 @@ def test_nothing_observed_is_said(tiny):
 
 
 def test_bad_stamps_are_refused_and_a_far_jump_back_starts_a_segment(tiny):
-    observer = make(tiny)
+    observer = make(tiny, max_backward_jump_s=5.0)
     feed(observer, 6)
     before = stored(observer._cache)
     for when, reason in (
@@ -180,6 +180,16 @@ def test_bad_pixels_are_refused(tiny, frame):
     with pytest.raises(FrameError) as caught:
         observer.observe(frame, stamp(0))
     assert caught.value.reason == 'bad_pixels'
+
+
+def test_views_of_camera_buffers_are_taken_as_they_are(tiny):
+    observer, plain = make(tiny), make(tiny)
+    for index in range(2):
+        frame = noise(index, 90, 70)
+        frame.flags.writeable = False
+        observer.observe(frame[::-1, ::2], stamp(index))
+        plain.observe(frame[::-1, ::2].copy(), stamp(index))
+    assert_same(stored(plain._cache), stored(observer._cache))
 
 
 def test_resolution_and_camera_may_change_midstream(tiny):
