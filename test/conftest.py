@@ -24,7 +24,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
-NEEDS_ROS = ('node', 'process', 'launch')
+NEEDS_ROS = ('process', 'launch')
 HIGHEST_DOMAIN = 101  # above, the ports collide with ephemeral ones
 
 

@@ -74,6 +74,11 @@ ENCODINGS: tuple[str, ...] = tuple(sorted(_LAYOUTS))
 _TO_8_BITS: RgbImage = ((np.arange(65536, dtype=np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def pixel_bytes(encoding: str) -> int:
+    """Bytes of one pixel of a raw ``encoding``, one of ``ENCODINGS``."""
+    return _LAYOUTS[encoding].channels * _LAYOUTS[encoding].item_bytes
+
+
 def to_rgb(msg: Any, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
     """
     Decode an image message.
@@ -89,7 +94,7 @@ def to_rgb(msg: Any, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
     if _is_compressed(msg):
         return _decode(data, height, width)
     layout = _LAYOUTS[msg.encoding]
-    row = width * layout.channels * layout.item_bytes
+    row = width * pixel_bytes(msg.encoding)
     packed = np.ascontiguousarray(data[: height * msg.step].reshape(height, msg.step)[:, :row])
     if layout.item_bytes == 2:
         stored: npt.NDArray[Any] = packed.view('>u2' if msg.is_bigendian else '<u2')
@@ -126,7 +131,7 @@ def peek(msg: Any, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         raise FrameError(
             'decode_failed', f'{encoding} image of {width}x{height} pixels: it needs {need}'
         )
-    row = width * layout.channels * layout.item_bytes
+    row = width * pixel_bytes(msg.encoding)
     if step < row:
         raise FrameError(
             'wrong_step',
@@ -245,17 +250,19 @@ def _decode(data: npt.NDArray[np.uint8], height: int, width: int) -> RgbImage:
 
 def _convert(pixels: npt.NDArray[Any], conversion: str | None) -> RgbImage:
     """Pixels uint8 or uint16 ``[height, width]`` or ``[height, width, channels]`` to RGB."""
+    # Interpolating between the cells of a mosaic wants all 16 bits; reordering does not.
+    if pixels.dtype == np.uint16 and not (conversion or '').startswith('COLOR_Bayer'):
+        pixels = _TO_8_BITS[pixels]
     if conversion is not None:
         cv2 = _opencv()
         try:
             pixels = cv2.cvtColor(pixels, getattr(cv2, conversion))
         except cv2.error as error:
             raise FrameError('decode_failed', f'OpenCV cannot convert: {error}') from error
-    elif pixels.dtype == np.uint8:
-        pixels = pixels.copy()
     if pixels.dtype == np.uint16:
         pixels = _TO_8_BITS[pixels]
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
+    # One copy at most, but one at least: the message's memory is not ours.
+    return pixels.copy() if pixels.base is not None else np.ascontiguousarray(pixels)
 
 
 def _opencv() -> Any:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 
@@ -127,6 +127,7 @@ def check(message):
     seed=st.integers(0, 2**31),
 )
 def test_plain_encodings(encoding, height, width, padding, big, seed):
+    assume((height, width) != (1, 1))  # OpenCV 4.5, as in ROS 2 Humble, cannot take one pixel
     pixels = random_pixels(encoding, height, width, seed)
     result = check(raw(pixels, encoding, padding=padding, big=big))
     np.testing.assert_array_equal(result, expected_plain(pixels, encoding))

@@ -1,0 +1,258 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The command ``infinipot``: what the package can do, from a shell.
+
+Knows the options and how results are shown. Each command loads what it needs when it runs, so
+that ``--help`` needs neither torch nor ROS nor the simulator.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infinipot_ros.errors import ConfigurationError, InfinipotError, QuestionCode, QuestionError
+
+if TYPE_CHECKING:
+    from infinipot_ros.evaluation.frame_source import FrameSource
+    from infinipot_ros.evaluation.report import Report
+    from infinipot_ros.observer.observer import Observer
+    from infinipot_ros.observer.settings import ObserverSettings
+
+VERSION = '0.1.0'
+
+# Commands whose arguments are another module's own business.
+_FORWARD = {'allow_extra_args': True, 'ignore_unknown_options': True}
+
+app = typer.Typer(
+    name='infinipot',
+    help='Visual memory of fixed size for robots, which can be asked about what was seen.',
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """
+    Run the command line and exit: 0 done, 2 refused with a reason, 130 interrupted.
+
+    :param argv: arguments without the program's name; those of the process by default.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # File names need not be text; printing them must not fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+    try:
+        app(args=None if argv is None else list(argv), prog_name='infinipot')
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f'infinipot {VERSION}')
+        raise typer.Exit
+
+
+@app.callback()
+def _infinipot(
+    version: Annotated[
+        bool,
+        typer.Option('--version', callback=_show_version, is_eager=True, help='Show the version.'),
+    ] = False,
+) -> None:
+    pass
+
+
+@contextmanager
+def _clean_exit() -> Iterator[None]:
+    """Turn what may go wrong on purpose into one line and an exit code, never a traceback."""
+    try:
+        yield
+    except InfinipotError as error:
+        typer.echo(f'infinipot: {error}', err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        typer.echo('infinipot: interrupted', err=True)
+        raise typer.Exit(130) from error
+
+
+# -- ask ------------------------------------------------------------------------------------------
+
+
+@app.command()
+def ask(
+    recording: Annotated[
+        Path,
+        typer.Argument(
+            metavar='VIDEO_OR_BAG',
+            help='A video, a ROS 2 bag (directory, .mcap, .db3) or a folder of images.',
+        ),
+    ],
+    questions: Annotated[
+        list[str], typer.Argument(metavar='QUESTION...', help='One or more questions.')
+    ],
+    model: Annotated[
+        str, typer.Option(help='A folder, a hub id in the local cache, or a bundled name.')
+    ] = 'infinipot-tiny',
+    policy: Annotated[str, typer.Option(help='What decides which tokens stay.')] = 'infinipot_v',
+    budget: Annotated[
+        int, typer.Option(help='Most visual tokens a layer and KV head holds.')
+    ] = 4096,
+    block_size: Annotated[int, typer.Option(help='Frames encoded in one forward pass, even.')] = 2,
+    fps: Annotated[float, typer.Option(help='Frames a second to take; 0 takes all.')] = 2.0,
+    keep_ratio: Annotated[
+        float, typer.Option(help='Share of the budget left after a compression.')
+    ] = 0.75,
+    tar_ratio: Annotated[
+        float | None, typer.Option(help="TaR's share of what is kept.", show_default='the policy')
+    ] = None,
+    recent_ratio: Annotated[
+        float | None,
+        typer.Option(help='Share of the grids that is recent.', show_default='the policy'),
+    ] = None,
+    device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1, ...')] = 'cpu',
+    dtype: Annotated[str, typer.Option(help='float32, float16 or bfloat16.')] = 'float32',
+    max_pixels: Annotated[
+        int, typer.Option(help='Pixels a frame is shrunk to; 784 make one visual token.')
+    ] = 128 * 28 * 28,
+    max_new_tokens: Annotated[int, typer.Option(help='Most tokens of an answer.')] = 64,
+    topic: Annotated[
+        str | None, typer.Option(help='Image topic of a bag that has several.')
+    ] = None,
+    allow_download: Annotated[
+        bool, typer.Option('--allow-download', help='Fetch the model from the hub if missing.')
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option('--json', help='Print one JSON object instead of text.')
+    ] = False,
+) -> None:
+    """Show a recording to the memory and ask about it."""
+    with _clean_exit():
+        from infinipot_ros.evaluation.sources import open_source
+
+        with open_source(recording, fps=fps or None, topic=topic) as source:
+            from infinipot_ros.observer.settings import ObserverSettings
+
+            settings = ObserverSettings(
+                model=model,
+                device=device,
+                dtype=dtype,
+                local_files_only=not allow_download,
+                policy=policy,
+                budget=budget,
+                keep_ratio=keep_ratio,
+                tar_ratio=tar_ratio,
+                recent_ratio=recent_ratio,
+                block_size=block_size,
+                max_pixels=max_pixels,
+                max_new_tokens=max_new_tokens,
+            )
+            settings.validate()
+            report = _watch_and_answer(source, settings, questions)
+        typer.echo(report.as_json() if as_json else report.as_text())
+
+
+def _watch_and_answer(
+    source: FrameSource, settings: ObserverSettings, questions: list[str]
+) -> Report:
+    """Build the memory, show it the recording and ask, with a progress bar on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(f'loading {settings.model}', total=None)
+        _silence_loading()
+        from infinipot_ros.evaluation.replay import replay
+        from infinipot_ros.evaluation.report import Report
+        from infinipot_ros.observer.observer import Observer
+
+        observer = Observer(settings)
+        _refuse_bad_questions(observer, questions)
+        progress.update(task, description=f'watching {source.path.name}', total=source.count_hint)
+        run = replay(source, observer, on_frame=lambda: progress.advance(task))
+        progress.update(task, description='answering', total=run.taken, completed=run.taken)
+        answers = [observer.ask(question) for question in questions]
+        return Report(source, settings, run, observer.status(), questions, answers)
+
+
+def _silence_loading() -> None:
+    """Keep transformers' own bars and advice off the screen; its errors still come through."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def _refuse_bad_questions(observer: Observer, questions: list[str]) -> None:
+    """Find a question that cannot be asked before the recording is watched, not after."""
+    for question in questions:
+        try:
+            observer.ask(question)
+        except QuestionError as error:
+            if error.code != QuestionCode.NOTHING_OBSERVED:
+                raise
+
+
+# -- commands of other rooms ----------------------------------------------------------------------
+
+
+@app.command()
+def demo() -> None:
+    """Play the bundled bag over DDS, ask its questions and compare the answers (needs ROS 2)."""
+    with _clean_exit():
+        for name in ('rclpy', 'infinipot_ros.srv'):
+            if importlib.util.find_spec(name) is None:
+                raise ConfigurationError(
+                    f'the demo needs ROS 2 and the built interfaces, and there is no {name}: run '
+                    '`make demo` in a clone, or source the install/setup.bash of your workspace'
+                )
+        from infinipot_ros.node.demo import main as run_demo
+
+        raise typer.Exit(run_demo())
+
+
+@app.command(add_help_option=False, context_settings=_FORWARD)
+def train(context: typer.Context) -> None:
+    """Train the bundled model on simulated house tours."""
+    _run_world('train', context.args)
+
+
+@app.command(add_help_option=False, context_settings=_FORWARD)
+def tour(context: typer.Context) -> None:
+    """Record a simulated house tour as a bag with questions."""
+    _run_world('tour', context.args)
+
+
+def _run_world(name: str, arguments: list[str]) -> None:
+    with _clean_exit():
+        from infinipot_ros.world.cli import world_app
+
+        world_app(args=[name, *arguments], prog_name='infinipot')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What /diagnostics says: images, worker, memory (REP 107 levels).
+
+Every function takes plain values and returns one ``DiagnosticStatus``; the node asks once a
+second. A warning names the likely cause and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from infinipot_ros.node.snapshot import WorkerSnapshot
+
+#: Seconds of silence from the worker in one piece of work after which something hangs.
+HEARTBEAT_S = 10.0
+
+
+@dataclass
+class CallbackTimes:
+    """How long the image callback took, for the last few thousand calls."""
+
+    _ms: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
+
+    def add(self, elapsed_ns: int) -> None:
+        """Note one call."""
+        self._ms.append(elapsed_ns / 1e6)
+
+    def percentiles(self) -> tuple[float, float, float]:
+        """Return p50, p99 and the maximum in milliseconds; zeros without a call."""
+        values = sorted(self._ms)
+        if not values:
+            return 0.0, 0.0, 0.0
+        last = len(values) - 1
+        return values[last // 2], values[min(last, int(len(values) * 0.99))], values[last]
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """A publisher of the image topic as the graph shows it."""
+
+    node: str
+    type_name: str
+    reliability: str
+
+
+@dataclass(frozen=True)
+class ImageTopic:
+    """The image subscription as the graph shows it."""
+
+    topic: str
+    type_name: str
+    reliability: str
+    publishers: Sequence[Publisher]
+    incompatible: Sequence[str] = ()
+    other_topic_with_images: str = ''
+
+
+def starvation_cause(image: ImageTopic) -> str:
+    """Say in one sentence why no image may have come, and what to do."""
+    if image.incompatible:
+        return (f'QoS mismatch: a publisher of {image.topic} offers an incompatible '
+                f'{", ".join(image.incompatible)}; set '
+                f'qos_overrides.{image.topic}.subscription.reliability to best_effort')
+    if not image.publishers:
+        hint = (f'; {image.other_topic_with_images} has one: check image_transport'
+                if image.other_topic_with_images else '')
+        return (f'nobody publishes {image.topic}{hint}; check the topic name (remap image), '
+                'ROS_DOMAIN_ID and the discovery range')
+    wrong = [p for p in image.publishers if p.type_name and p.type_name != image.type_name]
+    if wrong:
+        return (f'{wrong[0].node} publishes {image.topic} as {wrong[0].type_name}, but this node '
+                f'expects {image.type_name}: check image_transport')
+    publisher = image.publishers[0]
+    if image.reliability == 'reliable' and publisher.reliability == 'best_effort':
+        return (f'QoS mismatch: {publisher.node} offers best_effort, this node asks for reliable')
+    if image.type_name == 'sensor_msgs/msg/Image':
+        return (f'{publisher.node} publishes {image.topic}, but nothing arrives: it is paused, or '
+                'its images are larger than the shared-memory segment and lost (raw images above '
+                '0.5 MB sent best effort): use config/fastdds_shm.xml on both sides, or '
+                'image_transport compressed')
+    return f'{publisher.node} publishes {image.topic}, but nothing arrives: it may be paused'
+
+
+def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
+                  starvation_s: float, snapshot: WorkerSnapshot | None, queue_drops: int,
+                  times: CallbackTimes, clock_missing: bool = False) -> DiagnosticStatus:
+    """
+    Report on what arrives.
+
+    :param image: the subscription; None when there is none.
+    :param age_s: seconds since the last image or since activation.
+    :param starvation_s: the allowed silence.
+    :param queue_drops: frames dropped as ``queue`` since the last report.
+    :param clock_missing: the node's time is simulated and has not begun.
+    """
+    status = _status(f'{node}: images', DiagnosticStatus.OK, 'images arrive')
+    if image is None:
+        status.message = f'not subscribed: the node is {state}'
+    elif clock_missing:
+        status.level = DiagnosticStatus.WARN
+        status.message = 'use_sim_time is set, but nobody publishes /clock'
+    elif age_s > starvation_s:
+        status.level = DiagnosticStatus.WARN
+        status.message = f'no image for {age_s:.1f} s: {starvation_cause(image)}'
+    elif image.incompatible:
+        status.level = DiagnosticStatus.WARN
+        status.message = starvation_cause(image)
+    elif queue_drops:
+        status.level = DiagnosticStatus.WARN
+        status.message = (f'overload: {queue_drops} frames dropped from the full queue: lower '
+                          'ingest.fps or ingest.max_pixels')
+    p50, p99, longest = times.percentiles()
+    values = {'topic': image.topic if image else '', 'last image s': f'{age_s:.1f}',
+              'image callback p50 ms': f'{p50:.3f}', 'image callback p99 ms': f'{p99:.3f}',
+              'image callback max ms': f'{longest:.3f}'}
+    if image is not None:
+        values['publishers'] = str(len(image.publishers))
+    if snapshot is not None:
+        values['seen'] = str(snapshot.frames_seen)
+        values['waiting'] = str(snapshot.waiting_frames)
+        values['backward clock jumps'] = str(snapshot.jumps)
+        for reason, count in sorted(snapshot.drops.items()):
+            values[f'dropped {reason}'] = str(count)
+    return _with(status, values)
+
+
+def worker_status(node: str, state: str, snapshot: WorkerSnapshot | None,
+                  survived: int) -> DiagnosticStatus:
+    """
+    Report on the thread that owns the model.
+
+    :param survived: exceptions the executor caught.
+    """
+    status = _status(f'{node}: worker', DiagnosticStatus.OK, 'ready')
+    if snapshot is None:
+        status.message = f'no model loaded: the node is {state}'
+        return _with(status, {'survived exceptions': str(survived)})
+    if snapshot.job == 'stopped':
+        status.level = DiagnosticStatus.ERROR
+        status.message = 'the worker ended: restart the node, see its log'
+    elif snapshot.job == 'loading':
+        status.message = f'loading the model for {snapshot.job_s:.0f} s'
+    elif snapshot.beat_age_s > HEARTBEAT_S:
+        status.level = DiagnosticStatus.ERROR
+        status.message = (f'no heartbeat for {snapshot.beat_age_s:.0f} s, busy with a '
+                          f'{snapshot.job}: the device is too slow for this model, or hangs')
+    return _with(status, {
+        'job': snapshot.job, 'job s': f'{snapshot.job_s:.1f}',
+        'heartbeat age s': f'{snapshot.beat_age_s:.1f}',
+        'waiting frames': str(snapshot.waiting_frames),
+        'waiting questions': str(snapshot.waiting_queries),
+        'last ingest ms': f'{snapshot.last_ingest_ms:.1f}',
+        'last query ms': f'{snapshot.last_query_ms:.1f}',
+        'survived exceptions': str(survived)})
+
+
+def memory_status(node: str, snapshot: WorkerSnapshot | None) -> DiagnosticStatus:
+    """Report on the memory: it is never above its budget, or something is wrong."""
+    status = _status(f'{node}: memory', DiagnosticStatus.OK, 'no memory allocated')
+    memory = snapshot.memory if snapshot is not None else None
+    if memory is None:
+        return status
+    status.message = f'{memory.tokens} of {memory.budget_tokens} tokens'
+    if memory.tokens > memory.budget_tokens or memory.bytes > memory.budget_bytes:
+        status.level = DiagnosticStatus.ERROR
+        status.message += ': above the budget, please report this'
+    return _with(status, {
+        'tokens': str(memory.tokens), 'budget tokens': str(memory.budget_tokens),
+        'bytes': str(memory.bytes), 'budget bytes': str(memory.budget_bytes),
+        'compressions': str(memory.compressions), 'segments': str(memory.segments)})
+
+
+def _status(name: str, level: bytes, message: str) -> DiagnosticStatus:
+    return DiagnosticStatus(level=level, name=name, message=message, hardware_id='none')
+
+
+def _with(status: DiagnosticStatus, values: dict[str, str]) -> DiagnosticStatus:
+    status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return status

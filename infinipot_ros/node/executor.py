@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+An executor that survives what comes in from the network.
+
+rclpy's executors let an exception end ``spin()``, and one raised while a message is *taken*
+(before any callback runs) also leaves its entity marked busy for ever. Here a failed take is
+reported and skipped, and so is an exception from a callback or from sending a reply to a client
+that has gone. The reply to a request that could not even be taken is lost with it: the client
+sees its own timeout.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.context import Context
+from rclpy.executors import (
+    ExternalShutdownException,
+    MultiThreadedExecutor,
+    ShutdownException,
+)
+
+
+class SurvivingExecutor(MultiThreadedExecutor):
+    """
+    A thread pool of fixed size whose ``spin_until`` ends on request only.
+
+    :param threads: size of the pool; must exceed the callbacks that may block at once.
+    :param report: called with every exception that was survived, from any thread.
+    """
+
+    def __init__(self, threads: int, report: Callable[[Exception], None],
+                 context: Context | None = None) -> None:
+        super().__init__(num_threads=threads, context=context)
+        self._report = report
+
+    def spin_until(self, stop: threading.Event) -> None:
+        """Run callbacks until ``stop`` is set or the context is shut down."""
+        while not stop.is_set() and self.context.ok():
+            try:
+                self.spin_once(timeout_sec=0.2)
+            except (ExternalShutdownException, ShutdownException):
+                break
+            except Exception as error:
+                self._report(error)
+
+    # The takes of rclpy, guarded. They exist under these names from Humble to Lyrical; where one
+    # does not, the class simply never calls it.
+
+    def _take_subscription(self, sub: Any) -> Any:
+        return self._guarded('_take_subscription', sub)
+
+    def _take_service(self, srv: Any) -> Any:
+        return self._guarded('_take_service', srv)
+
+    def _take_client(self, client: Any) -> Any:
+        return self._guarded('_take_client', client)
+
+    def _take_waitable(self, waitable: Any) -> Any:
+        return self._guarded('_take_waitable', waitable)
+
+    def _guarded(self, name: str, entity: Any) -> Any:
+        try:
+            return getattr(super(), name)(entity)
+        except Exception as error:
+            self._report(error)
+            return None

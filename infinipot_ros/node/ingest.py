@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Which messages become frames: the stamp's checks, the rate, the bounded queue, the counters.
+
+Pure bookkeeping on integer nanoseconds of header time. It knows no ROS, no image and no thread:
+the worker calls it under its own lock. Every message seen ends as exactly one of remembered,
+waiting, or dropped under one reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+#: A camera that runs at just the wanted rate jitters; a frame this share of an interval early
+#: still counts as on time.
+EARLY = 0.1
+
+
+@dataclass(frozen=True)
+class IngestPolicy:
+    """
+    The rules of the queue.
+
+    :param fps: frames a second of header time that are taken, 0 for all.
+    :param queue_size: frames that may wait.
+    :param keep_last: a full queue drops its oldest frame (true) or the new one (false).
+    :param max_backward_jump_ns: a stamp further back than this starts a new segment.
+    """
+
+    fps: float = 2.0
+    queue_size: int = 8
+    keep_last: bool = True
+    max_backward_jump_ns: int = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A message in the queue: its stamp in ns and what arrived."""
+
+    stamp_ns: int
+    item: Any
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of an offered message: why it was dropped (if so), how far time went back."""
+
+    reason: str = ''
+    jumped_back_ns: int = 0
+
+
+@dataclass
+class Ingest:
+    """The queue and its counters; lives as long as the memory it feeds."""
+
+    policy: IngestPolicy
+    seen: int = 0
+    jumps: int = 0
+    drops: Counter[str] = field(default_factory=Counter)
+    _queue: deque[Waiting] = field(default_factory=deque)
+    _last_ns: int = 0
+    _due_ns: int = 0
+
+    def __len__(self) -> int:
+        """Return how many messages wait."""
+        return len(self._queue)
+
+    @property
+    def dropped(self) -> int:
+        """How many messages were dropped, for whatever reason."""
+        return sum(self.drops.values())
+
+    def offer(self, stamp_ns: int, item: Any) -> Verdict:
+        """
+        Take a message that just arrived, or drop it.
+
+        :param stamp_ns: its header stamp.
+        :param item: what to hand to the worker; not looked at.
+        :return: the verdict; a dropped message is already counted.
+        """
+        self.seen += 1
+        if stamp_ns <= 0:
+            return self._drop('zero_stamp')
+        back_ns = self._last_ns - stamp_ns if self._last_ns else 0
+        jumped = back_ns > self.policy.max_backward_jump_ns
+        if jumped:
+            self.jumps += 1
+            self._due_ns = 0
+        elif self._last_ns and back_ns >= 0:
+            return self._drop('stale_stamp')
+        jumped_back_ns = back_ns if jumped else 0
+        self._last_ns = stamp_ns
+        if not self._on_time(stamp_ns):
+            return self._drop('rate', jumped_back_ns)
+        if len(self._queue) >= self.policy.queue_size and not self.policy.keep_last:
+            return self._drop('queue', jumped_back_ns)
+        while len(self._queue) >= self.policy.queue_size:
+            self._queue.popleft()
+            self.drops['queue'] += 1
+        self._queue.append(Waiting(stamp_ns, item))
+        return Verdict(jumped_back_ns=jumped_back_ns)
+
+    def take(self) -> Waiting | None:
+        """Return the oldest waiting message, or None."""
+        return self._queue.popleft() if self._queue else None
+
+    def refuse(self, reason: str, count: int = 1) -> None:
+        """Count messages that were seen but never offered, or taken and found bad."""
+        self.drops[reason] += count
+
+    def forget_waiting(self, reason: str) -> None:
+        """Drop whatever waits, under one reason (the node stops listening)."""
+        if self._queue:
+            self.drops[reason] += len(self._queue)
+            self._queue.clear()
+
+    def _drop(self, reason: str, jumped_back_ns: int = 0) -> Verdict:
+        self.drops[reason] += 1
+        return Verdict(reason, jumped_back_ns)
+
+    def _on_time(self, stamp_ns: int) -> bool:
+        if self.policy.fps <= 0:
+            return True
+        interval_ns = round(1e9 / self.policy.fps)
+        early_ns = self._due_ns - stamp_ns
+        # More than two intervals early: the rate was just raised, the due time is of the old one.
+        if round(interval_ns * EARLY) < early_ns <= 2 * interval_ns:
+            return False
+        self._due_ns += interval_ns
+        if self._due_ns <= stamp_ns or self._due_ns > stamp_ns + 2 * interval_ns:
+            # The first frame, or one after a pause: count from here.
+            self._due_ns = stamp_ns + interval_ns
+        return True

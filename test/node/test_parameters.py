@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one table of parameters: its checks, what is made from it, and the README's copy of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.memory.policies.registry import DEFAULT_POLICY, POLICY_NAMES
+from infinipot_ros.node import parameters
+from infinipot_ros.observer.settings import ObserverSettings
+from infinipot_ros.vlm.loading import DTYPES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_readme_holds_the_table() -> None:
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    begin, end = '<!-- parameters -->\n', '<!-- /parameters -->'
+    assert readme.count(begin) == readme.count(end) == 1
+    told = readme.split(begin)[1].split(end)[0]
+    assert told.strip() == parameters.markdown_table().strip(), \
+        'run: python -m infinipot_ros.node.parameters, and paste its output into the README'
+
+
+def test_the_table_can_be_printed_without_ros_or_torch() -> None:
+    code = ('import sys, infinipot_ros.node.parameters as p; print(p.markdown_table()); '
+            'assert not {"rclpy", "torch", "rcl_interfaces"} & set(sys.modules)')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(f'`{row.name}`' in done.stdout for row in parameters.TABLE)
+
+
+def test_the_defaults_pass_their_own_checks() -> None:
+    assert parameters.problems(parameters.defaults()) == []
+    assert len(parameters.BY_NAME) == len(parameters.TABLE)
+
+
+def test_the_choices_are_those_of_the_rooms_below() -> None:
+    assert set(parameters.POLICIES) == set(POLICY_NAMES)
+    assert parameters.BY_NAME['memory.policy'].default == DEFAULT_POLICY
+    assert set(parameters.BY_NAME['dtype'].choices) == set(DTYPES)
+
+
+def test_the_observer_gets_every_setting() -> None:
+    values = parameters.defaults()
+    settings = parameters.observer_settings(values)
+    settings.validate()
+    plain = ObserverSettings(model='infinipot-tiny', max_backward_jump_s=0.0)
+    assert settings == plain, 'the defaults of the node and of the observer differ'
+    values.update({'memory.tar_ratio': 0.25, 'memory.recent_ratio': 0.0, 'block_size': 4})
+    settings = parameters.observer_settings(values)
+    assert (settings.tar_ratio, settings.recent_ratio, settings.block_size) == (0.25, 0.0, 4)
+    values['block_size'] = 3
+    with pytest.raises(ConfigurationError, match='even'):
+        parameters.observer_settings(values).validate()
+
+
+@pytest.mark.parametrize(('name', 'value', 'words'), [
+    ('memory.budget', 1, '8 to'), ('memory.budget', 2.0, 'integer'),
+    ('memory.budget', True, 'integer'), ('ingest.fps', 1, 'double'),
+    ('ingest.fps', float('nan'), 'within'), ('dtype', 'int8', 'bfloat16'),
+    ('model', '  ', 'empty'), ('memory.keep_ratio', 1.0, '0.05 to 0.99'),
+])
+def test_a_wrong_value_is_named_with_its_limits(name, value, words) -> None:
+    [sentence] = parameters.problems({name: value})
+    assert f"'{name}'" in sentence and words in sentence
+
+
+def test_what_needs_the_model_rebuilt_is_refused_while_there_is_one() -> None:
+    current = parameters.defaults()
+    change = {'memory.budget': 64}
+    assert parameters.refusal(change, current, configured=False) == ''
+    reason = parameters.refusal(change, current, configured=True)
+    assert 'cleanup' in reason and 'configure' in reason
+    assert parameters.refusal({'memory.budget': 4096}, current, configured=True) == ''
+    assert parameters.refusal({'ingest.fps': 5.0}, current, configured=True) == ''
+    assert 'start' in parameters.refusal({'autostart': False}, current, configured=False)
+    assert parameters.refusal({'autostart': False}, {}, configured=False) == '', 'being declared'
+    assert parameters.refusal({'use_sim_time': True}, current, configured=True) == ''
+
+
+def test_the_queue_gets_its_rules() -> None:
+    values = {**parameters.defaults(), 'ingest.queue_policy': 'drop_new',
+              'ingest.max_backward_jump': 2.5}
+    policy = parameters.ingest_policy(values)
+    assert (policy.keep_last, policy.max_backward_jump_ns) == (False, 2_500_000_000)
+
+
+def test_descriptors_carry_ranges_and_words() -> None:
+    pytest.importorskip('rcl_interfaces.msg')
+    for row in parameters.TABLE:
+        built = parameters.descriptor(row)
+        assert built.description and built.additional_constraints
+        ranges = len(built.integer_range) + len(built.floating_point_range)
+        assert ranges == (row.low is not None)
+        assert built.read_only == (row.name == 'autostart')

@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Start nodes as processes, with a tiny model of random weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# The helpers beside the tests; importlib mode puts nothing on the path.
+for _folder in (Path(__file__).parent, Path(__file__).parents[1]):
+    if str(_folder) not in sys.path:
+        sys.path.append(str(_folder))
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.ros)
+
+
+@pytest.fixture(scope='session')
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tiny_models import make_tiny
+    return make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('model') / 'tiny')
+
+
+@pytest.fixture(scope='module')
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Start nodes; whatever a test leaves running is ended."""
+    from harness import Client, NodeProcess
+
+    opened: list[tuple[NodeProcess, Client]] = []
+
+    def begin(*arguments: str, **parameters: Any) -> tuple[NodeProcess, Client]:
+        settings = {'ingest__max_pixels': 3136, 'memory__budget': 64, 'ingest__fps': 0.0,
+                    'ingest__queue_size': 500, 'status__period': 0.1, **parameters}
+        process = NodeProcess(tmp_path_factory.mktemp('node'), *arguments, **settings)
+        client = Client(process)
+        opened.append((process, client))
+        return process, client
+
+    yield begin
+    for process, client in opened:
+        client.close()
+        process.stop()
