@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Start the visual memory on a robot.
+
+    ros2 launch infinipot_ros infinipot.launch.py image:=/camera/image_raw \
+        model:=Qwen/Qwen2.5-VL-3B-Instruct budget:=4096
+
+An argument that is left empty leaves its parameter as ``params_file`` has it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+CONFIG = Path(__file__).resolve().parent.parent / 'config'
+# Fast DDS reads the old one up to Jazzy, the new one from Kilted on.
+OLD, NEW = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
+PROFILE_VARIABLE = OLD if os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy') else NEW
+
+
+def as_bool(text: str) -> bool:
+    """Read a launch argument's true or false."""
+    if text.lower() not in ('true', 'false'):
+        raise ValueError(f'{text!r} is neither true nor false')
+    return text.lower() == 'true'
+
+
+# Launch argument to parameter: the argument, the parameter, how its text is read.
+OVERRIDES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
+    ('model', 'model', lambda text: ParameterValue(text, value_type=str)),
+    ('device', 'device', lambda text: ParameterValue(text, value_type=str)),
+    ('dtype', 'dtype', lambda text: ParameterValue(text, value_type=str)),
+    ('image_transport', 'image_transport', lambda text: ParameterValue(text, value_type=str)),
+    ('budget', 'memory.budget', int),
+    ('block_size', 'block_size', int),
+    ('autostart', 'autostart', as_bool),
+    ('use_sim_time', 'use_sim_time', as_bool),
+)
+
+
+def start_node(context: LaunchContext) -> list[Node]:
+    """Build the node's action once the arguments have their values."""
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    overrides: dict[str, object] = {}
+    for argument, parameter, read in OVERRIDES:
+        if value(argument):
+            try:
+                overrides[parameter] = read(value(argument))
+            except ValueError as error:
+                raise RuntimeError(f'{argument}:={value(argument)}: {error}') from error
+    return [Node(
+        package='infinipot_ros',
+        executable='infinipot_node',
+        name='infinipot',
+        namespace=value('namespace'),
+        parameters=[value('params_file'), overrides],
+        remappings=[('image', value('image'))],
+        arguments=['--ros-args', '--log-level', value('log_level')],
+        respawn=as_bool(value('respawn')),
+        respawn_delay=2.0,
+        output='screen',
+        emulate_tty=True,
+    )]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the arguments, the transport of large images and the node."""
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, default, description in (
+            ('namespace', '', 'namespace of the node, for example the name of the robot'),
+            ('params_file', str(CONFIG / 'infinipot.yaml'), 'YAML file of parameters'),
+            ('image', 'image', 'image topic to remember; with image_transport:=compressed its '
+                               'base name, without /compressed'),
+            ('image_transport', '', 'raw or compressed'),
+            ('model', '', 'a directory, a hub id that is on this machine, or infinipot-tiny'),
+            ('device', '', 'cpu, cuda, cuda:0, ...'),
+            ('dtype', '', 'float32, float16 or bfloat16'),
+            ('budget', '', 'the most visual tokens a layer and KV head ever holds'),
+            ('block_size', '', 'frames encoded in one forward pass'),
+            ('use_sim_time', '', 'take the time from /clock: true or false'),
+            ('autostart', '', 'configure and activate at once: true or false'),
+            ('respawn', 'false', 'start the node again when it ends: true or false'),
+            ('log_level', 'info', 'debug, info, warn, error or fatal'),
+        )
+    ]
+    profile = []
+    if OLD not in os.environ and NEW not in os.environ:
+        profile = [SetEnvironmentVariable(PROFILE_VARIABLE, str(CONFIG / 'fastdds_shm.xml'))]
+    return LaunchDescription([*arguments, *profile, OpaqueFunction(function=start_node)])

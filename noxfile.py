@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The oldest supported pair: Python 3.10 (ROS 2 Humble's, JetPack 6's) and transformers 4.57.
+
+``make test-py310`` runs it. Only the ROS-free tests: rclpy's binary belongs to a ROS
+installation, and where one with Python 3.10 is, ``make test`` covers it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+
+TORCH = os.environ.get('TORCH', 'torch==2.13.0')
+
+
+def find_python310() -> str | None:
+    """Find a Python 3.10 that runs; pyenv's shims may name one that does not."""
+    shims = [Path(entry) for entry in os.get_exec_path() if entry.endswith('/shims')]
+    roots = [Path('~/.pyenv').expanduser(), *(shim.parent for shim in shims)]
+    candidates = ['python3.10']
+    for root in roots:
+        candidates += sorted(map(str, root.glob('versions/3.10.*/bin/python3.10')))
+    for candidate in candidates:
+        path = shutil.which(candidate)
+        check = [path, '-c', 'import ensurepip']
+        if path and subprocess.run(check, capture_output=True).returncode == 0:
+            return path
+    return None
+
+
+PYTHON310 = find_python310()
+
+
+@nox.session(name='py310', python=PYTHON310 or False)
+def py310(session: nox.Session) -> None:
+    """Run the ROS-free tests with transformers 4.57."""
+    if PYTHON310 is None:
+        session.skip('no Python 3.10 on this machine: looked for python3.10 on PATH and in pyenv')
+    session.install('--quiet', TORCH, 'transformers>=4.57,<5', '-e', '.[test,world]')
+    # Without rclpy test/conftest.py leaves the ROS tests out; linters run on one version only.
+    session.run('pytest', '-m', 'not soak', '--ignore=test/test_style.py', *session.posargs,
+                env={'PYTHONPATH': ''})

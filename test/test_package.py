@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the build files say, and which of the two places of the package's name wins."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import stat
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infinipot_ros.errors import QuestionCode
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip('tomli', reason='reading pyproject.toml takes Python 3.11')
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / 'infinipot_ros'
+PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+MANIFEST = ElementTree.parse(ROOT / 'package.xml').getroot()
+DISTRIBUTION = {'av': 'av', 'cv2': 'opencv-python-headless', 'PIL': 'pillow', 'yaml': 'pyyaml'}
+# The world's extra, imported only by what trains and renders.
+WORLD = {'miniworld', 'gymnasium', 'pyglet'}
+INSTALLED = ROOT / 'install' / 'infinipot_ros'
+
+built = pytest.mark.skipif(not INSTALLED.is_dir(), reason='not built: make build')
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.match(r'[\w.-]+', requirement).group().lower() for requirement in requirements}
+
+
+def third_party(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module or '']
+        for module in modules:
+            top = module.split('.')[0]
+            if top not in sys.stdlib_module_names and top not in ('infinipot_ros', ''):
+                yield top
+
+
+def ask(code: str, environment: dict[str, str], cwd: Path) -> str:
+    result = subprocess.run([sys.executable, '-c', code], env=environment, cwd=cwd,
+                            capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def built_environment() -> dict[str, str]:
+    """The variables of a shell that sourced scripts/environment.bash."""
+    bare = {'PATH': os.environ['PATH'], 'HOME': os.environ['HOME']}
+    command = f'source {ROOT}/scripts/environment.bash >/dev/null && env -0'
+    output = subprocess.run(['bash', '-euc', command], env=bare, capture_output=True, check=True)
+    return dict(pair.split('=', 1) for pair in output.stdout.decode().split('\0') if '=' in pair)
+
+
+# -- the build files agree --------------------------------------------------------------------
+
+
+def test_one_version_everywhere():
+    assert MANIFEST.findtext('version') == PROJECT['version']
+
+
+def test_python_imports_are_declared():
+    ros = {e.text for e in MANIFEST if e.tag in ('depend', 'exec_depend')}
+    declared = names(PROJECT['dependencies'])
+    undeclared = {}
+    for path in PACKAGE.rglob('*.py'):
+        for top in third_party(path):
+            distribution = DISTRIBUTION.get(top, top).lower()
+            if distribution not in declared and top not in ros and top not in WORLD:
+                undeclared.setdefault(top, path.name)
+    assert not undeclared
+
+
+def test_declared_dependencies_are_imported():
+    imported = {top for path in PACKAGE.rglob('*.py') for top in third_party(path)}
+    unused = names(PROJECT['dependencies']) - {DISTRIBUTION.get(i, i).lower() for i in imported}
+    # rosbags-image is a module inside rosbags.
+    assert unused <= {'rosbags-image'}
+
+
+def test_manifest_names_the_interfaces_and_the_build_type():
+    assert MANIFEST.findtext('export/build_type') == 'ament_cmake'
+    assert MANIFEST.findtext('member_of_group') == 'rosidl_interface_packages'
+    cmake = (ROOT / 'CMakeLists.txt').read_text()
+    for path in [*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')]:
+        assert f'"{path.relative_to(ROOT)}"' in cmake
+
+
+def test_every_room_is_installed():
+    cmake = (ROOT / 'CMakeLists.txt').read_text()
+    for room in PACKAGE.iterdir():
+        if (room / '__init__.py').exists():
+            assert f'${{PROJECT_NAME}}/{room.name}\n' in cmake
+
+
+def test_query_codes_are_the_package_s():
+    request, _, response = (ROOT / 'srv/Query.srv').read_text().partition('---')
+    assert '=' not in request.split('#')[0]
+    codes = {name: int(value) for name, value in re.findall(r'^uint16 ([A-Z_]+)=(\d+)', response,
+                                                            re.MULTILINE)}
+    assert codes == {code.name: code.value for code in QuestionCode}
+
+
+def test_scripts_can_be_run():
+    scripts = [p for p in (ROOT / 'scripts').iterdir() if p.suffix != '.bash']
+    cmake = (ROOT / 'CMakeLists.txt').read_text()
+    for script in scripts:
+        assert script.read_text().startswith('#!/usr/bin/env python3\n')
+        assert script.stat().st_mode & stat.S_IXUSR
+        assert f'scripts/{script.name}\n' in cmake
+    for shell in (ROOT / 'scripts/environment.bash', ROOT / '.ci/run'):
+        subprocess.run(['bash', '-n', str(shell)], check=True)
+
+
+# -- launch files and parameters --------------------------------------------------------------
+
+
+@pytest.mark.parametrize('path', sorted(ROOT.glob('config/*.yaml')), ids=lambda p: p.name)
+def test_config_sets_known_parameters(path):
+    yaml = pytest.importorskip('yaml')
+    from infinipot_ros.node import parameters
+    values = yaml.safe_load(path.read_text())['/**']['ros__parameters']
+    ours = {name: value for name, value in values.items() if not name.startswith('qos_overrides')}
+    assert not parameters.problems(ours)
+    assert set(ours) <= set(parameters.BY_NAME)
+    if path.name == 'infinipot.yaml':
+        assert values == parameters.defaults()
+
+
+def test_fast_dds_profile_has_room_for_raw_images():
+    text = (ROOT / 'config/fastdds_shm.xml').read_text()
+    profile = ElementTree.fromstring(text)
+    sizes = [e.text for e in profile.iter() if e.tag.endswith('segment_size')]
+    assert [int(size or 0) for size in sizes] == [64 * 1024 ** 2]
+
+
+# -- one name, two places ---------------------------------------------------------------------
+
+WHERE = 'import infinipot_ros.errors as e, os; print(e.__file__, os.path.realpath(e.__file__))'
+
+
+@built
+@pytest.mark.ros
+def test_built_package_wins_and_is_this_source(tmp_path):
+    found, real = ask(WHERE, built_environment(), tmp_path).split()
+    assert Path(found).is_relative_to(INSTALLED)
+    assert Path(real) == PACKAGE / 'errors.py'
+    interfaces = ('import infinipot_ros.msg, infinipot_ros.srv; '
+                  'from infinipot_ros.node import infinipot_node as n; print(n.__file__)')
+    assert Path(ask(interfaces, built_environment(), tmp_path)).is_relative_to(INSTALLED)
+
+
+@built
+@pytest.mark.ros
+def test_without_the_built_package_the_same_source_runs(tmp_path):
+    environment = {k: v for k, v in built_environment().items() if k != 'PYTHONPATH'}
+    code = f'{WHERE}; import importlib.util; print(importlib.util.find_spec("infinipot_ros.msg"))'
+    found, real, interfaces = ask(code, environment, tmp_path).split()
+    assert (Path(found), Path(real)) == (PACKAGE / 'errors.py', PACKAGE / 'errors.py')
+    assert interfaces == 'None'
+
+
+@built
+@pytest.mark.ros
+def test_every_module_is_installed_as_a_link(tmp_path):
+    installed = Path(ask('import infinipot_ros; print(infinipot_ros.__file__)',
+                         built_environment(), tmp_path)).parent
+    for path in PACKAGE.rglob('*.py'):
+        relative = path.relative_to(PACKAGE)
+        if '__pycache__' not in path.parts and str(relative) != '__init__.py':
+            assert (installed / relative).resolve() == path, f'{relative}: run make build'
+
+
+@built
+def test_these_tests_run_this_source():
+    import infinipot_ros.errors
+    assert Path(infinipot_ros.errors.__file__).resolve() == PACKAGE / 'errors.py'
