@@ -273,26 +273,21 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         if not 0 <= target < self.memory_length:
             return
         views = self.views()
-        if target:
-            policy.prepare(views)
+        policy.prepare(views)
+        # All layers choose before one is changed: a fault while choosing leaves them as they were.
+        choices = [policy.select(view, target).unsqueeze(-1) for view in views]
         start = self.prefix_length
-        for view, layer in zip(views, self.layers, strict=True):
-            if target:
-                kept = policy.select(view, target)
-                rows = kept.unsqueeze(-1)
-                # One gather at a time: the scratch is one layer's keys, never two.
-                wide = rows.expand(-1, -1, self.shape.head_dim)
-                layer.keys[0, :, start:start + target] = view.keys.gather(1, wide)
-                layer.values[0, :, start:start + target] = view.values.gather(1, wide)
-                layer.coordinates[:, :target] = view.coordinates.gather(
-                    1, rows.expand(-1, -1, COORDINATE_AXES))
+        for view, layer, kept in zip(views, self.layers, choices, strict=True):
+            # One gather at a time: the scratch is one layer's keys, never two.
+            wide = kept.expand(-1, -1, self.shape.head_dim)
+            layer.keys[0, :, start:start + target] = view.keys.gather(1, wide)
+            layer.values[0, :, start:start + target] = view.values.gather(1, wide)
+            layer.coordinates[:, :target] = view.coordinates.gather(
+                1, kept.expand(-1, -1, COORDINATE_AXES))
             layer.length = start + target
         self.memory_length = target
         self.compressions += 1
-        if target:
-            # Every head keeps its tokens in order, so its oldest stands first.
-            oldest = min(int(layer.coordinates[:, 0, GRID].min()) for layer in self.layers)
-            self.grid_shapes.forget_before(oldest)
+        self.grid_shapes.keep(self.remembered_grids())
 
     def remembered_grids(self) -> list[int]:
         """Give the grids that still have a token in some layer and head, ascending."""

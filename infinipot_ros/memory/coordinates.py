@@ -32,7 +32,7 @@ class GridShapes:
     """
     Rows and columns of each grid, as runs of equal shapes: resolutions change seldom.
 
-    ``forget_before`` drops the runs no remembered token needs any more.
+    ``keep`` drops the runs no remembered token needs any more.
     """
 
     def __init__(self) -> None:
@@ -63,10 +63,11 @@ class GridShapes:
         run = (torch.searchsorted(starts, grids.contiguous(), right=True) - 1).clamp_min(0)
         return shapes[run, 0], shapes[run, 1]
 
-    def forget_before(self, grid: int) -> None:
-        """Drop what lies before ``grid``, the oldest that is still remembered."""
-        keep = max(0, bisect_right(self._starts, grid) - 1)
-        del self._starts[:keep], self._shapes[:keep]
+    def keep(self, grids: list[int]) -> None:
+        """Drop the runs that none of ``grids``, those still remembered, belongs to."""
+        runs = sorted({bisect_right(self._starts, grid) - 1 for grid in grids})
+        self._starts = [self._starts[run] for run in runs]
+        self._shapes = [self._shapes[run] for run in runs]
 
     @property
     def uniform(self) -> bool:

@@ -76,21 +76,24 @@ def pool_neighbours(scores: Tensor, arrangement: Arrangement, kernel: int) -> Te
     """
     if kernel == 1:
         return scores
-    heads = scores.shape[0]
-    age = arrangement.age
-    # Number the grids a head still knows 0, 1, 2... so that the canvas has no empty pages.
+    reach, columns = kernel // 2, arrangement.columns
+    age, row, column = arrangement.age, arrangement.row, arrangement.column
+    # Number the grids a head still knows 0, 1, 2...: as the tokens stand in order, so do their
+    # places, and a window's line is a stretch of slots. The scratch is linear in the tokens,
+    # however few are left of each grid.
     page = functional.pad((age[:, 1:] != age[:, :-1]).long(), (1, 0)).cumsum(-1)
-    pages = int(page.max()) + 1
-    place = (page * arrangement.rows + arrangement.row) * arrangement.columns + arrangement.column
-    size = pages * arrangement.rows * arrangement.columns
-    canvas = torch.zeros(2, heads, size, device=scores.device)
-    canvas[0].scatter_(1, place, scores)
-    canvas[1].scatter_(1, place, 1.0)
-    pooled = functional.avg_pool2d(
-        canvas.view(2, heads * pages, arrangement.rows, arrangement.columns),
-        kernel, stride=1, padding=kernel // 2).view(2, heads, size)
-    sums, shares = pooled.gather(2, place.expand(2, *place.shape))
-    means: Tensor = sums / shares
+    line = (page * arrangement.rows + row) * columns
+    place = line + column
+    left, right = (column - reach).clamp_min(0), (column + reach).clamp_max(columns - 1)
+    running = functional.pad(scores.double().cumsum(-1), (1, 0))
+    sums, shares = torch.zeros_like(running[:, 1:]), torch.zeros_like(place)
+    for step in range(-reach, reach + 1):
+        low = torch.searchsorted(place, line + step * columns + left)
+        high = torch.searchsorted(place, line + step * columns + right, right=True)
+        outside = (row + step < 0) | (row + step >= arrangement.rows)
+        sums += (running.gather(1, high) - running.gather(1, low)).masked_fill(outside, 0.0)
+        shares += (high - low).masked_fill(outside, 0)
+    means: Tensor = (sums / shares).float()
     return means
 
 

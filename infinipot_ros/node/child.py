@@ -65,7 +65,9 @@ class NodeProcess:
 
     def __init__(self, folder: Path, arguments: list[str]) -> None:
         self._log = folder / 'node.log'
-        environment = {**os.environ, 'ROS_LOG_DIR': str(folder / 'ros')}
+        # The bundled model is tiny: on a busy machine its threads would only wait for each other.
+        environment = {
+            'OMP_NUM_THREADS': '1', **os.environ, 'ROS_LOG_DIR': str(folder / 'ros')}
         command = [sys.executable, '-m', 'infinipot_ros.node.infinipot_node', '--ros-args']
         with self._log.open('wb') as output:
             self._process = subprocess.Popen(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -189,7 +190,8 @@ def _table(results: list[Result], first_ns: int) -> Table:
 
 
 def _said(response: Any) -> str:
-    return str(response.answer) if response.success else f'refused: {response.message}'
+    # A model's words are never markup: '[/x]' would end the demo.
+    return escape(response.answer if response.success else f'refused: {response.message}')
 
 
 def _memory_line(status: Any) -> str:

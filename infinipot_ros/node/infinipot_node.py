@@ -56,6 +56,7 @@ def _serve(args: list[str] | None, stop: threading.Event) -> tuple[int, bool]:
 
     from infinipot_ros.node.executor import SurvivingExecutor
     from infinipot_ros.node.memory_node import BLOCKING_CALLBACKS, InfinipotNode
+    from infinipot_ros.node.worker import THREAD_NAME
 
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -74,15 +75,16 @@ def _serve(args: list[str] | None, stop: threading.Event) -> tuple[int, bool]:
         spinner = threading.Thread(target=spin, name='infinipot_spin', daemon=True)
         spinner.start()
         stop.wait()
-        finished = node.stop_work(STOP_S)
+        node.stop_work(STOP_S)
         spinner.join(1.0)
         if spinner.is_alive():
-            finished = False
-        else:
-            # Leave the graph properly even if the model's thread is left behind.
-            executor.shutdown(timeout_sec=1.0)
-            node.destroy_node()
-        return node.exit_status, finished
+            return node.exit_status, False
+        # Leave the graph properly even if a model's thread is left behind.
+        executor.shutdown(timeout_sec=1.0)
+        node.destroy_node()
+        # A cleanup that was under way leaves one behind, too, which the node no longer knows.
+        left_behind = any(thread.name == THREAD_NAME for thread in threading.enumerate())
+        return node.exit_status, not left_behind
     finally:
         if rclpy.ok():
             rclpy.shutdown()

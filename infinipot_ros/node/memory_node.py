@@ -101,10 +101,11 @@ class InfinipotNode(LifecycleNode):
         self._log.warn(f'survived {type(error).__name__}',
                        f'survived {type(error).__name__}: {error}')
 
-    def stop_work(self, timeout_s: float) -> bool:
-        """End the worker before the process leaves; return whether it ended in time."""
+    def stop_work(self, timeout_s: float) -> None:
+        """End the worker before the process leaves, if it ends in time."""
         worker = self._worker
-        return worker is None or worker.stop(timeout_s)
+        if worker is not None:
+            worker.stop(timeout_s)
 
     # Lifecycle
 
@@ -213,9 +214,13 @@ class InfinipotNode(LifecycleNode):
     def _release(self) -> None:
         self._stop_listening()
         worker, self._worker = self._worker, None
-        if worker is not None and not worker.stop(RELEASE_S) and not self._stop.is_set():
-            self.get_logger().error(f'the model is still busy after {RELEASE_S:.0f} s; its memory '
-                                    'is freed when it ends')
+        deadline = time.monotonic() + RELEASE_S
+        # In slices: the process may be told to leave while a forward pass is waited for.
+        while worker is not None and not worker.stop(0.1) and not self._stop.is_set():
+            if time.monotonic() > deadline:
+                self.get_logger().error(f'the model is still busy after {RELEASE_S:.0f} s; its '
+                                        'memory is freed when it ends')
+                return
 
     # Questions
 

@@ -132,7 +132,7 @@ TABLE = (
               'Seconds without any image after which /diagnostics warns.',
               AT_ONCE, 0.1, 86_400.0),
     Parameter('query.max_new_tokens', 64,
-              'The longest answer in tokens when the request says 0.',
+              'The longest answer in tokens; a request may ask for less, 0 asks for this.',
               UNCONFIGURED, 1, 4096, setting='max_new_tokens'),
     Parameter('query.max_question_chars', 1000, 'The longest question in characters.',
               UNCONFIGURED, 1, 100_000, setting='max_question_chars'),
@@ -140,7 +140,7 @@ TABLE = (
               'Seconds from the request to its answer, waiting included.',
               AT_ONCE, 0.01, 86_400.0),
     Parameter('status.period', 1.0, 'Seconds between two messages on `~/status`.',
-              UNCONFIGURED, 0.05, 3600.0),
+              AT_START, 0.05, 3600.0),
 )
 BY_NAME = {row.name: row for row in TABLE}
 

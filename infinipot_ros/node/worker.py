@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 #: Questions that may be in the node at once, the running one included; more get BUSY. The
 #: executor keeps a thread for each.
 MAX_QUERIES = 4
+THREAD_NAME = 'infinipot_worker'
 #: How often an idle worker shows that it lives.
 BEAT_S = 0.5
 
@@ -82,7 +83,7 @@ class Worker:
         self._memory: MemoryStatus | None = None
         self._last_ingest_ms = 0.0
         self._last_query_ms = 0.0
-        self._thread = threading.Thread(target=self._run, name='infinipot_worker', daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
 
     def start(self) -> Future[None]:
         """
@@ -154,7 +155,7 @@ class Worker:
 
     def stop(self, timeout_s: float) -> bool:
         """
-        Answer waiting questions with INACTIVE, end the thread, free the model.
+        Answer waiting questions with INACTIVE, end the thread, free the model; may be repeated.
 
         :return: whether the thread ended in time; loading a model or a forward pass cannot be
             interrupted.
@@ -170,9 +171,9 @@ class Worker:
         _fail(self._loaded, ConfigurationError('the node was stopped while its model loaded'))
         # A load cannot be interrupted and leaves nothing behind that would need care.
         self._thread.join(0.0 if loading else timeout_s)
-        alive = self._thread.is_alive()
-        if alive and self._running is not None:
-            _fail(self._running.future, _stopped())
+        alive, running = self._thread.is_alive(), self._running
+        if alive and running is not None:
+            _fail(running.future, _stopped())
         return not alive
 
     def _run(self) -> None:

@@ -12,8 +12,8 @@ class Answer:
     """
     An answer and what it rests on.
 
-    :param observed_from_ns: stamp of the oldest frame still remembered; ``observed_to_ns`` of
-        the newest, both header stamps in nanoseconds.
+    :param observed_from_ns: first stamp of the frames still remembered; ``observed_to_ns`` the
+        last, both header stamps in nanoseconds.
     :param latency_s: seconds from the call to the last token; ``first_token_s`` to the first.
     :param memory_tokens: visual tokens per layer and KV head the answer could look at.
     :param memory_bytes: bytes of their keys, values and coordinates.

@@ -58,6 +58,18 @@ class Observations:
         """:raises KeyError: no token of that grid is left."""
         return self._by_grid[grid]
 
+    def span(self, pending: list[PendingFrame]) -> tuple[int, int]:
+        """
+        Give the first and the last stamp of what is remembered and pending, in nanoseconds.
+
+        After a clock jumped back the oldest frame need not have the first stamp.
+        """
+        waiting = [frame.stamp_ns for frame in pending]
+        known = self._by_grid.values()
+        return (
+            min([*waiting, *(each.first_ns for each in known)], default=0),
+            max([*waiting, *(each.last_ns for each in known)], default=0))
+
     @property
     def oldest(self) -> Observation | None:
         """The observation that came first of those still remembered."""

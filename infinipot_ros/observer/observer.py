@@ -165,7 +165,14 @@ class Observer:
         positions = grid_positions(
             self._cache.prefix_length, times, block.rows, block.columns)
         with self._cache.writing_grids(len(times), block.rows, block.columns):
-            self._model.forward(block.tokens.flatten(0, 1).unsqueeze(0), positions, self._cache)
+            hidden = self._model.forward(
+                block.tokens.flatten(0, 1).unsqueeze(0), positions, self._cache)
+            # Kept, they would spread to whatever looks at them: all later frames and answers.
+            if not bool(hidden.isfinite().all()):
+                raise FrameError(
+                    'overflow',
+                    f'the model comes to no finite numbers in {self.settings.dtype}; set dtype '
+                    'to bfloat16 or float32')
         self._timeline = timeline
 
     # -- answers out --------------------------------------------------------------------------
@@ -189,7 +196,7 @@ class Observer:
         started = time.perf_counter()
         question = check_question(
             self._model.tokenizer, question, self.settings.max_question_chars)
-        if not self._newest_ns:
+        if not self._pending and not len(self._observations):
             raise QuestionError(
                 QuestionCode.NOTHING_OBSERVED,
                 'nothing has been observed yet; wait for a frame, and check that images arrive')
@@ -242,9 +249,10 @@ class Observer:
             emit(stream.push(token))
         emit(stream.flush())
         now = time.perf_counter() - started
+        observed_from_ns, observed_to_ns = self._observations.span(self._pending)
         return Answer(
             text=''.join(pieces).strip(),
-            observed_from_ns=self._oldest_ns(), observed_to_ns=self._newest_ns,
+            observed_from_ns=observed_from_ns, observed_to_ns=observed_to_ns,
             latency_s=now, first_token_s=first_token_s or now,
             memory_tokens=self._cache.memory_length, memory_bytes=self._cache.memory_bytes,
             new_tokens=count)

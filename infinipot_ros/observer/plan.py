@@ -37,7 +37,7 @@ class MemoryPlan:
     :param cache: keys, values and coordinates of prefix, budget and question room.
     :param vision: activations while a block is encoded.
     :param language: activations while a block or a question is read, its mask and logits.
-    :param compression: scratch of a compression, one layer at a time.
+    :param compression: scratch of a compression.
     """
 
     weights: int
@@ -109,13 +109,23 @@ def plan_memory(config: Any, settings: ObserverSettings) -> MemoryPlan:
     weights = sum(p.numel() for p in model.parameters()) * kv.dtype.itemsize
     capacity = PREFIX_ROOM + budget.tokens + settings.tail_room
     block = grids_per_block(settings, grid_tokens) * grid_tokens
+    new = max(block, settings.tail_room)
+    eager_vision = eager_language = 0
+    if settings.attn_implementation == 'eager':
+        # Each query's score of each key: as computed, as float32 shares, and cast back.
+        score = 2 * kv.dtype.itemsize + 4
+        heads = config.get_text_config().num_attention_heads
+        eager_vision = (
+            vision.num_heads * (grid_tokens * vision.spatial_merge_size ** 2) ** 2 * score)
+        eager_language = heads * new * capacity * score
     return MemoryPlan(
         weights=weights,
         cache=capacity * kv.bytes_per_token + budget.tokens * kv.coordinate_bytes_per_token,
-        vision=_vision_bytes(vision, block, kv.dtype.itemsize),
-        language=_language_bytes(shape, max(block, settings.tail_room), capacity, kv),
-        # Normalised keys, their products and the gathered survivors in float32.
-        compression=4 * 4 * budget.tokens * kv.kv_heads * kv.head_dim)
+        vision=_vision_bytes(vision, block, kv.dtype.itemsize) + eager_vision,
+        language=_language_bytes(shape, new, capacity, kv) + eager_language,
+        # Normalised keys, their products and the gathered survivors in float32, one layer at a
+        # time; the slots that every layer keeps, in int64.
+        compression=budget.tokens * kv.kv_heads * (4 * 4 * kv.head_dim + 8 * kv.layers))
 
 
 def _vision_bytes(vision: Any, block_tokens: int, itemsize: int) -> int:

@@ -79,7 +79,8 @@ def load_config(name: str, *, local_files_only: bool = True) -> Any:
             f'there is no model folder {path}; check the model parameter, or give a hub id')
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=local_files_only)
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        # What a damaged file raises depends on where it is damaged and on the release.
         raise ConfigurationError(_not_found(path, local_files_only, error)) from error
     if config.model_type not in MODEL_TYPES:
         raise ConfigurationError(
@@ -109,12 +110,22 @@ def load_model(
     torch_device, torch_dtype = parse_device(device), parse_dtype(dtype)
     path = resolve_model(name)
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
+        model, report = AutoModelForImageTextToText.from_pretrained(
             path, config=config, dtype=torch_dtype, attn_implementation=attn_implementation,
-            local_files_only=local_files_only)
+            local_files_only=local_files_only, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local_files_only)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+    except Exception as error:
         raise ConfigurationError(_not_found(path, local_files_only, error)) from error
+    # transformers fills what is missing with random numbers or an empty vocabulary.
+    missing = sorted(report['missing_keys'])
+    if missing:
+        raise ConfigurationError(
+            f'model {path!r} lacks {len(missing)} of its weights, {missing[0]} first; it is '
+            'incomplete, fetch it again')
+    if '<|vision_start|>' not in tokenizer.get_vocab():
+        raise ConfigurationError(
+            f"model {path!r} has no tokenizer with '<|vision_start|>'; it is incomplete, fetch it "
+            'again')
     return QwenVL(model.to(torch_device).eval(), tokenizer)
 
 

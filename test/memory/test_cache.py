@@ -11,6 +11,7 @@ from streams import PREFIX, SHAPE, append, assert_same, make_cache, stored, writ
 from infinipot_ros.errors import ConfigurationError, MemoryFullError
 from infinipot_ros.memory.budget import Budget, CacheShape
 from infinipot_ros.memory.coordinates import COLUMN, GRID, ROW
+from infinipot_ros.memory.policies.recent import Recent
 from infinipot_ros.memory.policies.registry import POLICY_NAMES, make_policy
 
 FORGETTING = [name for name in POLICY_NAMES if name != 'full']
@@ -129,6 +130,50 @@ def test_the_tail_is_bounded_and_blocks_writes_below_it():
         raise AssertionError('never reached')
     with pytest.raises(MemoryFullError, match='roll it back'):
         cache.compress(make_policy('recent'), 4)
+
+
+def test_full_forgets_nothing_even_for_a_block_as_large_as_the_budget():
+    cache = make_cache(Budget(8))
+    append(cache, 2, 2, 2, torch.Generator().manual_seed(0))
+    before = stored(cache)
+    with pytest.raises(MemoryFullError):
+        cache.make_room(8, make_policy('full'))
+    assert_same(before, stored(cache))
+
+
+@pytest.mark.parametrize('policy', FORGETTING)
+def test_a_block_as_large_as_the_budget_takes_it_all(policy):
+    cache = make_cache(Budget(8))
+    append(cache, 2, 2, 2, torch.Generator().manual_seed(0))
+    assert cache.make_room(8, make_policy(policy))
+    assert (cache.memory_length, cache.get_seq_length()) == (0, PREFIX)
+
+
+def test_a_fault_while_a_layer_chooses_leaves_all_layers_as_they_were():
+    class Faulty(Recent):
+        def select(self, view, target):
+            if view.layer == view.layers - 1:
+                raise RuntimeError('out of memory')
+            return super().select(view, target)
+
+    cache = make_cache(Budget(16))
+    append(cache, 4, 2, 2, torch.Generator().manual_seed(0))
+    before = stored(cache)
+    with pytest.raises(RuntimeError):
+        cache.make_room(4, Faulty())
+    assert_same(before, stored(cache))
+    assert (cache.memory_length, cache.compressions) == (16, 0)
+
+
+@pytest.mark.parametrize('policy', ['swa', 'uniform', 'infinipot_v'])
+def test_alternating_resolutions_leave_nothing_behind(policy):
+    generator, chooser = torch.Generator().manual_seed(0), make_policy(policy)
+    cache = make_cache(Budget(24))
+    for index in range(200):
+        rows = 1 + index % 2
+        cache.make_room(2 * rows, chooser)
+        append(cache, 1, rows, 2, generator)
+    assert len(cache.grid_shapes) <= len(cache.remembered_grids())
 
 
 def test_no_way_back_over_a_compression():

@@ -38,11 +38,22 @@ def test_equal_shapes_make_one_run():
 
 def test_runs_are_forgotten_with_their_last_grid():
     shapes = shapes_of((0, 4, 6), (5, 2, 2), (8, 3, 3))
-    shapes.forget_before(6)
+    shapes.keep([6, 9])
     assert len(shapes) == 2
     assert shapes.of(6) == (2, 2)
-    shapes.forget_before(8)
+    shapes.keep([9])
     assert shapes.uniform
+    assert shapes.of(9) == (3, 3)
+
+
+def test_runs_between_remembered_grids_are_forgotten_too():
+    shapes = shapes_of(*((grid, 2 + grid % 2, 3) for grid in range(9)))
+    shapes.keep([0, 7, 8])
+    assert len(shapes) == 3
+    assert [shapes.of(grid) for grid in (0, 7, 8)] == [(2, 3), (3, 3), (2, 3)]
+    shapes.keep([])
+    shapes.append(9, 4, 4)
+    assert shapes.of(9) == (4, 4)
 
 
 def test_both_arrangements_agree_on_whole_grids():

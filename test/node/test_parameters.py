@@ -99,4 +99,4 @@ def test_descriptors_carry_ranges_and_words() -> None:
         assert built.description and built.additional_constraints
         ranges = len(built.integer_range) + len(built.floating_point_range)
         assert ranges == (row.low is not None)
-        assert built.read_only == (row.name == 'autostart')
+        assert built.read_only == (row.changes == parameters.AT_START)

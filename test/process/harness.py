@@ -46,13 +46,14 @@ _numbers = itertools.count()
 class NodeProcess:
     """``infinipot_node`` as a child, in a session of its own, its output in a file."""
 
+    PROGRAM = ('-m', 'infinipot_ros.node.infinipot_node')
+
     def __init__(self, folder: Path, *arguments: str, **parameters: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / 'node.log'
         self.namespace = f'/test_{next(_numbers)}'
         environment = {**os.environ, 'ROS_LOG_DIR': str(folder / 'ros'), 'OMP_NUM_THREADS': '1'}
-        command = [sys.executable, '-m', 'infinipot_ros.node.infinipot_node', '--ros-args',
-                   '-r', f'__ns:={self.namespace}']
+        command = [sys.executable, *self.PROGRAM, '--ros-args', '-r', f'__ns:={self.namespace}']
         topic = f'{self.namespace}/image'
         if parameters.get('image_transport') == 'compressed':
             topic += '/compressed'
@@ -150,6 +151,11 @@ class Client:
     def change(self, transition: str, timeout_s: float = 40.0) -> bool:
         request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
         return bool(self.call(self._change, request, timeout_s).success)
+
+    def begin(self, transition: str) -> None:
+        """Request a transition without waiting for its end."""
+        self._change.call_async(
+            ChangeState.Request(transition=Transition(id=TRANSITIONS[transition])))
 
     def state(self) -> str:
         return str(self.call(self._get, GetState.Request()).current_state.label)

@@ -16,6 +16,7 @@ from harness import SECOND, START_NS
 from nav_msgs.msg import Odometry
 from rclpy.serialization import serialize_message
 from rich.console import Console
+from rich.text import Text
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage
@@ -23,6 +24,7 @@ from sensor_msgs.msg import CompressedImage
 from infinipot_ros.errors import SourceError
 from infinipot_ros.node import demo
 from infinipot_ros.node.replay import read_questions
+from infinipot_ros.srv import Query
 
 FRAMES = 60
 CONFIG = """
@@ -114,6 +116,11 @@ def test_the_demo_succeeds_when_its_answers_are_right(share, monkeypatch, capsys
     ('Red', True), (' red. ', True), ('the red', False), ('', False)])
 def test_answers_are_compared_without_case_and_punctuation(answer: str, right: bool) -> None:
     assert demo.is_right(answer, 'red') == right
+
+
+def test_an_answer_is_not_taken_for_markup() -> None:
+    response = Query.Response(success=True, answer='[/x] [red]cup')
+    assert Text.from_markup(demo._said(response)).plain == '[/x] [red]cup'
 
 
 def test_a_questions_file_that_is_none_says_where(tmp_path) -> None:

@@ -9,11 +9,18 @@ import signal
 import time
 
 import pytest
-from harness import SECOND, START_NS, drops, wait_until
+from harness import SECOND, START_NS, NodeProcess, drops, wait_until
 
 from infinipot_ros.srv import Query
 
 STOP_S = 5.0
+STUCK = """
+import sys, time
+from infinipot_ros.node.infinipot_node import main
+from infinipot_ros.observer.observer import Observer
+Observer.observe = lambda *_, **__: time.sleep(60)
+sys.exit(main())
+"""
 
 
 def test_transitions_and_bad_configurations(start, tiny, tmp_path) -> None:
@@ -116,6 +123,23 @@ def test_a_parameter_of_a_wrong_kind_ends_the_node_with_a_reason(start, tiny, pa
 def test_sigint_while_the_model_loads(start, tiny) -> None:
     process, client = start(model=tiny)
     client.wait_status(lambda s: s.state == 'configuring', 'configuring', 30.0)
+    process.send(signal.SIGINT)
+    assert process.wait(STOP_S) == 0
+    assert 'Traceback' not in process.output()
+
+
+def test_sigint_while_a_cleanup_waits_for_the_model(start, tiny, monkeypatch) -> None:
+    monkeypatch.setattr(NodeProcess, 'PROGRAM', ('-c', STUCK))
+    process, client = start(model=tiny)
+    client.wait_active()
+    client.publish(START_NS)
+    client.wait_message(
+        client.diagnostics, lambda message: any(
+            (value.key, value.value) == ('job', 'frame')
+            for status in message.status for value in status.values), 10.0, 'a busy model')
+    assert client.change('deactivate')
+    client.begin('cleanup')
+    client.wait_status(lambda s: s.state == 'cleaningup', 'cleaning up')
     process.send(signal.SIGINT)
     assert process.wait(STOP_S) == 0
     assert 'Traceback' not in process.output()

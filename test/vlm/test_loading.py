@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError
@@ -38,6 +39,32 @@ def test_another_kind_of_model_is_refused(tmp_path):
 def test_a_folder_without_weights_is_refused(tmp_path):
     path = make_tiny('qwen2_5_vl', tmp_path)
     (path / 'model.safetensors').unlink()
+    with pytest.raises(ConfigurationError, match='cannot be loaded'):
+        load_model(str(path))
+
+
+def test_an_incomplete_folder_is_refused(tmp_path):
+    torn = make_tiny('qwen2_5_vl', tmp_path / 'torn') / 'model.safetensors'
+    torn.write_bytes(torn.read_bytes()[:torn.stat().st_size // 2])
+    with pytest.raises(ConfigurationError, match='cannot be loaded'):
+        load_model(str(torn.parent))
+    sparse = make_tiny('qwen2_vl', tmp_path / 'sparse') / 'model.safetensors'
+    weights = {name: w for name, w in load_file(sparse).items() if 'layers.1.mlp' not in name}
+    save_file(weights, sparse, metadata={'format': 'pt'})
+    with pytest.raises(ConfigurationError, match='lacks 3 of its weights'):
+        load_model(str(sparse.parent))
+    mute = make_tiny('qwen2_vl', tmp_path / 'mute')
+    for file in mute.glob('tokenizer*'):
+        file.unlink()
+    with pytest.raises(ConfigurationError, match=r'tokenizer|cannot be loaded'):
+        load_model(str(mute))
+
+
+def test_a_configuration_of_wrong_types_is_refused(tmp_path):
+    path = make_tiny('qwen2_5_vl', tmp_path)
+    config = json.loads((path / 'config.json').read_text())
+    config['text_config']['hidden_size'] = 'wide'
+    (path / 'config.json').write_text(json.dumps(config))
     with pytest.raises(ConfigurationError, match='cannot be loaded'):
         load_model(str(path))
 

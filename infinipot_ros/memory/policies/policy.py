@@ -28,7 +28,7 @@ class Policy(ABC):
         """
         Choose the slots that stay.
 
-        :param target: how many, at least 1 and less than there are.
+        :param target: how many, less than there are; 0 if the next block takes all the budget.
         :return: int64 ``[H, target]``, ascending along the last axis, so time order is kept.
         """
 
