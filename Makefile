@@ -107,8 +107,9 @@ test-py310: $(MADE)/packages  ## the ROS-free tests on Python 3.10 with transfor
 	@TORCH='$(TORCH)' $(VENV)/bin/nox --session py310
 
 .PHONY: bench
-bench: build  ## measure the node over DDS: 640x480 jpeg at 30 Hz for a minute
+bench: build  ## measure: the node under 640x480 jpeg at 30 Hz, then costs as the stream grows
 	@$(ENTER) && python bench/callbacks.py $(BENCH_FLAGS)
+	@$(ENTER) && python bench/stream_length.py --most 20000
 
 .PHONY: lint
 lint: $(MADE)/packages  ## ruff and mypy

@@ -32,8 +32,9 @@ from infinipot_ros.vlm.loading import load_config, load_model
 from infinipot_ros.vlm.positions import NANOSECONDS, grid_positions, text_positions
 from infinipot_ros.vlm.prompt import check_question, prefix_ids, question_ids
 
-# A clock that leaps this far ahead was set, not lived through (0 to wall time, say).
-MAX_FORWARD_JUMP_NS = 24 * 3600 * NANOSECONDS
+# A clock that leaps this far ahead was set (0 to wall time, say), or nothing was seen meanwhile;
+# its numbers would only use up the positions the model was trained on.
+MAX_FORWARD_JUMP_NS = 3600 * NANOSECONDS
 
 
 class Observer:

@@ -9,7 +9,9 @@ Weights and cache are exact; activations and scratch are upper estimates from th
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -149,4 +151,27 @@ def available_bytes(device: str) -> int:
     parsed = parse_device(device)
     if parsed.type == 'cuda':
         return int(torch.cuda.mem_get_info(parsed)[0])
-    return int(psutil.virtual_memory().available)
+    return min(int(psutil.virtual_memory().available), container_bytes(Path('/sys/fs/cgroup')))
+
+
+def container_bytes(cgroup: Path) -> int:
+    """
+    Bytes the container this runs in may still take; beyond, the kernel kills the process.
+
+    :param cgroup: where control groups are mounted, version 2 or 1.
+    :return: ``sys.maxsize`` where nothing limits it.
+    """
+    for limit, usage, stat in (
+            ('memory.max', 'memory.current', 'memory.stat'),
+            ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes',
+             'memory/memory.stat')):
+        try:
+            most = int((cgroup / limit).read_text())
+            used = int((cgroup / usage).read_text())
+            counts = dict(line.split() for line in (cgroup / stat).read_text().splitlines())
+        except (OSError, ValueError):
+            # No such file, or 'max': this version does not limit us.
+            continue
+        # Cached file pages are given back on demand.
+        return max(0, most - used + int(counts.get('inactive_file', 0)))
+    return sys.maxsize
