@@ -69,7 +69,7 @@ def main(
                 if question.kind == 'seen':
                     groups.append(f'seen: {question.answer}')
                 if question.evidence:
-                    groups.append(f'delay up to 10^{math.ceil(math.log10(question.delay + 1))}')
+                    groups.append(f'delay below 10^{math.ceil(math.log10(question.delay + 1))}')
                 for group in groups:
                     right[group].append(good)
                 answers.append({

@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The commands of the world: ``train`` makes the bundled model, ``tour`` records a simulated tour.
+
+Both need the simulator (``pip install miniworld`` and a headless EGL); the demo needs neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infinipot_ros.errors import ConfigurationError, InfinipotError
+
+if TYPE_CHECKING:
+    from infinipot_ros.world.dataset import Shard
+
+HOUSES_PER_SHARD = 250
+# Tours that are filmed whole come from this seed of their split on, far behind the others.
+FIRST_WHOLE_TOUR = 10_000
+CACHE = Path('~/.cache/infinipot')
+
+world_app = typer.Typer(help='Simulated houses: record tours, train the bundled model.')
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except InfinipotError as error:
+        typer.echo(f'infinipot: {error}', err=True)
+        raise typer.Exit(2) from error
+
+
+@world_app.command()
+def train(
+    target: Annotated[
+        Path, typer.Option(help='Where the checkpoint folder is written.')
+    ] = Path('models/infinipot-tiny'),
+    cache: Annotated[
+        Path, typer.Option(help='Where pictures and the state of the run are kept.')
+    ] = CACHE,
+    houses: Annotated[int, typer.Option(help='Houses to train on.', min=1)] = 1500,
+    validation_houses: Annotated[int, typer.Option(help='Houses to measure on.', min=1)] = 48,
+    grids: Annotated[int, typer.Option(help='Pictures (frame pairs) a house.', min=2)] = 28,
+    whole_tours: Annotated[
+        int, typer.Option(help='Further houses to train on, filmed from end to end.', min=0)
+    ] = 100,
+    eye_steps: Annotated[int, typer.Option(help='Steps of step 1, vision.', min=1)] = 2800,
+    reader_steps: Annotated[int, typer.Option(help='Steps of step 2, questions.', min=1)] = 3300,
+    measure_every: Annotated[int, typer.Option(help='Steps between measurements.', min=1)] = 250,
+    device: Annotated[str, typer.Option(help='cpu or cuda.')] = 'cpu',
+    threads: Annotated[int, typer.Option(help='CPU threads; 0 leaves it to torch.', min=0)] = 0,
+) -> None:
+    """
+    Train the bundled model: film houses, teach the eye, then the reader.
+
+    Run again after an interruption, it goes on where it was. A checkpoint is written to TARGET at
+    every measurement of step 2.
+    """
+    with _refusals():
+        _train(
+            target, cache.expanduser(), houses, validation_houses, grids, whole_tours, eye_steps,
+            reader_steps, measure_every, device, threads)
+
+
+def _train(
+    target: Path, cache: Path, houses: int, validation_houses: int, grids: int, whole_tours: int,
+    eye_steps: int, reader_steps: int, measure_every: int, device: str, threads: int,
+) -> None:
+    import torch
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from transformers import AutoTokenizer
+
+    from infinipot_ros.world.dataset import open_shard, render_shard
+    from infinipot_ros.world.export import export
+    from infinipot_ros.world.network import Size, new_model, write_description
+    from infinipot_ros.world.run import Run
+    from infinipot_ros.world.streams import encoded
+    from infinipot_ros.world.tour import TOUR_FRAMES
+    from infinipot_ros.world.training import encode_shard, train_eye, train_reader
+    if threads:
+        torch.set_num_threads(threads)
+    run = Run(cache / 'run')
+    description = run.folder / 'description'
+    write_description(description, Size())
+    model = new_model(description).to(device)
+    tokenizer = AutoTokenizer.from_pretrained(description, local_files_only=True)
+    with Progress(
+            TextColumn('{task.description:<24}'), BarColumn(), MofNCompleteColumn(),
+            TextColumn('{task.fields[state]}'), TimeRemainingColumn()) as progress:
+        filming = progress.add_task(
+            'filming', total=houses + validation_houses + whole_tours, state='')
+        filmed = 0
+
+        def shoot(split: str, count: int, pictures: int, first: int = 0) -> list[Shard]:
+            nonlocal filmed
+            places = []
+            for start in range(0, count, HOUSES_PER_SHARD):
+                size = min(HOUSES_PER_SHARD, count - start)
+                places.append(render_shard(
+                    cache / 'pictures', split, first + start, size, grids=pictures,
+                    on_house=lambda: progress.advance(filming)))
+                filmed += size
+                progress.update(filming, completed=filmed)
+            return [open_shard(place) for place in places]
+
+        shards = shoot('train', houses, grids)
+        validation = shoot('validation', validation_houses, grids)
+        whole = shoot('train', whole_tours, TOUR_FRAMES // 2, FIRST_WHOLE_TOUR)
+
+        def bar(name: str, steps: int) -> Any:
+            task = progress.add_task(name, total=steps, state='')
+            return lambda step, loss: progress.update(
+                task, completed=step, state=f'loss {loss:.3f}')
+
+        train_eye(
+            model, tokenizer, shards, validation, run, steps=eye_steps,
+            measure_every=measure_every, on_step=bar('step 1, eye', eye_steps))
+        pictures = [*shards, *whole, *validation]
+        encoding = progress.add_task('encoding', total=len(pictures), state='')
+        parts = []
+        for shard in pictures:
+            parts.append(encoded(
+                shard, encode_shard(model, shard), encode_shard(model, shard, single=True)))
+            progress.advance(encoding)
+        reading = bar('step 2, reader', reader_steps)
+
+        def measured(step: int, figures: dict[str, float]) -> None:
+            export(model, description, target)
+            progress.console.print(
+                f'step {step}: {100 * figures["all"]:.1f} % right, '
+                f'{100 * figures["sparse_all"]:.1f} % from a fifth of the tokens')
+
+        train_reader(
+            model, tokenizer, parts[:-len(validation)], parts[-len(validation):], run,
+            steps=reader_steps, measure_every=measure_every, on_step=reading, on_measure=measured)
+    export(model, description, target)
+    typer.echo(f'wrote {target}; the curve is {run.folder / "curve.jsonl"}')
+
+
+@world_app.command()
+def tour(
+    target: Annotated[
+        Path, typer.Argument(help='A new folder, for tour/ (a bag) and questions.jsonl.')],
+    seed: Annotated[
+        int, typer.Option(help='0 on: train; 1000000 on: validation; 2000000 on: test.')
+    ] = 2_000_000,
+    frames: Annotated[int, typer.Option(help='Frames, two a second.', min=8)] = 440,
+    questions: Annotated[int, typer.Option(help='Questions to draw.', min=0)] = 20,
+    demo: Annotated[
+        bool, typer.Option('--demo', help="The bundled demo's six questions, not random ones.")
+    ] = False,
+) -> None:
+    """Record one simulated tour as an mcap bag with its questions."""
+    with _refusals():
+        from infinipot_ros.world.bag import write_bag, write_questions
+        from infinipot_ros.world.exam import demo_exam, describe_house, examine
+        from infinipot_ros.world.rendering import Renderer
+        from infinipot_ros.world.splits import split_of
+        from infinipot_ros.world.tour import film, make_tour
+        split = split_of(seed)
+        bag = target / 'tour'
+        if bag.exists():
+            raise ConfigurationError(f'{bag} is there already; give a new folder')
+        target.mkdir(parents=True, exist_ok=True)
+        drive = make_tour(seed, frames)
+        shots = film(Renderer(), drive)
+        asked = demo_exam(drive, shots) if demo else examine(drive, shots, questions)
+        write_bag(bag, drive, shots)
+        write_questions(target / 'questions.jsonl', asked)
+        typer.echo(
+            f'{bag}: {frames} frames of the {split} split; {describe_house(drive)}\n'
+            f'{target / "questions.jsonl"}: {len(asked)} questions')

@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+From a trained model to a checkpoint folder laid out like the published ones.
+
+Weights are float16, named as in the published Qwen2.5-VL checkpoints, tied weights once. The
+folder appears complete or not at all.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# How the parts are called in memory, and in published checkpoints.
+NAMES = (('model.language_model.', 'model.'), ('model.visual.', 'visual.'))
+DESCRIPTION = (
+    'config.json', 'generation_config.json', 'preprocessor_config.json', 'merges.txt',
+    'tokenizer.json', 'tokenizer_config.json', 'vocab.json')
+
+
+def published_name(name: str) -> str:
+    """Turn a weight's name in memory into its name on disk."""
+    for here, there in NAMES:
+        if name.startswith(here):
+            return there + name.removeprefix(here)
+    return name
+
+
+def export(model: Any, description: Path, target: Path) -> None:
+    """
+    Write a checkpoint folder, in place of the one that is there.
+
+    :param description: folder with the files of ``write_description``.
+    """
+    from safetensors.torch import save_file
+    draft = target.with_name(f'.{target.name}.draft')
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    for name in DESCRIPTION:
+        shutil.copyfile(description / name, draft / name)
+    weights = {
+        published_name(name): value.detach().to(torch.float16).cpu().contiguous()
+        for name, value in model.state_dict().items() if name != 'lm_head.weight'}
+    save_file(weights, draft / 'model.safetensors', metadata={'format': 'pt'})
+    (draft / 'model.safetensors').chmod(0o644)
+    for extra in target.glob('*.md') if target.is_dir() else ():
+        shutil.copyfile(extra, draft / extra.name)
+    old = target.with_name(f'.{target.name}.old')
+    shutil.rmtree(old, ignore_errors=True)
+    if target.is_dir():
+        target.rename(old)
+    draft.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,205 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A robot's drive through a house, and what its camera saw.
+
+A tour is drawn from the house's seed alone: drive from door to door, turn, look around, dwell;
+no teleports. Filming it gives the pictures, as they come out of a slightly noisy camera and a
+jpeg coder, and the rendered truth: how many pixels of each object and each room every cell
+shows.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from infinipot_ros.world.house import ROOMS, SHAPES, House, make_house
+
+if TYPE_CHECKING:
+    from infinipot_ros.world.rendering import Renderer
+
+FPS = 2
+TOUR_FRAMES = 440
+CELL = 28
+JPEG_QUALITY = 92
+START_NS = 1_700_000_000_000_000_000
+
+Poses = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tour:
+    """
+    Where the camera was.
+
+    :param poses: float64 ``[frames, 3]``: x, z in metres, heading in radians.
+    :param stamps_ns: int64 ``[frames]``, 2 frames a second.
+    """
+
+    house: House
+    poses: Poses
+    stamps_ns: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Film:
+    """
+    What the camera saw of some frames of a tour.
+
+    :param frames: uint8 ``[n, H, W, 3]``, as decoded from ``jpegs``.
+    :param things: uint16 ``[n, cells, shapes]``, pixels of each shape, cells in reading order.
+    :param rooms: uint16 ``[n, cells, rooms]``, pixels of each room name.
+    :param inside: int64 ``[n]``, the index in ``ROOMS`` of the room the camera was in.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    jpegs: tuple[bytes, ...]
+    things: npt.NDArray[np.uint16]
+    rooms: npt.NDArray[np.uint16]
+    inside: npt.NDArray[np.int64]
+
+
+class _Driver:
+    """Moves a point robot in small steps and notes every pose."""
+
+    def __init__(self, house: House, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.x, self.z = house.centre(0)
+        self.heading = float(rng.uniform(0, 2 * np.pi))
+        self.poses: list[tuple[float, float, float]] = []
+
+    def note(self) -> None:
+        self.poses.append((self.x, self.z, self.heading))
+
+    def dwell(self, frames: int) -> None:
+        for _ in range(frames):
+            self.note()
+
+    def turn(self, angle: float) -> None:
+        """Turn by ``angle`` radians, 10 to 16 degrees a frame."""
+        step = np.radians(self.rng.uniform(10, 16))
+        for share in np.diff(np.linspace(0, angle, max(1, round(abs(angle) / step)) + 1)):
+            self.heading += float(share)
+            self.note()
+
+    def face(self, x: float, z: float) -> None:
+        wanted = np.arctan2(-(z - self.z), x - self.x)
+        self.turn(float((wanted - self.heading + np.pi) % (2 * np.pi) - np.pi))
+
+    def drive(self, x: float, z: float) -> None:
+        """Face a point and drive there, 0.2 to 0.35 m a frame."""
+        distance = float(np.hypot(x - self.x, z - self.z))
+        if distance < 0.05:
+            return
+        self.face(x, z)
+        steps = max(1, round(distance / float(self.rng.uniform(0.2, 0.35))))
+        for px, pz in zip(
+                np.linspace(self.x, x, steps + 1)[1:], np.linspace(self.z, z, steps + 1)[1:],
+                strict=True):
+            self.x, self.z = float(px), float(pz)
+            self.note()
+
+
+def _route(house: House, start: int, seen: set[int], rng: np.random.Generator) -> list[int]:
+    """Find a shortest way, as room numbers, to a random unvisited room; else to a neighbour."""
+    ways = {start: [start]}
+    queue = [start]
+    for room in queue:
+        for following in rng.permutation(house.neighbours(room)).tolist():
+            if following not in ways:
+                ways[following] = [*ways[room], following]
+                queue.append(following)
+    fresh = [way for room, way in ways.items() if room not in seen]
+    if fresh:
+        return min(fresh, key=len)
+    return ways[int(rng.choice(house.neighbours(start)))]
+
+
+def make_tour(seed: int, frames: int = TOUR_FRAMES) -> Tour:
+    """Drive ``frames`` frames through the house of a seed."""
+    house = make_house(seed)
+    rng = np.random.default_rng([seed, 3])
+    driver = _Driver(house, rng)
+    room = 0
+    seen = {0}
+    while len(driver.poses) < frames:
+        driver.dwell(int(rng.integers(1, 6)))
+        if rng.random() < 0.55:
+            driver.turn(float(rng.choice([-1, 1]) * rng.uniform(1.7, 2.0) * np.pi))
+        else:
+            for _ in range(int(rng.integers(1, 3))):
+                driver.turn(float(rng.choice([-1, 1]) * rng.uniform(0.5, 2.2)))
+                driver.dwell(int(rng.integers(1, 4)))
+        if rng.random() < 0.15:
+            driver.dwell(int(rng.integers(8, 24)))
+        for following in _route(house, room, seen, rng)[1:]:
+            driver.drive(*house.door(room, following))
+            room = following
+            seen.add(room)
+            x, z = house.centre(room)
+            driver.drive(x + float(rng.uniform(-0.4, 0.4)), z + float(rng.uniform(-0.4, 0.4)))
+    stamps = START_NS + (seed % 1_000_000) * 1_000_000_000_000 + (
+        np.arange(frames, dtype=np.int64) * (1_000_000_000 // FPS))
+    return Tour(house, np.array(driver.poses[:frames]), stamps)
+
+
+def _through_camera(picture: npt.NDArray[np.uint8], rng: np.random.Generator) -> bytes:
+    """Add the noise of a decent camera and code as jpeg."""
+    noisy = picture.astype(np.float32) + rng.normal(0, 1.5, picture.shape).astype(np.float32)
+    return encode_jpeg(np.clip(noisy, 0, 255).astype(np.uint8))
+
+
+def encode_jpeg(rgb: npt.NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
+    """Encode RGB uint8 ``[H, W, 3]`` as jpeg."""
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, 'JPEG', quality=quality)
+    return file.getvalue()
+
+
+def decode_jpeg(data: bytes) -> npt.NDArray[np.uint8]:
+    """Decode a jpeg to RGB uint8 ``[H, W, 3]``."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.array(picture.convert('RGB'))
+
+
+def _per_cell(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint16]:
+    rows, columns = mask.shape[0] // CELL, mask.shape[1] // CELL
+    cells = mask.reshape(rows, CELL, columns, CELL).sum((1, 3))
+    return cells.reshape(-1).astype(np.uint16)
+
+
+def film(renderer: Renderer, tour: Tour, which: Sequence[int] | None = None) -> Film:
+    """
+    Film a tour, or only the frames numbered in ``which``.
+
+    :return: pictures and truth, in the order of ``which``.
+    """
+    house = tour.house
+    renderer.enter(house)
+    numbers = range(len(tour.poses)) if which is None else which
+    jpegs, things, rooms, inside = [], [], [], []
+    for number in numbers:
+        x, z, heading = tour.poses[number]
+        picture, room_of, thing_of = renderer.look(x, z, heading)
+        rng = np.random.default_rng([house.seed, 4, number])
+        jpegs.append(_through_camera(picture, rng))
+        thing_cells = np.zeros((room_of.size // CELL ** 2, len(SHAPES)), np.uint16)
+        for index, thing in enumerate(house.things):
+            thing_cells[:, SHAPES.index(thing.shape)] = _per_cell(thing_of == index + 1)
+        room_cells = np.zeros((room_of.size // CELL ** 2, len(ROOMS)), np.uint16)
+        for index, name in enumerate(house.rooms):
+            room_cells[:, ROOMS.index(name)] = _per_cell(
+                (room_of == index + 1) & (thing_of == 0))
+        things.append(thing_cells)
+        rooms.append(room_cells)
+        inside.append(ROOMS.index(house.rooms[house.room_at(x, z)]))
+    return Film(
+        np.stack([decode_jpeg(data) for data in jpegs]), tuple(jpegs), np.stack(things),
+        np.stack(rooms), np.array(inside))
