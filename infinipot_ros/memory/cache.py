@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +22,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from infinipot_ros.errors import MemoryFullError
 from infinipot_ros.memory.budget import COORDINATE_AXES, Budget, CacheShape
 from infinipot_ros.memory.coordinates import GRID, GridShapes, grid_coordinates
-
-if TYPE_CHECKING:
-    from infinipot_ros.memory.policies.policy import Policy
+from infinipot_ros.memory.layer_view import LayerView
+from infinipot_ros.memory.policies.policy import Policy
 
 
 class BoundedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
@@ -90,24 +89,6 @@ class BoundedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is un
         return self.capacity
 
     get_max_length = get_max_cache_shape
-
-
-@dataclass(frozen=True)
-class LayerView:
-    """
-    The visual tokens of one layer, as a policy sees them.
-
-    :param keys: ``[H, N, D]``, rotated; ``values`` likewise.
-    :param coordinates: int32 ``[H, N, 3]``: grid, row, column; ascending along N.
-    :param layer: which layer, of ``layers``.
-    """
-
-    keys: Tensor
-    values: Tensor
-    coordinates: Tensor
-    layer: int
-    layers: int
-    shapes: GridShapes
 
 
 @dataclass(frozen=True)

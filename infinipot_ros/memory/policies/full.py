@@ -7,7 +7,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from infinipot_ros.errors import MemoryFullError
-from infinipot_ros.memory.cache import LayerView
+from infinipot_ros.memory.layer_view import LayerView
 from infinipot_ros.memory.policies.policy import Policy
 
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.memory.cache import LayerView
 from infinipot_ros.memory.coordinates import arrange_by_coordinates, arrange_by_slot
+from infinipot_ros.memory.layer_view import LayerView
 from infinipot_ros.memory.policies.policy import Policy, best
 from infinipot_ros.memory.scores import (
     choose_kernel,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from infinipot_ros.memory.cache import LayerView
+from infinipot_ros.memory.layer_view import LayerView
 
 
 class Policy(ABC):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from infinipot_ros.memory.cache import LayerView
+from infinipot_ros.memory.layer_view import LayerView
 from infinipot_ros.memory.policies.policy import Policy, same_for_all_heads
 
 
