@@ -82,6 +82,8 @@ def process(*arguments, **extra):
         text=True,
         env=environment(**extra),
         start_new_session=True,
+        # A shell's `&` starts everything below it with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
