@@ -19,7 +19,8 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 MADE := $(VENV)/made
 ENTER := source scripts/environment.bash
-PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+# Twice quiet: deprecation notes about other people's packages are none of the user's business.
+PIP := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 PYTEST ?= pytest
 
 ROS_INSTALLED := $(or $(ROS_DISTRO),$(wildcard /opt/ros/*/setup.bash))

@@ -18,6 +18,7 @@ import platform
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def measure(client: NodeClient, process: NodeProcess, seconds: int) -> dict[str,
         publish(index)
         time.sleep(0.2)
         index += 1
-    seen_before = int(client.status.frames_seen)
+    # The first ones only told that the connection stands.
+    before = client.status
     latencies, late_ms = [], []
     pending = None
     started = time.monotonic()
@@ -123,14 +125,16 @@ def measure(client: NodeClient, process: NodeProcess, seconds: int) -> dict[str,
     images = next(s for s in reports[-1].status if s.name.endswith(': images'))
     values = {value.key: value.value for value in images.values}
     status = client.status
-    drops = dict(zip(status.drop_reasons, (int(count) for count in status.drop_counts)))
+    drops = Counter(dict(zip(status.drop_reasons, map(int, status.drop_counts))))
+    drops -= Counter(dict(zip(before.drop_reasons, map(int, before.drop_counts))))
     p50, p99, longest = (float(values[f'image callback {name} ms'])
                          for name in ('p50', 'p99', 'max'))
-    seen = int(status.frames_seen) - seen_before
+    seen = int(status.frames_seen) - int(before.frames_seen)
     answered = [r.latency.sec * 1e3 + r.latency.nanosec / 1e6 for r in latencies if r.success]
     return {
         'seconds': seconds, 'sent': sent, 'jpeg_bytes': len(pictures[0]),
-        'seen': seen, 'lost_on_the_way': sent - seen, 'encoded': int(status.frames_encoded),
+        'seen': seen, 'lost_on_the_way': sent - seen,
+        'encoded': int(status.frames_encoded) - int(before.frames_encoded),
         'drops': drops,
         'callback_p50_ms': p50, 'callback_p99_ms': p99, 'callback_max_ms': longest,
         'publisher_late_max_ms': round(max(late_ms), 1),

@@ -159,6 +159,11 @@ def ask(
             )
             settings.validate()
             report = _watch_and_answer(source, settings, questions)
+        if model == 'infinipot-tiny':
+            typer.echo(
+                'note: infinipot-tiny knows its simulated houses only; what it says of real '
+                'pictures means nothing. Give --model a Qwen2-VL or Qwen2.5-VL for those.',
+                err=True)
         typer.echo(report.as_json() if as_json else report.as_text())
 
 

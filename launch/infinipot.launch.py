@@ -4,7 +4,7 @@
 Start the visual memory on a robot.
 
     ros2 launch infinipot_ros infinipot.launch.py image:=/camera/image_raw \
-        model:=Qwen/Qwen2.5-VL-3B-Instruct budget:=4096
+        model:=Qwen/Qwen2.5-VL-3B-Instruct budget:=4096 device:=cuda dtype:=bfloat16
 
 An argument that is left empty leaves its parameter as ``params_file`` has it.
 """

@@ -101,7 +101,8 @@ TABLE = (
     Parameter('memory.policy', 'infinipot_v', 'What decides which tokens stay.',
               UNCONFIGURED, choices=POLICIES, setting='policy'),
     Parameter('memory.budget', 4096,
-              'The most visual tokens a layer and KV head ever holds.',
+              'The most visual tokens a layer and KV head ever holds; at least those of one grid, '
+              '128 at the default `ingest.max_pixels`.',
               UNCONFIGURED, 8, 1_000_000_000, setting='budget'),
     Parameter('memory.keep_ratio', 0.75,
               'The share of the budget left after a compression.',

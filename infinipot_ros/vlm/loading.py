@@ -134,5 +134,6 @@ def _not_found(path: str, local_files_only: bool, error: Exception) -> str:
     if local_files_only and not Path(path).is_dir():
         return (
             f'model {path!r} is not on this machine; fetch it with '
-            f'`hf download {path}`, or set local_files_only to false to download it at start')
+            f'`hf download {path}`, or let it be downloaded at start: parameter local_files_only '
+            'false, or --allow-download on the command line')
     return f'model {path!r} cannot be loaded: {reason}'
