@@ -191,7 +191,7 @@ class Observer:
 
         :param max_new_tokens: most tokens of this answer; the setting is the limit.
         :param timeout_s: seconds after which to give up.
-        :param on_text: called with each piece of text as it is decoded.
+        :param on_text: called after each token with the text that became certain, maybe none.
         :raises QuestionError: no answer, with a code and what to do.
         """
         started = time.perf_counter()
@@ -233,10 +233,9 @@ class Observer:
             sampling=self._sampling)
 
         def emit(text: str) -> None:
-            if text:
-                pieces.append(text)
-                if on_text is not None:
-                    on_text(text)
+            pieces.append(text)
+            if on_text is not None:
+                on_text(text)
 
         for token in tokens:
             elapsed = time.perf_counter() - started

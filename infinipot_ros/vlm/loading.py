@@ -112,7 +112,8 @@ def load_model(
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
             path, config=config, dtype=torch_dtype, attn_implementation=attn_implementation,
-            local_files_only=local_files_only, output_loading_info=True)
+            local_files_only=local_files_only, output_loading_info=True,
+            use_safetensors=True)  # never a pickle
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local_files_only)
     except Exception as error:
         raise ConfigurationError(_not_found(path, local_files_only, error)) from error

@@ -43,6 +43,15 @@ def test_a_folder_without_weights_is_refused(tmp_path):
         load_model(str(path))
 
 
+def test_pickled_weights_are_refused(tmp_path):
+    path = make_tiny('qwen2_5_vl', tmp_path)
+    weights = path / 'model.safetensors'
+    torch.save(load_file(weights), path / 'pytorch_model.bin')
+    weights.unlink()
+    with pytest.raises(ConfigurationError, match='safetensors'):
+        load_model(str(path))
+
+
 def test_an_incomplete_folder_is_refused(tmp_path):
     torn = make_tiny('qwen2_5_vl', tmp_path / 'torn') / 'model.safetensors'
     torn.write_bytes(torn.read_bytes()[:torn.stat().st_size // 2])
