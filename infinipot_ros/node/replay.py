@@ -30,6 +30,9 @@ from infinipot_ros.node.conversion import stamp_of
 from infinipot_ros.node.status import time_message
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+#: A writer knows of its reader before the reader knows of it, and nothing tells when it does; what
+#: goes out in between is lost, even reliably.
+SETTLE_S = 1.0
 #: Played beside the images: what tells where the camera was.
 POSE_TYPES = ('nav_msgs/msg/Odometry',)
 
@@ -108,6 +111,7 @@ class Replay:
                         f'nobody subscribed to {connection.topic} ({connection.msgtype}) within '
                         f'{timeout_s} s: check the image topic, image_transport, ROS_DOMAIN_ID')
                 time.sleep(0.02)
+        time.sleep(SETTLE_S)
 
     def play(self, rate: float, before_image: Callable[[int], None]) -> None:
         """

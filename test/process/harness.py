@@ -28,6 +28,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from infinipot_ros.msg import MemoryStatus
+from infinipot_ros.node.replay import SETTLE_S
 from infinipot_ros.srv import Query
 
 SECOND = 1_000_000_000
@@ -172,7 +173,7 @@ class Client:
 
     def wait_active(self, timeout_s: float = 60.0) -> None:
         self.wait_status(lambda s: s.state == 'active', 'state active', timeout_s)
-        wait_until(lambda: self.images.get_subscription_count() > 0, 10.0, 'a subscription')
+        wait_matched(self.images)
 
     def wait_diagnostic(self, part: str, text: str, timeout_s: float = 20.0) -> Any:
         """Wait for a diagnostic of ``part`` (images, worker, memory) that says ``text``."""
@@ -215,6 +216,12 @@ def image(stamp_ns: int, *, height: int = 56, width: int = 56, encoding: str = '
 
 def drops(status: MemoryStatus) -> dict[str, int]:
     return dict(zip(status.drop_reasons, status.drop_counts))
+
+
+def wait_matched(publisher: Any) -> None:
+    """Wait until a subscription knows of the publisher, not only the publisher of it."""
+    wait_until(lambda: publisher.get_subscription_count() > 0, 10.0, 'a subscription')
+    time.sleep(SETTLE_S)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:

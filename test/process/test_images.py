@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from harness import RELIABLE, SECOND, START_NS, drops, wait_until
+from harness import RELIABLE, SECOND, START_NS, drops, wait_matched
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -59,7 +59,7 @@ def test_compressed_images_qos_and_silence(start, tiny) -> None:
     client.node.destroy_publisher(camera)
 
     camera = client.node.create_publisher(CompressedImage, topic, RELIABLE)
-    wait_until(lambda: camera.get_subscription_count() > 0, 10.0, 'a match')
+    wait_matched(camera)
     for index in range(4):
         camera.publish(compressed(START_NS + index * SECOND, jpeg()))
     status = client.wait_status(lambda s: s.frames_encoded == 4, 'four frames')
