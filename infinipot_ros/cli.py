@@ -205,10 +205,9 @@ def _watch_and_answer(
 
 
 def _silence_loading() -> None:
-    """Keep transformers' own bars and advice off the screen; its errors still come through."""
+    """Keep transformers' advice off the screen; its errors still come through."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
     logging.set_verbosity_error()
 
 

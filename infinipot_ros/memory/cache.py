@@ -268,7 +268,8 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             layer.length = start + target
         self.memory_length = target
         self.compressions += 1
-        self.grid_shapes.keep(self.remembered_grids())
+        if not self.grid_shapes.uniform:
+            self.grid_shapes.keep(self.remembered_grids())
 
     def remembered_grids(self) -> list[int]:
         """Give the grids that still have a token in some layer and head, ascending."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Run:
@@ -66,3 +66,11 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give every group of an optimizer the learning rate ``rate``."""
     for group in optimizer.param_groups:
         group['lr'] = rate
+
+
+def descend(loss: Tensor, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Take one step down a loss, the gradient's norm clipped to 1."""
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    optimizer.step()

@@ -21,7 +21,7 @@ from torch.nn import functional
 from infinipot_ros.world.dataset import Shard
 from infinipot_ros.world.eye import eye_accuracy, eye_batch, eye_loss, frames_to_patches
 from infinipot_ros.world.network import encode_grids, word_table
-from infinipot_ros.world.run import Run, learning_rate, set_rate
+from infinipot_ros.world.run import Run, descend, learning_rate, set_rate
 from infinipot_ros.world.streams import (
     CELLS,
     Batch,
@@ -85,10 +85,7 @@ def train_eye(
             tokens = encode_grids(visual, patches.to(device))
         loss = eye_loss(tokens, words, type(labels)(*(
             values.to(device) for values in (labels.shape, labels.colour, labels.room))))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(visual.parameters(), 1.0)
-        optimizer.step()
+        descend(loss, visual, optimizer)
         on_step(step + 1, float(loss.detach()))
         if (step + 1) % measure_every == 0 or step + 1 == steps:
             run.note(stage='eye', step=step + 1, loss=round(float(loss.detach()), 4),
@@ -185,10 +182,7 @@ def train_reader(
         with torch.autocast(device.type, torch.bfloat16):
             scores = answer_logits(model, batch)
         loss = functional.cross_entropy(scores, batch.targets.to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(language.parameters(), 1.0)
-        optimizer.step()
+        descend(loss, language, optimizer)
         on_step(step + 1, float(loss.detach()))
         if (step + 1) % measure_every == 0 or step + 1 == steps:
             figures = measure_reader(model, tokenizer, validation)

@@ -122,9 +122,8 @@ def test_faults_become_counters(make) -> None:
     assert worker.ask('what?', 1, 20.0).result(30.0).memory_tokens > 0
 
 
-def test_a_question_goes_before_the_frames_that_wait(make) -> None:
-    worker = make()
-    worker.start().result(60.0)
+def offer_slow(worker) -> tuple[threading.Event, threading.Event]:
+    """Offer a frame that keeps the worker busy: one event tells when, the other lets it go on."""
     entered, leave = threading.Event(), threading.Event()
 
     def slow() -> int:
@@ -133,6 +132,13 @@ def test_a_question_goes_before_the_frames_that_wait(make) -> None:
         return SECOND
 
     worker.offer(SECOND, slow)
+    return entered, leave
+
+
+def test_a_question_goes_before_the_frames_that_wait(make) -> None:
+    worker = make()
+    worker.start().result(60.0)
+    entered, leave = offer_slow(worker)
     for index in range(2, 8):
         worker.offer(index * SECOND, index * SECOND)
     assert entered.wait(20.0)
@@ -146,14 +152,7 @@ def test_a_question_goes_before_the_frames_that_wait(make) -> None:
 def test_waiting_is_bounded_in_number_and_time(make) -> None:
     worker = make()
     worker.start().result(60.0)
-    entered, leave = threading.Event(), threading.Event()
-
-    def slow() -> int:
-        entered.set()
-        leave.wait(20.0)
-        return SECOND
-
-    worker.offer(SECOND, slow)
+    entered, leave = offer_slow(worker)
     assert entered.wait(20.0)
     futures = [worker.ask('what?', 1, 0.01) for _ in range(MAX_QUERIES)]
     with pytest.raises(QuestionError) as caught:
