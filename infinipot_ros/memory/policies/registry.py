@@ -11,6 +11,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.memory.policies.full import Full
 from infinipot_ros.memory.policies.infinipot_v import VARIANTS, InfinipotV, Variant
 from infinipot_ros.memory.policies.policy import Policy
+from infinipot_ros.memory.policies.random import Random
 from infinipot_ros.memory.policies.recent import Recent
 from infinipot_ros.memory.policies.swa import SlidingWindow
 from infinipot_ros.memory.policies.uniform import Uniform
@@ -18,7 +19,8 @@ from infinipot_ros.memory.policies.uniform import Uniform
 DEFAULT_POLICY = 'infinipot_v'
 
 _PLAIN: dict[str, Callable[[], Policy]] = {
-    'full': Full, 'recent': Recent, 'uniform': Uniform, 'swa': SlidingWindow}
+    'full': Full, 'recent': Recent, 'uniform': Uniform, 'swa': SlidingWindow,
+    'random': Random}
 
 _SCORED: dict[str, Variant] = {
     'infinipot_v': VARIANTS['true_coordinates'],

@@ -65,6 +65,26 @@ def test_uniform_spreads_over_the_stream_however_often_it_compresses():
     assert max(gaps) <= 5 * 400 / len(grids)
 
 
+def test_random_is_an_even_sample_of_all_that_was_ever_seen():
+    generator = torch.Generator().manual_seed(0)
+    cache, policy = make_cache(Budget(256), CacheShape(3, 2, 8)), make_policy('random')
+    for _ in range(1000):
+        cache.make_room(4, policy)
+        append(cache, 1, 2, 2, generator)
+    kept = torch.stack([view.coordinates[:, :192] for view in cache.views()])
+    # 1,152 lots in four quarters of the stream: 288 each, give or take five deviations.
+    quarters = torch.bincount(kept[..., GRID].flatten() // 250, minlength=4)
+    assert ((quarters - 288).abs() < 75).all(), quarters
+    assert (kept[0, 0] != kept[0, 1]).any()
+    assert (kept[0, 0] != kept[1, 0]).any()
+    again = make_cache(Budget(256), CacheShape(3, 2, 8))
+    append(again, 64, 2, 2, generator)
+    first = again.views()[0].coordinates.clone()
+    again.compress(make_policy('random'), 32)
+    halved = again.views()[0].coordinates
+    assert all(row.tolist() in first[0].tolist() for row in halved[0])
+
+
 def test_every_policy_has_a_name_and_no_use_for_what_it_ignores():
     for name in POLICY_NAMES:
         make_policy(name)
