@@ -10,11 +10,7 @@ DDS; the bundled questions are asked through its service, each when its time in 
 from __future__ import annotations
 
 import signal
-import string
 import sys
-import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,24 +22,10 @@ from rich.table import Table
 from infinipot_ros.errors import InfinipotError, SourceError
 
 if TYPE_CHECKING:
-    from infinipot_ros.node.child import NodeClient, NodeProcess
-    from infinipot_ros.node.replay import Question
+    from infinipot_ros.node.trial import Result
 
 #: The tour is played faster than it was recorded, within these seconds if the node keeps up.
 PLAY_S = 45.0
-#: Frames on their way at any time: fewer than the node's queue holds, so that none is lost.
-IN_FLIGHT = 6
-START_S = 120.0
-ANSWER_S = 60.0
-
-
-@dataclass(frozen=True)
-class Result:
-    """A question and what came back."""
-
-    question: Question
-    response: Any
-    right: bool
 
 
 def main() -> int:
@@ -84,94 +66,31 @@ def find_share() -> Path:
                       'install the package completely, or clone it again')
 
 
-def is_right(answer: str, expected: str) -> bool:
-    """Compare two answers without case, punctuation and surrounding space."""
-    return _plain(answer) == _plain(expected)
-
-
-def _plain(text: str) -> str:
-    return ' '.join(text.casefold().translate(str.maketrans('', '', string.punctuation)).split())
-
-
 def _run(share: Path, console: Console) -> int:
-    from infinipot_ros.node.child import NodeClient, NodeProcess, private_environment
     from infinipot_ros.node.replay import read_questions
+    from infinipot_ros.node.trial import run_trial
 
     questions = read_questions(share / 'demo' / 'questions.jsonl')
-    domain = private_environment(share / 'config' / 'fastdds_shm.xml')
-    with tempfile.TemporaryDirectory(prefix='infinipot_demo_') as folder:
-        process = NodeProcess(Path(folder), [
-            '--params-file', str(share / 'config' / 'demo.yaml'), '-r', 'image:=/camera/image_raw',
-            # The demo must not depend on luck: what is sent, arrives.
-            '-p', 'qos_overrides./camera/image_raw/compressed.subscription.reliability:=reliable',
-            '-p', 'status.period:=0.1'])
-        client = None
-        try:
-            client = NodeClient('/infinipot', domain)
-            with console.status('the node loads its model'):
-                client.wait(lambda: client.status.state == 'active', process, START_S, 'activity')
-            results, first_ns = _play(share / 'demo' / 'tour', questions, client, process, console)
-            memory = client.status
-        finally:
-            # A second Ctrl-C must not leave the node behind.
-            handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-            status = process.stop()
-            if client is not None:
-                client.close()
-            signal.signal(signal.SIGINT, handler)
-        if status:
-            console.print(f'[red]the node ended with status {status}[/red]\n{process.tail()}',
-                          highlight=False)
-    console.print(_table(results, first_ns))
-    console.print(_memory_line(memory), highlight=False)
-    wrong = sum(not result.right for result in results)
-    console.print(f'{len(results) - wrong} of {len(results)} right', highlight=False)
-    return int(bool(status) or not results or wrong > 0)
-
-
-def _play(bag: Path, questions: list[Question], client: NodeClient, process: NodeProcess,
-          console: Console) -> tuple[list[Result], int]:
-    from infinipot_ros.node.replay import open_replay
-
-    results: list[Result] = []
-    sent = first_ns = 0
-
-    def settled(at_most: int) -> None:
-        # What the node has neither remembered nor dropped is still on its way.
-        client.wait(
-            lambda: sent - client.status.frames_encoded - client.status.frames_dropped <= at_most,
-            process, ANSWER_S, 'taking more frames')
-
-    def ask(until_ns: float) -> None:
-        while len(results) < len(questions) and questions[len(results)].ask_at < until_ns:
-            question = questions[len(results)]
-            settled(0)
-            response = client.ask(question.question, process, ANSWER_S)
-            right = bool(response.success) and is_right(response.answer, question.answer)
-            results.append(Result(question, response, right))
-            progress.console.print(f'  {question.question} {_said(response)}', highlight=False)
-
-    bar = Progress(TextColumn('playing the tour'), BarColumn(), MofNCompleteColumn(),
+    bar = Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                    TextColumn('frames'), TimeElapsedColumn(), console=console)
-    with open_replay(client.node, bag) as replay, bar as progress:
-        task = progress.add_task('', total=replay.frames)
+    with bar as progress:
+        task = progress.add_task('the node starts', total=None)
 
-        def before_image(stamp_ns: int) -> None:
-            nonlocal sent, first_ns
-            first_ns = first_ns or stamp_ns
-            ask(stamp_ns)
-            settled(IN_FLIGHT - 1)
-            sent += 1
-            progress.update(task, completed=sent)
+        def told(result: Result) -> None:
+            progress.console.print(
+                f'  {result.question.question} {_said(result.response)}', highlight=False)
 
-        replay.wait_matched(20.0)
-        replay.play(max(1.0, replay.seconds / PLAY_S), before_image)
-        settled(0)
-        ask(float('inf'))
-        # The last figures, after the last answer.
-        asked = time.monotonic()
-        client.wait(lambda: time.monotonic() - asked > 0.3, process, 5.0, 'a last status')
-    return results, first_ns
+        trial = run_trial(
+            share, share / 'demo' / 'tour', questions, play_s=PLAY_S, on_result=told,
+            on_state=lambda state: progress.update(task, description=state),
+            on_frame=lambda sent, of: progress.update(
+                task, description='playing the tour', completed=sent, total=of))
+    console.print(_table(trial.results, trial.first_ns))
+    console.print(_memory_line(trial.memory), highlight=False)
+    wrong = sum(not result.right for result in trial.results)
+    console.print(
+        f'{len(trial.results) - wrong} of {len(trial.results)} right', highlight=False)
+    return int(not trial.results or wrong > 0)
 
 
 def _table(results: list[Result], first_ns: int) -> Table:

@@ -22,7 +22,7 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.node import demo
+from infinipot_ros.node import demo, trial
 from infinipot_ros.node.replay import read_questions
 from infinipot_ros.srv import Query
 
@@ -87,7 +87,7 @@ def write_questions(share: Path, answers: list[str]) -> None:
 
 def test_the_demo_succeeds_when_its_answers_are_right(share, monkeypatch, capsys) -> None:
     monkeypatch.setattr(demo, 'PLAY_S', 2.0)
-    results: list[demo.Result] = []
+    results: list[trial.Result] = []
     table = demo._table
     monkeypatch.setattr(demo, '_table', lambda r, first: results.extend(r) or table(r, first))
     write_questions(share, ['?', '?', '?'])
@@ -114,7 +114,7 @@ def test_the_demo_succeeds_when_its_answers_are_right(share, monkeypatch, capsys
 @pytest.mark.parametrize(('answer', 'right'), [
     ('Red', True), (' red. ', True), ('the red', False), ('', False)])
 def test_answers_are_compared_without_case_and_punctuation(answer: str, right: bool) -> None:
-    assert demo.is_right(answer, 'red') == right
+    assert trial.is_right(answer, 'red') == right
 
 
 def test_an_answer_is_not_taken_for_markup() -> None:
