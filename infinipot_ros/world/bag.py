@@ -6,14 +6,15 @@ A tour as files a robot's user knows: an mcap bag, and questions as JSON Lines.
 The bag has ``/camera/image_raw/compressed`` (sensor_msgs/CompressedImage, jpeg) and ``/odom``
 (nav_msgs/Odometry). A line of the questions file has ``id``, ``ask_at`` (header time, ns),
 ``question``, ``answer``, ``kind``, ``evidence`` (intervals of header time in which the answer is
-in view, ns) and ``delay`` (frames from the last evidence to the asking).
+in view, ns) and ``delay`` (frames from the last evidence to the asking); a question of kind
+``where`` has ``place`` too.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,11 @@ CAMERA_FRAME = 'camera_color_optical_frame'
 
 @dataclass(frozen=True)
 class TourQuestion:
-    """One line of a questions file; stamps in integer nanoseconds of header time."""
+    """
+    One line of a questions file; stamps in integer nanoseconds of header time.
+
+    :param place: x, y in metres in the frame of the bag's odometry, of kind ``where`` only.
+    """
 
     id: str
     ask_at: int
@@ -39,6 +44,7 @@ class TourQuestion:
     kind: str
     evidence: list[list[int]]
     delay: int
+    place: list[float] | None = None
 
 
 def write_bag(folder: Path, tour: Tour, shots: Film) -> None:
@@ -79,8 +85,12 @@ def write_bag(folder: Path, tour: Tour, shots: Film) -> None:
 
 
 def write_questions(file: Path, questions: Iterable[TourQuestion]) -> None:
-    """Write questions as JSON Lines."""
-    file.write_text(''.join(json.dumps(asdict(question)) + '\n' for question in questions))
+    """Write questions as JSON Lines, ``place`` only where there is one."""
+    names = [field.name for field in fields(TourQuestion)]
+    file.write_text(''.join(
+        json.dumps({name: getattr(question, name) for name in names
+                    if name != 'place' or question.place is not None}) + '\n'
+        for question in questions))
 
 
 def read_questions(file: Path) -> list[TourQuestion]:

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from infinipot_ros.world.dataset import Shard
 
 HOUSES_PER_SHARD = 250
-# Tours that are filmed whole come from this seed of their split on, far behind the others.
-FIRST_WHOLE_TOUR = 10_000
+# Tours that are filmed whole come from these seeds of their split on, far behind the others.
+FIRST_WHOLE_TOUR, FIRST_LONG_TOUR = 10_000, 20_000
+LONG_TOUR_FRAMES = 1200
+# What has learned before goes on more gently.
+GENTLE = 0.4
 CACHE = Path('~/.cache/infinipot')
 
 world_app = typer.Typer(help='Simulated houses: record tours, train the bundled model.')
@@ -50,7 +53,13 @@ def train(
     grids: Annotated[int, typer.Option(help='Pictures (frame pairs) a house.', min=2)] = 28,
     whole_tours: Annotated[
         int, typer.Option(help='Further houses to train on, filmed from end to end.', min=0)
-    ] = 100,
+    ] = 60,
+    long_tours: Annotated[
+        int, typer.Option(help='The same, of 1,200 frames each.', min=0)
+    ] = 40,
+    start: Annotated[
+        Path | None, typer.Option(help='A checkpoint of this command to start from.')
+    ] = None,
     eye_steps: Annotated[int, typer.Option(help='Steps of step 1, vision.', min=1)] = 2800,
     reader_steps: Annotated[int, typer.Option(help='Steps of step 2, questions.', min=1)] = 3300,
     measure_every: Annotated[int, typer.Option(help='Steps between measurements.', min=1)] = 250,
@@ -65,13 +74,14 @@ def train(
     """
     with _refusals():
         _train(
-            target, cache.expanduser(), houses, validation_houses, grids, whole_tours, eye_steps,
-            reader_steps, measure_every, device, threads)
+            target, cache.expanduser(), houses, validation_houses, grids, whole_tours, long_tours,
+            start, eye_steps, reader_steps, measure_every, device, threads)
 
 
 def _train(
     target: Path, cache: Path, houses: int, validation_houses: int, grids: int, whole_tours: int,
-    eye_steps: int, reader_steps: int, measure_every: int, device: str, threads: int,
+    long_tours: int, start: Path | None, eye_steps: int, reader_steps: int, measure_every: int,
+    device: str, threads: int,
 ) -> None:
     import torch
     from rich.progress import (
@@ -85,11 +95,25 @@ def _train(
 
     from infinipot_ros.world.dataset import open_shard, render_shard
     from infinipot_ros.world.export import export
-    from infinipot_ros.world.network import Size, new_model, write_description
+    from infinipot_ros.world.network import (
+        Size,
+        new_model,
+        read_eye_words,
+        start_from,
+        word_table,
+        write_description,
+        write_eye_words,
+    )
     from infinipot_ros.world.run import Run
     from infinipot_ros.world.streams import encoded
     from infinipot_ros.world.tour import TOUR_FRAMES
-    from infinipot_ros.world.training import encode_shard, train_eye, train_reader
+    from infinipot_ros.world.training import (
+        curriculum,
+        encode_shard,
+        later_curriculum,
+        train_eye,
+        train_reader,
+    )
     if threads:
         torch.set_num_threads(threads)
     run = Run(cache / 'run')
@@ -97,28 +121,39 @@ def _train(
     write_description(description, Size())
     model = new_model(description).to(device)
     tokenizer = AutoTokenizer.from_pretrained(description, local_files_only=True)
+    words = word_table(model, tokenizer).detach().cpu().clone()
+    if start is not None:
+        words = read_eye_words(start)
+        start_from(model, tokenizer, start)
+    write_eye_words(description, words)
+    pace = 1.0 if start is None else GENTLE
     with Progress(
             TextColumn('{task.description:<24}'), BarColumn(), MofNCompleteColumn(),
             TextColumn('{task.fields[state]}'), TimeRemainingColumn()) as progress:
         filming = progress.add_task(
-            'filming', total=houses + validation_houses + whole_tours, state='')
+            'filming', total=houses + validation_houses + whole_tours + long_tours,
+            state='')
         filmed = 0
 
-        def shoot(split: str, count: int, pictures: int, first: int = 0) -> list[Shard]:
+        def shoot(
+            split: str, count: int, pictures: int, first: int = 0, frames: int = TOUR_FRAMES,
+        ) -> list[Shard]:
             nonlocal filmed
             places = []
-            for start in range(0, count, HOUSES_PER_SHARD):
-                size = min(HOUSES_PER_SHARD, count - start)
+            for number in range(0, count, HOUSES_PER_SHARD):
+                size = min(HOUSES_PER_SHARD, count - number)
                 places.append(render_shard(
-                    cache / 'pictures', split, first + start, size, grids=pictures,
-                    on_house=lambda: progress.advance(filming)))
+                    cache / 'pictures', split, first + number, size, grids=pictures,
+                    frames_per_tour=frames, on_house=lambda: progress.advance(filming)))
                 filmed += size
                 progress.update(filming, completed=filmed)
             return [open_shard(place) for place in places]
 
         shards = shoot('train', houses, grids)
         validation = shoot('validation', validation_houses, grids)
-        whole = shoot('train', whole_tours, TOUR_FRAMES // 2, FIRST_WHOLE_TOUR)
+        whole = [
+            *shoot('train', whole_tours, TOUR_FRAMES // 2, FIRST_WHOLE_TOUR),
+            *shoot('train', long_tours, LONG_TOUR_FRAMES // 2, FIRST_LONG_TOUR, LONG_TOUR_FRAMES)]
 
         def bar(name: str, steps: int) -> Any:
             task = progress.add_task(name, total=steps, state='')
@@ -126,7 +161,7 @@ def _train(
                 task, completed=step, state=f'loss {loss:.3f}')
 
         train_eye(
-            model, tokenizer, shards, validation, run, steps=eye_steps,
+            model, words, [*shards, *whole], validation, run, steps=eye_steps, peak=2e-3 * pace,
             measure_every=measure_every, on_step=bar('step 1, eye', eye_steps))
         pictures = [*shards, *whole, *validation]
         encoding = progress.add_task('encoding', total=len(pictures), state='')
@@ -145,7 +180,9 @@ def _train(
 
         train_reader(
             model, tokenizer, parts[:-len(validation)], parts[-len(validation):], run,
-            steps=reader_steps, measure_every=measure_every, on_step=reading, on_measure=measured)
+            steps=reader_steps, peak=1.5e-3 * pace, measure_every=measure_every,
+            plan_at=curriculum if start is None else later_curriculum,
+            on_step=reading, on_measure=measured)
     export(model, description, target)
     typer.echo(f'wrote {target}; the curve is {run.folder / "curve.jsonl"}')
 
@@ -157,7 +194,14 @@ def tour(
     seed: Annotated[
         int, typer.Option(help='0 on: train; 1000000 on: validation; 2000000 on: test.')
     ] = 2_000_000,
-    frames: Annotated[int, typer.Option(help='Frames, two a second.', min=8)] = 440,
+    suite: Annotated[
+        str | None,
+        typer.Option(help='tour, dwell, vigil, cuts, spin or absent; none: a plain drive.')
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(help='Frames, two a second.', min=8, show_default='440, or the suite')
+    ] = None,
     questions: Annotated[int, typer.Option(help='Questions to draw.', min=0)] = 20,
     demo: Annotated[
         bool, typer.Option('--demo', help="The bundled demo's six questions, not random ones.")
@@ -167,15 +211,24 @@ def tour(
     with _refusals():
         from infinipot_ros.world.bag import write_bag, write_questions
         from infinipot_ros.world.exam import demo_exam, describe_house, examine
+        from infinipot_ros.world.recording import record
         from infinipot_ros.world.rendering import Renderer
         from infinipot_ros.world.splits import split_of
-        from infinipot_ros.world.tour import film, make_tour
+        from infinipot_ros.world.tour import TOUR_FRAMES, film, make_tour
         split = split_of(seed)
+        if suite is not None:
+            if demo:
+                raise ConfigurationError('the demo is a plain drive; leave out --suite or --demo')
+            asked_in_suite = record(target, suite, seed, frames=frames, questions=questions)
+            typer.echo(
+                f'{target}: the {suite} of seed {seed}, {split} split; '
+                f'{len(asked_in_suite)} questions')
+            return
         bag = target / 'tour'
         if bag.exists():
             raise ConfigurationError(f'{bag} is there already; give a new folder')
         target.mkdir(parents=True, exist_ok=True)
-        drive = make_tour(seed, frames)
+        drive = make_tour(seed, frames or TOUR_FRAMES)
         shots = film(Renderer(), drive)
         asked = demo_exam(drive, shots) if demo else examine(drive, shots, questions)
         write_bag(bag, drive, shots)

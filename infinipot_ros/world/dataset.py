@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from infinipot_ros.world.house import COLOUR_NAMES, ROOMS, SHAPES, House
 from infinipot_ros.world.splits import seed_range
-from infinipot_ros.world.tour import Tour, film, make_tour
+from infinipot_ros.world.tour import TOUR_FRAMES, Tour, film, make_tour
 
 GRIDS_PER_HOUSE = 28
 
@@ -78,15 +78,17 @@ def render_shard(
     count: int,
     *,
     grids: int = GRIDS_PER_HOUSE,
+    frames_per_tour: int = TOUR_FRAMES,
     on_house: Callable[[], None] = lambda: None,
 ) -> Path:
     """
     Film ``count`` houses of a split from its ``start``-th on, unless that was done before.
 
+    :param grids: grids filmed of each tour of ``frames_per_tour`` frames.
     :return: the shard's folder; it appears only once it is complete.
     :raises ConfigurationError: the renderer does not work here.
     """
-    place = folder / f'{split}-{start}-{count}-{grids}'
+    place = folder / f'{split}-{start}-{count}-{grids}-of-{frames_per_tour // 2}'
     if place.is_dir():
         return place
     from infinipot_ros.world.rendering import HEIGHT, WIDTH, Renderer
@@ -99,7 +101,7 @@ def render_shard(
     rest: dict[str, list[npt.NDArray[np.generic]]] = {
         name: [] for name in ('things', 'rooms', 'inside', 'stamps_ns', 'colours', 'homes')}
     for row, seed in enumerate(seed_range(split, count, start)):
-        tour = make_tour(seed)
+        tour = make_tour(seed, frames_per_tour)
         starts = choose_grids(tour, grids, np.random.default_rng([seed, 5]))
         which = np.stack([starts, starts + 1], 1).reshape(-1)
         shots = film(renderer, tour, which.tolist())

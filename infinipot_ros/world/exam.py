@@ -9,41 +9,55 @@ the intervals in which the thing was clearly in view.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.world.bag import TourQuestion
 from infinipot_ros.world.dataset import house_facts
+from infinipot_ros.world.delays import draw_at_delays
+from infinipot_ros.world.evidence import Candidate, Sightings
 from infinipot_ros.world.house import COLOUR_NAMES, ROOMS, SHAPES
-from infinipot_ros.world.questions import (
-    CLEAR,
-    NOT_SEEN,
-    TEMPLATES,
-    TRACE,
-    Question,
-    Sight,
-    ask,
-)
+from infinipot_ros.world.questions import NOT_SEEN, TEMPLATES, Question, Sight, ask
+from infinipot_ros.world.suites import SUITES, suite_rng
 from infinipot_ros.world.tour import FPS, Film, Tour
 
 FRAME_NS = 1_000_000_000 // FPS
-# On a tour a thing counts as shown only by a good look at it.
-GOOD_LOOK = 2 * CLEAR
-GOOD_FRAMES = 3
-INSIDE_SHARE = 0.7
+SUITE_KINDS = ('colour', 'room', 'seen', 'count', 'order', 'current')
+# Numbers are no words of the bundled model: asked only on demand.
+WHERE = (
+    'Where were you when you last saw the {thing}?',
+    'From where did you last see the {thing}?',
+    'What was your position when you last saw the {thing}?')
+_ASKING = 2
+
+
+@dataclass(frozen=True)
+class AskedQuestion(TourQuestion):
+    """
+    A question with the visual tokens that show its evidence, which no questions file has.
+
+    :param tokens: int64 ``[n, 3]``: grid number from the stream's start, row, column.
+    """
+
+    tokens: npt.NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros((0, 3), np.int64), compare=False, repr=False)
 
 
 def sight_until(tour: Tour, shots: Film, frame: int) -> Sight:
     """Say what frames 0 to ``frame`` of a wholly filmed tour have shown."""
-    totals = shots.things[:frame + 1].sum(1).astype(np.int64)
+    return _sight(tour, Sightings(shots), frame)
+
+
+def _sight(tour: Tour, seen: Sightings, frame: int) -> Sight:
     colours, homes = house_facts(tour.house)
-    rooms = shots.rooms[frame].sum(0).astype(np.int64)
-    inside = int(shots.inside[frame])
-    certain = rooms[inside] >= INSIDE_SHARE * rooms.sum()
     return Sight(
-        (totals >= GOOD_LOOK).sum(0) >= GOOD_FRAMES, totals.max(0) <= TRACE, colours, homes,
-        inside if certain else None)
+        seen.known[frame], seen.unseen[frame], colours, homes, seen.inside(frame),
+        first_trace=seen.first_trace, first_clear=seen.first_clear)
 
 
 def intervals(
@@ -55,17 +69,22 @@ def intervals(
             for first, last in zip(edges[::2], edges[1::2], strict=True)]
 
 
+def about(question: Question, seen: Sightings, frame: int) -> tuple[int, ...]:
+    """List the shapes whose sightings are the evidence; none for what was never seen."""
+    if question.answer in (NOT_SEEN, 'no'):
+        return ()
+    if question.kind == 'count':
+        return tuple(np.flatnonzero(seen.known[frame]).tolist())
+    return tuple(shape for shape in (question.shape, question.other) if shape is not None)
+
+
 def tour_question(
     tour: Tour, shots: Film, frame: int, question: Question, name: str,
 ) -> TourQuestion:
     """Put a question asked right after ``frame`` into the form of a questions file."""
+    seen = Sightings(shots)
+    shown = seen.evidence(question.kind, about(question, seen, frame), frame)
     stamps = tour.stamps_ns[:frame + 1]
-    if question.kind == 'current':
-        shown = np.arange(frame + 1) == frame
-    elif question.shape is None or question.answer in (NOT_SEEN, 'no'):
-        shown = np.zeros(frame + 1, bool)
-    else:
-        shown = shots.things[:frame + 1, :, question.shape].sum(1) >= CLEAR
     evidence = intervals(shown, stamps)
     delay = round((int(stamps[-1]) - evidence[-1][1]) / FRAME_NS) if evidence else 0
     return TourQuestion(
@@ -82,6 +101,7 @@ def examine(
     Half of them are asked at the end, the others after at least a quarter of the tour.
     """
     rng = np.random.default_rng([tour.house.seed, 6])
+    seen = Sightings(shots)
     last = len(tour.poses) - 1
     found: dict[tuple[int, str], TourQuestion] = {}
     for _ in range(30 * count):
@@ -91,11 +111,109 @@ def examine(
         # A question is asked of whole grids: after an odd frame.
         frame -= 1 - frame % 2
         kind = str(rng.choice(kinds))
-        question = ask(kind, sight_until(tour, shots, frame), rng, canonical=canonical)
+        question = ask(kind, _sight(tour, seen, frame), rng, canonical=canonical)
         if question is not None and (frame, question.text) not in found:
             found[frame, question.text] = tour_question(
                 tour, shots, frame, question, f'{tour.house.seed}-{len(found)}')
     return sorted(found.values(), key=lambda asked: asked.ask_at)
+
+
+def examine_suite(
+    suite: str, tour: Tour, shots: Film, count: int = 20, *,
+    kinds: Sequence[str] = SUITE_KINDS, canonical: bool = True,
+) -> list[AskedQuestion]:
+    """
+    Draw ``count`` questions about a wholly filmed stream of a suite, the same every time.
+
+    Each is asked right after a whole grid, 1, 10, 100 or 1,000 frames after its evidence, as many
+    at each (``draw_at_delays``). With one in five about what was never there, which has no
+    evidence and delay 0 and is spread over the stream; the suite ``absent`` asks nothing else.
+
+    :param kinds: of ``SUITE_KINDS``, or ``where``.
+    :param canonical: use the first wording of each kind instead of a random one.
+    :raises ConfigurationError: no such suite or kind.
+    """
+    for given, known in ((suite, SUITES), *((kind, (*SUITE_KINDS, 'where')) for kind in kinds)):
+        if given not in known:
+            raise ConfigurationError(f'no {given!r}; there are {", ".join(known)}')
+    seen = Sightings(shots)
+    rng = suite_rng(suite, tour.house.seed, _ASKING)
+    if suite == 'absent':
+        drawn, never = [], [kind for kind in kinds if kind in ('colour', 'room', 'seen')]
+    else:
+        drawn = [(one.frame, _worded(tour, seen, one, rng, canonical))
+                 for one in draw_at_delays(seen, count, kinds, rng)]
+        never = [kind for kind in kinds if kind == 'seen']
+    drawn += _never(tour, seen, count - len(drawn) if never else 0, never, rng, canonical)
+    drawn.sort(key=lambda pair: pair[0])
+    asked = []
+    for number, (frame, question) in enumerate(drawn):
+        line = tour_question(
+            tour, shots, frame, question, f'{suite}-{tour.house.seed}-{number}')
+        tokens = seen.tokens(question.kind, about(question, seen, frame), frame)
+        asked.append(AskedQuestion(**vars(line), tokens=tokens))
+        if question.kind == 'where':
+            asked[-1] = replace(asked[-1], place=_place(tour, seen, question, frame))
+    return asked
+
+
+def _never(
+    tour: Tour, seen: Sightings, count: int, kinds: Sequence[str], rng: np.random.Generator,
+    canonical: bool,
+) -> list[tuple[int, Question]]:
+    """Ask about what was not seen, once in each of ``count`` even parts of the stream."""
+    start = len(tour.poses) // 10
+    edges = np.linspace(start, len(tour.poses), count + 1).astype(int)
+    found = []
+    for number, (first, last) in enumerate(pairwise(edges.tolist())):
+        frame = 2 * (int(rng.integers(first, max(last, first + 1))) // 2) + 1
+        frame = min(frame, len(tour.poses) - 1 - len(tour.poses) % 2)
+        sight = _sight(tour, seen, frame)
+        order = [kinds[(number + shift) % len(kinds)] for shift in range(len(kinds))]
+        # Kinds ask about what was seen as well; draw until one does not.
+        for kind in [order[0]] * 40 + order * 40:
+            question = ask(kind, sight, rng, canonical=canonical, absent=1.0)
+            if question is not None and question.answer in (NOT_SEEN, 'no'):
+                found.append((frame, question))
+                break
+    return found
+
+
+def _worded(
+    tour: Tour, seen: Sightings, one: Candidate, rng: np.random.Generator, canonical: bool,
+) -> Question:
+    """Put a candidate in words and give its answer."""
+    wordings = WHERE if one.kind == 'where' else TEMPLATES[one.kind]
+    template = wordings[0 if canonical else int(rng.integers(len(wordings)))]
+    if one.kind == 'count':
+        return Question(template, str(len(one.shapes)), 'count')
+    if one.kind == 'current':
+        room = seen.inside(one.frame)
+        assert room is not None
+        return Question(template, ROOMS[room], 'current')
+    colours, homes = house_facts(tour.house)
+    shape = one.shapes[0]
+    if one.kind == 'order':
+        thing, other = rng.permutation(one.shapes).tolist()
+        text = template.format(thing=SHAPES[thing], other=SHAPES[other])
+        return Question(text, SHAPES[shape], 'order', thing, other)
+    colour = COLOUR_NAMES[colours[shape]]
+    if one.kind == 'seen':
+        return Question(template.format(thing=f'{colour} {SHAPES[shape]}'), 'yes', 'seen', shape)
+    text = template.format(thing=SHAPES[shape])
+    if one.kind == 'where':
+        x, y = _place(tour, seen, Question(text, '', 'where', shape), one.frame)
+        return Question(text, f'{x:.1f}, {y:.1f}', 'where', shape)
+    answer = colour if one.kind == 'colour' else ROOMS[homes[shape]]
+    return Question(text, answer, one.kind, shape)
+
+
+def _place(tour: Tour, seen: Sightings, question: Question, frame: int) -> list[float]:
+    """Return x, y in the frame of the odometry of where a shape was last in clear sight."""
+    assert question.shape is not None
+    x, z, _ = tour.poses[seen.last[frame, question.shape]]
+    # No -0.0, which people read as a mistake.
+    return [round(float(x), 1) + 0.0, round(-float(z), 1) + 0.0]
 
 
 def demo_exam(tour: Tour, shots: Film) -> list[TourQuestion]:
@@ -110,7 +228,7 @@ def demo_exam(tour: Tour, shots: Film) -> list[TourQuestion]:
     last = len(tour.poses) - 1 - len(tour.poses) % 2
     early, late = 2 * (9 * last // 40) + 1, 2 * (7 * last // 20) + 1
     colours, homes = house_facts(tour.house)
-    clear = shots.things.sum(1) >= CLEAR
+    clear = Sightings(shots).clear
 
     def known(frame: int) -> list[int]:
         """List the shapes seen so far, the one out of view longest first."""
@@ -149,5 +267,3 @@ def describe_house(tour: Tour) -> str:
     house = tour.house
     return '; '.join(
         f'{thing.colour} {thing.shape} in the {house.rooms[thing.room]}' for thing in house.things)
-
-

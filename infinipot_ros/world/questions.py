@@ -4,7 +4,8 @@
 Questions with answers that the renderer vouches for.
 
 Kinds: ``colour`` and ``room`` of a shape, ``seen`` (half of them about what was never there),
-``current`` room, and ``describe`` (training only). A shape counts as seen once it fills
+``count`` of different objects, ``order`` of two first sightings, ``current`` room, and
+``describe`` (training only). A shape counts as seen once it fills
 ``CLEAR`` pixels of a frame, and as unseen while it never fills more than ``TRACE``; between the
 two nothing is asked. Every kind has one canonical wording, the first, and paraphrases.
 """
@@ -29,7 +30,9 @@ EVERYDAY = 4 * [
     'Who put that thing on the floor near our door, next to which wall?',
     'Has he, she, it or they moved? I do not know, but we will find out at home.']
 
-KINDS = ('colour', 'room', 'seen', 'current', 'describe')
+KINDS = ('colour', 'room', 'seen', 'count', 'order', 'current', 'describe')
+# First sightings closer together than this, in frames or grids, are not asked about.
+ORDER_GAP = 4
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     'colour': (
@@ -53,6 +56,17 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         'Is there a {thing}?', 'Is there a {thing} in the house?', 'Did you see the {thing}?',
         'Did you notice a {thing}?', 'Was there a {thing} in the house?',
         'Have you seen the {thing}?', 'Did you see any {thing}?'),
+    'count': (
+        'How many objects did you see?', 'How many objects have you seen?',
+        'How many things did you see?', 'How many objects are there?',
+        'How many different objects did you see?', 'Count the objects.'),
+    'order': (
+        'Which did you see first, the {thing} or the {other}?',
+        'Which did you see first: the {thing} or the {other}?',
+        'What did you see first, the {thing} or the {other}?',
+        'Did you see the {thing} or the {other} first?',
+        'What came first, the {thing} or the {other}?',
+        'Which one did you see earlier, the {thing} or the {other}?'),
     'current': (
         'Which room are you in now?', 'Which room are you in?', 'Where are you now?',
         'What room is this?', 'In which room are you?', 'Where are you?',
@@ -63,12 +77,13 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Question:
-    """A question, its answer and its kind; ``shape`` is the index of the shape it is about."""
+    """A question, its answer and its kind; ``shape`` and ``other`` index what it is about."""
 
     text: str
     answer: str
     kind: str
     shape: int | None = None
+    other: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +97,8 @@ class Sight:
     :param homes: room name index of each shape, -1 where the house has none.
     :param inside: room name index of where the camera is now; None where that is in doubt.
     :param view: index of the one shape clearly in view now, -1 for none, None where in doubt.
+    :param first_trace: when each shape was first in view at all, int64 ``[shapes]``, in frames or
+        grids; ``first_clear`` when clearly. Of no meaning for shapes that are not ``seen``.
     """
 
     seen: npt.NDArray[np.bool_]
@@ -90,6 +107,16 @@ class Sight:
     homes: npt.NDArray[np.int64]
     inside: int | None
     view: int | None = None
+    first_trace: npt.NDArray[np.int64] | None = None
+    first_clear: npt.NDArray[np.int64] | None = None
+
+    def ordered_pairs(self) -> list[tuple[int, int]]:
+        """List the pairs of shapes of which one was beyond doubt first in view; it comes first."""
+        if self.first_trace is None or self.first_clear is None:
+            return []
+        seen = np.flatnonzero(self.seen).tolist()
+        return [(a, b) for a in seen for b in seen
+                if self.first_clear[a] + ORDER_GAP <= self.first_trace[b]]
 
 
 def _word(text: str, thing: str, rng: np.random.Generator, casual: float) -> str:
@@ -129,6 +156,12 @@ def ask(
                       f'in the {ROOMS[sight.homes[sight.view]]}')
         return Question(_word(template, '', rng, casual), answer, kind)
     seen, unseen = np.flatnonzero(sight.seen), np.flatnonzero(sight.unseen)
+    if kind == 'count':
+        if len(seen) + len(unseen) < len(SHAPES):
+            return None
+        return Question(_word(template, '', rng, casual), str(len(seen)), kind)
+    if kind == 'order':
+        return _ask_order(template, sight, rng, casual)
     if kind == 'seen':
         return _ask_seen(template, seen, unseen, sight, rng, casual, canonical)
     if len(unseen) and (not len(seen) or rng.random() < absent):
@@ -179,16 +212,30 @@ def _ask_seen(
     return Question(_word(template, thing, rng, casual), 'no', 'seen', shape)
 
 
+def _ask_order(
+    template: str, sight: Sight, rng: np.random.Generator, casual: float,
+) -> Question | None:
+    pairs = sight.ordered_pairs()
+    if not pairs:
+        return None
+    first, second = pairs[rng.integers(len(pairs))]
+    thing, other = (first, second) if rng.random() < 0.5 else (second, first)
+    text = template.format(thing=SHAPES[thing], other=SHAPES[other])
+    return Question(_word(text, '', rng, casual), SHAPES[first], 'order', thing, other)
+
+
 def corpus() -> list[str]:
     """List every sentence the world can say, for the tokenizer to learn its words from."""
     things = [*SHAPES, *(f'{colour} {shape}' for colour in COLOUR_NAMES for shape in SHAPES)]
     sentences = []
     for kind, wordings in TEMPLATES.items():
         for wording in wordings:
-            for thing in things if kind in ('colour', 'room', 'seen') else ['']:
-                filled = wording.format(thing=thing)
+            for thing in things if kind in ('colour', 'room', 'seen') else SHAPES:
+                filled = wording.format(thing=thing, other=SHAPES[0])
                 sentences += [filled, filled.lower()]
-    words = [*COLOUR_NAMES, *SHAPES, *ROOMS, 'yes', 'no', 'not', 'seen']
+    words = [
+        *COLOUR_NAMES, *SHAPES, *ROOMS, 'yes', 'no', 'not', 'seen',
+        *(str(number) for number in range(len(SHAPES) + 1))]
     for word in words:
         sentences += [word, f'a {word}', word.capitalize(), f'the {word} now'] * 8
     sentences += [NOT_SEEN] * 20

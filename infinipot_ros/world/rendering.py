@@ -12,6 +12,7 @@ this module imports them, and only when a renderer is made.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from functools import lru_cache
 from pathlib import Path
@@ -122,12 +123,15 @@ def _environment(width: int, height: int) -> Any:
             self.pos = np.array([thing.x, 0.0, thing.z])
             self.dir = thing.turn
             self.radius, self.height = 0.6, 1.0
+            self.present = True
 
         @property
         def is_static(self) -> bool:
             return False
 
         def render(self, flat: int | None = None) -> None:
+            if not self.present:
+                return
             if flat is None:
                 gl.glColor3f(*self.colour)
             else:
@@ -265,16 +269,23 @@ class Renderer:
         self._environment.rng = np.random.default_rng([house.seed, 2])
         self._environment.reset(seed=house.seed)
 
-    def look(self, x: float, z: float, heading: float) -> tuple[Picture, Picture, Picture]:
+    def look(
+        self, x: float, z: float, heading: float,
+        present: Sequence[bool] | npt.NDArray[np.bool_] | None = None,
+    ) -> tuple[Picture, Picture, Picture]:
         """
         Draw one view.
 
         :param heading: radians, counter-clockwise seen from above; 0 looks along +x.
+        :param present: which of the house's things stand there, in their order; None: all.
         :return: the picture uint8 [H, W, 3]; each pixel's room number + 1 and each pixel's object
             number + 1 (0: none), uint8 [H, W].
         """
         agent = self._environment.agent
         agent.pos, agent.dir = np.array([x, 0.0, z]), heading
+        things = [entity for entity in self._environment.entities if entity is not agent]
+        for index, thing in enumerate(things):
+            thing.present = present is None or bool(present[index])
         picture = self._environment.render_obs()
         flat = self._environment.render_obs(self._environment.flat_fb)
         return picture, flat[..., 0], flat[..., 1]

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from infinipot_ros.world.driver import Driver, route
 from infinipot_ros.world.house import ROOMS, SHAPES, House, make_house
 
 if TYPE_CHECKING:
@@ -41,11 +42,14 @@ class Tour:
 
     :param poses: float64 ``[frames, 3]``: x, z in metres, heading in radians.
     :param stamps_ns: int64 ``[frames]``, 2 frames a second.
+    :param present: bool ``[frames, things]``, which of the house's things stand there; None: all
+        of them all the time.
     """
 
     house: House
     poses: Poses
     stamps_ns: npt.NDArray[np.int64]
+    present: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,67 +70,11 @@ class Film:
     inside: npt.NDArray[np.int64]
 
 
-class _Driver:
-    """Moves a point robot in small steps and notes every pose."""
-
-    def __init__(self, house: House, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.x, self.z = house.centre(0)
-        self.heading = float(rng.uniform(0, 2 * np.pi))
-        self.poses: list[tuple[float, float, float]] = []
-
-    def note(self) -> None:
-        self.poses.append((self.x, self.z, self.heading))
-
-    def dwell(self, frames: int) -> None:
-        for _ in range(frames):
-            self.note()
-
-    def turn(self, angle: float) -> None:
-        """Turn by ``angle`` radians, 10 to 16 degrees a frame."""
-        step = np.radians(self.rng.uniform(10, 16))
-        for share in np.diff(np.linspace(0, angle, max(1, round(abs(angle) / step)) + 1)):
-            self.heading += float(share)
-            self.note()
-
-    def face(self, x: float, z: float) -> None:
-        wanted = np.arctan2(-(z - self.z), x - self.x)
-        self.turn(float((wanted - self.heading + np.pi) % (2 * np.pi) - np.pi))
-
-    def drive(self, x: float, z: float) -> None:
-        """Face a point and drive there, 0.2 to 0.35 m a frame."""
-        distance = float(np.hypot(x - self.x, z - self.z))
-        if distance < 0.05:
-            return
-        self.face(x, z)
-        steps = max(1, round(distance / float(self.rng.uniform(0.2, 0.35))))
-        for px, pz in zip(
-                np.linspace(self.x, x, steps + 1)[1:], np.linspace(self.z, z, steps + 1)[1:],
-                strict=True):
-            self.x, self.z = float(px), float(pz)
-            self.note()
-
-
-def _route(house: House, start: int, seen: set[int], rng: np.random.Generator) -> list[int]:
-    """Find a shortest way, as room numbers, to a random unvisited room; else to a neighbour."""
-    ways = {start: [start]}
-    queue = [start]
-    for room in queue:
-        for following in rng.permutation(house.neighbours(room)).tolist():
-            if following not in ways:
-                ways[following] = [*ways[room], following]
-                queue.append(following)
-    fresh = [way for room, way in ways.items() if room not in seen]
-    if fresh:
-        return min(fresh, key=len)
-    return ways[int(rng.choice(house.neighbours(start)))]
-
-
 def make_tour(seed: int, frames: int = TOUR_FRAMES) -> Tour:
     """Drive ``frames`` frames through the house of a seed."""
     house = make_house(seed)
     rng = np.random.default_rng([seed, 3])
-    driver = _Driver(house, rng)
+    driver = Driver(house, rng)
     room = 0
     seen = {0}
     while len(driver.poses) < frames:
@@ -139,15 +87,19 @@ def make_tour(seed: int, frames: int = TOUR_FRAMES) -> Tour:
                 driver.dwell(int(rng.integers(1, 4)))
         if rng.random() < 0.15:
             driver.dwell(int(rng.integers(8, 24)))
-        for following in _route(house, room, seen, rng)[1:]:
+        for following in route(house, room, seen, rng)[1:]:
             driver.drive(*house.door(room, following))
             room = following
             seen.add(room)
             x, z = house.centre(room)
             driver.drive(x + float(rng.uniform(-0.4, 0.4)), z + float(rng.uniform(-0.4, 0.4)))
-    stamps = START_NS + (seed % 1_000_000) * 1_000_000_000_000 + (
+    return Tour(house, np.array(driver.poses[:frames]), stamps_of(seed, frames))
+
+
+def stamps_of(seed: int, frames: int) -> npt.NDArray[np.int64]:
+    """Return the header times, ns, of the frames filmed in the house of a seed."""
+    return START_NS + (seed % 1_000_000) * 1_000_000_000_000 + (
         np.arange(frames, dtype=np.int64) * (1_000_000_000 // FPS))
-    return Tour(house, np.array(driver.poses[:frames]), stamps)
 
 
 def _through_camera(picture: npt.NDArray[np.uint8], rng: np.random.Generator) -> bytes:
@@ -179,27 +131,47 @@ def film(renderer: Renderer, tour: Tour, which: Sequence[int] | None = None) -> 
     """
     Film a tour, or only the frames numbered in ``which``.
 
+    Where nothing moved since the frame before, only the camera's noise is new.
+
     :return: pictures and truth, in the order of ``which``.
     """
     house = tour.house
     renderer.enter(house)
     numbers = range(len(tour.poses)) if which is None else which
-    jpegs, things, rooms, inside = [], [], [], []
-    for number in numbers:
-        x, z, heading = tour.poses[number]
-        picture, room_of, thing_of = renderer.look(x, z, heading)
+    jpegs: list[bytes] = []
+    truths: list[_Truth] = []
+    frames = np.zeros((0, 0, 0, 3), np.uint8)
+    before: tuple[bytes, bytes] | None = None
+    for row, number in enumerate(numbers):
+        present = None if tour.present is None else tour.present[number]
+        here = (tour.poses[number].tobytes(), b'' if present is None else present.tobytes())
+        if here == before:
+            truths.append(truths[-1])
+        else:
+            x, z, heading = tour.poses[number]
+            picture, room_of, thing_of = renderer.look(x, z, heading, present)
+            truths.append(_truth(house, room_of, thing_of, house.room_at(x, z)))
+            before = here
         rng = np.random.default_rng([house.seed, 4, number])
         jpegs.append(_through_camera(picture, rng))
-        thing_cells = np.zeros((room_of.size // CELL ** 2, len(SHAPES)), np.uint16)
-        for index, thing in enumerate(house.things):
-            thing_cells[:, SHAPES.index(thing.shape)] = _per_cell(thing_of == index + 1)
-        room_cells = np.zeros((room_of.size // CELL ** 2, len(ROOMS)), np.uint16)
-        for index, name in enumerate(house.rooms):
-            room_cells[:, ROOMS.index(name)] = _per_cell(
-                (room_of == index + 1) & (thing_of == 0))
-        things.append(thing_cells)
-        rooms.append(room_cells)
-        inside.append(ROOMS.index(house.rooms[house.room_at(x, z)]))
-    return Film(
-        np.stack([decode_jpeg(data) for data in jpegs]), tuple(jpegs), np.stack(things),
-        np.stack(rooms), np.array(inside))
+        if not row:
+            frames = np.empty((len(numbers), *picture.shape), np.uint8)
+        frames[row] = decode_jpeg(jpegs[-1])
+    things, rooms, inside = zip(*truths, strict=True)
+    return Film(frames, tuple(jpegs), np.stack(things), np.stack(rooms), np.array(inside))
+
+
+_Truth = tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16], int]
+
+
+def _truth(
+    house: House, room_of: npt.NDArray[np.uint8], thing_of: npt.NDArray[np.uint8], room: int,
+) -> _Truth:
+    """Count what the cells of one view show; ``room`` is where the camera is."""
+    things = np.zeros((room_of.size // CELL ** 2, len(SHAPES)), np.uint16)
+    for index, thing in enumerate(house.things):
+        things[:, SHAPES.index(thing.shape)] = _per_cell(thing_of == index + 1)
+    rooms = np.zeros((room_of.size // CELL ** 2, len(ROOMS)), np.uint16)
+    for index, name in enumerate(house.rooms):
+        rooms[:, ROOMS.index(name)] = _per_cell((room_of == index + 1) & (thing_of == 0))
+    return things, rooms, ROOMS.index(house.rooms[room])

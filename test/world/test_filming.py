@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.sources import open_source
 from infinipot_ros.world.bag import write_bag
 from infinipot_ros.world.dataset import open_shard, render_shard
-from infinipot_ros.world.house import COLOUR_NAMES, COLOURS, ROOMS, make_house
+from infinipot_ros.world.house import COLOUR_NAMES, COLOURS, ROOMS, SHAPES, make_house
 from infinipot_ros.world.tour import CELL, film, make_tour
 
 
@@ -59,6 +61,48 @@ def test_filming_is_reproducible_and_the_truth_covers_every_pixel(renderer):
     assert (counted == CELL * CELL).mean() > 0.95
     names = {ROOMS[index] for index in shots.inside}
     assert names <= set(tour.house.rooms)
+
+
+def test_what_is_not_present_is_neither_drawn_nor_counted(renderer):
+    house = make_house(2_000_002)
+    renderer.enter(house)
+    for number, thing in enumerate(house.things):
+        spot = facing(house, thing)
+        full, _, things = renderer.look(*spot)
+        present = np.arange(len(house.things)) != number
+        picture, rooms, fewer = renderer.look(*spot, present)
+        there = things == number + 1
+        assert there.sum() > 400
+        assert not (fewer == number + 1).any()
+        assert (rooms[there & (fewer == 0)] > 0).mean() > 0.95
+        assert np.abs(full.astype(int) - picture)[there].mean() > 10
+        again, _, all_of_them = renderer.look(*spot)
+        assert np.array_equal(again, full)
+        assert np.array_equal(all_of_them, things)
+
+
+def test_frames_in_which_nothing_moves_differ_in_noise_only(renderer):
+    still = make_tour(2_000_004, 12)
+    thing = still.house.things[0]
+    poses = np.tile(facing(still.house, thing), (12, 1))
+    poses[9:, 2] += 0.1
+    present = np.ones((12, len(still.house.things)), bool)
+    present[4:6, 0] = False
+    tour = replace(still, poses=poses, present=present)
+    shots = film(renderer, tour)
+    # Alone, a frame has no frame before it whose picture it could have.
+    for number in (1, 3, 4, 5, 6, 10):
+        alone = film(renderer, tour, [number])
+        assert alone.jpegs == (shots.jpegs[number],)
+        assert np.array_equal(alone.things[0], shots.things[number])
+        assert np.array_equal(alone.rooms[0], shots.rooms[number])
+    assert len(set(shots.jpegs)) == 12
+    shown = shots.things[:, :, SHAPES.index(thing.shape)].sum(1)
+    assert (shown == 0).nonzero()[0].tolist() == [4, 5]
+    assert len(set(shown[[0, 1, 2, 3, 6, 7, 8]].tolist())) == 1
+    assert shown[9] != shown[8]
+    noise = np.abs(shots.frames[1].astype(int) - shots.frames[0])
+    assert 0 < noise.mean() < 4
 
 
 def test_renderers_share_a_context_and_draw_the_same(renderer):

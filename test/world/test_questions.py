@@ -18,6 +18,10 @@ from infinipot_ros.world.questions import CLEAR, KINDS, NOT_SEEN, TEMPLATES, Sig
 from infinipot_ros.world.tour import Film, make_tour
 
 BOX, BALL, CONE, PILLAR = range(4)
+WHOLE = Sight(
+    seen=np.array([True, True, True, False]), unseen=np.array([False, False, False, True]),
+    colours=np.array([0, 1, 2, -1]), homes=np.array([0, 1, 2, -1]), inside=3, view=0,
+    first_trace=np.array([0, 11, 12, 0]), first_clear=np.array([2, 14, 30, 0]))
 # A red box in the kitchen and a green ball in the bedroom were seen; a cone is in doubt.
 SIGHT = Sight(
     seen=np.array([True, True, False, False]), unseen=np.array([False, False, False, True]),
@@ -30,7 +34,29 @@ def drawn(kind, count=400, canonical=False):
     return [question for question in asked if question is not None]
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('canonical', [True, False])
+def test_objects_are_counted_only_where_none_is_in_doubt(canonical):
+    rng = np.random.default_rng(0)
+    assert ask('count', SIGHT, rng, canonical=canonical) is None
+    question = ask('count', WHOLE, rng, canonical=canonical)
+    assert question.answer == '3'
+    assert question.shape is None
+
+
+@pytest.mark.parametrize('canonical', [True, False])
+def test_order_is_asked_only_where_one_was_clear_before_the_other_began(canonical):
+    rng = np.random.default_rng(0)
+    assert ask('order', SIGHT, rng) is None
+    asked = [ask('order', WHOLE, rng, canonical=canonical) for _ in range(200)]
+    # Ball and cone came into view at almost the same time.
+    assert {(q.shape, q.other, q.answer) for q in asked} == {
+        (BOX, BALL, 'box'), (BALL, BOX, 'box'), (BOX, CONE, 'box'), (CONE, BOX, 'box')}
+    for question in asked:
+        thing, other = (SHAPES[s] for s in (question.shape, question.other))
+        assert question.text.lower().index(thing) < question.text.lower().index(other)
+
+
+@pytest.mark.parametrize('kind', [kind for kind in KINDS if kind not in ('count', 'order')])
 def test_nothing_in_doubt_is_asked(kind):
     assert drawn(kind)
     assert all(question.shape != CONE for question in drawn(kind))

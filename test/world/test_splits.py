@@ -12,6 +12,7 @@ import pytest
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.world.house import COLOUR_NAMES, DOOR_WIDTH, SHAPES, make_house
 from infinipot_ros.world.splits import SPLITS, seed_range, split_of
+from infinipot_ros.world.suites import SUITES, make_stream
 from infinipot_ros.world.tour import FPS, make_tour
 
 
@@ -24,6 +25,23 @@ def test_no_two_splits_share_a_seed():
 def test_drawn_seeds_belong_to_their_split(split):
     drawn = [*seed_range(split, 500), *seed_range(split, 500, len(SPLITS[split]) - 500)]
     assert {split_of(seed) for seed in drawn} == {split}
+
+
+def test_streams_of_test_seeds_are_of_no_house_that_is_trained_on():
+    train, held_out = (
+        {*seed_range(split, 20_000), *seed_range(split, 20_000, len(SPLITS[split]) - 20_000)}
+        for split in ('train', 'test'))
+    assert len(train) == len(held_out) == 40_000
+    assert train.isdisjoint(held_out)
+    drawn = {
+        split: {make_stream(suite, seed, 200).house.seed
+                for suite in SUITES for seed in seed_range(split, 25)} for split in SPLITS}
+    assert all(split_of(seed) == split for split, seeds in drawn.items() for seed in seeds)
+    assert {len(seeds) for seeds in drawn.values()} == {25}
+    assert drawn['train'] <= train
+    assert drawn['test'] <= held_out
+    for one, other in combinations(SPLITS, 2):
+        assert drawn[one].isdisjoint(drawn[other])
 
 
 @pytest.mark.parametrize(('split', 'count', 'start'), [
