@@ -251,6 +251,15 @@ def tour(context: typer.Context) -> None:
     _run_world('tour', context.args)
 
 
+@app.command(add_help_option=False, context_settings=_FORWARD)
+def bench(context: typer.Context) -> None:
+    """Measure what compression costs, on simulated streams."""
+    with _clean_exit():
+        from infinipot_ros.world.bench_cli import bench_app
+
+        bench_app(args=context.args, prog_name='infinipot bench')
+
+
 def _run_world(name: str, arguments: list[str]) -> None:
     with _clean_exit():
         from infinipot_ros.world.cli import world_app

@@ -25,7 +25,7 @@ from infinipot_ros.evaluation.report import printable
 from infinipot_ros.memory.policies.registry import POLICY_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ('ask', 'demo', 'train', 'tour')
+COMMANDS = ('ask', 'demo', 'train', 'tour', 'bench')
 QUESTION = 'What did you see?'
 PIXELS = 24 * 784  # 24 tokens a grid: a picture of 168x112 as it is
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from infinipot_ros.errors import FrameError, MemoryFullError, QuestionCode, QuestionError
 from infinipot_ros.memory.cache import BoundedCache
@@ -29,6 +30,7 @@ from infinipot_ros.observer.plan import (
 from infinipot_ros.observer.settings import FRAMES_PER_GRID, ObserverSettings
 from infinipot_ros.vlm.decoding import Sampling, TextStream, decode
 from infinipot_ros.vlm.loading import load_config, load_model
+from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import NANOSECONDS, grid_positions, text_positions
 from infinipot_ros.vlm.prompt import check_question, prefix_ids, question_ids
 
@@ -41,18 +43,20 @@ class Observer:
     """
     A bounded visual memory that can be asked.
 
+    :param model: a model loaded before with the same settings, for several memories to share;
+        None loads it.
     :raises ConfigurationError: the settings, the model or the device cannot work; the message
         has the figures.
     """
 
-    def __init__(self, settings: ObserverSettings) -> None:
+    def __init__(self, settings: ObserverSettings, model: QwenVL | None = None) -> None:
         settings.validate()
         self.settings = settings
         self._sampling = Sampling(settings.temperature, settings.top_p)
         config = load_config(settings.model, local_files_only=settings.local_files_only)
         self.plan = plan_memory(config, settings)
         self.plan.check(available_bytes(settings.device), settings.device)
-        self._model = load_model(
+        self._model = model or load_model(
             settings.model, device=settings.device, dtype=settings.dtype,
             attn_implementation=settings.attn_implementation,
             local_files_only=settings.local_files_only)
@@ -262,6 +266,14 @@ class Observer:
         if oldest is not None:
             return oldest.first_ns
         return self._pending[0].stamp_ns if self._pending else 0
+
+    def coordinates(self) -> Tensor:
+        """
+        Tell which visual tokens are remembered; frames that wait for their block are not in it.
+
+        :return: int32 ``[layers, kv_heads, tokens, 3]``: grid number, row, column; a copy.
+        """
+        return torch.stack([view.coordinates for view in self._cache.views()])
 
     def status(self) -> MemoryStatus:
         """Tell how full the memory is and what it has seen."""

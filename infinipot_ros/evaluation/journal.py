@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The output folder of a benchmark, written so that a run that was killed goes on.
+
+===================  ============================================================================
+``config.json``      what every outcome depends on; a run with another one is refused
+``outcomes.jsonl``   one line a question and cell: the fields of ``quality.Outcome``
+``cells.jsonl``      one line a finished stream and cell: its cost, and digests of stream and code;
+                     outcomes count only once their line is here
+``results.json``     config, provenance, and the figures of every cell, suite and group
+``results.csv``      the same figures, one line each
+``report.html``      the same figures to look at, in one file that needs no other
+===================  ============================================================================
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation.cells import Cell
+from infinipot_ros.evaluation.quality import CellRun, Outcome
+
+CONFIG, OUTCOMES, CELLS = 'config.json', 'outcomes.jsonl', 'cells.jsonl'
+CODE = ('memory', 'observer', 'vlm')
+
+
+def code_digest() -> str:
+    """Identify the source of everything an answer comes from."""
+    root = Path(__file__).resolve().parents[1]
+    seen = hashlib.blake2b(digest_size=6)
+    for path in sorted(path for room in CODE for path in (root / room).rglob('*.py')):
+        seen.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return seen.hexdigest()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put a text file in place of what was there: the old one or the new one, never a part."""
+    draft = path.with_name(f'.{path.name}.{os.getpid()}')
+    draft.write_text(text, encoding='utf-8')
+    draft.replace(path)
+
+
+class Journal:
+    """
+    What is finished, kept on disk after every stream and cell.
+
+    :param folder: made where it is missing; one process at a time may hold it.
+    :param config: plain values all outcomes depend on.
+    :param fresh: throw away what an earlier run left.
+    :raises ConfigurationError: another process writes there, or the folder holds outcomes of
+        another config.
+    :ivar outcomes: all that count, earlier runs' included.
+    :ivar runs: the lines of ``cells.jsonl``.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any], *, fresh: bool = False) -> None:
+        self.folder = folder
+        self.config = config
+        self.outcomes: list[Outcome] = []
+        self.runs: list[dict[str, Any]] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / '.lock').open('w')
+        except OSError as error:
+            raise ConfigurationError(
+                f'{folder} cannot be written: {error.strerror}; give another --output') from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise ConfigurationError(
+                f'another run is writing to {folder}; wait for it, or give another --output',
+            ) from error
+        try:
+            if fresh:
+                for name in (CELLS, OUTCOMES, CONFIG):
+                    (folder / name).unlink(missing_ok=True)
+            self._take_up()
+        except BaseException:
+            self._lock.close()
+            raise
+        self._code = code_digest()
+        self._outcomes_file = self._append_to(OUTCOMES)
+        self._cells_file = self._append_to(CELLS)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for file in (self._outcomes_file, self._cells_file, self._lock):
+            file.close()
+
+    def _append_to(self, name: str) -> TextIO:
+        return (self.folder / name).open('a', encoding='utf-8')
+
+    def _take_up(self) -> None:
+        """Read what an earlier run finished, and leave out what it had begun."""
+        path = self.folder / CONFIG
+        if path.exists():
+            earlier = json.loads(path.read_text(encoding='utf-8'))
+            differing = sorted(
+                key for key in {*earlier, *self.config}
+                if earlier.get(key) != self.config.get(key))
+            if differing:
+                changes = ', '.join(
+                    f'{key} {earlier.get(key)!r} became {self.config.get(key)!r}'
+                    for key in differing)
+                raise ConfigurationError(
+                    f'{self.folder} holds outcomes of another configuration ({changes}); give '
+                    'another --output, or --fresh to throw them away')
+        self.runs = _read_lines(self.folder / CELLS)
+        done = self.done
+        found = [Outcome(**line) for line in _read_lines(self.folder / OUTCOMES)]
+        self.outcomes = [each for each in found if (each.stream, each.cell) in done]
+        write_whole(path, json.dumps(self.config, indent=1) + '\n')
+        self._write(self.outcomes)
+        write_whole(self.folder / CELLS, _lines(self.runs))
+
+    @property
+    def done(self) -> set[tuple[str, Cell]]:
+        """Streams and cells that are finished."""
+        return {(run['stream'], Cell(run['policy'], run['budget'])) for run in self.runs}
+
+    def add(self, run: CellRun) -> None:
+        """
+        Keep a finished run; once this returns it survives a kill.
+
+        :raises ConfigurationError: an earlier run saw other frames or questions by that name.
+        """
+        if any(line['stream'] == run.stream and line['digest'] != run.digest
+               for line in self.runs):
+            raise ConfigurationError(
+                f'stream {run.stream} is not what it was when {self.folder} was begun; give '
+                'another --output, or --fresh to throw those outcomes away')
+        line = asdict(run)
+        del line['cell'], line['outcomes']
+        line |= asdict(run.cell) | {'questions': len(run.outcomes), 'code': self._code}
+        self._outcomes_file.write(_lines(map(asdict, run.outcomes)))
+        self._outcomes_file.flush()
+        self._cells_file.write(_lines([line]))
+        self._cells_file.flush()
+        self.runs.append(line)
+        self.outcomes += run.outcomes
+
+    def put_in_order(self) -> None:
+        """Sort outcomes, so that the file does not depend on which process finished first."""
+        self.outcomes.sort(key=lambda each: (each.suite, each.seed, each.stream, each.cell))
+        self._write(self.outcomes)
+        self._outcomes_file.close()
+        self._outcomes_file = self._append_to(OUTCOMES)
+
+    def _write(self, outcomes: Iterable[Outcome]) -> None:
+        write_whole(self.folder / OUTCOMES, _lines(map(asdict, outcomes)))
+
+
+def _lines(values: Iterable[dict[str, Any]]) -> str:
+    return ''.join(json.dumps(value, ensure_ascii=False) + '\n' for value in values)
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read JSON Lines; a last line that a kill cut off is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding='utf-8', errors='replace')
+    whole = text[:text.rfind('\n') + 1]
+    return [json.loads(line) for line in whole.splitlines()]

@@ -1,0 +1,235 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The command ``infinipot bench quality``: what each policy loses at each budget, on one model.
+
+It films held-out streams, shows them to every policy at every budget, asks the same questions and
+writes figures and one HTML page to a folder whose layout ``evaluation.journal`` tells.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infinipot_ros.errors import ConfigurationError, InfinipotError
+
+if TYPE_CHECKING:
+    from infinipot_ros.evaluation.quality_run import StreamTask
+
+POLICIES = (
+    'full', 'infinipot_v', 'infinipot_v/paper', 'infinipot_v/official', 'tar', 'van', 'uniform',
+    'recent', 'swa', 'random')
+HEADLINE_BUDGET = '/8'
+BUDGETS = ('/2', '/4', HEADLINE_BUDGET, '/16', '512', '1024', '2048')
+# No seed that was trained on is ever asked about.
+SPLITS = ('test', 'validation')
+
+bench_app = typer.Typer(help='Measure what compression costs.', no_args_is_help=True)
+
+
+@bench_app.callback()
+def _bench() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: a list of each, and how many streams a suite has."""
+
+    suites: Sequence[str]
+    policies: Sequence[str]
+    budgets: Sequence[str]
+    streams: int
+    other_streams: int
+
+
+# Small enough for a few minutes of two cores, rendering included.
+QUICK = Plan(
+    ('tour', 'dwell'), ('full', 'infinipot_v', 'uniform', 'swa'), (HEADLINE_BUDGET, '/16'), 3, 3)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except InfinipotError as error:
+        typer.echo(f'infinipot: {error}', err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        typer.echo('infinipot: interrupted; run again to go on', err=True)
+        raise typer.Exit(130) from error
+
+
+@bench_app.command()
+def quality(
+    output: Annotated[
+        Path, typer.Option(help='Folder for figures and report.html; goes on with what is there.')
+    ] = Path('quality'),
+    quick: Annotated[
+        bool, typer.Option('--quick', help='A fixed small set, in a few minutes.')
+    ] = False,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(help='A sort of streams; may be repeated.', show_default='all'),
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help='What decides which tokens stay; may be repeated.', show_default='all'),
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='/8 for an eighth of the stream, or a number of tokens; may be repeated.',
+            show_default=' '.join(BUDGETS)),
+    ] = None,
+    streams: Annotated[
+        int | None,
+        typer.Option(help='Streams a suite at full and /8.', min=1, show_default='20'),
+    ] = None,
+    other_streams: Annotated[
+        int | None, typer.Option(help='Of these, at other budgets too.', min=0, show_default='5')
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(help='Frames a stream.', show_default='as the suite has'),
+    ] = None,
+    questions: Annotated[int, typer.Option(help='Questions a stream.', min=1)] = 20,
+    split: Annotated[str, typer.Option(help=f'Held-out seeds: {" or ".join(SPLITS)}.')] = 'test',
+    model: Annotated[
+        str, typer.Option(help='A folder, a hub id in the local cache, or a bundled name.')
+    ] = 'infinipot-tiny',
+    device: Annotated[str, typer.Option(help='cpu, or cuda with --workers 1.')] = 'cpu',
+    dtype: Annotated[str, typer.Option(help='float32, float16 or bfloat16.')] = 'float32',
+    block_size: Annotated[int, typer.Option(help='Frames encoded in one forward pass, even.')] = 8,
+    workers: Annotated[
+        int | None,
+        typer.Option(help='Processes, one thread each.', min=1, show_default='one a core'),
+    ] = None,
+    cache: Annotated[
+        Path, typer.Option(help='Where films are kept.')] = Path('~/.cache/infinipot'),
+    fresh: Annotated[
+        bool,
+        typer.Option('--fresh/--resume', help='Throw away what OUTPUT holds, or go on with it.'),
+    ] = False,
+) -> None:
+    """Measure what each policy loses at each budget, on simulated streams never trained on."""
+    with _refusals():
+        fixed = [
+            f'--{name.replace("_", "-")}' for name, value in (
+                ('suite', suite), ('policy', policy), ('budget', budget), ('streams', streams),
+                ('other_streams', other_streams)) if value is not None]
+        if quick and fixed:
+            raise ConfigurationError(
+                f'--quick is a fixed set and takes no {", ".join(fixed)}; leave one out')
+        if split not in SPLITS:
+            raise ConfigurationError(
+                f'split {split!r} is not held out; choose {" or ".join(SPLITS)}')
+        if find_spec('matplotlib') is None:
+            raise ConfigurationError(
+                "the report needs matplotlib: pip install 'infinipot_ros[world]'")
+        from infinipot_ros.world.suites import SUITES
+
+        count = streams or 20
+        plan = QUICK if quick else Plan(
+            suite or SUITES, policy or POLICIES, budget or BUDGETS, count,
+            min(count, 5 if other_streams is None else other_streams))
+        _measure_and_report(
+            plan, output, frames=frames, questions=questions, split=split, model=model,
+            device=device, dtype=dtype, block_size=block_size,
+            workers=workers or os.cpu_count() or 1, cache=cache.expanduser(), fresh=fresh)
+
+
+def plan_tasks(plan: Plan, split: str, frames: int | None) -> list[StreamTask]:
+    """
+    List streams with the cells that are to watch them.
+
+    :raises ConfigurationError: a suite, policy or budget that does not exist.
+    """
+    from infinipot_ros.evaluation.cells import FULL, make_cells
+    from infinipot_ros.evaluation.quality_run import StreamTask
+    from infinipot_ros.world.quality import stream_name
+    from infinipot_ros.world.splits import seed_range
+    from infinipot_ros.world.suites import FEWEST_FRAMES, SUITE_FRAMES
+
+    cells = make_cells(plan.policies, plan.budgets)
+    if frames is not None and frames < FEWEST_FRAMES:
+        raise ConfigurationError(
+            f'a stream of {frames} frames shows too little; take {FEWEST_FRAMES} or more')
+    headline = tuple(cell for cell in cells if cell.budget in (FULL, HEADLINE_BUDGET))
+    tasks = []
+    for suite in dict.fromkeys(plan.suites):
+        if suite not in SUITE_FRAMES:
+            raise ConfigurationError(f'no suite {suite!r}; there are {", ".join(SUITE_FRAMES)}')
+        for number, seed in enumerate(seed_range(split, plan.streams)):
+            watching = tuple(cells) if number < plan.other_streams else headline
+            if watching:
+                tasks.append(StreamTask(
+                    stream_name(suite, seed), suite, seed, frames or SUITE_FRAMES[suite],
+                    watching))
+    if not tasks:
+        raise ConfigurationError(
+            f'of budgets {", ".join(plan.budgets)} none is measured with --other-streams 0; raise '
+            f'it, or give --budget {HEADLINE_BUDGET}')
+    return tasks
+
+
+def _measure_and_report(
+    plan: Plan, output: Path, *, frames: int | None, questions: int, split: str, model: str,
+    device: str, dtype: str, block_size: int, workers: int, cache: Path, fresh: bool,
+) -> None:
+    from rich.console import Console
+
+    from infinipot_ros.evaluation.journal import Journal
+    from infinipot_ros.evaluation.quality_report import headline_table, write_report
+    from infinipot_ros.evaluation.quality_run import measure, quality_settings
+    from infinipot_ros.vlm.loading import load_model
+    from infinipot_ros.world.quality import load_stream, weights_digest
+    from infinipot_ros.world.suites import SUITES
+
+    tasks = plan_tasks(plan, split, frames)
+    settings = quality_settings(model, device=device, dtype=dtype, block_size=block_size)
+    config: dict[str, Any] = {
+        'model': Path(model).name, 'weights_sha256': weights_digest(model), 'dtype': dtype,
+        'device': device, 'block_size': block_size, 'keep_ratio': settings.keep_ratio,
+        'max_new_tokens': settings.max_new_tokens, 'split': split, 'questions': questions,
+        'frames': frames}
+    with Journal(output, config, fresh=fresh) as journal, _progress(tasks) as advance:
+        measure(
+            journal, tasks,
+            partial(load_stream, frames=frames, questions=questions, cache=cache),
+            partial(load_model, model, device=device, dtype=dtype), settings,
+            workers=workers, on_run=lambda task, cell: advance(task.frames))
+    table = write_report(journal, HEADLINE_BUDGET, SUITES)
+    Console().print(headline_table(table, HEADLINE_BUDGET))
+    typer.echo(f'wrote {output / "report.html"}, results.json, results.csv and outcomes.jsonl')
+
+
+@contextmanager
+def _progress(tasks: Sequence[StreamTask]) -> Iterator[Any]:
+    """Show a bar of frames times cells, with the time left."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:.0f} %'),
+        TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(
+            f'{len(tasks)} streams, {sum(len(task.cells) for task in tasks)} runs',
+            total=sum(task.frames * len(task.cells) for task in tasks))
+        yield partial(progress.advance, bar)

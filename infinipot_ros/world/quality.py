@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The suites' streams as a benchmark takes them, filmed once and kept on disk.
+
+A film is stored as its jpegs and its rendered truth, under a name that tells what was filmed and
+by which code; questions are drawn anew each time, so no cached film can be out of date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from transformers.utils import cached_file
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation.quality import QualityQuestion, QualityStream
+from infinipot_ros.vlm.loading import resolve_model
+from infinipot_ros.world import house, rendering, tour
+from infinipot_ros.world.exam import examine_suite
+from infinipot_ros.world.suites import make_stream
+from infinipot_ros.world.tour import Film, Tour, decode_jpeg, film
+
+if TYPE_CHECKING:
+    from infinipot_ros.world.rendering import Renderer
+
+
+@lru_cache(maxsize=1)
+def _renderer() -> Renderer:
+    return rendering.Renderer()
+
+
+@lru_cache(maxsize=1)
+def _code_digest() -> bytes:
+    """Identify the source of everything a film follows from, besides the tour."""
+    seen = hashlib.blake2b()
+    for module in (house, rendering, tour):
+        seen.update(Path(str(module.__file__)).read_bytes())
+    return seen.digest()
+
+
+def film_name(drive: Tour) -> str:
+    """Identify a film before it is made: its tour, its house and the code that films."""
+    seen = hashlib.blake2b(_code_digest(), digest_size=12)
+    seen.update(repr(drive.house).encode())
+    for array in (drive.poses, drive.stamps_ns, drive.present):
+        seen.update(b'' if array is None else array.tobytes())
+    return seen.hexdigest()
+
+
+def load_film(drive: Tour, cache: Path | None) -> Film:
+    """
+    Film a tour, or take the film from ``cache``; None keeps nothing.
+
+    :raises ConfigurationError: the renderer does not work here, or the cache cannot be written.
+    """
+    if cache is None:
+        return film(_renderer(), drive)
+    path = cache / 'films' / f'{film_name(drive)}.npz'
+    if path.exists():
+        return _read_film(path)
+    shots = film(_renderer(), drive)
+    draft = path.with_name(f'.{path.stem}.{os.getpid()}.npz')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            draft, jpegs=np.frombuffer(b''.join(shots.jpegs), np.uint8),
+            sizes=np.array([len(data) for data in shots.jpegs]), things=shots.things,
+            rooms=shots.rooms, inside=shots.inside)
+        draft.replace(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f'{path.parent} cannot be written ({error.strerror}); give another --cache') from error
+    return shots
+
+
+def _read_film(path: Path) -> Film:
+    with np.load(path, allow_pickle=False) as stored:
+        data, ends = stored['jpegs'].tobytes(), np.cumsum(stored['sizes']).tolist()
+        jpegs = tuple(data[start:end] for start, end in zip([0, *ends], ends))
+        return Film(
+            np.stack([decode_jpeg(jpeg) for jpeg in jpegs]), jpegs, stored['things'],
+            stored['rooms'], stored['inside'])
+
+
+def stream_name(suite: str, seed: int) -> str:
+    """Name the stream of a suite and a seed."""
+    return f'{suite}-{seed}'
+
+
+def load_stream(
+    suite: str, seed: int, *, frames: int | None = None, questions: int = 20,
+    cache: Path | None = None,
+) -> QualityStream:
+    """
+    Make the stream of a suite and a seed, with its questions.
+
+    :param frames: None: as many as the suite has.
+    :param cache: where films are kept.
+    :raises ConfigurationError: no such suite or seed, or the renderer does not work here.
+    """
+    drive = make_stream(suite, seed, frames)
+    shots = load_film(drive, cache)
+    asked = [
+        QualityQuestion(
+            each.id, each.ask_at, each.question, each.answer, each.kind, each.delay,
+            each.evidence, each.tokens)
+        for each in examine_suite(suite, drive, shots, questions)]
+    return QualityStream(
+        stream_name(suite, seed), suite, seed, shots.frames, drive.stamps_ns.tolist(), asked)
+
+
+def weights_digest(model: str) -> str:
+    """
+    Give the SHA-256 of a model's weights, file after file in the order of their names.
+
+    :param model: a folder, a bundled name, or a hub id in the local cache.
+    :raises ConfigurationError: there are none.
+    """
+    folder = Path(resolve_model(model))
+    if not folder.is_dir():
+        try:
+            folder = Path(str(cached_file(model, 'config.json', local_files_only=True))).parent
+        except OSError as error:
+            raise ConfigurationError(
+                f'model {model!r} is not on this machine; fetch it with `hf download {model}`',
+            ) from error
+    files = sorted(folder.glob('*.safetensors'))
+    if not files:
+        raise ConfigurationError(f'{folder} has no weights (*.safetensors); fetch the model again')
+    seen = hashlib.sha256()
+    for path in files:
+        with path.open('rb') as file:
+            while part := file.read(2**20):
+                seen.update(part)
+    return seen.hexdigest()

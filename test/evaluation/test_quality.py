@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One stream over many cells: what they see, when they are asked, and what is counted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from quality_streams import FRAMES, GRID_TOKENS, STEP_NS, make_stream
+from tiny_models import make_tiny
+
+from infinipot_ros.errors import ConfigurationError, SourceError
+from infinipot_ros.evaluation import quality
+from infinipot_ros.evaluation.cells import Cell, make_cells
+from infinipot_ros.evaluation.encodings import RememberedEncodings
+from infinipot_ros.evaluation.quality import normal, run_stream
+from infinipot_ros.evaluation.quality_run import quality_settings
+from infinipot_ros.evaluation.retention import retention
+from infinipot_ros.observer.observer import Observer
+from infinipot_ros.vlm.loading import load_model
+
+CELLS = make_cells(('full', 'infinipot_v', 'uniform', 'recent'), ('/4', '60'))
+DEFAULT = Cell('infinipot_v', '/4')
+
+
+class Counting:
+    """A model that tells how many frames its vision tower was given."""
+
+    def __init__(self, model):
+        self.model = model
+        self.frames = 0
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def encode(self, frames):
+        self.frames += len(frames)
+        return self.model.encode(frames)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return str(make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('quality') / 'tiny', layers=2))
+
+
+@pytest.fixture(scope='module')
+def model(folder):
+    return load_model(folder)
+
+
+@pytest.fixture(scope='module')
+def common(folder):
+    return replace(quality_settings(folder), max_new_tokens=4)
+
+
+def outcomes(stream, cells, common, model):
+    return [asdict(each) for run in run_stream(stream, cells, common, model)
+            for each in run.outcomes]
+
+
+def test_every_cell_answers_every_question(common, model):
+    stream = make_stream(questions=5)
+    runs = list(run_stream(stream, CELLS, common, model))
+    assert [run.cell for run in runs] == CELLS
+    for run in runs:
+        assert sorted(each.id for each in run.outcomes) == sorted(q.id for q in stream.questions)
+        last = max(question.ask_at_ns for question in stream.questions)
+        assert run.frames == stream.stamps_ns.index(last) + 1
+        assert run.budget_tokens % GRID_TOKENS == 0
+        assert all(each.held <= run.budget_tokens for each in run.outcomes)
+        assert (run.compressions == 0) == (run.cell.policy == 'full')
+    assert runs[0].budget_tokens > FRAMES // 2 * GRID_TOKENS
+
+
+@pytest.mark.parametrize('cell', [CELLS[0], DEFAULT])
+def test_no_answer_rests_on_later_frames(common, model, cell):
+    stream = make_stream(questions=4)
+    answered = {each['id']: each for each in outcomes(stream, [cell], common, model)}
+    for question in stream.questions:
+        after = stream.stamps_ns.index(question.ask_at_ns) + 1
+        frames = stream.frames.copy()
+        frames[after:] = 0
+        blind = {each['id']: each for each in outcomes(
+            replace(stream, frames=frames), [cell], common, model)}
+        assert blind[question.id] == answered[question.id]
+
+
+def test_an_answer_rests_on_the_frame_it_follows(common, model):
+    stream = make_stream(questions=4)
+    frames = stream.frames.copy()
+    for question in stream.questions:
+        frames[stream.stamps_ns.index(question.ask_at_ns)] = 0
+    other = replace(stream, frames=frames)
+    plain, changed = (
+        [each['answer'] for each in outcomes(shown, CELLS, common, model)]
+        for shown in (stream, other))
+    assert plain != changed
+
+
+def test_the_vision_tower_runs_once_per_stream(common, model):
+    stream = make_stream(questions=4)
+    counts = []
+    # Budgets that free a whole block in a compression; others encode smaller blocks.
+    cells = make_cells(('full', 'infinipot_v', 'uniform'), ('/2', '60'))
+    for watching in (cells[:1], cells):
+        counting = Counting(model)
+        list(run_stream(stream, watching, replace(common, block_size=4), counting))
+        counts.append(counting.frames)
+    assert counts[0] == counts[1]
+    assert counts[0] >= FRAMES // 2
+
+
+def test_remembering_changes_nothing(common, model, monkeypatch):
+    stream = make_stream(questions=4)
+    remembered = outcomes(stream, CELLS, common, model)
+    monkeypatch.setattr(quality, 'RememberedEncodings', lambda model: model)
+    assert outcomes(stream, CELLS, common, model) == remembered
+
+
+def test_encodings_are_known_by_what_is_in_the_frames(model):
+    remembering = RememberedEncodings(model)
+    one = torch.from_numpy(make_stream().frames[:8])
+    other = one.clone()
+    other[7, 0, 0, 0] += 1
+    first = remembering.encode(one).tokens.clone()
+    assert torch.equal(first, model.encode(one).tokens)
+    assert torch.equal(remembering.encode(one.clone()).tokens, first)
+    assert remembering.encoded_frames == 8
+    assert torch.equal(remembering.encode(other).tokens, model.encode(other).tokens)
+    # The same bytes in another shape are other frames.
+    tall = one.reshape(8, one.shape[2], one.shape[1], 3)
+    assert remembering.encode(tall).rows == model.encode(tall).rows
+    assert remembering.encoded_frames == 24
+    remembering.forget()
+    assert remembering.encoded_frames == 0
+    assert torch.equal(remembering.encode(one).tokens, first)
+    assert remembering.encoded_frames == 8
+
+
+def test_what_is_asked_between_frames_is_refused(common, model):
+    stream = make_stream()
+    late = replace(stream.questions[0], ask_at_ns=stream.stamps_ns[3] + STEP_NS // 2)
+    with pytest.raises(SourceError, match='no frame has that stamp'):
+        list(run_stream(replace(stream, questions=[late]), CELLS, common, model))
+    with pytest.raises(SourceError, match='same id'):
+        list(run_stream(
+            replace(stream, questions=[stream.questions[0]] * 2), CELLS, common, model))
+
+
+def test_a_budget_that_holds_the_stream_is_left_out(common, model):
+    whole = FRAMES // 2 * GRID_TOKENS
+    for budget, left_out in ((whole - 1, False), (whole, True)):
+        [run] = run_stream(make_stream(), [Cell('uniform', str(budget))], common, model)
+        assert (run.budget_tokens is None) == left_out
+        assert bool(run.outcomes) != left_out
+
+
+def test_full_keeps_all_evidence_and_recent_only_what_is_new(common, model):
+    stream = make_stream(questions=20)
+    for each in outcomes(stream, [CELLS[0], Cell('recent', '/4')], common, model):
+        if each['delay'] is None:
+            assert each['retention'] is None
+        elif each['policy'] == 'full' or each['delay'] == 0:
+            assert each['retention'] == 1.0
+        elif each['delay'] > FRAMES // 4:
+            assert each['retention'] == 0.0
+
+
+COORDINATES = st.tuples(st.integers(0, 5), st.integers(0, 1), st.integers(0, 2))
+
+
+@given(
+    st.sets(COORDINATES, min_size=1), st.lists(st.sets(COORDINATES, min_size=4, max_size=4),
+                                               min_size=4, max_size=4), st.integers(6, 8))
+@settings(deadline=None)
+def test_retention_is_the_share_that_is_left(wanted, heads, pending_from):
+    remembered = np.array([sorted(head) for head in heads], np.int32).reshape(2, 2, 4, 3)
+    waiting = {(pending_from, 0, 0), (pending_from + 1, 1, 1)}
+    share = retention(
+        np.array(sorted(wanted | waiting) * 2), remembered, pending_from)
+    expected = [(len(wanted & head) + 2) / (len(wanted) + 2) for head in heads]
+    assert share == pytest.approx(np.mean(expected))
+
+
+def test_retention_follows_a_real_memory(common, model):
+    stream = make_stream()
+    settings = replace(common, budget=8 * GRID_TOKENS, max_pixels=GRID_TOKENS * 784)
+    observer = Observer(settings, model)
+    for rgb, stamp in zip(stream.frames[:30], stream.stamps_ns):
+        observer.observe(rgb, stamp)
+    pending = observer.status().frames_pending // 2
+    assert 0 < pending < 15
+    remembered = observer.coordinates().numpy()
+    every = np.array([[grid, row, column] for grid in range(15) for row in range(2)
+                      for column in range(3)])
+    expected = (remembered.shape[2] + pending * GRID_TOKENS) / (15 * GRID_TOKENS)
+    assert retention(every, remembered, 15 - pending) == pytest.approx(expected)
+
+
+def test_answers_are_compared_by_their_words():
+    assert normal(' Not  SEEN. ') == normal('not seen') == 'not seen'
+    assert normal('red') != normal('not red')
+
+
+@pytest.mark.parametrize(('budget', 'tokens'), [
+    ('full', 104 * 24), ('/2', 50 * 24), ('/8', 12 * 24), ('/16', 6 * 24), ('512', 21 * 24),
+    ('24', 24), ('2399', 99 * 24), ('2400', None), ('5000', None)])
+def test_budgets_are_whole_grids(budget, tokens):
+    assert Cell('uniform', budget).tokens(100, 24, 4) == tokens
+
+
+def test_cells_combine_and_refuse():
+    assert make_cells(('full', 'tar', 'tar'), ('full', '/8', '512')) == [
+        Cell('full', 'full'), Cell('tar', '/8'), Cell('tar', '512')]
+    for policies, budgets, message in (
+            (('tar',), ('/1',), "budget '/1'"), (('tar',), ('many',), 'number of visual tokens'),
+            (('tar',), ('-5',), "budget '-5'"), (('best',), ('/8',), "no policy 'best'"),
+            (('tar',), ('full',), 'make no cell'), ((), ('/8',), 'make no cell')):
+        with pytest.raises(ConfigurationError, match=message):
+            make_cells(policies, budgets)
+
+
+def test_a_digest_tells_streams_apart():
+    stream = make_stream()
+    assert stream.digest() == make_stream().digest()
+    frames = stream.frames.copy()
+    frames[5, 3, 3, 0] += 1
+    question = replace(stream.questions[0], answer='another')
+    assert len({each.digest() for each in (
+        stream, replace(stream, frames=frames),
+        replace(stream, questions=[question, *stream.questions[1:]]),
+        replace(stream, stamps_ns=[stamp + 1 for stamp in stream.stamps_ns]))}) == 4

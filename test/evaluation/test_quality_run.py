@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Many streams on several processes, killed and taken up again: always the same outcomes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+from collections import Counter
+
+import pytest
+from quality_streams import (
+    CONFIG,
+    damaged_stream,
+    deadly_stream,
+    make_tasks,
+    measure_all,
+    measure_until_killed,
+    other_stream,
+)
+from tiny_models import make_tiny
+
+from infinipot_ros.errors import ConfigurationError, InfinipotError
+from infinipot_ros.evaluation.journal import CELLS, OUTCOMES, Journal
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    return make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('quality') / 'tiny', layers=2)
+
+
+@pytest.fixture(scope='module')
+def reference(model, tmp_path_factory):
+    """The outcomes of one process that ran through."""
+    folder = tmp_path_factory.mktemp('reference')
+    measure_all(model, folder)
+    return (folder / OUTCOMES).read_bytes()
+
+
+def test_every_stream_and_cell_is_there_once(reference):
+    lines = [json.loads(line) for line in reference.splitlines()]
+    counts = Counter((line['stream'], line['policy'], line['id']) for line in lines)
+    assert len(counts) == 4 * 3 * 3
+    assert set(counts.values()) == {1}
+
+
+def test_two_processes_find_what_one_does(model, reference, tmp_path):
+    done = []
+    measure_all(model, tmp_path, workers=2, on_run=lambda task, cell: done.append((task, cell)))
+    assert (tmp_path / OUTCOMES).read_bytes() == reference
+    assert len(done) == len(set(done)) == 4 * 3
+
+
+def test_a_killed_run_goes_on(model, reference, tmp_path):
+    process = multiprocessing.get_context('spawn').Process(
+        target=measure_until_killed, args=(model, tmp_path, 5))
+    process.start()
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+    before = (tmp_path / CELLS).read_text().splitlines()
+    assert len(before) == 5
+    # As if it had been killed while writing, too.
+    with (tmp_path / OUTCOMES).open('a') as file:
+        file.write(reference.decode().splitlines()[-1] + '\n{"stream": "noi')
+    with (tmp_path / CELLS).open('a') as file:
+        file.write('{"stream": "noise-1", "pol')
+    told = []
+    measure_all(model, tmp_path, on_run=lambda task, cell: told.append((task.name, cell)))
+    assert (tmp_path / OUTCOMES).read_bytes() == reference
+    assert (tmp_path / CELLS).read_text().splitlines()[:5] == before
+    assert len(told) == len(set(told)) == 4 * 3
+
+
+def test_what_is_done_is_not_done_again(model, reference, tmp_path):
+    measure_all(model, tmp_path)
+    # Not one stream is loaded.
+    measure_all(model, tmp_path, load=damaged_stream)
+    assert (tmp_path / OUTCOMES).read_bytes() == reference
+
+
+def test_a_benchmark_can_be_widened(model, reference, tmp_path):
+    measure_all(model, tmp_path, tasks=make_tasks(policies=('full', 'uniform'), seeds=1))
+    measure_all(model, tmp_path)
+    assert (tmp_path / OUTCOMES).read_bytes() == reference
+
+
+def test_another_configuration_is_refused_unless_fresh(model, tmp_path):
+    one = make_tasks(policies=('full',), seeds=1)
+    measure_all(model, tmp_path, tasks=one)
+    with pytest.raises(ConfigurationError, match=r'block_size 8 became 4.*--fresh'):
+        measure_all(model, tmp_path, tasks=one, config=CONFIG | {'block_size': 4})
+    found = measure_all(
+        model, tmp_path, tasks=one[:1], config=CONFIG | {'block_size': 4}, fresh=True)
+    assert {each.stream for each in found} == {'noise-0'}
+
+
+def test_a_stream_that_changed_is_refused(model, tmp_path):
+    measure_all(model, tmp_path, tasks=make_tasks(policies=('full',)))
+    with pytest.raises(ConfigurationError, match='not what it was'):
+        measure_all(model, tmp_path, load=other_stream)
+
+
+def test_one_run_at_a_time_writes_to_a_folder(tmp_path):
+    with Journal(tmp_path, CONFIG), pytest.raises(ConfigurationError, match='another run'):
+        Journal(tmp_path, CONFIG)
+    with Journal(tmp_path, CONFIG) as journal:
+        assert journal.outcomes == []
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(ConfigurationError, match='cannot be written'):
+        Journal(tmp_path / 'file' / 'folder', CONFIG)
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_what_a_stream_refuses_is_told(model, tmp_path, workers):
+    with pytest.raises(InfinipotError, match='is damaged'):
+        measure_all(model, tmp_path, load=damaged_stream, workers=workers)
+
+
+def test_a_worker_that_is_killed_is_noticed(model, tmp_path):
+    with pytest.raises(InfinipotError, match=r'ended with code -9.*fewer --workers'):
+        measure_all(model, tmp_path, load=deadly_stream, workers=2)

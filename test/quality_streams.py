@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Small streams with questions for the benchmark: importable, so that worker processes find it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from infinipot_ros.errors import SourceError
+from infinipot_ros.evaluation.cells import make_cells
+from infinipot_ros.evaluation.journal import Journal
+from infinipot_ros.evaluation.quality import QualityQuestion, QualityStream
+from infinipot_ros.evaluation.quality_run import StreamTask, measure, quality_settings
+from infinipot_ros.vlm.loading import load_model
+
+ROWS, COLUMNS = 2, 3
+GRID_TOKENS = ROWS * COLUMNS
+START_NS, STEP_NS = 1_000_000_000, 500_000_000
+FRAMES = 32
+CONFIG = {'model': 'random', 'block_size': 8}
+
+
+def make_stream(suite='noise', seed=0, frames=FRAMES, questions=3):
+    """Random frames of 2 x 3 tokens; one question in three has no evidence."""
+    rng = np.random.default_rng([seed, len(suite)])
+    pictures = rng.integers(0, 256, (frames, ROWS * 28, COLUMNS * 28, 3), dtype=np.uint8)
+    stamps = [START_NS + number * STEP_NS for number in range(frames)]
+    asked = []
+    for number in range(questions):
+        frame = int(rng.integers(4, frames // 2)) * 2 + 1
+        grid = int(rng.integers(0, frame // 2 + 1))
+        shown = number % 3 > 0
+        asked.append(QualityQuestion(
+            f'{seed}-{number}', stamps[frame], f'What was seen at {number}?',
+            'a thing' if shown else 'not seen', 'colour' if number % 2 else 'room',
+            frame - 2 * grid - 1, [[stamps[2 * grid], stamps[2 * grid + 1]]] if shown else [],
+            np.array([[grid, row, 1] for row in range(ROWS)]) if shown else None))
+    return QualityStream(f'{suite}-{seed}', suite, seed, pictures, stamps, asked)
+
+
+def other_stream(suite, seed):
+    """A stream of the same name with other frames."""
+    return replace(make_stream(suite, seed), frames=make_stream(suite, seed + 1).frames)
+
+
+def damaged_stream(suite, seed):
+    """A stream that cannot be read."""
+    raise SourceError(f'{suite}-{seed} is damaged')
+
+
+def deadly_stream(suite, seed):
+    """A stream that ends its process, as one does that the kernel kills for want of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_tasks(policies=('full', 'infinipot_v', 'uniform'), budgets=('/4',), seeds=2):
+    cells = tuple(make_cells(policies, budgets))
+    return [StreamTask(f'{suite}-{seed}', suite, seed, FRAMES, cells)
+            for suite in ('noise', 'other') for seed in range(seeds)]
+
+
+def measure_all(model, folder, *, workers=1, tasks=None, load=make_stream, config=None, **options):
+    """Measure the tasks, or all there are, into a folder; returns the outcomes."""
+    settings = replace(quality_settings(str(model)), max_new_tokens=3)
+    fresh = options.pop('fresh', False)
+    with Journal(folder, config or CONFIG, fresh=fresh) as journal:
+        measure(
+            journal, make_tasks() if tasks is None else tasks, load,
+            partial(load_model, str(model)), settings, workers=workers, **options)
+        return journal.outcomes
+
+
+def measure_until_killed(model, folder, runs):
+    """Measure until ``runs`` runs are finished, then be killed."""
+    finished = []
+
+    def on_run(task, cell):
+        finished.append(cell)
+        if len(finished) == runs:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    measure_all(model, folder, on_run=on_run)
