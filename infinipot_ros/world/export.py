@@ -17,8 +17,10 @@ import torch
 
 # How the parts are called in memory, and in published checkpoints.
 NAMES = (('model.language_model.', 'model.'), ('model.visual.', 'visual.'))
+# What the vision tower was taught to answer in; no part of a published checkpoint.
+EYE_WORDS = 'eye_words.safetensors'
 DESCRIPTION = (
-    'config.json', 'generation_config.json', 'preprocessor_config.json', 'merges.txt',
+    EYE_WORDS, 'config.json', 'generation_config.json', 'preprocessor_config.json', 'merges.txt',
     'tokenizer.json', 'tokenizer_config.json', 'vocab.json')
 
 
@@ -46,7 +48,8 @@ def export(model: Any, description: Path, target: Path) -> None:
         published_name(name): value.detach().to(torch.float16).cpu().contiguous()
         for name, value in model.state_dict().items() if name != 'lm_head.weight'}
     save_file(weights, draft / 'model.safetensors', metadata={'format': 'pt'})
-    (draft / 'model.safetensors').chmod(0o644)
+    for name in (EYE_WORDS, 'model.safetensors'):
+        (draft / name).chmod(0o644)
     for extra in target.glob('*.md') if target.is_dir() else ():
         shutil.copyfile(extra, draft / extra.name)
     old = target.with_name(f'.{target.name}.old')

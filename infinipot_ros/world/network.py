@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.pixels import MEAN, STD
+from infinipot_ros.world.export import EYE_WORDS, published_name
 from infinipot_ros.world.house import COLOUR_NAMES, ROOMS, SHAPES
 from infinipot_ros.world.tokenizer import SPECIALS, write_tokenizer
 
@@ -163,6 +165,58 @@ def new_model(folder: Path, seed: int = 0) -> Any:
                 table[number] = basis[:, index]
     model.tie_weights()
     return model
+
+
+def start_from(model: Any, tokenizer: Any, folder: Path) -> None:
+    """
+    Give a model the weights of an earlier checkpoint of the same size.
+
+    The tokenizers may differ: a token both know keeps its vector, others keep the model's own.
+
+    :raises ConfigurationError: no such checkpoint, or one of another size.
+    """
+    from safetensors.torch import load_file
+    from transformers import AutoTokenizer
+    file = folder / 'model.safetensors'
+    if not file.is_file():
+        raise ConfigurationError(f'{file} is not there; give the folder of a checkpoint')
+    known = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
+    published = {published_name(name): value for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        for name, value in load_file(file).items():
+            own = published.get(name)
+            table = name == 'model.embed_tokens.weight'
+            if own is None or own.shape[table:] != value.shape[table:]:
+                raise ConfigurationError(
+                    f'{file} has {name} of shape {list(value.shape)}, which this model has not; '
+                    'start from a checkpoint of the same size')
+            if table:
+                for token, number in tokenizer.get_vocab().items():
+                    if token in known:
+                        own[number] = value[known[token]]
+            else:
+                own.copy_(value)
+
+
+def write_eye_words(folder: Path, words: Tensor) -> None:
+    """Keep the vectors the eye learns to answer in; the model's own words move on from them."""
+    from safetensors.torch import save_file
+    save_file({'words': words.detach().contiguous()}, folder / EYE_WORDS)
+
+
+def read_eye_words(folder: Path) -> Tensor:
+    """
+    Read the vectors a checkpoint's eye answers in: float32 ``[words, hidden]``.
+
+    :raises ConfigurationError: the checkpoint has none.
+    """
+    from safetensors.torch import load_file
+    file = folder / EYE_WORDS
+    if not file.is_file():
+        raise ConfigurationError(
+            f'{file} is not there: the vectors its eye was taught to answer in are needed to '
+            'teach it on; start from a checkpoint that `infinipot train` wrote')
+    return load_file(file)['words']
 
 
 def word_table(model: Any, tokenizer: Any) -> Tensor:

@@ -18,19 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from infinipot_ros.world.batches import Batch, Speller, answer_logits
 from infinipot_ros.world.dataset import Shard
 from infinipot_ros.world.eye import eye_accuracy, eye_batch, eye_loss, frames_to_patches
-from infinipot_ros.world.network import encode_grids, word_table
+from infinipot_ros.world.network import encode_grids
 from infinipot_ros.world.run import Run, descend, learning_rate, set_rate
-from infinipot_ros.world.streams import (
-    CELLS,
-    Batch,
-    Encoded,
-    Plan,
-    Speller,
-    answer_logits,
-    make_batch,
-)
+from infinipot_ros.world.streams import CELLS, Encoded, Plan, make_batch
 
 Made = TypeVar('Made')
 
@@ -48,7 +41,7 @@ def ahead(make: Callable[[int], Made], start: int, stop: int) -> Iterator[Made]:
 
 def train_eye(
     model: Any,
-    tokenizer: Any,
+    words: Tensor,
     shards: Sequence[Shard],
     validation: Sequence[Shard],
     run: Run,
@@ -62,11 +55,12 @@ def train_eye(
     """
     Step 1: teach the vision tower to name shape, colour and room of each of its tokens.
 
+    :param words: the vectors it is to name them by, ``[words, hidden]``.
     :param on_step: called after each step with the steps done and the loss.
     """
     device = next(model.parameters()).device
     visual = model.model.visual
-    words = word_table(model, tokenizer).detach()
+    words = words.to(device)
     optimizer = torch.optim.AdamW(
         visual.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.02)
     done = run.resume('eye', visual, optimizer)
@@ -89,15 +83,14 @@ def train_eye(
         on_step(step + 1, float(loss.detach()))
         if (step + 1) % measure_every == 0 or step + 1 == steps:
             run.note(stage='eye', step=step + 1, loss=round(float(loss.detach()), 4),
-                     **measure_eye(model, tokenizer, validation))
+                     **measure_eye(model, words, validation))
             run.save('eye', step + 1, visual, optimizer)
 
 
 @torch.inference_mode()
-def measure_eye(model: Any, tokenizer: Any, shards: Sequence[Shard]) -> dict[str, float]:
+def measure_eye(model: Any, words: Tensor, shards: Sequence[Shard]) -> dict[str, float]:
     """Share of right tokens on given houses: shape, colour and home of objects, empties, rooms."""
     device = next(model.parameters()).device
-    words = word_table(model, tokenizer)
     right: dict[str, int] = {}
     judged: dict[str, int] = {}
     for shard in shards:
@@ -145,7 +138,12 @@ def curriculum(share: float) -> Plan:
         return Plan((1, 20), (0.2, 1.0), 10)
     if share < 0.6:
         return Plan((2, 28), (0.12, 1.0), 12, repeat=0.3, long=0.2)
-    return Plan((2, 28), (0.12, 1.0), 12, repeat=0.2, long=0.6, tokens=10_000, most=2_000)
+    return Plan((2, 28), (0.12, 1.0), 12, repeat=0.2, long=0.6, tokens=10_000, most=5_000)
+
+
+def later_curriculum(share: float) -> Plan:
+    """The curriculum of a model that has learned before: without its easy part."""
+    return curriculum(0.35 + 0.65 * share)
 
 
 def train_reader(

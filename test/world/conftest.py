@@ -9,7 +9,13 @@ import torch
 from transformers import AutoTokenizer
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.world.network import Size, new_model, write_description
+from infinipot_ros.world.network import (
+    Size,
+    new_model,
+    word_table,
+    write_description,
+    write_eye_words,
+)
 from infinipot_ros.world.rendering import Renderer
 
 SMALL = Size(
@@ -31,6 +37,8 @@ def description(tmp_path_factory):
     """Lay out a checkpoint folder without weights."""
     folder = tmp_path_factory.mktemp('description')
     write_description(folder, SMALL)
+    words = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    write_eye_words(folder, word_table(new_model(folder), words))
     return folder
 
 

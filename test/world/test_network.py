@@ -10,10 +10,21 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
+from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.loading import load_model
 from infinipot_ros.vlm.pixels import patchify
 from infinipot_ros.world.export import export
-from infinipot_ros.world.network import WORDS, encode_grids, word_ids, word_table
+from infinipot_ros.world.network import (
+    WORDS,
+    Size,
+    encode_grids,
+    new_model,
+    read_eye_words,
+    start_from,
+    word_ids,
+    word_table,
+    write_description,
+)
 from infinipot_ros.world.questions import NOT_SEEN, corpus
 from infinipot_ros.world.tokenizer import SPECIALS
 
@@ -92,3 +103,41 @@ def test_an_exported_folder_is_a_published_one(model, description, tmp_path):
         target, local_files_only=True).eos_token_id
     assert json.loads((target / 'config.json').read_text())['model_type'] == 'qwen2_5_vl'
     assert load_model(str(target)).tokenizer.eos_token == '<|im_end|>'
+
+
+def test_training_goes_on_from_a_checkpoint_whose_words_had_other_numbers(
+    model, description, tokenizer, tmp_path,
+):
+    target = tmp_path / 'earlier'
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(2)
+    export(model, description, target)
+    vocabulary = json.loads((target / 'tokenizer.json').read_text())
+    pieces = vocabulary['model']['vocab']
+    one, other = tokenizer('yes').input_ids[0], tokenizer('no').input_ids[0]
+    pieces['yes'], pieces['no'] = other, one
+    (target / 'tokenizer.json').write_text(json.dumps(vocabulary))
+    later = new_model(description, seed=5)
+    start_from(later, tokenizer, target)
+    table, earlier = (m.get_input_embeddings().weight.half() for m in (later, model))
+    assert torch.equal(table[one], earlier[other])
+    assert torch.equal(table[other], earlier[one])
+    rest = [n for n in range(len(table)) if n not in (one, other)]
+    assert torch.equal(table[rest], earlier[rest])
+    for name, value in model.model.visual.state_dict().items():
+        assert torch.equal(later.model.visual.state_dict()[name].half(), value.half()), name
+    words = read_eye_words(target)
+    assert torch.allclose(words @ words.T, torch.eye(len(WORDS)), atol=1e-5)
+
+
+def test_a_checkpoint_of_another_size_or_none_is_refused(
+    model, description, tokenizer, tmp_path,
+):
+    with pytest.raises(ConfigurationError, match='is not there'):
+        start_from(model, tokenizer, tmp_path)
+    with pytest.raises(ConfigurationError, match='eye was taught'):
+        read_eye_words(tmp_path)
+    export(model, description, tmp_path / 'small')
+    write_description(tmp_path / 'large', Size())
+    with pytest.raises(ConfigurationError, match='of the same size'):
+        start_from(new_model(tmp_path / 'large'), tokenizer, tmp_path / 'small')
