@@ -58,6 +58,29 @@ def value_norms(values: Tensor) -> Tensor:
     return norms
 
 
+def value_rarity(values: Tensor, samples: int = 64, sharpness: float = 8.0) -> Tensor:
+    """
+    Say how unlike the others each value vector is: minus the log density of its direction.
+
+    The density is estimated from an even sample of the tokens in time order, so the cost is linear
+    in the tokens: a mean of ``exp(sharpness * (cosine - 1))``, a token's own share left out.
+
+    :param values: ``[H, N, D]``, any floating type.
+    :param samples: most tokens of the sample.
+    :return: float32 ``[H, N]``, 0 or more; 0 where all are alike.
+    """
+    count = values.shape[1]
+    directions = functional.normalize(values.float(), dim=-1)
+    slots = torch.linspace(0, count - 1, min(samples, count), device=values.device).round().long()
+    likeness = sharpness * (directions @ directions[:, slots].transpose(1, 2) - 1.0)
+    others = torch.full((count,), float(len(slots)), device=values.device)
+    if count > 1:
+        likeness[:, slots, torch.arange(len(slots), device=values.device)] = -torch.inf
+        others[slots] -= 1.0
+    rarity: Tensor = others.log() - torch.logsumexp(likeness, dim=-1)
+    return rarity
+
+
 def coefficient_of_variation(norms: Tensor) -> float:
     """Standard deviation over mean of a layer's value norms; picks the pooling kernel."""
     return float(norms.std(correction=0) / norms.mean().clamp_min(1e-12))

@@ -74,8 +74,8 @@ class Parameter:
 
 
 #: ``memory.policies.registry.POLICY_NAMES``, written out so that reading the table needs no torch.
-POLICIES = ('full', 'recent', 'uniform', 'swa', 'random', 'infinipot_v', 'tar', 'van',
-            'infinipot_v/paper', 'infinipot_v/official', 'infinipot_v/true_coordinates')
+POLICIES = ('full', 'recent', 'uniform', 'swa', 'random', 'rarity', 'infinipot_v', 'tar',
+            'van', 'infinipot_v/paper', 'infinipot_v/official', 'infinipot_v/true_coordinates')
 
 TABLE = (
     Parameter('model', 'infinipot-tiny',

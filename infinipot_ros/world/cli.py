@@ -25,7 +25,7 @@ HOUSES_PER_SHARD = 250
 FIRST_WHOLE_TOUR, FIRST_LONG_TOUR = 10_000, 20_000
 LONG_TOUR_FRAMES = 1200
 # What has learned before goes on more gently.
-GENTLE = 0.4
+GENTLE = 0.6
 CACHE = Path('~/.cache/infinipot')
 
 world_app = typer.Typer(help='Simulated houses: record tours, train the bundled model.')

@@ -41,7 +41,7 @@ class Size:
     vision_blocks: int = 4
     vision_heads: int = 4
     vision_intermediate: int = 256
-    rope_theta: float = 1e7
+    rope_theta: float = 1e10
 
 
 def config_dict(size: Size, tokenizer: Any) -> dict[str, Any]:
@@ -66,8 +66,9 @@ def config_dict(size: Size, tokenizer: Any) -> dict[str, Any]:
         'attention_dropout': 0.0,
         'initializer_range': 0.02,
         'rope_theta': size.rope_theta,
-        # The fast frequencies tell the time, the middle ones the row; the slow ones hardly turn
-        # over a whole tour, so what is shown can be matched however long ago it was.
+        # The six fastest frequencies tell the time; the sixth makes half a turn in half an hour,
+        # so that older and newer can be told apart. The others hardly turn over a whole tour, so
+        # what is shown can be matched however long ago it was.
         'rope_scaling': {'type': 'mrope', 'mrope_section': [6, 5, 5]},
         'tie_word_embeddings': True,
         'use_cache': True,

@@ -4,10 +4,12 @@
 Questions with answers that the renderer vouches for.
 
 Kinds: ``colour`` and ``room`` of a shape, ``seen`` (half of them about what was never there),
-``count`` of different objects, ``order`` of two first sightings, ``current`` room, and
-``describe`` (training only). A shape counts as seen once it fills
-``CLEAR`` pixels of a frame, and as unseen while it never fills more than ``TRACE``; between the
-two nothing is asked. Every kind has one canonical wording, the first, and paraphrases.
+``count`` of different objects, ``order`` of two first sightings, ``current`` room; in training
+also ``list``, which objects there were, first seen first, and ``describe``, what is in view.
+
+A shape counts as seen once it fills ``CLEAR`` pixels of a frame, and as unseen while it never
+fills more than ``TRACE``; between the two nothing is asked. Every kind has one canonical wording,
+the first, and paraphrases.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from infinipot_ros.world.house import COLOUR_NAMES, ROOMS, SHAPES
 CLEAR = 160
 TRACE = 12
 NOT_SEEN = 'not seen'
+NOTHING = 'nothing'
 
 # Words nothing is trained to answer, but which people use; they get a token of their own.
 EVERYDAY = 4 * [
@@ -30,9 +33,9 @@ EVERYDAY = 4 * [
     'Who put that thing on the floor near our door, next to which wall?',
     'Has he, she, it or they moved? I do not know, but we will find out at home.']
 
-KINDS = ('colour', 'room', 'seen', 'count', 'order', 'current', 'describe')
-# First sightings closer together than this, in frames or grids, are not asked about.
-ORDER_GAP = 4
+KINDS = ('colour', 'room', 'seen', 'count', 'order', 'current', 'list', 'describe')
+# First sightings closer together than this, in frames or grids, are not compared.
+ORDER_GAP = 1
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
     'colour': (
@@ -71,6 +74,9 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         'Which room are you in now?', 'Which room are you in?', 'Where are you now?',
         'What room is this?', 'In which room are you?', 'Where are you?',
         'What room are you in right now?'),
+    'list': (
+        'What objects did you see?', 'Which objects did you see?', 'What did you see?',
+        'List the objects.', 'What things have you seen?'),
     'describe': ('What do you see now?', 'Describe the view.', 'What is in view now?'),
 }
 
@@ -156,9 +162,14 @@ def ask(
                       f'in the {ROOMS[sight.homes[sight.view]]}')
         return Question(_word(template, '', rng, casual), answer, kind)
     seen, unseen = np.flatnonzero(sight.seen), np.flatnonzero(sight.unseen)
-    if kind == 'count':
+    if kind in ('count', 'list'):
         if len(seen) + len(unseen) < len(SHAPES):
             return None
+        if kind == 'list':
+            order = seen if sight.first_clear is None else seen[
+                np.argsort(sight.first_clear[seen], kind='stable')]
+            names = [f'a {COLOUR_NAMES[sight.colours[shape]]} {SHAPES[shape]}' for shape in order]
+            return Question(_word(template, '', rng, casual), ', '.join(names) or NOTHING, kind)
         return Question(_word(template, '', rng, casual), str(len(seen)), kind)
     if kind == 'order':
         return _ask_order(template, sight, rng, casual)
@@ -234,7 +245,7 @@ def corpus() -> list[str]:
                 filled = wording.format(thing=thing, other=SHAPES[0])
                 sentences += [filled, filled.lower()]
     words = [
-        *COLOUR_NAMES, *SHAPES, *ROOMS, 'yes', 'no', 'not', 'seen',
+        *COLOUR_NAMES, *SHAPES, *ROOMS, 'yes', 'no', 'not', 'seen', NOTHING,
         *(str(number) for number in range(len(SHAPES) + 1))]
     for word in words:
         sentences += [word, f'a {word}', word.capitalize(), f'the {word} now'] * 8
@@ -243,4 +254,7 @@ def corpus() -> list[str]:
     sentences += [
         f'a {colour} {shape} in the {room}'
         for colour in COLOUR_NAMES for shape in SHAPES for room in ROOMS]
+    sentences += [
+        f'a {colour} {shape}, a {colour} {SHAPES[0]}'
+        for colour in COLOUR_NAMES for shape in SHAPES]
     return sentences

@@ -32,8 +32,8 @@ INSIDE_SHARE = 0.6
 # Compression keeps what is unlike the rest, mistakes of the eye among it: doubt must be learned.
 ABSENT = 0.36
 MIX = {
-    'colour': 0.22, 'room': 0.22, 'seen': 0.22, 'count': 0.08, 'order': 0.14, 'current': 0.05,
-    'describe': 0.07}
+    'colour': 0.16, 'room': 0.16, 'seen': 0.19, 'count': 0.08, 'order': 0.19, 'list': 0.14,
+    'current': 0.04, 'describe': 0.04}
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def times(
     else:
         gaps = rng.exponential(1, count) ** 2 + 0.02
         gaps[0] = 0
-        span = np.exp(rng.uniform(np.log(4), np.log(3000)))
+        span = np.exp(rng.uniform(np.log(4), np.log(2000)))
         stamps = np.cumsum(gaps) * span / max(gaps.sum(), 1e-6)
     numbers = np.zeros(count, np.int64)
     for index in range(1, count):
@@ -141,7 +141,7 @@ def draw_questions(
     seen: Sight, count: int, rng: np.random.Generator, canonical: bool,
 ) -> list[Question]:
     """Draw ``count`` questions of mixed kinds; fewer only if nothing can be asked."""
-    kinds = [kind for kind in MIX if not (canonical and kind == 'describe')]
+    kinds = [kind for kind in MIX if not (canonical and kind in ('list', 'describe'))]
     weights = np.array([MIX[kind] for kind in kinds])
     found: list[Question] = []
     for _ in range(8 * count):

@@ -138,11 +138,13 @@ def curriculum(share: float) -> Plan:
         return Plan((1, 20), (0.2, 1.0), 10)
     if share < 0.6:
         return Plan((2, 28), (0.12, 1.0), 12, repeat=0.3, long=0.2)
-    return Plan((2, 28), (0.12, 1.0), 12, repeat=0.2, long=0.6, tokens=10_000, most=5_000)
+    return Plan((2, 28), (0.12, 1.0), 12, repeat=0.2, long=0.5, tokens=10_000, most=5_000)
 
 
 def later_curriculum(share: float) -> Plan:
-    """The curriculum of a model that has learned before: without its easy part."""
+    """Say the same for a model that has learned before: some short streams, then long ones."""
+    if share < 0.25:
+        return Plan((1, 12), (0.3, 1.0), 12, repeat=0.1, long=0.15, most=3_000)
     return curriculum(0.35 + 0.65 * share)
 
 

@@ -14,6 +14,7 @@ from infinipot_ros.memory.scores import (
     pool_neighbours,
     temporal_redundancy,
     value_norms,
+    value_rarity,
 )
 
 
@@ -95,3 +96,25 @@ def test_even_norms_get_the_wide_window():
     assert coefficient_of_variation(uneven) > 5
     thresholds = (0.1, 0.2, 0.3)
     assert [choose_kernel(v, thresholds) for v in (0.0, 0.15, 0.25, 5.0)] == [7, 5, 3, 1]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 3), st.integers(2, 90), st.integers(0, 2**31))
+def test_rarity_is_minus_the_log_of_the_mean_likeness_to_a_sample(heads, count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(heads, count, 8, generator=generator)
+    found = value_rarity(values, samples=16, sharpness=4.0)
+    slots = torch.linspace(0, count - 1, min(16, count)).round().long().tolist()
+    for head in range(heads):
+        for token in range(count):
+            others = [slot for slot in slots if slot != token]
+            likeness = [
+                torch.exp(4 * (functional.cosine_similarity(
+                    values[head, token], values[head, slot], dim=0) - 1)) for slot in others]
+            plain = -torch.stack(likeness).mean().log()
+            assert torch.allclose(found[head, token], plain, atol=1e-4)
+
+
+def test_what_is_all_alike_is_not_rare():
+    assert torch.allclose(value_rarity(torch.ones(2, 30, 4)), torch.zeros(2, 30), atol=1e-5)
+    assert torch.equal(value_rarity(torch.ones(1, 1, 4)), torch.zeros(1, 1))

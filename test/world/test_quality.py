@@ -150,6 +150,7 @@ def accuracy(figures, suite, policy):
     return found
 
 
+@pytest.mark.soak
 def test_the_quick_benchmark_writes_what_it_promises(quick):
     folder, shown = quick
     assert {path.name for path in folder.iterdir()} == {
@@ -172,6 +173,7 @@ def test_the_quick_benchmark_writes_what_it_promises(quick):
         assert policy in shown
 
 
+@pytest.mark.soak
 def test_full_is_best_and_the_default_beats_uniform(quick):
     figures = json.loads((quick[0] / 'results.json').read_text())['figures']
     full, default, uniform = (

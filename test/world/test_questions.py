@@ -43,6 +43,16 @@ def test_objects_are_counted_only_where_none_is_in_doubt(canonical):
     assert question.shape is None
 
 
+def test_objects_are_listed_with_their_colours_as_they_came_into_view():
+    rng = np.random.default_rng(0)
+    assert ask('list', SIGHT, rng) is None
+    assert ask('list', WHOLE, rng).answer == 'a red box, a green ball, a blue cone'
+    later = dataclasses.replace(WHOLE, first_clear=np.array([40, 14, 30, 0]))
+    assert ask('list', later, rng).answer == 'a green ball, a blue cone, a red box'
+    none = dataclasses.replace(WHOLE, seen=WHOLE.seen & False, unseen=WHOLE.seen | True)
+    assert ask('list', none, rng).answer == 'nothing'
+
+
 @pytest.mark.parametrize('canonical', [True, False])
 def test_order_is_asked_only_where_one_was_clear_before_the_other_began(canonical):
     rng = np.random.default_rng(0)
@@ -56,7 +66,8 @@ def test_order_is_asked_only_where_one_was_clear_before_the_other_began(canonica
         assert question.text.lower().index(thing) < question.text.lower().index(other)
 
 
-@pytest.mark.parametrize('kind', [kind for kind in KINDS if kind not in ('count', 'order')])
+@pytest.mark.parametrize(
+    'kind', [kind for kind in KINDS if kind not in ('count', 'list', 'order')])
 def test_nothing_in_doubt_is_asked(kind):
     assert drawn(kind)
     assert all(question.shape != CONE for question in drawn(kind))

@@ -12,6 +12,7 @@ from infinipot_ros.memory.policies.full import Full
 from infinipot_ros.memory.policies.infinipot_v import VARIANTS, InfinipotV, Variant
 from infinipot_ros.memory.policies.policy import Policy
 from infinipot_ros.memory.policies.random import Random
+from infinipot_ros.memory.policies.rarity import Rarity
 from infinipot_ros.memory.policies.recent import Recent
 from infinipot_ros.memory.policies.swa import SlidingWindow
 from infinipot_ros.memory.policies.uniform import Uniform
@@ -20,7 +21,7 @@ DEFAULT_POLICY = 'infinipot_v'
 
 _PLAIN: dict[str, Callable[[], Policy]] = {
     'full': Full, 'recent': Recent, 'uniform': Uniform, 'swa': SlidingWindow,
-    'random': Random}
+    'random': Random, 'rarity': Rarity}
 
 _SCORED: dict[str, Variant] = {
     'infinipot_v': VARIANTS['true_coordinates'],
@@ -40,7 +41,7 @@ def make_policy(
 
     :param name: one of ``POLICY_NAMES``; ``infinipot_v`` is its ``true_coordinates`` variant.
     :param tar_ratio: alpha, or None for the policy's own; only for ``infinipot_v``.
-    :param recent_ratio: r, or None for the policy's own; for ``infinipot_v`` and ``tar``.
+    :param recent_ratio: r, or None for the policy's own; for ``infinipot_v``, ``tar``, ``rarity``.
     :raises ConfigurationError: an unknown name, or a ratio the policy has no use for.
     """
     if name in _SCORED:
@@ -52,6 +53,8 @@ def make_policy(
             variant = replace(variant, recent_ratio=recent_ratio)
             recent_ratio = None
         policy: Policy = InfinipotV(variant)
+    elif name == 'rarity' and recent_ratio is not None:
+        policy, recent_ratio = Rarity(recent_ratio), None
     elif name in _PLAIN:
         policy = _PLAIN[name]()
     else:

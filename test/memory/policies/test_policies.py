@@ -94,6 +94,9 @@ def test_every_policy_has_a_name_and_no_use_for_what_it_ignores():
         make_policy('uniform', tar_ratio=0.5)
     with pytest.raises(ConfigurationError, match='no use for recent_ratio'):
         make_policy('van', recent_ratio=0.5)
+    assert make_policy('rarity', recent_ratio=0.5).recent_ratio == 0.5
+    with pytest.raises(ConfigurationError, match='recent_ratio is -1'):
+        make_policy('rarity', recent_ratio=-1.0)
     with pytest.raises(ConfigurationError, match='tar_ratio is 1'):
         make_policy('infinipot_v', tar_ratio=1.5)
 
@@ -139,7 +142,8 @@ def test_a_first_compression_is_the_papers(grids, rows, columns, name, seed):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    name=st.sampled_from(['infinipot_v', 'infinipot_v/paper', 'infinipot_v/official', 'tar']),
+    name=st.sampled_from(
+        ['infinipot_v', 'infinipot_v/paper', 'infinipot_v/official', 'tar', 'rarity']),
     grids=st.integers(1, 20), keep=st.floats(0.05, 0.95), seed=st.integers(0, 2**31))
 def test_recent_grids_stay_whole(name, grids, keep, seed):
     cache = filled(grids, 2, 3, seed)
@@ -193,3 +197,20 @@ def test_a_static_scene_gives_up_its_background_first():
     assert cache.layers[0].length == PREFIX + 96
     cache.compress(make_policy('tar'), 20)
     assert [3, 0, 2] in cache.views()[0].coordinates[0].tolist()
+
+
+def test_rarity_keeps_what_the_memory_has_little_of_wherever_it_stands():
+    """A thing that moves over a plain background is kept, however long ago."""
+    generator = torch.Generator().manual_seed(0)
+    cache = make_cache(Budget(40 * 6), CacheShape(1, 1, 16))
+    plain, thing = torch.randn(2, 16, generator=generator)
+    for grid in range(40):
+        values = plain.repeat(6, 1) + 0.05 * torch.randn(6, 16, generator=generator)
+        if grid in (3, 4, 5):
+            values[grid] = thing * plain.norm() / thing.norm()
+        with cache.writing_grids(1, 2, 3):
+            cache.update(torch.randn(1, 1, 6, 16, generator=generator), values[None, None], 0)
+    cache.compress(make_policy('rarity'), 36)
+    kept = cache.views()[0].coordinates[0].tolist()
+    assert all([grid, grid // 3, grid % 3] in kept for grid in (3, 4, 5))
+    assert all([grid, 0, 0] in kept for grid in range(35, 40))

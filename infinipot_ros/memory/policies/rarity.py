@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Keep what is rare: recent grids, then the tokens whose values are large and unlike the rest.
+
+TaR calls a token redundant that looks like the recent ones at the same pixel, which holds while
+the camera stands still; VaN calls one important whose value is large, and keeps the thousandth
+copy of it as willingly as the first. Here a token is redundant when the memory is full of its
+like, wherever in the picture and whenever that was. Values tell, not keys: they are not rotated,
+so the same thing at another place or time has the same value. Training-free and query-blind.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.memory.coordinates import arrange_by_coordinates
+from infinipot_ros.memory.layer_view import LayerView
+from infinipot_ros.memory.policies.policy import Policy, best
+from infinipot_ros.memory.scores import recent_grids, value_norms, value_rarity
+
+
+class Rarity(Policy):
+    """
+    Keeps recent grids whole, then the highest sums of log value norm and value rarity.
+
+    Picking the rare thins out the common until it is no longer common: at rest the memory covers
+    what was seen about evenly.
+
+    :param recent_ratio: share of the memory's grids that is recent.
+    :raises ConfigurationError: a ratio outside [0, 1].
+    """
+
+    def __init__(self, recent_ratio: float = 0.125) -> None:
+        if not 0.0 <= recent_ratio <= 1.0:
+            raise ConfigurationError(f'recent_ratio is {recent_ratio}, it must lie within 0 and 1')
+        self.recent_ratio = recent_ratio
+
+    def select(self, view: LayerView, target: int) -> Tensor:
+        """Choose the newest tokens, then the rarest."""
+        arrangement = arrange_by_coordinates(view.coordinates, view.shapes)
+        count = recent_grids(view.keys.shape[1], arrangement.cells, self.recent_ratio)
+        score = value_norms(view.values).clamp_min(1e-12).log() + value_rarity(view.values)
+        # Of more recent tokens than there is room for, the newest stay.
+        newness = score.max() + 1.0 + count - arrangement.age
+        return best(torch.where(arrangement.age < count, newness, score), target)
