@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The same tours twice: played through the node over DDS, and shown to a memory in this process.
+The same tours twice: played through the node over DDS, and through the offline harness.
 
 Records fresh tours of the test split, asks the node each question through its service when its
-time has come, asks a bare ``Observer`` of the same settings the same, and compares. Needs the
-simulator and ROS 2::
+time has come, runs the same frames and questions through ``evaluation.quality`` with the node's
+settings, and compares. Intervals are bootstrapped over tours. Exits with 1 if a frame was dropped
+or the difference's interval leaves out zero. Needs the simulator and ROS 2::
 
     python bench/tours_over_dds.py --tours 20
 """
@@ -20,33 +21,52 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
+from infinipot_ros.evaluation.cells import Cell
+from infinipot_ros.evaluation.quality import QualityQuestion, QualityStream, run_stream
+from infinipot_ros.evaluation.quality_run import quality_settings
 from infinipot_ros.evaluation.sources import open_source
+from infinipot_ros.evaluation.statistics import bootstrap_mean
+from infinipot_ros.memory.policies.registry import DEFAULT_POLICY
 from infinipot_ros.node.demo import find_share
-from infinipot_ros.node.replay import Question, read_questions
-from infinipot_ros.node.trial import is_right, run_trial
-from infinipot_ros.observer.observer import Observer
-from infinipot_ros.observer.settings import ObserverSettings
-from infinipot_ros.world.bag import write_bag, write_questions
+from infinipot_ros.node.replay import read_questions
+from infinipot_ros.node.trial import Trial, run_trial
+from infinipot_ros.observer.answer import same_answer
+from infinipot_ros.vlm.loading import load_model
+from infinipot_ros.world.bag import TourQuestion, write_bag, write_questions
 from infinipot_ros.world.exam import examine
 from infinipot_ros.world.rendering import Renderer
 from infinipot_ros.world.splits import seed_range
 from infinipot_ros.world.tour import film, make_tour
 
+MODEL = 'infinipot-tiny'
+KINDS = ('colour', 'room', 'seen', 'count', 'order', 'current')
 
-def answers_offline(bag: Path, questions: list[Question], settings: ObserverSettings) -> list[str]:
-    """Show a bag to a fresh memory and ask each question after the frame of its time."""
-    observer = Observer(settings)
-    answers: list[str] = []
-    for frame in open_source(bag):
-        observer.observe(frame.rgb, frame.stamp_ns)
-        while len(answers) < len(questions) and questions[len(answers)].ask_at == frame.stamp_ns:
-            answers.append(observer.ask(questions[len(answers)].question).text)
-    return answers
+
+def over_dds(folder: Path, budget: int, play_s: float) -> Trial:
+    """Play a recorded tour to a node of its own."""
+    return run_trial(
+        find_share(), folder / 'tour', read_questions(folder / 'questions.jsonl'),
+        play_s=play_s, parameters=[f'memory.budget:={budget}'])
+
+
+def offline(folder: Path, seed: int, asked: list[TourQuestion], budget: int) -> list[str]:
+    """Show the same tour to the harness, with the node's block size."""
+    frames = list(open_source(folder / 'tour'))
+    stream = QualityStream(
+        f'tour-{seed}', 'tour', seed, [frame.rgb for frame in frames],
+        [frame.stamp_ns for frame in frames],
+        [QualityQuestion(each.id, each.ask_at, each.question, each.answer, each.kind, each.delay,
+                         each.evidence) for each in asked])
+    [run] = run_stream(
+        stream, [Cell(DEFAULT_POLICY, str(budget))], quality_settings(MODEL, block_size=2),
+        load_model(MODEL))
+    answers = {outcome.id: outcome.answer for outcome in run.outcomes}
+    return [answers[each.id] for each in asked]
 
 
 def main(
     tours: Annotated[int, typer.Option(help='Tours of the test split.')] = 20,
-    start: Annotated[int, typer.Option(help='Number of the first: none of the demo\'s.')] = 100,
+    start: Annotated[int, typer.Option(help="Number of the first: none of the demo's.")] = 100,
     frames: Annotated[int, typer.Option(help='Frames a tour, two a second.')] = 440,
     questions: Annotated[int, typer.Option(help='Questions a tour.')] = 20,
     budget: Annotated[int, typer.Option(help='Most visual tokens a layer and head holds.')] = 1024,
@@ -54,35 +74,46 @@ def main(
     output: Annotated[Path | None, typer.Option(help='A JSON file for every answer.')] = None,
 ) -> None:
     """Record, play, ask, compare."""
-    settings = ObserverSettings(model='infinipot-tiny', budget=budget)
     renderer = Renderer()
-    rows = []
+    rows, dropped = [], 0
     for seed in track(seed_range('test', tours, start), description='tours'):
-        with tempfile.TemporaryDirectory() as folder:
-            bag, file = Path(folder, 'tour'), Path(folder, 'questions.jsonl')
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
             tour = make_tour(seed, frames)
             shots = film(renderer, tour)
-            write_bag(bag, tour, shots)
-            write_questions(file, examine(tour, shots, questions))
-            asked = read_questions(file)
-            live = run_trial(
-                find_share(), bag, asked, play_s=play_s,
-                parameters=[f'memory.budget:={budget}'])
-            for result, offline in zip(
-                    live.results, answers_offline(bag, asked, settings), strict=True):
-                expected = result.question.answer
+            asked = examine(tour, shots, questions, kinds=KINDS)
+            write_bag(folder / 'tour', tour, shots)
+            write_questions(folder / 'questions.jsonl', asked)
+            live = over_dds(folder, budget, play_s)
+            dropped += live.memory.frames_dropped
+            for result, question, bare in zip(
+                    live.results, asked, offline(folder, seed, asked, budget), strict=True):
                 rows.append({
-                    'seed': seed, 'question': result.question.question, 'expected': expected,
-                    'over_dds': result.response.answer, 'offline': offline,
-                    'dropped': live.memory.frames_dropped})
+                    'seed': seed, 'question': question.question, 'expected': question.answer,
+                    'over_dds': result.response.answer, 'offline': bare})
     if output is not None:
         output.write_text(json.dumps(rows, indent=1) + '\n')
-    for name in ('over_dds', 'offline'):
-        right = sum(is_right(row[name], row['expected']) for row in rows)
-        typer.echo(f'{name:<9} {right} of {len(rows)} right, {100 * right / len(rows):.1f} %')
-    same = sum(row['over_dds'] == row['offline'] for row in rows)
-    dropped = sum({row['seed']: row['dropped'] for row in rows}.values())
+    seeds = sorted({row['seed'] for row in rows})
+
+    def right(path: str) -> list[int]:
+        return [sum(same_answer(row[path], row['expected']) for row in rows if row['seed'] == seed)
+                for seed in seeds]
+
+    counts = [sum(row['seed'] == seed for row in rows) for seed in seeds]
+    live_right, bare_right = right('over_dds'), right('offline')
+    difference = bootstrap_mean(
+        [one - other for one, other in zip(live_right, bare_right, strict=True)], counts)
+    for path, sums in (('over DDS', live_right), ('offline', bare_right)):
+        interval = bootstrap_mean(sums, counts)
+        assert interval is not None
+        typer.echo(f'{path:<9} {interval.percent()} % of {len(rows)} right')
+    assert difference is not None
+    typer.echo(f'difference {difference.percent("+.1f")} points')
+    same = sum(same_answer(row['over_dds'], row['offline']) for row in rows)
     typer.echo(f'{same} of {len(rows)} answers are the same; {dropped} frames dropped')
+    apart = difference.low is not None and difference.high is not None and not (
+        difference.low <= 0 <= difference.high)
+    raise typer.Exit(int(dropped > 0 or apart))
 
 
 if __name__ == '__main__':

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import sys
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from infinipot_ros.errors import SourceError
+from infinipot_ros.errors import InfinipotError, SourceError
 from infinipot_ros.evaluation.cells import make_cells
 from infinipot_ros.evaluation.journal import Journal
 from infinipot_ros.evaluation.quality import QualityQuestion, QualityStream
@@ -56,6 +58,17 @@ def damaged_stream(suite, seed):
 def deadly_stream(suite, seed):
     """A stream that ends its process, as one does that the kernel kills for want of memory."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail_with_much_to_do(model, folder):
+    """Fail at the first stream, with more tasks queued than a pipe holds, and end the process."""
+    tasks = make_tasks(seeds=500)
+    assert sum(len(pickle.dumps(task)) for task in tasks) > 2 * 65_536
+    try:
+        measure_all(model, folder, workers=2, tasks=tasks, load=damaged_stream)
+    except InfinipotError as error:
+        sys.exit(0 if 'is damaged' in str(error) else 2)
+    sys.exit(1)
 
 
 def make_tasks(policies=('full', 'infinipot_v', 'uniform'), budgets=('/4',), seeds=2):

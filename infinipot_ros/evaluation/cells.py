@@ -1,7 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What is compared: a policy at a budget is a cell.
+What is compared: a policy at a budget, called a cell.
+
+It is a cell of the benchmark's table, policies by budgets. The token grid of a picture, whose
+cells go by that name elsewhere, has nothing to do with it.
 
 A budget is written as a share of the stream's visual tokens, so that compression is the same for
 streams of any length, or as a fixed number of tokens, as a robot has it.
@@ -38,13 +41,17 @@ class Cell:
         :param grids: grids of the stream, of ``grid_tokens`` tokens each.
         :param block_grids: grids encoded in one forward pass, for which room must be left.
         :return: None where the budget would hold the whole stream, so nothing is compressed.
-        :raises ConfigurationError: no budget is written like that.
+        :raises ConfigurationError: no budget is written like that, or it holds no grid at all.
         """
         divisor = budget_divisor(self.budget)
         if divisor == 1:
             return (grids + block_grids) * grid_tokens
         kept = round(grids / divisor) if divisor else int(self.budget) // grid_tokens
-        return max(1, kept) * grid_tokens if kept < grids else None
+        if not kept:
+            raise ConfigurationError(
+                f'budget {self.budget} of a stream of {grids} grids holds no grid of '
+                f'{grid_tokens} tokens; give {grid_tokens} tokens or more, or a larger share')
+        return kept * grid_tokens if kept < grids else None
 
 
 def budget_divisor(budget: str) -> int | None:

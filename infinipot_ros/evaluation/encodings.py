@@ -3,8 +3,9 @@
 """
 Visual tokens remembered by what was in the frames, for memories that watch the same stream.
 
-What the vision tower makes of frames depends on nothing but their pixels, whichever policy and
-budget they go to. So it runs once, and every later memory gets the very same tokens.
+What the vision tower makes of frames depends on nothing but their pixels and on which frames
+share the call, whichever policy and budget they go to. So it runs once for each call, and every
+later memory that makes the same call gets the very same tokens.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ class RememberedEncodings:
     encode blocks of the same size make the same calls; one so small that a compression frees less
     than a block makes its own.
 
+    What is remembered lives as long as the object: make one for every stream.
+
     :param model: a loaded model, as an ``Observer`` takes it.
-    :ivar encoded_frames: frames the tower really saw since the last ``forget``.
     """
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._known: dict[tuple[tuple[int, ...], bytes], Any] = {}
-        self.encoded_frames = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -47,10 +48,4 @@ class RememberedEncodings:
         key = (tuple(frames.shape), hashlib.blake2b(pixels.data, digest_size=20).digest())
         if key not in self._known:
             self._known[key] = self._model.encode(frames)
-            self.encoded_frames += len(frames)
         return self._known[key]
-
-    def forget(self) -> None:
-        """Drop what was remembered, at the end of a stream."""
-        self._known.clear()
-        self.encoded_frames = 0

@@ -6,12 +6,16 @@ The output folder of a benchmark, written so that a run that was killed goes on.
 ===================  ============================================================================
 ``config.json``      what every outcome depends on; a run with another one is refused
 ``outcomes.jsonl``   one line a question and cell: the fields of ``quality.Outcome``
-``cells.jsonl``      one line a finished stream and cell: its cost, and digests of stream and code;
-                     outcomes count only once their line is here
-``results.json``     config, provenance, and the figures of every cell, suite and group
+``cells.jsonl``      one line a finished stream and cell: its cost, when and on what it ran, and
+                     digests of stream and code; outcomes count only once their line is here
+``results.json``     config, provenance, the figures of every cell, suite and group, and those at
+                     the headline budget, on the streams that all its cells watched
 ``results.csv``      the same figures, one line each
 ``report.html``      the same figures to look at, in one file that needs no other
 ===================  ============================================================================
+
+Outcomes of one folder are comparable: what was found with another config, other code or on a
+stream that has changed since is never mixed in.
 """
 
 from __future__ import annotations
@@ -20,8 +24,12 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import datetime, timezone
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -31,23 +39,55 @@ from infinipot_ros.evaluation.cells import Cell
 from infinipot_ros.evaluation.quality import CellRun, Outcome
 
 CONFIG, OUTCOMES, CELLS = 'config.json', 'outcomes.jsonl', 'cells.jsonl'
+PACKAGES = ('infinipot_ros', 'torch', 'transformers', 'numpy', 'pillow', 'miniworld')
 CODE = ('memory', 'observer', 'vlm')
+JUDGES = ('cells', 'encodings', 'quality', 'retention')
+FRESH = 'give another --output, or --fresh to throw them away'
 
 
 def code_digest() -> str:
-    """Identify the source of everything an answer comes from."""
+    """Identify the source of everything an answer, and what is noted of it, comes from."""
     root = Path(__file__).resolve().parents[1]
     seen = hashlib.blake2b(digest_size=6)
-    for path in sorted(path for room in CODE for path in (root / room).rglob('*.py')):
+    paths = [path for room in CODE for path in (root / room).rglob('*.py')]
+    paths += [root / 'evaluation' / f'{name}.py' for name in JUDGES]
+    for path in sorted(paths):
         seen.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return seen.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str | None]:
+    """Tell what of Python and packages is in use, None for what is not installed."""
+    return {'python': platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def processor() -> str:
+    """Name the processor of this machine."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def write_whole(path: Path, text: str) -> None:
     """Put a text file in place of what was there: the old one or the new one, never a part."""
     draft = path.with_name(f'.{path.name}.{os.getpid()}')
-    draft.write_text(text, encoding='utf-8')
-    draft.replace(path)
+    try:
+        draft.write_text(text, encoding='utf-8')
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 class Journal:
@@ -58,7 +98,7 @@ class Journal:
     :param config: plain values all outcomes depend on.
     :param fresh: throw away what an earlier run left.
     :raises ConfigurationError: another process writes there, or the folder holds outcomes of
-        another config.
+        another config or other code, or what is no journal.
     :ivar outcomes: all that count, earlier runs' included.
     :ivar runs: the lines of ``cells.jsonl``.
     """
@@ -68,6 +108,7 @@ class Journal:
         self.config = config
         self.outcomes: list[Outcome] = []
         self.runs: list[dict[str, Any]] = []
+        self._code = code_digest()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / '.lock').open('w')
@@ -89,7 +130,6 @@ class Journal:
         except BaseException:
             self._lock.close()
             raise
-        self._code = code_digest()
         self._outcomes_file = self._append_to(OUTCOMES)
         self._cells_file = self._append_to(CELLS)
 
@@ -109,8 +149,17 @@ class Journal:
     def _take_up(self) -> None:
         """Read what an earlier run finished, and leave out what it had begun."""
         path = self.folder / CONFIG
-        if path.exists():
-            earlier = json.loads(path.read_text(encoding='utf-8'))
+        try:
+            earlier = json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
+            self.runs = _read_lines(self.folder / CELLS)
+            codes = {run['code'] for run in self.runs}
+            done = self.done
+            found = [Outcome(**line) for line in _read_lines(self.folder / OUTCOMES)]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigurationError(
+                f'{self.folder} holds outcomes this version cannot read ({error}); {FRESH}',
+            ) from error
+        if earlier is not None:
             differing = sorted(
                 key for key in {*earlier, *self.config}
                 if earlier.get(key) != self.config.get(key))
@@ -119,11 +168,11 @@ class Journal:
                     f'{key} {earlier.get(key)!r} became {self.config.get(key)!r}'
                     for key in differing)
                 raise ConfigurationError(
-                    f'{self.folder} holds outcomes of another configuration ({changes}); give '
-                    'another --output, or --fresh to throw them away')
-        self.runs = _read_lines(self.folder / CELLS)
-        done = self.done
-        found = [Outcome(**line) for line in _read_lines(self.folder / OUTCOMES)]
+                    f'{self.folder} holds outcomes of another configuration ({changes}); {FRESH}')
+        if codes - {self._code}:
+            raise ConfigurationError(
+                f'{self.folder} holds outcomes of other code ({", ".join(sorted(codes))}, this is '
+                f'{self._code}); {FRESH}')
         self.outcomes = [each for each in found if (each.stream, each.cell) in done]
         write_whole(path, json.dumps(self.config, indent=1) + '\n')
         self._write(self.outcomes)
@@ -143,11 +192,14 @@ class Journal:
         if any(line['stream'] == run.stream and line['digest'] != run.digest
                for line in self.runs):
             raise ConfigurationError(
-                f'stream {run.stream} is not what it was when {self.folder} was begun; give '
-                'another --output, or --fresh to throw those outcomes away')
+                f'stream {run.stream} is not what it was when {self.folder} was begun; its '
+                f'outcomes do not go together: {FRESH}')
         line = asdict(run)
         del line['cell'], line['outcomes']
-        line |= asdict(run.cell) | {'questions': len(run.outcomes), 'code': self._code}
+        line |= asdict(run.cell) | {
+            'questions': len(run.outcomes), 'code': self._code, 'versions': versions(),
+            'processor': processor(),
+            'date': datetime.now(timezone.utc).isoformat(timespec='seconds')}
         self._outcomes_file.write(_lines(map(asdict, run.outcomes)))
         self._outcomes_file.flush()
         self._cells_file.write(_lines([line]))

@@ -5,7 +5,8 @@ One stream, many memories, the same questions: what compression costs.
 
 A cell is a policy at a budget. Every cell watches the stream from its start through an
 ``Observer`` and is asked each question right after the frame it belongs to, so no answer ever
-rests on later frames. The vision tower runs once per stream, however many cells there are.
+rests on later frames. Cells that encode blocks of the same size share the work of the vision
+tower; ``encodings`` tells why not all do.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from infinipot_ros.errors import SourceError
 from infinipot_ros.evaluation.cells import Cell
 from infinipot_ros.evaluation.encodings import RememberedEncodings
 from infinipot_ros.evaluation.retention import Tokens, retention
+from infinipot_ros.observer.answer import same_answer
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.observer.settings import FRAMES_PER_GRID, ObserverSettings
 
@@ -34,7 +36,7 @@ class QualityQuestion:
 
     :param ask_at_ns: stamp of the frame right after which it is asked.
     :param kind: what it asks about, for grouping.
-    :param delay: frames from the last evidence to the asking.
+    :param delay: frames for which it had to be remembered, as whoever asks counts them.
     :param evidence: closed intervals of stamps, ns, in which the answer is in view; none if it
         never was.
     :param tokens: int64 ``[n, 3]``, grid number from the stream's start, row and column of the
@@ -110,6 +112,7 @@ class Outcome:
     :param retention: share of the evidence's tokens that was still remembered, mean over layers
         and KV heads; None where the question names no tokens.
     :param held: visual tokens a layer and KV head held when asked.
+    :param seen_tokens: visual tokens of all that was seen until then, forgotten or not.
     """
 
     stream: str
@@ -127,6 +130,7 @@ class Outcome:
     right: bool
     retention: float | None
     held: int
+    seen_tokens: int
     compressions: int
 
     @property
@@ -141,6 +145,7 @@ class CellRun:
     What one cell made of one stream.
 
     :param digest: of the stream, ``QualityStream.digest``.
+    :param stream_tokens: visual tokens of the whole stream.
     :param budget_tokens: None where the cell was left out because its budget holds the stream.
     :param frames: frames observed: up to the last question, none later.
     :param seconds: of this process, asking included, reading the stream not.
@@ -149,16 +154,12 @@ class CellRun:
     stream: str
     digest: str
     cell: Cell
+    stream_tokens: int
     budget_tokens: int | None
     frames: int = 0
     seconds: float = 0.0
     compressions: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
-
-
-def normal(text: str) -> str:
-    """Make answers comparable: case, white space and a full stop do not count."""
-    return ' '.join(text.split()).rstrip('.').rstrip().lower()
 
 
 def run_stream(
@@ -173,6 +174,7 @@ def run_stream(
     :param on_frame: called after each frame a cell has observed.
     :return: a run for every cell, in order.
     :raises SourceError: a question follows no frame.
+    :raises ConfigurationError: a budget that holds not one grid.
     :raises FrameError: a frame cannot be observed.
     """
     asked = stream.questions_by_stamp()
@@ -192,11 +194,11 @@ def _run_cell(
     if model.encoded_size(height, width, size[0] * size[1]) == size:
         # No frame is larger, so a budget need not hold a larger one.
         settings = replace(settings, max_pixels=size[0] * size[1])
-    budget = cell.tokens(
-        -(-len(stream.stamps_ns) // FRAMES_PER_GRID), rows * columns,
-        settings.block_size // FRAMES_PER_GRID)
+    grids = _grids(len(stream.stamps_ns))
+    budget = cell.tokens(grids, rows * columns, settings.block_size // FRAMES_PER_GRID)
+    stream_tokens = grids * rows * columns
     if budget is None:
-        return CellRun(stream.name, digest, cell, None)
+        return CellRun(stream.name, digest, cell, stream_tokens, None)
     started = time.perf_counter()
     observer = Observer(replace(settings, policy=cell.policy, budget=budget), model)
     outcomes: list[Outcome] = []
@@ -208,15 +210,21 @@ def _run_cell(
         frames += 1
         on_frame()
         if stamp in asked:
-            outcomes += _ask(observer, asked[stamp], stream, cell, budget)
+            seen_tokens = _grids(frames) * rows * columns
+            outcomes += _ask(observer, asked[stamp], stream, cell, budget, seen_tokens)
     return CellRun(
-        stream.name, digest, cell, budget, frames, time.perf_counter() - started,
+        stream.name, digest, cell, stream_tokens, budget, frames, time.perf_counter() - started,
         observer.status().compressions, outcomes)
+
+
+def _grids(frames: int) -> int:
+    # A last frame without a partner makes a grid of its own.
+    return -(-frames // FRAMES_PER_GRID)
 
 
 def _ask(
     observer: Observer, questions: Sequence[QualityQuestion], stream: QualityStream, cell: Cell,
-    budget: int,
+    budget: int, seen_tokens: int,
 ) -> Iterator[Outcome]:
     status = observer.status()
     remembered = observer.coordinates().cpu().numpy()
@@ -230,5 +238,5 @@ def _ask(
             stream.name, stream.suite, stream.seed, cell.policy, cell.budget, budget,
             question.id, question.kind, question.delay if question.evidence else None,
             question.question, question.answer, answer.text,
-            normal(answer.text) == normal(question.answer), share, answer.memory_tokens,
+            same_answer(answer.text, question.answer), share, answer.memory_tokens, seen_tokens,
             status.compressions)

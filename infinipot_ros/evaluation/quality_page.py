@@ -15,11 +15,14 @@ from infinipot_ros.evaluation.quality_plots import styles_of, suite_plots, swatc
 from infinipot_ros.evaluation.quality_table import (
     ALL,
     ALL_SUITES,
+    COMPRESSED,
     DELAYS,
+    HEADLINE_GROUPS,
     LONG,
     NOT_SHOWN,
     SHOWN,
     Figures,
+    Summary,
     cell_order,
 )
 from infinipot_ros.evaluation.statistics import Interval
@@ -29,95 +32,115 @@ TEMPLATE = Path(__file__).with_name('quality_report.html')
 Pick = Callable[[Figures], Interval | None]
 
 
-def page(
-    table: Sequence[Figures], by_budget: Sequence[Figures], headline: str, facts: dict[str, Any],
-) -> str:
+def page(summary: Summary, facts: dict[str, Any]) -> str:
     """
     Write the page.
 
-    :param by_budget: the figures on streams that every cell watched, so that budgets compare.
-    :param headline: the budget that tables and curves over delay are for.
     :param facts: how it was measured, in plain types.
     """
-    styles = styles_of(table)
-    suites = list(dict.fromkeys(figures.suite for figures in table))
+    styles = styles_of(summary.everything)
+    suites = list(dict.fromkeys(figures.suite for figures in summary.everything))
     single = [suite for suite in suites if suite != ALL_SUITES]
     legend = ''.join(
         f'<li>{swatch(style)}{_policy(policy)}</li>'
         for policy, style in styles.items())
     sections = ''.join(
         f'<section><h2 id="{escape(suite)}">{escape(suite)}</h2>'
-        f'<div class="plots">{"".join(suite_plots(table, by_budget, suite, styles, headline))}'
-        f'</div>{_suite_tables(table, by_budget, suite, headline)}</section>'
+        f'<div class="plots">{"".join(suite_plots(summary, suite, styles))}'
+        f'</div>{_suite_tables(summary, suite)}</section>'
         for suite in [*single, *(suite for suite in suites if suite == ALL_SUITES)])
     details = ''.join(
         f'<dt>{escape(name.replace("_", " "))}</dt><dd>{escape(_fact(value))}</dd>'
         for name, value in facts.items())
     return Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
-        introduction=_introduction(table, single, headline, facts), legend=legend,
-        headline=_headline(table, suites, headline), suites=sections, provenance=details)
+        introduction=_introduction(summary, single, facts), legend=legend,
+        headline=_headline(summary), suites=sections, provenance=details)
 
 
-def _introduction(
-    table: Sequence[Figures], suites: Sequence[str], headline: str, facts: dict[str, Any],
-) -> str:
-    cells = {figures.cell for figures in table}
+def _introduction(summary: Summary, suites: Sequence[str], facts: dict[str, Any]) -> str:
+    policies = {figures.policy for figures in summary.everything}
+    lengths = facts.get('stream_tokens', {})
+    sorts = ', '.join(
+        f'{suite} of {" or ".join(f"{tokens:,}" for tokens in lengths[suite])} visual tokens'
+        if lengths.get(suite) else suite for suite in suites)
+    split = facts.get('split')
+    held_out = f', their seeds are of the held-out split <b>{escape(str(split))}</b>' if split \
+        else ''
+    left_out = f', {escape(", ".join(summary.left_out))} left out' if summary.left_out else ''
     return (
         '<p>A robot with a memory of fixed size watches a stream and is asked about it. This page '
-        f'compares what <b>{len({cell.policy for cell in cells})} policies</b>, which decide what '
-        f'of the past stays in memory, lose at each size of that memory (the budget). Model '
+        f'compares what <b>{len(policies)} policies</b>, which decide what of the past stays in '
+        f'memory, lose at each size of that memory (the budget). Model '
         f'(<b>{escape(str(facts.get("model")))}</b>), streams and questions are the same '
         f'everywhere; only policy and budget differ. Streams are of {len(suites)} sorts '
-        f'(<i>suites</i>: {escape(", ".join(suites))}), the model was trained on none of them.</p>'
-        f'<p>How to read it: <b>{FULL}</b> forgets nothing and is the ceiling; what a policy is '
-        f'below it is what compression costs. <b>{DEFAULT_POLICY}</b>, the thick line, is the '
-        f"default. A budget of {escape(headline)} holds that share of the stream's visual tokens. "
-        'The forgetting curve shows accuracy by how long ago, in frames, the answer was last in '
-        'view. Evidence retention is the share of the visual tokens showing the answer that are '
-        'still remembered when it is asked for. Numbers in brackets and bars are 95 % intervals '
-        'over streams (too narrow where there are fewer than about ten); where a policy has been '
+        f'(<i>suites</i>: {escape(sorts)}){held_out}.</p>'
+        f'<p>How to read it: <b>{FULL}</b> forgets nothing; what a policy is below it is what '
+        'compression costs. It is no upper bound: a stream may be longer than what the model was '
+        f'trained on, and a shorter memory easier to read. <b>{DEFAULT_POLICY}</b>, the thick '
+        f"line, is the default. A budget of {escape(summary.headline)} holds that share of the "
+        "stream's visual tokens. Questions are asked all along the stream, the early ones of a "
+        f'memory that has lost little or nothing yet; <i>{COMPRESSED}</i> are those about what '
+        'was shown, asked when the stream had brought at least that many times the budget. '
+        f'<i>{NOT_SHOWN}</i> are questions to be answered with no, or with not having seen it: a '
+        'memory that remembers nothing does best there, so look at them apart. Suites that ask '
+        f'nothing else are not part of <i>{ALL_SUITES}</i>{left_out}.</p>'
+        '<p>The forgetting curve shows accuracy by delay: for how many frames the evidence had to '
+        'be remembered. Of a question about one thing that is since it was last in view; of a '
+        'count, since the thing longest out of view was last in view; of an order, since the '
+        f"later of the two first sights ended. <i>{LONG}</i> takes the curve's last two points "
+        'together. Evidence retention is the share of the visual tokens showing the evidence '
+        'that are still remembered when it is asked for. Numbers in brackets and bars are 95 % '
+        f'intervals over streams, over seeds for {ALL_SUITES}, because streams of a seed share '
+        'their house (too narrow where there are fewer than about ten); where a policy has been '
         'compared with another, both were asked the very same questions, so an interval of the '
         'difference that leaves out 0 tells them apart.</p>')
 
 
-def _headline(table: Sequence[Figures], suites: Sequence[str], headline: str) -> str:
-    shown = {
-        (each.policy, each.suite): each for each in table
-        if each.group == ALL and each.budget in (FULL, headline)}
-    policies = list(dict.fromkeys(policy for policy, _ in shown))
-    counts = {
-        suite: max((each.questions for (_, of), each in shown.items() if of == suite), default=0)
-        for suite in suites}
-    parts = []
-    for caption, pick, form in (
-            ('Right answers, %', _accuracy, '.1f'),
-            (f'Difference to {FULL} on the same questions, points', _against_full, '+.1f'),
-            (f'Difference to {DEFAULT_POLICY} on the same questions, points', _against_default,
-             '+.1f')):
-        rows = [
-            (policy, [_interval(shown.get((policy, suite)), pick, form) for suite in suites])
-            for policy in policies]
-        parts.append(_table(
-            f'{caption}, at {headline}', 'policy',
-            [f'{escape(suite)} <small>({counts[suite]})</small>' for suite in suites],
-            [row for row in rows if any(row[1])]))
-    return ''.join(parts)
+def _headline(summary: Summary) -> str:
+    """Lay out the headline budget, a table a suite, all suites first."""
+    suites = dict.fromkeys(each.suite for each in summary.at_headline)
+    return ''.join(
+        _headline_table(summary, suite)
+        for suite in sorted(suites, key=lambda suite: suite != ALL_SUITES))
 
 
-def _suite_tables(
-    table: Sequence[Figures], by_budget: Sequence[Figures], suite: str, headline: str,
-) -> str:
-    rows = [figures for figures in table if figures.suite == suite]
+def _headline_table(summary: Summary, suite: str) -> str:
+    found = {(each.policy, each.group): each for each in summary.at_headline
+             if each.suite == suite}
+    # All watched the same streams, so a group has as many questions whatever the policy.
+    counts = {group: each.questions for (_, group), each in found.items()}
+    groups = [group for group in HEADLINE_GROUPS if group in counts]
+    rows = []
+    for policy in dict.fromkeys(policy for policy, _ in found):
+        of_all = found[policy, ALL]
+        rows.append((policy, [
+            *(_interval(found.get((policy, group)), _accuracy) for group in groups),
+            _interval(found.get((policy, SHOWN)), _against_full, '+.1f'),
+            _interval(found.get((policy, LONG)), _against_default, '+.1f'),
+            str(of_all.questions), f'{100 * of_all.uncompressed:.0f}']))
+    return _table(
+        f'{suite} at {summary.headline}: right answers, %, and differences on the same questions, '
+        'points', 'policy',
+        [*(f'{escape(group)} <small>({counts[group]})</small>' for group in groups),
+         f'{SHOWN}, less {FULL}', f'{LONG}, less {DEFAULT_POLICY}', 'questions',
+         'asked before any compression, %'], rows)
+
+
+def _suite_tables(summary: Summary, suite: str) -> str:
+    headline = summary.headline
+    rows = [figures for figures in summary.at_headline if figures.suite == suite]
     found = {(each.cell, each.group): each for each in rows}
-    shared = {(each.cell, each.group): each for each in by_budget if each.suite == suite}
+    shared = {(each.cell, each.group): each for each in summary.by_budget if each.suite == suite}
     streams = max((each.streams for each in shared.values()), default=0)
-    cells = sorted({each.cell for each in rows}, key=cell_order)
-    policies = list(dict.fromkeys(cell.policy for cell in cells))
-    budgets = list(dict.fromkeys(cell.budget for cell in cells))
+    cells = sorted({cell for cell, _ in found}, key=cell_order)
+    watching = sorted({cell for cell, _ in shared}, key=cell_order)
+    policies = list(dict.fromkeys(cell.policy for cell in watching))
+    budgets = list(dict.fromkeys(cell.budget for cell in watching))
     groups = list(dict.fromkeys(each.group for each in rows))
     kinds = [group for group in groups if group.startswith('kind ')]
     delays = [group for group in (*(f'delay {delay}' for delay in DELAYS), LONG)
               if group in groups]
+    main = [group for group in HEADLINE_GROUPS if group in groups]
 
     def over_budgets(caption: str, group: str, pick: Pick, form: str = '.1f') -> str:
         about = f'{suite}: {caption}, by budget, on the {streams} streams that all watched'
@@ -126,21 +149,23 @@ def _suite_tables(
                       for budget in budgets])
             for policy in policies])
 
-    def at_headline(caption: str, columns: Sequence[str], pick: Pick) -> str:
+    def at_headline(caption: str, columns: Sequence[str], pick: Pick, form: str = '.1f') -> str:
         return _table(f'{suite}: {caption}, at {headline}', 'policy', map(escape, columns), [
-            (cell.policy, [_interval(found.get((cell, group)), pick) for group in columns])
-            for cell in cells if cell.budget in (FULL, headline)])
+            (cell.policy, [_interval(found.get((cell, group)), pick, form) for group in columns])
+            for cell in cells])
 
     tables = [
-        over_budgets('right answers, %', ALL, _accuracy),
-        over_budgets(f'difference to {FULL}, points', ALL, _against_full, '+.1f'),
-        over_budgets(f'difference to {DEFAULT_POLICY}, points', ALL, _against_default, '+.1f'),
-        at_headline('right answers, %, by delay and kind',
-                    [group for group in (SHOWN, *delays, NOT_SHOWN, *kinds) if group in groups],
-                    _accuracy),
+        at_headline(f'difference to {FULL}, points', main, _against_full, '+.1f'),
+        at_headline(f'difference to {DEFAULT_POLICY}, points', main, _against_default, '+.1f'),
+        at_headline('right answers, %, by delay and kind', [*delays, *kinds], _accuracy),
+        at_headline('evidence tokens kept, %, by delay', delays, _retention),
+        over_budgets('shown and answered rightly, %', SHOWN, _accuracy),
+        over_budgets(f'shown, difference to {FULL}, points', SHOWN, _against_full, '+.1f'),
+        over_budgets(
+            f'shown, difference to {DEFAULT_POLICY}, points', SHOWN, _against_default, '+.1f'),
+        over_budgets(f'{COMPRESSED}, answered rightly, %', COMPRESSED, _accuracy),
         over_budgets('never shown and rightly refused, %', NOT_SHOWN, _accuracy),
-        over_budgets('evidence tokens kept, %', SHOWN, _retention),
-        at_headline('evidence tokens kept, %, by delay', delays, _retention)]
+        over_budgets('evidence tokens kept, %', SHOWN, _retention)]
     return f'<details><summary>Tables of {escape(suite)}</summary>{"".join(tables)}</details>'
 
 

@@ -17,7 +17,7 @@ from html import escape
 from typing import Any
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, budget_divisor
-from infinipot_ros.evaluation.quality_table import ALL, DELAYS, SHOWN, Figures
+from infinipot_ros.evaluation.quality_table import DELAYS, NOT_SHOWN, SHOWN, Figures, Summary
 from infinipot_ros.evaluation.statistics import Interval
 
 FULL_COLOUR, DEFAULT_COLOUR = '#000000', '#d55e00'
@@ -64,19 +64,18 @@ class Curve:
     y: list[Interval]
 
 
-def suite_plots(
-    table: Sequence[Figures], by_budget: Sequence[Figures], suite: str, styles: dict[str, Style],
-    headline: str,
-) -> list[str]:
+def suite_plots(summary: Summary, suite: str, styles: dict[str, Style]) -> list[str]:
     """
-    Draw the four plots of a suite.
+    Draw the four plots of a suite; curves over delay are for the headline budget.
 
-    :param by_budget: figures for the curves over budgets; ``table`` for those over delays.
-    :param headline: the budget that curves over delay are for.
+    Accuracy against budget is of what was shown, where the suite shows anything.
+
     :return: SVG elements with a title each; plots without a single point are left out.
     """
-    rows = [figures for figures in table if figures.suite == suite]
-    shared = [figures for figures in by_budget if figures.suite == suite]
+    headline = summary.headline
+    rows = [figures for figures in summary.at_headline if figures.suite == suite]
+    shared = [figures for figures in summary.by_budget if figures.suite == suite]
+    group = SHOWN if any(figures.group == SHOWN for figures in shared) else NOT_SHOWN
 
     def accuracy(figures: Figures) -> Interval | None:
         return figures.accuracy
@@ -85,14 +84,14 @@ def suite_plots(
         return figures.retention
 
     plots = [
-        (f'{suite}: accuracy against budget', _over_budget(shared, ALL, accuracy), 'right answers',
-         True),
-        (f'{suite}: forgetting curve at {headline}', _over_delay(rows, headline, accuracy),
+        (f'{suite}: accuracy against budget', _over_budget(shared, group, accuracy),
+         f'right answers, {group}', True),
+        (f'{suite}: forgetting curve at {headline}', _over_delay(rows, accuracy),
          'right answers', False),
         (f'{suite}: evidence retention against budget', _over_budget(shared, SHOWN, retained),
          'evidence tokens kept', True),
         (f'{suite}: evidence retention against delay at {headline}',
-         _over_delay(rows, headline, retained), 'evidence tokens kept', False)]
+         _over_delay(rows, retained), 'evidence tokens kept', False)]
     return [
         _draw(title, curves, label, styles, _budget_axis(shared) if sized else _delay_axis())
         for title, curves, label, sized in plots if curves]
@@ -123,12 +122,10 @@ def _over_budget(
 
 
 def _over_delay(
-    rows: Sequence[Figures], headline: str, what: Callable[[Figures], Interval | None],
+    rows: Sequence[Figures], what: Callable[[Figures], Interval | None],
 ) -> list[Curve]:
     places = {f'delay {delay}': float(delay) for delay in DELAYS}
-    return _curves(
-        [each for each in rows if each.budget in (FULL, headline)],
-        lambda each: places.get(each.group), what)
+    return _curves(rows, lambda each: places.get(each.group), what)
 
 
 def _budget_axis(rows: Sequence[Figures]) -> tuple[str, dict[float, str]]:
@@ -144,7 +141,7 @@ def _budget_axis(rows: Sequence[Figures]) -> tuple[str, dict[float, str]]:
 
 
 def _delay_axis() -> tuple[str, dict[float, str]]:
-    return 'frames since the evidence', {float(delay): f'{delay:,}' for delay in DELAYS}
+    return 'delay in frames', {float(delay): f'{delay:,}' for delay in DELAYS}
 
 
 def _draw(

@@ -8,11 +8,8 @@ import csv
 import io
 import json
 import os
-import platform
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infinipot_ros.evaluation.cells import FULL
@@ -20,22 +17,24 @@ from infinipot_ros.evaluation.journal import Journal, write_whole
 from infinipot_ros.evaluation.quality_page import page
 from infinipot_ros.evaluation.quality_table import (
     ALL,
-    NOT_SHOWN,
-    SHOWN,
-    Figures,
+    ALL_SUITES,
+    HEADLINE_GROUPS,
+    LONG,
+    Summary,
     as_row,
-    on_shared_streams,
-    tabulate,
+    summarise,
 )
-from infinipot_ros.evaluation.statistics import LEVEL, RESAMPLES, SEED
+from infinipot_ros.evaluation.statistics import LEVEL, RESAMPLES, SEED, Interval
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-PACKAGES = ('infinipot_ros', 'torch', 'transformers', 'numpy', 'miniworld')
+# Narrow enough for a terminal of 80 columns.
+HEADS = (
+    'all', 'shown', 'comp.\n4 times', 'delay\n100+', 'not\nshown', '100+ less\ndefault', 'n')
 
 
-def write_report(journal: Journal, headline: str, suites: Sequence[str] = ()) -> list[Figures]:
+def write_report(journal: Journal, headline: str, suites: Sequence[str] = ()) -> Summary:
     """
     Write ``results.json``, ``results.csv`` and ``report.html`` of all outcomes so far.
 
@@ -43,74 +42,91 @@ def write_report(journal: Journal, headline: str, suites: Sequence[str] = ()) ->
     :param suites: the order of suites; those not named come last.
     :return: the figures written.
     """
-    table = tabulate(journal.outcomes, suites)
-    by_budget = tabulate(on_shared_streams(journal.outcomes), suites, (ALL, SHOWN, NOT_SHOWN))
-    rows = [as_row(figures) for figures in table]
+    summary = summarise(journal.outcomes, headline, suites)
+    rows = [as_row(figures) for figures in summary.everything]
     facts = provenance(journal)
-    results = {'config': journal.config, 'provenance': facts, 'figures': rows}
+    results = {
+        'config': journal.config, 'provenance': facts, 'figures': rows,
+        'headline': [as_row(figures) for figures in summary.at_headline]}
     write_whole(journal.folder / 'results.json', json.dumps(results, indent=1) + '\n')
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
     write_whole(journal.folder / 'results.csv', text.getvalue())
-    write_whole(
-        journal.folder / 'report.html',
-        page(table, by_budget, headline, journal.config | facts))
-    return table
+    write_whole(journal.folder / 'report.html', page(summary, journal.config | facts))
+    return summary
 
 
 def provenance(journal: Journal) -> dict[str, Any]:
     """Tell when, where and with what the outcomes came about, in plain types."""
     seeds: dict[str, set[int]] = {}
+    tokens: dict[str, set[int]] = {}
+    of_stream = {run['stream']: run['stream_tokens'] for run in journal.runs}
     for outcome in journal.outcomes:
         seeds.setdefault(outcome.suite, set()).add(outcome.seed)
+        tokens.setdefault(outcome.suite, set()).add(of_stream[outcome.stream])
+    dates = sorted(run['date'] for run in journal.runs)
+    versions: dict[str, set[str]] = {}
+    for run in journal.runs:
+        for name, found in run['versions'].items():
+            versions.setdefault(name, set()).add(found or 'not installed')
     return {
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'measured': ' to '.join(dict.fromkeys([*dates[:1], *dates[-1:]])),
+        'reported': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'seeds': {suite: sorted(found) for suite, found in seeds.items()},
-        'versions': {
-            'python': platform.python_version(),
-            **{name: _version(name) for name in PACKAGES}},
+        'stream_tokens': {suite: sorted(found) for suite, found in tokens.items()},
+        'versions': {name: ', '.join(sorted(found)) for name, found in versions.items()},
         'code': sorted({run['code'] for run in journal.runs}),
-        'processor': _processor(),
-        'cores': os.cpu_count(),
+        'processors': sorted({run['processor'] for run in journal.runs}),
+        'cores': len(os.sched_getaffinity(0)),
         'torch_threads': 1,
         'process_seconds': round(sum(run['seconds'] for run in journal.runs), 1),
         'frames_observed': sum(run['frames'] for run in journal.runs),
-        'intervals': f'{100 * LEVEL:.0f} %, bootstrap over streams, {RESAMPLES} resamples, '
-                     f'seed {SEED}'}
+        'intervals': f'{100 * LEVEL:.0f} %, bootstrap over streams, over seeds for {ALL_SUITES}, '
+                     f'{RESAMPLES} resamples, seed {SEED}'}
 
 
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+def headline_tables(summary: Summary) -> list[Table]:
+    """Lay out accuracy at the headline budget for a terminal: all suites, then one after one."""
+    suites = list(dict.fromkeys(each.suite for each in summary.at_headline))
+    return [_headline_table(summary, suite)
+            for suite in sorted(suites, key=lambda suite: suite != ALL_SUITES)]
 
 
-def _processor() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def headline_table(table: Sequence[Figures], headline: str) -> Table:
-    """Lay out accuracy, policies by suites, at the headline budget, for a terminal."""
+def _headline_table(summary: Summary, suite: str) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    shown = [
-        each for each in table if each.group == ALL and each.budget in (FULL, headline)]
-    suites = list(dict.fromkeys(each.suite for each in shown))
-    found = {(each.policy, each.suite): each for each in shown}
-    result = Table(title=f'right answers, % [95 % interval], budget {headline} of the stream')
-    result.add_column('policy')
-    for suite in suites:
-        questions = max(each.questions for each in shown if each.suite == suite)
-        result.add_column(f'{suite} ({questions})', justify='right')
-    for policy in dict.fromkeys(each.policy for each in shown):
-        cells = [found.get((policy, suite)) for suite in suites]
-        result.add_row(policy, *(each.accuracy.percent() if each else '' for each in cells))
-    return result
+    found = {(each.policy, each.group): each for each in summary.at_headline
+             if each.suite == suite}
+    policies = list(dict.fromkeys(policy for policy, _ in found))
+    name = suite
+    if suite == ALL_SUITES and summary.left_out:
+        name = f'{suite} but {", ".join(summary.left_out)}'
+    early = [found[policy, ALL].uncompressed for policy in policies if policy != FULL]
+    title = f'{name} at {summary.headline}: right answers, %'
+    if early:
+        title += f'; {100 * max(early):.0f} % asked before any compression'
+    table = Table(title=title, title_justify='left', box=SIMPLE_HEAD, padding=0,
+                  show_edge=False, pad_edge=False)
+    table.add_column('policy', no_wrap=True)
+    for head in HEADS:
+        table.add_column(head, justify='right')
+    for policy in policies:
+        figures = [found.get((policy, group)) for group in HEADLINE_GROUPS]
+        late = found.get((policy, LONG))
+        table.add_row(
+            policy, *(_short(each.accuracy if each else None) for each in figures),
+            _short(late.against_default if late else None, '+'), str(found[policy, ALL].questions))
+    return table
+
+
+def _short(interval: Interval | None, sign: str = '') -> str:
+    """Write percent for narrow columns: ``85.0 [80,89]``."""
+    if interval is None:
+        return ''
+    mean = f'{100 * interval.mean:{sign}.1f}'
+    if interval.low is None or interval.high is None:
+        return mean
+    return f'{mean} [{100 * interval.low:{sign}.0f},{100 * interval.high:{sign}.0f}]'

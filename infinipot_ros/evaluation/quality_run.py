@@ -13,7 +13,8 @@ import multiprocessing
 import queue
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,9 +89,12 @@ def measure(
     left.sort(key=lambda task: -task.frames * len(task.cells))
     named = {task.name: task for task in left}
     run_all = _run_here if workers == 1 else _run_in_processes
-    for run in run_all(left, load_stream, load_model, settings, min(workers, len(left))):
-        journal.add(run)
-        on_run(named[run.stream], run.cell)
+    # Closed as soon as a run cannot be kept or Ctrl-C comes, lest processes stay behind.
+    with closing(run_all(
+            left, load_stream, load_model, settings, min(workers, len(left)))) as runs:
+        for run in runs:
+            journal.add(run)
+            on_run(named[run.stream], run.cell)
     journal.put_in_order()
 
 
@@ -107,7 +111,7 @@ def _run_task(
 def _run_here(
     tasks: Sequence[StreamTask], load_stream: LoadStream, load_model: LoadModel,
     settings: ObserverSettings, _: int,
-) -> Iterator[CellRun]:
+) -> Generator[CellRun, None, None]:
     threads = torch.get_num_threads()
     # Sums of floats depend on how many threads share them.
     torch.set_num_threads(1)
@@ -122,7 +126,7 @@ def _run_here(
 def _run_in_processes(
     tasks: Sequence[StreamTask], load_stream: LoadStream, load_model: LoadModel,
     settings: ObserverSettings, workers: int,
-) -> Iterator[CellRun]:
+) -> Generator[CellRun, None, None]:
     context = multiprocessing.get_context('spawn')
     todo: Any = context.Queue()
     results: Any = context.Queue()
@@ -160,6 +164,9 @@ def _run_in_processes(
             process.terminate()
         for process in processes:
             process.join()
+        # Nobody will read what is still queued, and the end of the program would wait for it.
+        todo.cancel_join_thread()
+        todo.close()
 
 
 def _work(

@@ -3,9 +3,10 @@
 """
 Means with 95 % intervals, for questions of which many share a stream.
 
-Questions about one stream stand or fall together, so streams are what is drawn anew (the cluster
-bootstrap), and the interval is between percentiles of the means so drawn. Two cells are compared
-on the questions both were asked, stream by stream, so that what makes a stream hard cancels out.
+Questions about one stream stand or fall together, so whole streams are what is drawn anew (the
+cluster bootstrap), and the interval is between percentiles of the means so drawn. Streams that
+share something that makes them hard, a house say, are one cluster. Two cells are compared on the
+questions both were asked, cluster by cluster, so that what makes one hard cancels out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Interval:
     """
     A mean and where it lies, 95 times of 100.
 
-    :param low: None, as ``high``, where fewer than two streams say anything.
+    :param low: None, as ``high``, where fewer than two clusters say anything.
     """
 
     mean: float
@@ -44,10 +45,10 @@ class Interval:
 
 
 @lru_cache(maxsize=64)
-def _draws(streams: int, resamples: int, seed: int) -> Numbers:
-    """Tell how often each stream is drawn: ``[resamples, streams]``, rows sum to ``streams``."""
-    rng = np.random.default_rng([seed, streams])
-    draws = rng.multinomial(streams, np.full(streams, 1 / streams), size=resamples)
+def _draws(clusters: int, resamples: int, seed: int) -> Numbers:
+    """Tell how often each one is drawn: ``[resamples, clusters]``, rows sum to ``clusters``."""
+    rng = np.random.default_rng([seed, clusters])
+    draws = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
     return draws.astype(np.float64)
 
 
@@ -55,10 +56,10 @@ def bootstrap_mean(
     sums: npt.ArrayLike, counts: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = SEED,
 ) -> Interval | None:
     """
-    Give the mean over all questions, with its interval over streams.
+    Give the mean over all questions, with its interval over clusters.
 
-    :param sums: what the questions of each stream add up to, ``[streams]``.
-    :param counts: how many they are; a stream without any plays no part.
+    :param sums: what the questions of each cluster add up to, ``[clusters]``.
+    :param counts: how many they are; a cluster without any plays no part.
     :return: None where there is no question at all.
     """
     count = np.asarray(counts, np.float64)
@@ -76,19 +77,19 @@ def bootstrap_mean(
 
 
 def mean_of(
-    values: Numbers, streams: npt.NDArray[np.int64], *, resamples: int = RESAMPLES,
+    values: Numbers, clusters: npt.NDArray[np.int64], *, resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Interval | None:
     """
     Give the mean of one value a question.
 
     :param values: ``[questions]``; NaN where a question has none.
-    :param streams: ``[questions]``, the number of each one's stream.
+    :param clusters: ``[questions]``, the number of each one's cluster, a stream as a rule.
     """
     there = ~np.isnan(values)
     if not there.any():
         return None
-    size = int(streams.max()) + 1
+    size, owners = int(clusters.max()) + 1, clusters[there]
     return bootstrap_mean(
-        np.bincount(streams[there], values[there], size), np.bincount(streams[there], None, size),
+        np.bincount(owners, values[there], size), np.bincount(owners, None, size),
         resamples=resamples, seed=seed)

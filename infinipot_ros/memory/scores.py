@@ -16,6 +16,7 @@ from torch.nn import functional
 from infinipot_ros.memory.coordinates import Arrangement
 
 POOLING_KERNELS = (7, 5, 3, 1)
+RARITY_SAMPLES = 64
 
 
 def recent_grids(tokens: int, grid_tokens: int, recent_ratio: float) -> int:
@@ -58,7 +59,9 @@ def value_norms(values: Tensor) -> Tensor:
     return norms
 
 
-def value_rarity(values: Tensor, samples: int = 64, sharpness: float = 8.0) -> Tensor:
+def value_rarity(
+    values: Tensor, samples: int = RARITY_SAMPLES, sharpness: float = 8.0,
+) -> Tensor:
     """
     Say how unlike the others each value vector is: minus the log density of its direction.
 

@@ -10,16 +10,18 @@ before its time was remembered. What the demo shows once and a benchmark does ov
 from __future__ import annotations
 
 import signal
-import string
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infinipot_ros.node.child import NodeClient, NodeError, NodeProcess, private_environment
 from infinipot_ros.node.replay import Question, Replay, open_replay
+from infinipot_ros.observer.answer import same_answer
 
 #: Frames on their way at any time: fewer than the node's queue holds, so that none is lost.
 IN_FLIGHT = 6
@@ -48,15 +50,6 @@ class Trial:
     results: list[Result]
     memory: Any
     first_ns: int
-
-
-def is_right(answer: str, expected: str) -> bool:
-    """Compare two answers without case, punctuation and surrounding space."""
-    return _plain(answer) == _plain(expected)
-
-
-def _plain(text: str) -> str:
-    return ' '.join(text.casefold().translate(str.maketrans('', '', string.punctuation)).split())
 
 
 def run_trial(
@@ -101,15 +94,26 @@ def run_trial(
                 trial.conduct(play_s)
             memory = client.status
         finally:
-            # A second Ctrl-C must not leave the node behind.
-            handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-            status = process.stop()
-            if client is not None:
-                client.close()
-            signal.signal(signal.SIGINT, handler)
+            with _undisturbed():
+                status = process.stop()
+                if client is not None:
+                    client.close()
         if status:
             raise NodeError(f'the node ended with status {status}:\n{process.tail()}')
     return Trial(trial.results, memory, trial.first_ns)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no second Ctrl-C leave the node behind; only a main thread can be asked that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 class _Conductor:
@@ -150,7 +154,7 @@ class _Conductor:
             question = self._questions[len(self.results)]
             self._settled(0)
             response = self._client.ask(question.question, self._process, ANSWER_S)
-            right = bool(response.success) and is_right(response.answer, question.answer)
+            right = bool(response.success) and same_answer(response.answer, question.answer)
             self.results.append(Result(question, response, right))
             self._on_result(self.results[-1])
 

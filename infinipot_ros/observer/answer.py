@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
 
 
@@ -53,3 +54,12 @@ class MemoryStatus:
     newest_ns: int
     last_ingest_ms: float
     last_query_ms: float
+
+
+def same_answer(answer: str, expected: str) -> bool:
+    """Compare two answers; case, punctuation and white space do not count."""
+    return _plain(answer) == _plain(expected)
+
+
+def _plain(text: str) -> str:
+    return ' '.join(text.casefold().translate(str.maketrans('', '', string.punctuation)).split())

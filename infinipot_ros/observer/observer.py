@@ -55,8 +55,10 @@ class Observer:
         self._sampling = Sampling(settings.temperature, settings.top_p)
         config = load_config(settings.model, local_files_only=settings.local_files_only)
         self.plan = plan_memory(config, settings)
-        self.plan.check(available_bytes(settings.device), settings.device)
-        self._model = model or load_model(
+        # The weights of a model that is there already need no room any more.
+        loaded = self.plan.weights if model is not None else 0
+        self.plan.check(available_bytes(settings.device) + loaded, settings.device)
+        self._model = model if model is not None else load_model(
             settings.model, device=settings.device, dtype=settings.dtype,
             attn_implementation=settings.attn_implementation,
             local_files_only=settings.local_files_only)

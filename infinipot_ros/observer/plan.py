@@ -20,6 +20,7 @@ from transformers import AutoModelForImageTextToText
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.memory.budget import CacheShape
+from infinipot_ros.memory.scores import RARITY_SAMPLES
 from infinipot_ros.observer.settings import FRAMES_PER_GRID, ObserverSettings
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
 from infinipot_ros.vlm.model import TextShape, text_shape
@@ -125,9 +126,10 @@ def plan_memory(config: Any, settings: ObserverSettings) -> MemoryPlan:
         cache=capacity * kv.bytes_per_token + budget.tokens * kv.coordinate_bytes_per_token,
         vision=_vision_bytes(vision, block, kv.dtype.itemsize) + eager_vision,
         language=_language_bytes(shape, new, capacity, kv) + eager_language,
-        # Normalised keys, their products and the gathered survivors in float32, one layer at a
-        # time; the slots that every layer keeps, in int64.
-        compression=budget.tokens * kv.kv_heads * (4 * 4 * kv.head_dim + 8 * kv.layers))
+        # Normalised keys, their products, likeness to the sample and the gathered survivors in
+        # float32, one layer at a time; the slots that every layer keeps, in int64.
+        compression=budget.tokens * kv.kv_heads * (
+            4 * (4 * kv.head_dim + 3 * RARITY_SAMPLES) + 8 * kv.layers))
 
 
 def _vision_bytes(vision: Any, block_tokens: int, itemsize: int) -> int:

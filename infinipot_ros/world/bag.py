@@ -6,7 +6,7 @@ A tour as files a robot's user knows: an mcap bag, and questions as JSON Lines.
 The bag has ``/camera/image_raw/compressed`` (sensor_msgs/CompressedImage, jpeg) and ``/odom``
 (nav_msgs/Odometry). A line of the questions file has ``id``, ``ask_at`` (header time, ns),
 ``question``, ``answer``, ``kind``, ``evidence`` (intervals of header time in which the answer is
-in view, ns) and ``delay`` (frames from the last evidence to the asking); a question of kind
+in view, ns) and ``delay`` (frames the answer had to be remembered); a question of kind
 ``where`` has ``place`` too.
 """
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from infinipot_ros.evaluation.quality_run import StreamTask
 
 POLICIES = (
-    'full', 'infinipot_v', 'infinipot_v/paper', 'infinipot_v/official', 'tar', 'van', 'uniform',
-    'recent', 'swa', 'random')
+    'full', 'infinipot_v', 'infinipot_v/paper', 'infinipot_v/official', 'rarity', 'tar', 'van',
+    'uniform', 'recent', 'swa', 'random')
 HEADLINE_BUDGET = '/8'
 BUDGETS = ('/2', '/4', HEADLINE_BUDGET, '/16', '512', '1024', '2048')
 # No seed that was trained on is ever asked about.
@@ -107,12 +107,13 @@ def quality(
     model: Annotated[
         str, typer.Option(help='A folder, a hub id in the local cache, or a bundled name.')
     ] = 'infinipot-tiny',
-    device: Annotated[str, typer.Option(help='cpu, or cuda with --workers 1.')] = 'cpu',
+    device: Annotated[str, typer.Option(help='cpu, or cuda, which takes one process.')] = 'cpu',
     dtype: Annotated[str, typer.Option(help='float32, float16 or bfloat16.')] = 'float32',
     block_size: Annotated[int, typer.Option(help='Frames encoded in one forward pass, even.')] = 8,
     workers: Annotated[
         int | None,
-        typer.Option(help='Processes, one thread each.', min=1, show_default='one a core'),
+        typer.Option(
+            help='Processes, one thread each.', min=1, show_default='one a core; 1 on a GPU'),
     ] = None,
     cache: Annotated[
         Path, typer.Option(help='Where films are kept.')] = Path('~/.cache/infinipot'),
@@ -145,7 +146,22 @@ def quality(
         _measure_and_report(
             plan, output, frames=frames, questions=questions, split=split, model=model,
             device=device, dtype=dtype, block_size=block_size,
-            workers=workers or os.cpu_count() or 1, cache=cache.expanduser(), fresh=fresh)
+            workers=count_workers(workers, device), cache=cache.expanduser(), fresh=fresh)
+
+
+def count_workers(wanted: int | None, device: str) -> int:
+    """
+    Tell how many processes to start: one a core this process may use, on a GPU one in all.
+
+    :raises ConfigurationError: more than one for a GPU, where each would load a model of its own.
+    """
+    if device.partition(':')[0] == 'cpu':
+        return wanted or len(os.sched_getaffinity(0))
+    if (wanted or 1) > 1:
+        raise ConfigurationError(
+            f'{wanted} workers would each hold the model on {device}; give --workers 1, or leave '
+            'it out')
+    return 1
 
 
 def plan_tasks(plan: Plan, split: str, frames: int | None) -> list[StreamTask]:
@@ -189,10 +205,10 @@ def _measure_and_report(
     from rich.console import Console
 
     from infinipot_ros.evaluation.journal import Journal
-    from infinipot_ros.evaluation.quality_report import headline_table, write_report
+    from infinipot_ros.evaluation.quality_report import headline_tables, write_report
     from infinipot_ros.evaluation.quality_run import measure, quality_settings
     from infinipot_ros.vlm.loading import load_model
-    from infinipot_ros.world.quality import load_stream, weights_digest
+    from infinipot_ros.world.quality import load_stream, stream_code, weights_digest
     from infinipot_ros.world.suites import SUITES
 
     tasks = plan_tasks(plan, split, frames)
@@ -201,15 +217,16 @@ def _measure_and_report(
         'model': Path(model).name, 'weights_sha256': weights_digest(model), 'dtype': dtype,
         'device': device, 'block_size': block_size, 'keep_ratio': settings.keep_ratio,
         'max_new_tokens': settings.max_new_tokens, 'split': split, 'questions': questions,
-        'frames': frames}
+        'frames': frames, 'stream_code': stream_code()}
     with Journal(output, config, fresh=fresh) as journal, _progress(tasks) as advance:
         measure(
             journal, tasks,
             partial(load_stream, frames=frames, questions=questions, cache=cache),
             partial(load_model, model, device=device, dtype=dtype), settings,
             workers=workers, on_run=lambda task, cell: advance(task.frames))
-    table = write_report(journal, HEADLINE_BUDGET, SUITES)
-    Console().print(headline_table(table, HEADLINE_BUDGET))
+    summary = write_report(journal, HEADLINE_BUDGET, SUITES)
+    for table in headline_tables(summary):
+        Console().print(table, '')
     typer.echo(f'wrote {output / "report.html"}, results.json, results.csv and outcomes.jsonl')
 
 

@@ -8,14 +8,15 @@ Both need the simulator (``pip install miniworld`` and a headless EGL); the demo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import hashlib
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infinipot_ros.errors import ConfigurationError, InfinipotError
+from infinipot_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from infinipot_ros.world.dataset import Shard
@@ -29,15 +30,6 @@ GENTLE = 0.6
 CACHE = Path('~/.cache/infinipot')
 
 world_app = typer.Typer(help='Simulated houses: record tours, train the bundled model.')
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except InfinipotError as error:
-        typer.echo(f'infinipot: {error}', err=True)
-        raise typer.Exit(2) from error
 
 
 @world_app.command()
@@ -72,10 +64,17 @@ def train(
     Run again after an interruption, it goes on where it was. A checkpoint is written to TARGET at
     every measurement of step 2.
     """
-    with _refusals():
-        _train(
-            target, cache.expanduser(), houses, validation_houses, grids, whole_tours, long_tours,
-            start, eye_steps, reader_steps, measure_every, device, threads)
+    _train(
+        target, cache.expanduser(), houses, validation_houses, grids, whole_tours, long_tours,
+        start, eye_steps, reader_steps, measure_every, device, threads)
+
+
+def _digest(start: Path) -> str:
+    """Name the run that goes on from a checkpoint, so that no other run is resumed for it."""
+    weights = start / 'model.safetensors'
+    if not weights.is_file():
+        raise ConfigurationError(f'{weights} is not there; give the folder of a checkpoint')
+    return hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
 
 
 def _train(
@@ -116,7 +115,10 @@ def _train(
     )
     if threads:
         torch.set_num_threads(threads)
-    run = Run(cache / 'run')
+    settings = {
+        'houses': houses, 'grids': grids, 'whole_tours': whole_tours, 'long_tours': long_tours,
+        'eye_steps': eye_steps, 'reader_steps': reader_steps, 'size': asdict(Size())}
+    run = Run(cache / ('run' if start is None else f'run-from-{_digest(start)}'), settings)
     description = run.folder / 'description'
     write_description(description, Size())
     model = new_model(description).to(device)
@@ -208,31 +210,21 @@ def tour(
     ] = False,
 ) -> None:
     """Record one simulated tour as an mcap bag with its questions."""
-    with _refusals():
-        from infinipot_ros.world.bag import write_bag, write_questions
-        from infinipot_ros.world.exam import demo_exam, describe_house, examine
-        from infinipot_ros.world.recording import record
-        from infinipot_ros.world.rendering import Renderer
-        from infinipot_ros.world.splits import split_of
-        from infinipot_ros.world.tour import TOUR_FRAMES, film, make_tour
-        split = split_of(seed)
-        if suite is not None:
-            if demo:
-                raise ConfigurationError('the demo is a plain drive; leave out --suite or --demo')
-            asked_in_suite = record(target, suite, seed, frames=frames, questions=questions)
-            typer.echo(
-                f'{target}: the {suite} of seed {seed}, {split} split; '
-                f'{len(asked_in_suite)} questions')
-            return
-        bag = target / 'tour'
-        if bag.exists():
-            raise ConfigurationError(f'{bag} is there already; give a new folder')
-        target.mkdir(parents=True, exist_ok=True)
-        drive = make_tour(seed, frames or TOUR_FRAMES)
-        shots = film(Renderer(), drive)
-        asked = demo_exam(drive, shots) if demo else examine(drive, shots, questions)
-        write_bag(bag, drive, shots)
-        write_questions(target / 'questions.jsonl', asked)
+    from infinipot_ros.world.exam import demo_exam, describe_house, examine
+    from infinipot_ros.world.recording import BAG, QUESTIONS, record, record_tour
+    from infinipot_ros.world.splits import split_of
+    from infinipot_ros.world.tour import TOUR_FRAMES, make_tour
+    split = split_of(seed)
+    if suite is not None:
+        if demo:
+            raise ConfigurationError('the demo is a plain drive; leave out --suite or --demo')
+        asked_in_suite = record(target, suite, seed, frames=frames, questions=questions)
         typer.echo(
-            f'{bag}: {frames} frames of the {split} split; {describe_house(drive)}\n'
-            f'{target / "questions.jsonl"}: {len(asked)} questions')
+            f'{target}: the {suite} of seed {seed}, {split} split; '
+            f'{len(asked_in_suite)} questions')
+        return
+    drive = make_tour(seed, frames or TOUR_FRAMES)
+    asked = record_tour(target, drive, demo_exam if demo else partial(examine, count=questions))
+    typer.echo(
+        f'{target / BAG}: {len(drive.poses)} frames of the {split} split; '
+        f'{describe_house(drive)}\n{target / QUESTIONS}: {len(asked)} questions')

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from infinipot_ros.evaluation.quality_table import DELAYS
 from infinipot_ros.world.evidence import Candidate, Sightings
 
-DELAYS = (1, 10, 100, 1_000)
 # The same question is not asked twice within this many frames.
 AGAIN = 20
 

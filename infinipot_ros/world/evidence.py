@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from infinipot_ros.world.eye import SHOWN
 from infinipot_ros.world.house import SHAPES
 from infinipot_ros.world.questions import CLEAR, TRACE
 from infinipot_ros.world.rendering import WIDTH
@@ -27,7 +28,7 @@ INSIDE_SHARE = 0.7
 # First sightings closer together than this, in frames, have no clear order.
 ORDER_FRAMES = 10
 # A token shows a thing that fills this much of its 784 pixels, as in the eye's training.
-TOKEN_SHOWS = 36
+TOKEN_SHOWS = SHOWN
 COLUMNS = WIDTH // CELL
 
 Mask = npt.NDArray[np.bool_]
@@ -40,7 +41,7 @@ class Candidate:
     What may be asked right after a frame, and how long ago its evidence was.
 
     :param shapes: indices of the shapes it is about; of ``order``, the one seen first is first.
-    :param delay: frames from the last evidence to the asking.
+    :param delay: frames from the evidence to the asking, as ``Sightings.delay`` counts them.
     """
 
     kind: str
@@ -99,8 +100,8 @@ class Sightings:
         """
         Mark the frames, up to the one asked after, that show the answer.
 
-        All clear sights of the shape; of ``where`` the last one; of ``order`` and ``count`` the
-        first of each shape; of ``current`` the very last frame.
+        All clear sights of the shapes; of ``where`` the last one; of ``order``, which is about
+        first sights, the first of each shape; of ``current`` the very last frame.
 
         :return: bool ``[frame + 1]``.
         """
@@ -113,7 +114,7 @@ class Sightings:
             return np.arange(frame + 1)[:, None] == frame
         marked = np.zeros((frame + 1, len(SHAPES)), bool)
         for shape in shapes:
-            if kind in ('order', 'count'):
+            if kind == 'order':
                 marked[:, shape] = self.first_sight(shape, frame)
             elif kind == 'where':
                 marked[:, shape] = self._last_sight(shape, frame)
@@ -126,8 +127,8 @@ class Sightings:
         Find the visual tokens that show the evidence.
 
         A token counts where ``TOKEN_SHOWS`` pixels, the mean over its grid's two frames, are of
-        the thing asked about (of ``current``: of the room). Colour, room and sighting of a thing
-        are shown by every grid it is in, the other kinds by those of their evidence.
+        the thing asked about (of ``current``: of the room). Colour, room, sighting and count of
+        things are shown by every grid they are in, the other kinds by those of their evidence.
 
         :return: int64 ``[n, 3]``: grid number from the stream's start, row, column.
         """
@@ -137,11 +138,24 @@ class Sightings:
             truth = self._shots.rooms[:2 * grids, :, self._shots.inside[frame], None]
         else:
             truth = self._shots.things[:2 * grids]
-        if kind in ('colour', 'room', 'seen'):
+        if kind in ('colour', 'room', 'seen', 'count'):
             marked[:, list(shapes)] = True
         means = truth.reshape(grids, 2, *truth.shape[1:]).mean(1)
         grid, cell = np.nonzero(((means >= TOKEN_SHOWS) & marked[:, None]).any(2))
         return np.stack([grid, cell // COLUMNS, cell % COLUMNS], 1)
+
+    def delay(self, kind: str, shapes: tuple[int, ...], frame: int) -> int:
+        """
+        Count the frames from the evidence to the asking; 0 where no shape is asked about.
+
+        Since the last clear sight of the shape; of ``count``, which takes them all, of the one
+        longest out of view; of ``order`` since the later of the two first sights ended.
+        """
+        if not shapes:
+            return 0
+        if kind == 'order':
+            return frame - max(min(frame, self._first_end(shape)) for shape in shapes)
+        return frame - int(self.last[frame, list(shapes)].min())
 
     def candidates(self, kind: str) -> list[Candidate]:
         """List everything of a kind that may be asked after a whole grid; no absent things."""
@@ -149,12 +163,12 @@ class Sightings:
         for frame in range(1, len(self.pixels), 2):
             known = tuple(np.flatnonzero(self.known[frame]).tolist())
             for shapes in self._groups(kind, known, frame):
-                ends = self._ends(kind, shapes, frame)
-                delay = frame - max(ends.values(), default=frame)
-                # A glimpse since then would make the delay untrue.
-                if kind in ('colour', 'room', 'seen', 'where') and (
-                        self._faded[frame, shapes[0]] > ends[shapes[0]] + max(2, delay // 10)):
-                    continue
+                delay = self.delay(kind, shapes, frame)
+                # A glimpse since then would make the delay untrue, but for what came first.
+                if kind not in ('order', 'current'):
+                    oldest = min(shapes, key=lambda shape: int(self.last[frame, shape]))
+                    if self._faded[frame, oldest] > frame - delay + max(2, delay // 10):
+                        continue
                 found.append(Candidate(kind, frame, shapes, delay))
         return found
 
@@ -169,12 +183,7 @@ class Sightings:
                     if self.first_clear[one] + ORDER_FRAMES <= self.first_trace[other]]
         return [(shape,) for shape in known]
 
-    def _ends(self, kind: str, shapes: tuple[int, ...], frame: int) -> dict[int, int]:
-        """Say when the evidence about each shape ended."""
-        if kind not in ('order', 'count'):
-            return {shape: int(self.last[frame, shape]) for shape in shapes}
-        return {shape: min(frame, self._first_end(shape)) for shape in shapes}
-
     def _first_end(self, shape: int) -> int:
+        """Return the last frame of the first uninterrupted clear sight of a shape."""
         gone = ~self.clear[self.first_clear[shape]:, shape]
         return int(self.first_clear[shape]) + (int(gone.argmax()) if gone.any() else len(gone)) - 1

@@ -24,10 +24,12 @@ from infinipot_ros.world.evidence import Candidate, Sightings
 from infinipot_ros.world.house import COLOUR_NAMES, ROOMS, SHAPES
 from infinipot_ros.world.questions import NOT_SEEN, TEMPLATES, Question, Sight, ask
 from infinipot_ros.world.suites import SUITES, suite_rng
-from infinipot_ros.world.tour import FPS, Film, Tour
+from infinipot_ros.world.tour import Film, Tour
 
-FRAME_NS = 1_000_000_000 // FPS
-SUITE_KINDS = ('colour', 'room', 'seen', 'count', 'order', 'current')
+KINDS = ('colour', 'room', 'seen', 'count', 'order', 'current')
+# A vigil has one room, in view to the end, which asks nothing of a memory.
+SUITE_KINDS = {suite: KINDS for suite in SUITES} | {
+    'vigil': ('colour', 'seen', 'count', 'order'), 'absent': ('colour', 'room', 'seen')}
 # Numbers are no words of the bundled model: asked only on demand.
 WHERE = (
     'Where were you when you last saw the {thing}?',
@@ -48,12 +50,8 @@ class AskedQuestion(TourQuestion):
         default_factory=lambda: np.zeros((0, 3), np.int64), compare=False, repr=False)
 
 
-def sight_until(tour: Tour, shots: Film, frame: int) -> Sight:
+def sight_until(tour: Tour, seen: Sightings, frame: int) -> Sight:
     """Say what frames 0 to ``frame`` of a wholly filmed tour have shown."""
-    return _sight(tour, Sightings(shots), frame)
-
-
-def _sight(tour: Tour, seen: Sightings, frame: int) -> Sight:
     colours, homes = house_facts(tour.house)
     return Sight(
         seen.known[frame], seen.unseen[frame], colours, homes, seen.inside(frame),
@@ -79,16 +77,15 @@ def about(question: Question, seen: Sightings, frame: int) -> tuple[int, ...]:
 
 
 def tour_question(
-    tour: Tour, shots: Film, frame: int, question: Question, name: str,
+    tour: Tour, seen: Sightings, frame: int, question: Question, name: str,
 ) -> TourQuestion:
     """Put a question asked right after ``frame`` into the form of a questions file."""
-    seen = Sightings(shots)
-    shown = seen.evidence(question.kind, about(question, seen, frame), frame)
+    shapes = about(question, seen, frame)
     stamps = tour.stamps_ns[:frame + 1]
-    evidence = intervals(shown, stamps)
-    delay = round((int(stamps[-1]) - evidence[-1][1]) / FRAME_NS) if evidence else 0
     return TourQuestion(
-        name, int(stamps[-1]), question.text, question.answer, question.kind, evidence, delay)
+        name, int(stamps[-1]), question.text, question.answer, question.kind,
+        intervals(seen.evidence(question.kind, shapes, frame), stamps),
+        seen.delay(question.kind, shapes, frame))
 
 
 def examine(
@@ -111,16 +108,16 @@ def examine(
         # A question is asked of whole grids: after an odd frame.
         frame -= 1 - frame % 2
         kind = str(rng.choice(kinds))
-        question = ask(kind, _sight(tour, seen, frame), rng, canonical=canonical)
+        question = ask(kind, sight_until(tour, seen, frame), rng, canonical=canonical)
         if question is not None and (frame, question.text) not in found:
             found[frame, question.text] = tour_question(
-                tour, shots, frame, question, f'{tour.house.seed}-{len(found)}')
+                tour, seen, frame, question, f'{tour.house.seed}-{len(found)}')
     return sorted(found.values(), key=lambda asked: asked.ask_at)
 
 
 def examine_suite(
     suite: str, tour: Tour, shots: Film, count: int = 20, *,
-    kinds: Sequence[str] = SUITE_KINDS, canonical: bool = True,
+    kinds: Sequence[str] | None = None, canonical: bool = True,
 ) -> list[AskedQuestion]:
     """
     Draw ``count`` questions about a wholly filmed stream of a suite, the same every time.
@@ -129,11 +126,13 @@ def examine_suite(
     at each (``draw_at_delays``). With one in five about what was never there, which has no
     evidence and delay 0 and is spread over the stream; the suite ``absent`` asks nothing else.
 
-    :param kinds: of ``SUITE_KINDS``, or ``where``.
+    :param kinds: of ``KINDS``, or ``where``; None: those of the suite, ``SUITE_KINDS``.
     :param canonical: use the first wording of each kind instead of a random one.
     :raises ConfigurationError: no such suite or kind.
     """
-    for given, known in ((suite, SUITES), *((kind, (*SUITE_KINDS, 'where')) for kind in kinds)):
+    if kinds is None:
+        kinds = SUITE_KINDS.get(suite, ())
+    for given, known in ((suite, SUITES), *((kind, (*KINDS, 'where')) for kind in kinds)):
         if given not in known:
             raise ConfigurationError(f'no {given!r}; there are {", ".join(known)}')
     seen = Sightings(shots)
@@ -149,7 +148,7 @@ def examine_suite(
     asked = []
     for number, (frame, question) in enumerate(drawn):
         line = tour_question(
-            tour, shots, frame, question, f'{suite}-{tour.house.seed}-{number}')
+            tour, seen, frame, question, f'{suite}-{tour.house.seed}-{number}')
         tokens = seen.tokens(question.kind, about(question, seen, frame), frame)
         asked.append(AskedQuestion(**vars(line), tokens=tokens))
         if question.kind == 'where':
@@ -168,7 +167,7 @@ def _never(
     for number, (first, last) in enumerate(pairwise(edges.tolist())):
         frame = 2 * (int(rng.integers(first, max(last, first + 1))) // 2) + 1
         frame = min(frame, len(tour.poses) - 1 - len(tour.poses) % 2)
-        sight = _sight(tour, seen, frame)
+        sight = sight_until(tour, seen, frame)
         order = [kinds[(number + shift) % len(kinds)] for shift in range(len(kinds))]
         # Kinds ask about what was seen as well; draw until one does not.
         for kind in [order[0]] * 40 + order * 40:
@@ -228,14 +227,14 @@ def demo_exam(tour: Tour, shots: Film) -> list[TourQuestion]:
     last = len(tour.poses) - 1 - len(tour.poses) % 2
     early, late = 2 * (9 * last // 40) + 1, 2 * (7 * last // 20) + 1
     colours, homes = house_facts(tour.house)
-    clear = Sightings(shots).clear
+    seen = Sightings(shots)
 
     def known(frame: int) -> list[int]:
         """List the shapes seen so far, the one out of view longest first."""
-        seen = np.flatnonzero(sight_until(tour, shots, frame).seen)
-        return sorted(seen.tolist(), key=lambda s: int(np.flatnonzero(clear[:frame + 1, s])[-1]))
+        shapes = np.flatnonzero(seen.known[frame]).tolist()
+        return sorted(shapes, key=lambda shape: int(seen.last[frame, shape]))
 
-    missing = np.flatnonzero(sight_until(tour, shots, last).unseen).tolist()
+    missing = np.flatnonzero(seen.unseen[last]).tolist()
     at_end = known(last)
     if not known(early) or len(at_end) < 2 or not missing:
         raise ConfigurationError(
@@ -257,7 +256,7 @@ def demo_exam(tour: Tour, shots: Film) -> list[TourQuestion]:
         (last, 'room', missing[0], SHAPES[missing[0]], NOT_SEEN))
     return [
         tour_question(
-            tour, shots, frame,
+            tour, seen, frame,
             Question(TEMPLATES[kind][0].format(thing=thing), answer, kind, shape), f'q{number}')
         for number, (frame, kind, shape, thing, answer) in enumerate(asked, start=1)]
 

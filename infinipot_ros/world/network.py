@@ -182,21 +182,26 @@ def start_from(model: Any, tokenizer: Any, folder: Path) -> None:
     if not file.is_file():
         raise ConfigurationError(f'{file} is not there; give the folder of a checkpoint')
     known = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
-    published = {published_name(name): value for name, value in model.state_dict().items()}
+    own = {published_name(name): value for name, value in model.state_dict().items()
+           if name != 'lm_head.weight'}
+    earlier = load_file(file)
+    table = 'model.embed_tokens.weight'
+    # Of the table only the width counts: the words may be others.
+    differing = sorted(
+        name for name in {*own, *earlier}
+        if name not in own or name not in earlier
+        or own[name].shape[name == table:] != earlier[name].shape[name == table:])
+    if differing:
+        raise ConfigurationError(
+            f'{file} differs from this model in {", ".join(differing[:3])} ({len(differing)} '
+            'weights in all); start from a checkpoint of the same size')
     with torch.no_grad():
-        for name, value in load_file(file).items():
-            own = published.get(name)
-            table = name == 'model.embed_tokens.weight'
-            if own is None or own.shape[table:] != value.shape[table:]:
-                raise ConfigurationError(
-                    f'{file} has {name} of shape {list(value.shape)}, which this model has not; '
-                    'start from a checkpoint of the same size')
-            if table:
-                for token, number in tokenizer.get_vocab().items():
-                    if token in known:
-                        own[number] = value[known[token]]
-            else:
-                own.copy_(value)
+        for name, value in own.items():
+            if name != table:
+                value.copy_(earlier[name])
+        for token, number in tokenizer.get_vocab().items():
+            if token in known:
+                own[table][number] = earlier[table][known[token]]
 
 
 def write_eye_words(folder: Path, words: Tensor) -> None:
@@ -217,7 +222,11 @@ def read_eye_words(folder: Path) -> Tensor:
         raise ConfigurationError(
             f'{file} is not there: the vectors its eye was taught to answer in are needed to '
             'teach it on; start from a checkpoint that `infinipot train` wrote')
-    return load_file(file)['words']
+    words = load_file(file)['words']
+    if words.shape[0] != len(WORDS):
+        raise ConfigurationError(
+            f'{file} holds {words.shape[0]} words, this world has {len(WORDS)}; train anew')
+    return words
 
 
 def word_table(model: Any, tokenizer: Any) -> Tensor:

@@ -4,7 +4,8 @@
 The suites' streams as a benchmark takes them, filmed once and kept on disk.
 
 A film is stored as its jpegs and its rendered truth, under a name that tells what was filmed and
-by which code; questions are drawn anew each time, so no cached film can be out of date.
+by which code of ours. Another version of the simulator or of the jpeg encoder films it a little
+differently: empty the cache after such a change. Questions are drawn anew each time.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ from infinipot_ros.world.tour import Film, Tour, decode_jpeg, film
 if TYPE_CHECKING:
     from infinipot_ros.world.rendering import Renderer
 
+STREAM_CODE = (
+    'bag', 'dataset', 'delays', 'driver', 'evidence', 'exam', 'eye', 'house', 'quality',
+    'questions', 'rendering', 'splits', 'suites', 'tour')
+
 
 @lru_cache(maxsize=1)
 def _renderer() -> Renderer:
@@ -42,6 +47,14 @@ def _code_digest() -> bytes:
     for module in (house, rendering, tour):
         seen.update(Path(str(module.__file__)).read_bytes())
     return seen.digest()
+
+
+def stream_code() -> str:
+    """Identify the source of all that makes streams and questions; films are cached apart."""
+    seen = hashlib.blake2b(digest_size=6)
+    for name in sorted(STREAM_CODE):
+        seen.update(name.encode() + Path(__file__).with_name(f'{name}.py').read_bytes())
+    return seen.hexdigest()
 
 
 def film_name(drive: Tour) -> str:
@@ -68,11 +81,14 @@ def load_film(drive: Tour, cache: Path | None) -> Film:
     draft = path.with_name(f'.{path.stem}.{os.getpid()}.npz')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            draft, jpegs=np.frombuffer(b''.join(shots.jpegs), np.uint8),
-            sizes=np.array([len(data) for data in shots.jpegs]), things=shots.things,
-            rooms=shots.rooms, inside=shots.inside)
-        draft.replace(path)
+        try:
+            np.savez_compressed(
+                draft, jpegs=np.frombuffer(b''.join(shots.jpegs), np.uint8),
+                sizes=np.array([len(data) for data in shots.jpegs]), things=shots.things,
+                rooms=shots.rooms, inside=shots.inside)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f'{path.parent} cannot be written ({error.strerror}); give another --cache') from error

@@ -17,13 +17,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from infinipot_ros.errors import ConfigurationError
+
 
 class Run:
-    """A folder a stage of training writes its curve and its state to."""
+    """
+    A folder a stage of training writes its curve and its state to.
 
-    def __init__(self, folder: Path) -> None:
+    :param settings: plain values the run follows from; a folder with others is not resumed.
+    :raises ConfigurationError: the folder holds a run of other settings.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any] | None = None) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        place = folder / 'settings.json'
+        told = json.dumps(settings or {}, indent=1, sort_keys=True)
+        if place.is_file() and place.read_text() != told:
+            earlier = json.loads(place.read_text())
+            differing = ', '.join(
+                f'{name} was {earlier.get(name)!r} and is {value!r}'
+                for name, value in (settings or {}).items() if earlier.get(name) != value)
+            raise ConfigurationError(
+                f'{folder} holds a run of other settings ({differing}); go on with those, or '
+                'remove it, or give another --cache')
+        place.write_text(told)
 
     def note(self, **figures: Any) -> None:
         """Append one measurement to the curve."""

@@ -18,7 +18,7 @@ from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation import quality
 from infinipot_ros.evaluation.cells import Cell, make_cells
 from infinipot_ros.evaluation.encodings import RememberedEncodings
-from infinipot_ros.evaluation.quality import normal, run_stream
+from infinipot_ros.evaluation.quality import run_stream
 from infinipot_ros.evaluation.quality_run import quality_settings
 from infinipot_ros.evaluation.retention import retention
 from infinipot_ros.observer.observer import Observer
@@ -71,6 +71,7 @@ def test_every_cell_answers_every_question(common, model):
         assert sorted(each.id for each in run.outcomes) == sorted(q.id for q in stream.questions)
         last = max(question.ask_at_ns for question in stream.questions)
         assert run.frames == stream.stamps_ns.index(last) + 1
+        assert run.stream_tokens == FRAMES // 2 * GRID_TOKENS
         assert run.budget_tokens % GRID_TOKENS == 0
         assert all(each.held <= run.budget_tokens for each in run.outcomes)
         assert (run.compressions == 0) == (run.cell.policy == 'full')
@@ -102,7 +103,17 @@ def test_an_answer_rests_on_the_frame_it_follows(common, model):
     assert plain != changed
 
 
-def test_the_vision_tower_runs_once_per_stream(common, model):
+def test_an_outcome_tells_what_was_seen_until_then(common, model):
+    stream = make_stream(questions=5)
+    asked = {each.id: stream.stamps_ns.index(each.ask_at_ns) + 1 for each in stream.questions}
+    for each in outcomes(stream, [CELLS[0], DEFAULT], common, model):
+        assert each['seen_tokens'] == asked[each['id']] // 2 * GRID_TOKENS
+        if each['policy'] == 'full':
+            assert each['held'] == each['seen_tokens']
+        assert (each['compressions'] == 0) == (each['held'] == each['seen_tokens'])
+
+
+def test_blocks_of_the_same_size_go_through_the_vision_tower_once(common, model):
     stream = make_stream(questions=4)
     counts = []
     # Budgets that free a whole block in a compression; others encode smaller blocks.
@@ -123,23 +134,20 @@ def test_remembering_changes_nothing(common, model, monkeypatch):
 
 
 def test_encodings_are_known_by_what_is_in_the_frames(model):
-    remembering = RememberedEncodings(model)
+    counting = Counting(model)
+    remembering = RememberedEncodings(counting)
     one = torch.from_numpy(make_stream().frames[:8])
     other = one.clone()
     other[7, 0, 0, 0] += 1
     first = remembering.encode(one).tokens.clone()
     assert torch.equal(first, model.encode(one).tokens)
     assert torch.equal(remembering.encode(one.clone()).tokens, first)
-    assert remembering.encoded_frames == 8
+    assert counting.frames == 8
     assert torch.equal(remembering.encode(other).tokens, model.encode(other).tokens)
     # The same bytes in another shape are other frames.
     tall = one.reshape(8, one.shape[2], one.shape[1], 3)
     assert remembering.encode(tall).rows == model.encode(tall).rows
-    assert remembering.encoded_frames == 24
-    remembering.forget()
-    assert remembering.encoded_frames == 0
-    assert torch.equal(remembering.encode(one).tokens, first)
-    assert remembering.encoded_frames == 8
+    assert counting.frames == 24
 
 
 def test_what_is_asked_between_frames_is_refused(common, model):
@@ -202,9 +210,16 @@ def test_retention_follows_a_real_memory(common, model):
     assert retention(every, remembered, 15 - pending) == pytest.approx(expected)
 
 
-def test_answers_are_compared_by_their_words():
-    assert normal(' Not  SEEN. ') == normal('not seen') == 'not seen'
-    assert normal('red') != normal('not red')
+def test_answers_are_right_by_their_words(common, model):
+    stream = make_stream(questions=2)
+    given_answers = {each['id']: each['answer']
+                     for each in outcomes(stream, [DEFAULT], common, model)}
+    for change, right in ((lambda text: f' {text.upper()}. ', True),
+                          (lambda text: f'not {text}', False)):
+        questions = [replace(each, answer=change(given_answers[each.id]))
+                     for each in stream.questions]
+        for each in outcomes(replace(stream, questions=questions), [DEFAULT], common, model):
+            assert each['right'] == right
 
 
 @pytest.mark.parametrize(('budget', 'tokens'), [
@@ -212,6 +227,12 @@ def test_answers_are_compared_by_their_words():
     ('24', 24), ('2399', 99 * 24), ('2400', None), ('5000', None)])
 def test_budgets_are_whole_grids(budget, tokens):
     assert Cell('uniform', budget).tokens(100, 24, 4) == tokens
+
+
+@pytest.mark.parametrize('budget', ['23', '10', '/300'])
+def test_a_budget_below_one_grid_is_refused(budget):
+    with pytest.raises(ConfigurationError, match=r'holds no grid of 24 tokens; give 24'):
+        Cell('uniform', budget).tokens(100, 24, 4)
 
 
 def test_cells_combine_and_refuse():

@@ -16,8 +16,8 @@ from rich.console import Console
 from tiny_models import make_tiny
 
 from infinipot_ros.evaluation.journal import OUTCOMES, Journal
-from infinipot_ros.evaluation.quality_report import headline_table, write_report
-from infinipot_ros.evaluation.quality_table import as_row, tabulate
+from infinipot_ros.evaluation.quality_report import headline_tables, write_report
+from infinipot_ros.evaluation.quality_table import HEADLINE_GROUPS, as_row, tabulate
 
 pytest.importorskip('matplotlib', reason='the report draws with matplotlib')
 
@@ -60,7 +60,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope='module')
 def measured(tmp_path_factory):
-    """A folder with a report of a small benchmark, and its figures."""
+    """A folder with a report of a small benchmark, and its summary."""
     folder = tmp_path_factory.mktemp('report')
     model = make_tiny('qwen2_5_vl', folder / 'model', layers=2)
     measure_all(model, folder / 'out', tasks=make_tasks(POLICIES, BUDGETS))
@@ -79,14 +79,16 @@ def text(measured):
 
 
 def test_json_holds_config_provenance_and_figures(measured, results):
-    folder, table = measured
+    folder, summary = measured
     assert results['config'] == CONFIG
-    assert results['figures'] == [as_row(figures) for figures in table]
+    assert results['figures'] == [as_row(figures) for figures in summary.everything]
+    assert results['headline'] == [as_row(figures) for figures in summary.at_headline]
     facts = results['provenance']
     assert facts['seeds'] == {'noise': [0, 1], 'other': [0, 1]}
     assert facts['versions']['torch']
     assert facts['cores'] >= 1
-    assert facts['processor']
+    assert facts['processors']
+    assert facts['stream_tokens'] == {'noise': [96], 'other': [96]}
     lines = [json.loads(line) for line in (folder / 'cells.jsonl').read_text().splitlines()]
     assert facts['frames_observed'] == sum(line['frames'] for line in lines)
     assert len(facts['code']) == 1
@@ -138,25 +140,38 @@ def test_the_page_says_what_it_is_about_and_shows_the_figures(measured, text):
     words = ' '.join(' '.join(page.words).split())
     assert 'How to read it' in words
     assert words.index('other') < words.index('noise')
-    for figures in measured[1]:
-        if figures.group == 'all' and figures.budget in ('full', '/8'):
+    for figures in measured[1].at_headline:
+        if figures.group in HEADLINE_GROUPS:
             assert f'{100 * figures.accuracy.mean:.1f} ' in words
-    for fact in ('block size', 'date', 'versions', 'weights'):
+    assert 'noise of 96 visual tokens' in words
+    for fact in ('block size', 'measured', 'versions', 'weights'):
         assert (fact in words) == (fact != 'weights')
 
 
 def test_the_headline_table_is_readable_in_a_terminal(measured):
-    console = Console(width=160, file=io.StringIO(), record=True)
-    console.print(headline_table(measured[1], '/8'))
-    lines = console.export_text().splitlines()
-    for policy in POLICIES:
-        [line] = [each for each in lines if f'│ {policy} ' in each]
-        assert line.count('│') == 5
-    assert '[' in line
+    summary = measured[1]
+    tables = headline_tables(summary)
+    assert len(tables) == 3
+    for table, suite in zip(tables, ('all suites', 'other', 'noise')):
+        console = Console(width=120, file=io.StringIO(), record=True)
+        console.print(table)
+        first, *lines = console.export_text().splitlines()
+        assert first.startswith(f'{suite} at /8')
+        for policy in POLICIES:
+            [line] = [each for each in lines if f'{each} '.startswith(f'{policy} ')]
+            of_policy = {each.group: each for each in summary.at_headline
+                         if (each.suite, each.policy) == (suite, policy)}
+            assert line.split()[-1] == str(of_policy['all'].questions)
+            for group in HEADLINE_GROUPS:
+                if group in of_policy:
+                    assert f' {100 * of_policy[group].accuracy.mean:.1f} ' in line
+        narrow = Console(width=80, file=io.StringIO(), record=True)
+        narrow.print(table)
+        assert '…' not in narrow.export_text()
 
 
 def test_no_outcome_is_a_report_too(tmp_path):
     with Journal(tmp_path, CONFIG) as journal:
-        assert write_report(journal, '/8') == []
+        assert write_report(journal, '/8').everything == []
     assert tabulate([]) == []
     Page((tmp_path / 'report.html').read_text())

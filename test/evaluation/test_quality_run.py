@@ -8,12 +8,17 @@ import json
 import multiprocessing
 import signal
 from collections import Counter
+from datetime import datetime
+from importlib.metadata import version
 
 import pytest
 from quality_streams import (
     CONFIG,
+    FRAMES,
+    GRID_TOKENS,
     damaged_stream,
     deadly_stream,
+    fail_with_much_to_do,
     make_tasks,
     measure_all,
     measure_until_killed,
@@ -22,7 +27,7 @@ from quality_streams import (
 from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError
-from infinipot_ros.evaluation.journal import CELLS, OUTCOMES, Journal
+from infinipot_ros.evaluation.journal import CELLS, OUTCOMES, Journal, code_digest
 
 
 @pytest.fixture(scope='module')
@@ -101,6 +106,38 @@ def test_a_stream_that_changed_is_refused(model, tmp_path):
         measure_all(model, tmp_path, load=other_stream)
 
 
+def test_other_code_is_refused_unless_fresh(model, tmp_path):
+    one = make_tasks(policies=('full',), seeds=1)
+    measure_all(model, tmp_path, tasks=one)
+    text = (tmp_path / CELLS).read_text()
+    (tmp_path / CELLS).write_text(text.replace(code_digest(), '0123456789ab', 1))
+    with pytest.raises(ConfigurationError, match=r'other code \(.*0123456789ab.*--fresh'):
+        measure_all(model, tmp_path)
+    found = measure_all(model, tmp_path, tasks=one, fresh=True)
+    assert {each.stream for each in found} == {'noise-0', 'other-0'}
+
+
+@pytest.mark.parametrize(('name', 'line'), [
+    (OUTCOMES, '{"stream": "noise-0"}'), (OUTCOMES, '{"stream": '), (OUTCOMES, '3'),
+    (CELLS, '{"stream": "noise-0", "policy": "full", "budget": "full"}'), (CELLS, 'nothing'),
+    ('config.json', '{"model"')])
+def test_what_is_no_journal_is_refused_unless_fresh(tmp_path, name, line):
+    (tmp_path / name).write_text(f'{line}\n')
+    with pytest.raises(ConfigurationError, match=r'cannot read.*--fresh'):
+        Journal(tmp_path, CONFIG)
+    with Journal(tmp_path, CONFIG, fresh=True) as journal:
+        assert not journal.outcomes
+
+
+def test_every_line_tells_when_and_on_what_it_was_measured(model, tmp_path):
+    measure_all(model, tmp_path, tasks=make_tasks(policies=('full',), seeds=1))
+    for line in map(json.loads, (tmp_path / CELLS).read_text().splitlines()):
+        assert datetime.fromisoformat(line['date']).tzinfo is not None
+        assert line['versions']['torch'] == version('torch')
+        assert line['code'] == code_digest()
+        assert line['stream_tokens'] == FRAMES // 2 * GRID_TOKENS
+
+
 def test_one_run_at_a_time_writes_to_a_folder(tmp_path):
     with Journal(tmp_path, CONFIG), pytest.raises(ConfigurationError, match='another run'):
         Journal(tmp_path, CONFIG)
@@ -118,6 +155,18 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 def test_what_a_stream_refuses_is_told(model, tmp_path, workers):
     with pytest.raises(InfinipotError, match='is damaged'):
         measure_all(model, tmp_path, load=damaged_stream, workers=workers)
+
+
+def test_a_failed_run_ends_however_much_there_was_to_do(model, tmp_path):
+    process = multiprocessing.get_context('spawn').Process(
+        target=fail_with_much_to_do, args=(model, tmp_path))
+    process.start()
+    process.join(120)
+    try:
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+        process.join()
 
 
 def test_a_worker_that_is_killed_is_noticed(model, tmp_path):

@@ -14,10 +14,13 @@ from infinipot_ros.evaluation.cells import DEFAULT_POLICY, Cell
 from infinipot_ros.evaluation.quality import Outcome
 from infinipot_ros.evaluation.quality_table import (
     ALL_SUITES,
+    COMPRESSED,
+    LONG,
     as_row,
     cell_order,
     delay_group,
     on_shared_streams,
+    summarise,
     tabulate,
 )
 
@@ -26,10 +29,12 @@ DEFAULT = Cell(DEFAULT_POLICY, '/8')
 UNIFORM = Cell('uniform', '/8')
 
 
-def outcome(cell, right, *, stream=0, number=0, suite='tour', delay=10, retention=None):
+def outcome(cell, right, *, stream=0, number=0, suite='tour', delay=10, retention=None,
+            seen=96):
     return Outcome(
-        f'{suite}-{stream}', suite, stream, cell.policy, cell.budget, 48, f'q{number}', 'colour',
-        delay, 'Which colour?', 'red', 'red' if right else 'blue', right, retention, 40, 3)
+        f'{suite}-{stream}', suite, stream, cell.policy, cell.budget,
+        960 if cell == FULL else 48, f'q{number}', 'colour', delay, 'Which colour?', 'red',
+        'red' if right else 'blue', right, retention, 40, seen, int(seen > 48))
 
 
 def figures(table, cell, group='all', suite='tour'):
@@ -48,12 +53,31 @@ def test_a_delay_goes_to_the_nearest_by_ratio(delay, group):
 def test_every_question_is_in_its_groups():
     table = tabulate([
         outcome(DEFAULT, True, number=0, delay=100), outcome(DEFAULT, False, number=1, delay=99),
-        outcome(DEFAULT, True, number=2, delay=None)])
+        outcome(DEFAULT, True, number=2, delay=None), outcome(DEFAULT, False, number=3, delay=9),
+        outcome(DEFAULT, True, number=4, delay=999)])
     found = {each.group: (each.questions, each.accuracy.mean) for each in table}
     assert found == {
-        'all': (3, pytest.approx(2 / 3)), 'shown': (2, 0.5), 'not shown': (1, 1.0),
-        'delay 100': (2, 0.5), 'delay 100 or more': (1, 1.0),
-        'kind colour': (3, pytest.approx(2 / 3))}
+        'all': (5, 0.6), 'shown': (4, 0.5), 'not shown': (1, 1.0), 'delay 10': (1, 0.0),
+        'delay 100': (2, 0.5), 'delay 1000': (1, 1.0), LONG: (3, pytest.approx(2 / 3)),
+        'kind colour': (5, 0.6)}
+
+
+def test_the_long_delays_are_those_of_the_last_two_points():
+    table = tabulate([outcome(DEFAULT, True, number=number, delay=delay)
+                      for number, delay in enumerate((1, 31, 32, 99, 101, 316, 317, 2000))])
+    count = {each.group: each.questions for each in table}
+    assert count[LONG] == count['delay 100'] + count['delay 1000'] == 6
+
+
+def test_what_was_compressed_often_is_told_apart():
+    some = [outcome(DEFAULT, seen >= 192, number=number, seen=seen)
+            for number, seen in enumerate((40, 48, 191, 192, 400))]
+    some.append(outcome(DEFAULT, True, number=5, seen=400, delay=None))
+    table = tabulate(some)
+    assert figures(table, DEFAULT, COMPRESSED).questions == 2
+    assert figures(table, DEFAULT, COMPRESSED).accuracy.mean == 1.0
+    assert figures(table, DEFAULT).uncompressed == pytest.approx(2 / 6)
+    assert figures(table, DEFAULT, COMPRESSED).uncompressed == 0.0
 
 
 def test_only_questions_both_were_asked_are_compared():
@@ -104,6 +128,53 @@ def test_several_suites_are_also_taken_together():
     assert list(dict.fromkeys(each.suite for each in table)) == ['spin', 'tour', ALL_SUITES]
     assert figures(table, DEFAULT, suite=ALL_SUITES).accuracy.mean == 0.5
     assert {each.suite for each in tabulate(some[:1])} == {'tour'}
+
+
+def test_what_only_asks_about_the_never_shown_is_not_taken_together_with_others():
+    some = [outcome(DEFAULT, False, suite='tour'), outcome(DEFAULT, False, suite='spin'),
+            outcome(DEFAULT, True, suite='absent', delay=None)]
+    table = tabulate(some)
+    assert figures(table, DEFAULT, suite='absent').accuracy.mean == 1.0
+    assert figures(table, DEFAULT, suite=ALL_SUITES).questions == 2
+    assert {each.suite for each in tabulate(some[1:])} == {'spin', 'absent'}
+    assert summarise(some, '/8').left_out == ['absent']
+
+
+def test_a_cell_that_did_not_watch_all_suites_is_not_compared_over_all():
+    some = [outcome(cell, True, suite=suite) for cell in (FULL, DEFAULT)
+            for suite in ('tour', 'spin')]
+    table = tabulate([*some, outcome(UNIFORM, True)])
+    assert {each.cell for each in table if each.suite == ALL_SUITES} == {FULL, DEFAULT}
+    assert figures(table, UNIFORM).questions == 1
+
+
+def test_streams_of_one_seed_are_one_cluster_over_all_suites():
+    # Seeds decide everything: a house is right in every suite or wrong in every suite.
+    suites = ('tour', 'spin', 'cuts', 'dwell')
+    some = [outcome(DEFAULT, seed % 2 == 0, suite=suite, stream=seed)
+            for suite in suites for seed in range(10)]
+    table = tabulate(some)
+    one, together = (figures(table, DEFAULT, suite=suite) for suite in ('tour', ALL_SUITES))
+    assert (together.streams, together.clusters, together.questions) == (40, 10, 40)
+    assert (one.streams, one.clusters) == (10, 10)
+    assert together.accuracy == one.accuracy
+
+
+def test_the_headline_compares_cells_on_the_same_streams():
+    some = [outcome(cell, True, stream=stream, number=number, seen=40 * (number + 1))
+            for cell, streams in ((FULL, 4), (DEFAULT, 4), (UNIFORM, 3))
+            for stream in range(streams) for number in range(6)]
+    some += [outcome(Cell('uniform', '/2'), True)]
+    summary = summarise(some, '/8')
+    assert {each.cell for each in summary.at_headline} == {FULL, DEFAULT, UNIFORM}
+    for cell in (FULL, DEFAULT, UNIFORM):
+        assert figures(summary.at_headline, cell).questions == 3 * 6
+        # Of full, too, by the budget it is compared with.
+        assert figures(summary.at_headline, cell, COMPRESSED).questions == 3 * 2
+    assert figures(summary.everything, DEFAULT).questions == 4 * 6
+    assert not [each for each in summary.everything
+                if each.cell == FULL and each.group == COMPRESSED]
+    assert {each.streams for each in summary.by_budget} == {1}
 
 
 def test_curves_over_budgets_rest_on_the_streams_every_cell_watched():

@@ -24,6 +24,7 @@ from sensor_msgs.msg import CompressedImage
 from infinipot_ros.errors import SourceError
 from infinipot_ros.node import demo, trial
 from infinipot_ros.node.replay import read_questions
+from infinipot_ros.observer.answer import same_answer
 from infinipot_ros.srv import Query
 
 FRAMES = 60
@@ -114,7 +115,7 @@ def test_the_demo_succeeds_when_its_answers_are_right(share, monkeypatch, capsys
 @pytest.mark.parametrize(('answer', 'right'), [
     ('Red', True), (' red. ', True), ('the red', False), ('', False)])
 def test_answers_are_compared_without_case_and_punctuation(answer: str, right: bool) -> None:
-    assert trial.is_right(answer, 'red') == right
+    assert same_answer(answer, 'red') == right
 
 
 def test_an_answer_is_not_taken_for_markup() -> None:

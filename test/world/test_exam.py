@@ -13,7 +13,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.world.bag import read_questions, write_questions
 from infinipot_ros.world.delays import DELAYS
 from infinipot_ros.world.evidence import COLUMNS, TOKEN_SHOWS, Sightings
-from infinipot_ros.world.exam import WHERE, examine_suite
+from infinipot_ros.world.exam import SUITE_KINDS, WHERE, examine_suite
 from infinipot_ros.world.house import ROOMS, SHAPES
 from infinipot_ros.world.questions import CLEAR, NOT_SEEN, TEMPLATES, TRACE
 from infinipot_ros.world.suites import make_stream
@@ -74,8 +74,11 @@ def check(tour, shots, question):
     seen = [s for s in things if sum(p >= 2 * CLEAR for p in pixels[:asked + 1, s]) >= 3]
     unseen = [s for s in range(4) if max(pixels[:asked + 1, s]) <= TRACE]
 
+    def clear(shape):
+        return [f for f in range(asked + 1) if pixels[f, shape] >= CLEAR]
+
     def first_run(shape):
-        frames = [f for f in range(asked + 1) if pixels[f, shape] >= CLEAR]
+        frames = clear(shape)
         run = [frames[0]]
         for frame in frames[1:]:
             if frame != run[-1] + 1:
@@ -94,11 +97,12 @@ def check(tour, shots, question):
         return []
     if question.kind == 'current':
         assert question.answer == ROOMS[shots.inside[asked]]
-        shown, shapes = [asked], []
+        shown, shapes, ended = [asked], [], asked
     elif question.kind == 'count':
         assert len(seen) + len(unseen) == 4
         assert question.answer == str(len(seen))
-        shown, shapes = sorted({f for s in seen for f in first_run(s)}), seen
+        shown, shapes = sorted({f for s in seen for f in clear(s)}), seen
+        ended = min(clear(s)[-1] for s in seen)
     elif question.kind == 'order':
         assert len(said) == 2
         one, other = sorted(said, key=lambda s: first_run(s)[0])
@@ -106,6 +110,7 @@ def check(tour, shots, question):
         assert first_run(one)[0] + 10 <= min(np.flatnonzero(pixels[:, other] > TRACE))
         assert set(said) <= set(seen)
         shown, shapes = sorted({f for s in said for f in first_run(s)}), said
+        ended = shown[-1]
     else:
         thing = things[said[0]]
         assert said[0] in seen
@@ -113,10 +118,10 @@ def check(tour, shots, question):
             'colour': thing.colour, 'room': tour.house.rooms[thing.room], 'seen': 'yes'}[
                 question.kind]
         assert question.kind != 'seen' or f'{thing.colour} {thing.shape}' in question.question
-        shown, shapes = [f for f in range(asked + 1) if pixels[f, said[0]] >= CLEAR], said
+        shown, shapes, ended = clear(said[0]), said, clear(said[0])[-1]
     spans = [[tour.stamps_ns[first], tour.stamps_ns[last]] for first, last in joined(shown)]
     assert question.evidence == spans
-    assert question.delay == asked - shown[-1]
+    assert question.delay == asked - ended
     assert len(question.tokens)
     assert question.tokens[:, 0].max() <= asked // 2
     for grid, row, column in question.tokens:
@@ -126,7 +131,7 @@ def check(tour, shots, question):
             assert shots.rooms[pair, cell, shots.inside[asked]].mean() >= TOKEN_SHOWS
         else:
             assert shots.things[pair, cell][:, shapes].mean(0).max() >= TOKEN_SHOWS
-        if question.kind in ('count', 'order', 'current'):
+        if question.kind in ('order', 'current'):
             assert {2 * grid, 2 * grid + 1} & set(shown)
     return shapes
 
@@ -196,6 +201,47 @@ def test_nothing_is_counted_in_doubt(staged):
     assert sorted(counts) == [*range(5, 30, 2), *range(33, 50, 2)]
     assert counts[29] == (one,)
     assert counts[33] == tuple(sorted((one, other)))
+
+
+def test_a_count_is_as_old_as_what_is_longest_out_of_view(staged):
+    tour, _ = staged
+    one, other, _ = shapes_in(tour)
+    # It comes back, then another does; last there is a glimpse of it.
+    shots = film_of(tour, {
+        one: [(3, 12), (60, 80), (300, 300, TRACE + 1)], other: [(30, 39), (90, 99)]})
+    counts = {each.frame: each.delay for each in Sightings(shots).candidates('count')}
+    assert counts[49] == 49 - 12
+    assert counts[85] == 85 - 39
+    assert counts[89] == 89 - 39
+    assert counts[91] == 91 - 80
+    assert counts[299] == 299 - 80
+    assert max(counts) == 299
+    marked = Sightings(shots).evidence('count', (one, other), 299)
+    assert np.flatnonzero(marked).tolist() == [
+        *range(3, 13), *range(30, 40), *range(60, 81), *range(90, 100)]
+    tokens = Sightings(shots).tokens('count', (one, other), 299)
+    assert {45, 49} < set(tokens[:, 0].tolist())
+
+
+def test_an_order_is_as_old_as_the_later_of_the_first_sights(staged):
+    tour, _ = staged
+    one, other, _ = shapes_in(tour)
+    shots = film_of(tour, {one: [(3, 12), (60, 80)], other: [(30, 39), (90, 99)]})
+    orders = {each.frame: each.delay for each in Sightings(shots).candidates('order')}
+    assert orders[39] == 0
+    assert orders[299] == 299 - 39
+    marked = Sightings(shots).evidence('order', (one, other), 299)
+    assert np.flatnonzero(marked).tolist() == [*range(3, 13), *range(30, 40)]
+
+
+def test_where_one_room_is_in_view_all_the_time_no_room_is_asked_for(staged):
+    tour, shots = staged
+    asked = examine_suite('vigil', tour, shots)
+    assert len(asked) == 20
+    assert {question.kind for question in asked} == set(SUITE_KINDS['vigil'])
+    assert not {'room', 'current'} & set(SUITE_KINDS['vigil'])
+    for question in asked:
+        check(tour, shots, question)
 
 
 def test_where_is_the_pose_of_the_last_clear_sight(staged, tmp_path):

@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +18,17 @@ from typer.testing import CliRunner
 
 from infinipot_ros.cli import app
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.memory.policies.registry import POLICY_NAMES
 from infinipot_ros.world import quality
-from infinipot_ros.world.bench_cli import QUICK, Plan, plan_tasks
-from infinipot_ros.world.quality import film_name, load_film, load_stream, weights_digest
+from infinipot_ros.world.bench_cli import POLICIES, QUICK, Plan, count_workers, plan_tasks
+from infinipot_ros.world.quality import (
+    STREAM_CODE,
+    film_name,
+    load_film,
+    load_stream,
+    stream_code,
+    weights_digest,
+)
 from infinipot_ros.world.splits import split_of
 from infinipot_ros.world.suites import SUITES, make_stream
 
@@ -83,6 +94,37 @@ def test_nothing_that_was_trained_on_is_measured():
     assert plan_tasks(QUICK, 'test', None)
 
 
+def test_every_policy_is_measured_once():
+    # One variant has a short name besides.
+    assert {*POLICIES} == {*POLICY_NAMES} - {'infinipot_v/true_coordinates'}
+    assert len(POLICIES) == len(set(POLICIES))
+
+
+def test_a_gpu_takes_one_process():
+    assert count_workers(None, 'cuda') == count_workers(1, 'cuda:1') == 1
+    assert count_workers(None, 'cpu') == len(os.sched_getaffinity(0))
+    assert count_workers(7, 'cpu') == 7
+
+
+def test_the_code_that_makes_streams_is_known():
+    folder = Path(quality.__file__).parent
+    for name in {*STREAM_CODE} - {'eye'}:
+        text = (folder / f'{name}.py').read_text()
+        assert {*re.findall(r'from infinipot_ros\.world\.(\w+) import', text)} <= {*STREAM_CODE}
+    assert stream_code() == stream_code()
+
+
+def test_a_film_that_cannot_be_kept_leaves_nothing(renderer, tmp_path, monkeypatch):
+    def fail(draft, **arrays):
+        draft.write_bytes(b'some')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(np, 'savez_compressed', fail)
+    with pytest.raises(ConfigurationError, match=r'No space left.*--cache'):
+        load_film(make_stream('vigil', SEED, FRAMES), tmp_path)
+    assert not [*(tmp_path / 'films').iterdir()]
+
+
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['--suite', 'party'], "no suite 'party'"),
     (['--policy', 'best'], "no policy 'best'"),
@@ -94,6 +136,7 @@ def test_nothing_that_was_trained_on_is_measured():
     (['--policy', 'tar', '--budget', '/4', '--other-streams', 0], 'none is measured'),
     (['--block-size', 3], 'block_size is 3'),
     (['--frames', 20], 'a stream of 20 frames'),
+    (['--device', 'cuda', '--workers', 2], '2 workers would each hold the model on cuda'),
 ])
 def test_what_cannot_be_measured_is_refused(tmp_path, arguments, message):
     result = bench('--output', tmp_path / 'out', *arguments)

@@ -12,6 +12,7 @@ import pytest
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.world.bag import read_questions, write_questions
 from infinipot_ros.world.dataset import house_facts
+from infinipot_ros.world.evidence import Sightings
 from infinipot_ros.world.exam import demo_exam, examine, intervals, sight_until
 from infinipot_ros.world.house import COLOUR_NAMES, ROOMS, SHAPES
 from infinipot_ros.world.questions import CLEAR, KINDS, NOT_SEEN, TEMPLATES, Sight, ask
@@ -133,10 +134,11 @@ def test_a_tour_is_asked_only_about_good_looks_and_with_its_evidence(tmp_path):
     shown[10:20] = 4 * CLEAR
     shown[40:42] = CLEAR
     film = film_of(tour, {there[0]: shown, there[1]: np.full(100, 60)})
-    sight = sight_until(tour, film, 99)
+    seen = Sightings(film)
+    sight = sight_until(tour, seen, 99)
     assert sight.seen.tolist() == [shape == there[0] for shape in range(4)]
     assert sight.unseen.tolist() == [shape not in there[:2] for shape in range(4)]
-    assert not sight_until(tour, film, 9).seen.any()
+    assert not sight_until(tour, seen, 9).seen.any()
     asked = examine(tour, film, 12)
     assert asked == examine(tour, film, 12)
     assert len({question.id for question in asked}) == len(asked) >= 8

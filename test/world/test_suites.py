@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from infinipot_ros.cli import app
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation.sources import open_source
 from infinipot_ros.world.bag import read_questions
 from infinipot_ros.world.house import SHAPES, make_house
 from infinipot_ros.world.questions import CLEAR, TRACE
@@ -17,6 +21,8 @@ from infinipot_ros.world.recording import record
 from infinipot_ros.world.suites import EVENT_FRAMES, SUITE_FRAMES, SUITES, make_stream
 from infinipot_ros.world.tour import film, make_tour
 
+DEMO = Path(__file__).resolve().parents[2] / 'demo'
+DEMO_SEED, DEMO_FRAMES = 2_000_012, 450
 SEEDS = range(2_000_000, 2_000_012)
 DRIVEN = ('tour', 'dwell', 'spin', 'absent')
 
@@ -183,3 +189,28 @@ def test_a_recording_reads_back_and_is_not_overwritten(renderer, tmp_path):
         {name: value for name, value in vars(line).items() if name != 'tokens'} for line in asked]
     with pytest.raises(ConfigurationError, match='already'):
         record(tmp_path, 'vigil', 2_000_003, frames=120)
+
+
+def test_a_plain_tour_tells_what_it_recorded(renderer, tmp_path):
+    arguments = ['tour', str(tmp_path), '--questions', '4']
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith(f'{tmp_path / "tour"}: 440 frames of the test split; ')
+    assert result.stdout.endswith(f'{tmp_path / "questions.jsonl"}: 4 questions\n')
+    assert len(list(open_source(tmp_path / 'tour'))) == 440
+    assert len(read_questions(tmp_path / 'questions.jsonl')) == 4
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 2
+    assert again.stderr == f'infinipot: {tmp_path / "tour"} is there already; give a new folder\n'
+
+
+def test_the_demo_can_be_recorded_again(renderer, tmp_path):
+    result = CliRunner().invoke(app, [
+        'tour', str(tmp_path), '--seed', str(DEMO_SEED), '--frames', str(DEMO_FRAMES), '--demo'])
+    assert result.exit_code == 0, result.stderr
+
+    def lines(folder):
+        return [(line.ask_at, line.question, line.answer)
+                for line in read_questions(folder / 'questions.jsonl')]
+
+    assert lines(tmp_path) == lines(DEMO)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.positions import Timeline, grid_positions
 from infinipot_ros.vlm.prompt import prefix_ids, question_ids
 from infinipot_ros.world.batches import Speller, answer_logits
@@ -160,3 +161,10 @@ def test_both_steps_learn_and_go_on_where_they_were(shard, model, tokenizer, tmp
     assert [(line['stage'], line['step']) for line in curve] == [
         ('eye', 15), ('eye', 30), ('reader', 10), ('reader', 20), ('reader', 24)]
     assert {'all', 'sparse_all'} <= set(curve[-1])
+
+
+def test_a_run_of_other_settings_is_not_resumed(tmp_path):
+    Run(tmp_path, {'steps': 30})
+    Run(tmp_path, {'steps': 30})
+    with pytest.raises(ConfigurationError, match='steps was 30 and is 40'):
+        Run(tmp_path, {'steps': 40})

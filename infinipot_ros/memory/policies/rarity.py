@@ -6,8 +6,9 @@ Keep what is rare: recent grids, then the tokens whose values are large and unli
 TaR calls a token redundant that looks like the recent ones at the same pixel, which holds while
 the camera stands still; VaN calls one important whose value is large, and keeps the thousandth
 copy of it as willingly as the first. Here a token is redundant when the memory is full of its
-like, wherever in the picture and whenever that was. Values tell, not keys: they are not rotated,
-so the same thing at another place or time has the same value. Training-free and query-blind.
+like, wherever in the picture and whenever that was. Values tell, not keys: keys are rotated by
+place and time, values differ only as far as what the layers below made of the same thing differs.
+Training-free and query-blind.
 """
 
 from __future__ import annotations
