@@ -54,7 +54,7 @@ class Plan:
 
 # Small enough for a few minutes of two cores, rendering included.
 QUICK = Plan(
-    ('tour', 'dwell'), ('full', 'infinipot_v', 'uniform', 'swa'), (HEADLINE_BUDGET, '/16'), 3, 3)
+    ('tour', 'dwell'), ('full', 'infinipot_v', 'uniform', 'swa'), (HEADLINE_BUDGET,), 6, 0)
 
 
 @contextmanager
