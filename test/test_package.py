@@ -28,8 +28,8 @@ PACKAGE = ROOT / 'infinipot_ros'
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 MANIFEST = ElementTree.parse(ROOT / 'package.xml').getroot()
 DISTRIBUTION = {'av': 'av', 'cv2': 'opencv-python-headless', 'PIL': 'pillow', 'yaml': 'pyyaml'}
-# The world's extra, imported only by what trains and renders.
-WORLD = {'miniworld', 'gymnasium', 'pyglet'}
+# The world's extra, imported only by what trains, renders and draws.
+WORLD = {'gymnasium', 'matplotlib', 'miniworld', 'pyglet'}
 INSTALLED = ROOT / 'install' / 'infinipot_ros'
 
 built = pytest.mark.skipif(not INSTALLED.is_dir(), reason='not built: make build')
