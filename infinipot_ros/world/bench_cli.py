@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infinipot_ros.errors import ConfigurationError, InfinipotError
+from infinipot_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from infinipot_ros.evaluation.quality_run import StreamTask
@@ -58,12 +58,10 @@ QUICK = Plan(
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _resumable() -> Iterator[None]:
+    """Say how to go on after Ctrl-C; refusals are the whole command's to tell."""
     try:
         yield
-    except InfinipotError as error:
-        typer.echo(f'infinipot: {error}', err=True)
-        raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         typer.echo('infinipot: interrupted; run again to go on', err=True)
         raise typer.Exit(130) from error
@@ -123,7 +121,7 @@ def quality(
     ] = False,
 ) -> None:
     """Measure what each policy loses at each budget, on simulated streams never trained on."""
-    with _refusals():
+    with _resumable():
         fixed = [
             f'--{name.replace("_", "-")}' for name, value in (
                 ('suite', suite), ('policy', policy), ('budget', budget), ('streams', streams),

@@ -223,5 +223,3 @@ def _novelty(tokens: Tensor) -> npt.NDArray[np.float32]:
     usual = torch.nn.functional.normalize(directions.mean(0), dim=-1)
     novelty: npt.NDArray[np.float32] = (1 - (directions * usual).sum(-1)).numpy()
     return novelty
-
-

@@ -8,6 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from films import fake_film
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.world.bag import read_questions, write_questions
@@ -17,7 +18,7 @@ from infinipot_ros.world.exam import SUITE_KINDS, WHERE, examine_suite
 from infinipot_ros.world.house import ROOMS, SHAPES
 from infinipot_ros.world.questions import CLEAR, NOT_SEEN, TEMPLATES, TRACE
 from infinipot_ros.world.suites import make_stream
-from infinipot_ros.world.tour import CELL, Film, film
+from infinipot_ros.world.tour import CELL, film
 
 SECOND = 1_000_000_000
 NEVER = ('no', NOT_SEEN)
@@ -25,16 +26,11 @@ NEVER = ('no', NOT_SEEN)
 
 def film_of(tour, runs, pixels=4 * CLEAR):
     """Fake a film in which things fill cell 9 in their ``runs`` (first, last, pixels)."""
-    frames = len(tour.poses)
-    things = np.zeros((frames, 24, 4), np.uint16)
+    things = np.zeros((len(tour.poses), 4))
     for shape, spans in runs.items():
         for first, last, *shown in spans:
-            things[first:last + 1, 9, shape] = shown[0] if shown else pixels
-    rooms = np.zeros((frames, 24, 6), np.uint16)
-    rooms[:, :, 2] = 100
-    return Film(
-        np.zeros((frames, 1, 1, 3), np.uint8), (b'',) * frames, things, rooms,
-        np.full(frames, 2))
+            things[first:last + 1, shape] = shown[0] if shown else pixels
+    return fake_film(things, 9)
 
 
 def shapes_in(tour):

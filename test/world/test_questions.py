@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from films import fake_film
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.world.bag import read_questions, write_questions
@@ -16,7 +17,7 @@ from infinipot_ros.world.evidence import Sightings
 from infinipot_ros.world.exam import demo_exam, examine, intervals, sight_until
 from infinipot_ros.world.house import COLOUR_NAMES, ROOMS, SHAPES
 from infinipot_ros.world.questions import CLEAR, KINDS, NOT_SEEN, TEMPLATES, Sight, ask
-from infinipot_ros.world.tour import Film, make_tour
+from infinipot_ros.world.tour import make_tour
 
 BOX, BALL, CONE, PILLAR = range(4)
 WHOLE = Sight(
@@ -115,15 +116,10 @@ def test_every_wording_is_used_and_the_first_is_canonical():
 
 def film_of(tour, shown):
     """Fake a film in which each shape shows as many pixels as ``shown`` says, frame by frame."""
-    frames = len(tour.poses)
-    things = np.zeros((frames, 24, 4), np.uint16)
+    things = np.zeros((len(tour.poses), 4))
     for shape, values in shown.items():
-        things[:, 5, shape] = values
-    rooms = np.zeros((frames, 24, 6), np.uint16)
-    rooms[:, :, 2] = 700
-    return Film(
-        np.zeros((frames, 1, 1, 3), np.uint8), (b'',) * frames, things, rooms,
-        np.full(frames, 2))
+        things[:, shape] = values
+    return fake_film(things, 5)
 
 
 def test_a_tour_is_asked_only_about_good_looks_and_with_its_evidence(tmp_path):

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.memory.coordinates import arrange_by_coordinates, arrange_by_slot
 from infinipot_ros.memory.layer_view import LayerView
-from infinipot_ros.memory.policies.policy import Policy, best
+from infinipot_ros.memory.policies.policy import Policy, best, check_ratio
 from infinipot_ros.memory.scores import (
     choose_kernel,
     coefficient_of_variation,
@@ -64,9 +63,7 @@ class InfinipotV(Policy):
 
     def __init__(self, variant: Variant) -> None:
         for name in ('tar_ratio', 'recent_ratio'):
-            ratio = getattr(variant, name)
-            if not 0.0 <= ratio <= 1.0:
-                raise ConfigurationError(f'{name} is {ratio}, it must lie within 0 and 1')
+            check_ratio(name, getattr(variant, name))
         self.variant = variant
         self._thresholds: tuple[float, ...] | None = None
 

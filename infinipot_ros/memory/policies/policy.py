@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.memory.layer_view import LayerView
 
 
@@ -31,6 +32,12 @@ class Policy(ABC):
         :param target: how many, less than there are; 0 if the next block takes all the budget.
         :return: int64 ``[H, target]``, ascending along the last axis, so time order is kept.
         """
+
+
+def check_ratio(name: str, ratio: float) -> None:
+    """:raises ConfigurationError: a ratio outside [0, 1]."""
+    if not 0.0 <= ratio <= 1.0:
+        raise ConfigurationError(f'{name} is {ratio}, it must lie within 0 and 1')
 
 
 def best(scores: Tensor, target: int) -> Tensor:

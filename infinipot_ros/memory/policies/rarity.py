@@ -16,10 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.memory.coordinates import arrange_by_coordinates
 from infinipot_ros.memory.layer_view import LayerView
-from infinipot_ros.memory.policies.policy import Policy, best
+from infinipot_ros.memory.policies.policy import Policy, best, check_ratio
 from infinipot_ros.memory.scores import recent_grids, value_norms, value_rarity
 
 
@@ -35,8 +34,7 @@ class Rarity(Policy):
     """
 
     def __init__(self, recent_ratio: float = 0.125) -> None:
-        if not 0.0 <= recent_ratio <= 1.0:
-            raise ConfigurationError(f'recent_ratio is {recent_ratio}, it must lie within 0 and 1')
+        check_ratio('recent_ratio', recent_ratio)
         self.recent_ratio = recent_ratio
 
     def select(self, view: LayerView, target: int) -> Tensor:
