@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+LongVideoBench: multiple choice about a moment that the question describes.
+
+Asked after the last frame, without subtitles. A suite for each group of lengths (``lvb 15 s`` to
+``lvb 3600 s``); the kind is the question's category. The test split has no public answers and is
+refused.
+
+Source: longvideobench/LongVideoBench, longvideobench/longvideobench_dataset.py (fields of
+lvb_val.json, and the prompt).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infinipot_ros.evaluation.benchmarks.choices import letter_at, lettered
+from infinipot_ros.evaluation.benchmarks.entries import (
+    Entry,
+    Text,
+    by_video,
+    parse,
+    read_list,
+    where,
+)
+from infinipot_ros.evaluation.question import Question, QuestionedVideo
+
+# The benchmark's words.
+PROMPT = """{question}
+{options}
+Answer with the option's letter from the given choices directly."""
+
+
+class Choice(Entry):
+    """A question; ``correct_choice`` counts from 0, ``duration`` and its group are seconds."""
+
+    video_id: str
+    question: Text
+    question_wo_referring_query: str
+    candidates: list[str]
+    correct_choice: int
+    position: list[int]
+    topic_category: str
+    question_category: str
+    level: str
+    id: str
+    video_path: str
+    subtitle_path: str
+    duration_group: int
+    starting_timestamp_for_subtitles: float
+    duration: float
+    view_count: int | None = None
+
+
+def read(path: Path) -> list[QuestionedVideo]:
+    """
+    Read LongVideoBench's ``lvb_val.json``.
+
+    :raises SourceError: the file is none; the message names the entry.
+    """
+    asked = []
+    for number, value in enumerate(read_list(path), 1):
+        entry = parse(path, number, value, Choice)
+        here = where(path, number, value)
+        asked.append((entry.video_path, Question(
+            id=entry.id, kind=entry.question_category, scorer='letter',
+            options=entry.candidates, suite=f'lvb {entry.duration_group} s',
+            question=PROMPT.format(question=entry.question.strip(),
+                                   options='\n'.join(lettered(entry.candidates))),
+            answer=letter_at(entry.correct_choice, entry.candidates, here))))
+    return by_video(path, asked)

@@ -1,0 +1,232 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+OVO-Bench: what was seen before, what is seen now, and whether it can be told yet.
+
+Three suites, always apart: ``ovobench backward`` (EPM, ASI, HLD), ``ovobench real-time`` (OCR,
+OJR, STU, FPD, ACR, ATR) and ``ovobench forward`` (REC, SSR, CRR). A question is asked at its
+``realtime``; a forward entry asks once for each of its ``test_info``, so that "not yet" is asked
+as well as "now". The kind is the task.
+
+Scores: the letter of the option, yes or no, the one number. The benchmark's own scores are
+looser: the right letter anywhere in the answer, all digits in it run together.
+
+Source: JoeLeelyf/OVO-Bench (MIT), data/ovo_bench_new.json; prompts and scores utils/OVOBench.py
+and utils/OVOBenchScore.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from infinipot_ros.errors import SourceError
+from infinipot_ros.evaluation.benchmarks.choices import letter_at, lettered
+from infinipot_ros.evaluation.benchmarks.entries import (
+    Entry,
+    Text,
+    by_video,
+    parse,
+    read_list,
+    where,
+)
+from infinipot_ros.evaluation.benchmarks.times import nanoseconds
+from infinipot_ros.evaluation.question import Question, QuestionedVideo
+
+BACKWARD = ('EPM', 'ASI', 'HLD')
+REAL_TIME = ('OCR', 'OJR', 'STU', 'FPD', 'ACR', 'ATR')
+FORWARD = ('REC', 'SSR', 'CRR')
+
+# The benchmark's words, its slips included, without its indentation.
+CHOICE = """Question: {question}
+Options:
+{options}
+Respond only with the letter corresponding to your chosen option (e.g., A, B, C).
+Do not include any additional text or explanation in your response."""
+COUNT = """You're watching a video in which people may perform a certain type of action repetively.
+The person performing this kind of action are referred to as 'they' in the following statement.
+You're task is to count how many times have different people in the video perform this kind of \
+action in total.
+One complete motion counts as one.
+Now, answer the following question: How many times did they {activity}?
+Provide your answer as a single number (e.g., 0, 1, 2, 3...) indicating the total count.
+Do not include any additional text or explanation in your response."""
+STEP = """You're watching a tutorial video which contain a sequential of steps.
+The following is one step from the whole procedures:
+{step}
+Your task is to determine if the man or woman in the video is currently performing this step.
+Answer only with "Yes" or "No".
+Do not include any additional text or explanation in your response."""
+CLUE = """You're responsible of answering questions based on the video content.
+The following question are relevant to the latest frames, i.e. the end of the video.
+{question}
+Decide whether existing visual content, especially latest frames, i.e. frames that near the end \
+of the video, provide enough information for answering the question.
+Answer only with "Yes" or "No".
+Do not include any additional text or explanation in your response."""
+
+
+class Choice(Entry):
+    """A multiple choice of the past or the present; ``gt`` counts from 0."""
+
+    id: int
+    task: Literal['EPM', 'ASI', 'HLD', 'OCR', 'OJR', 'STU', 'FPD', 'ACR', 'ATR']
+    video: str
+    realtime: float
+    question: Text
+    answer: Text
+    options: list[str]
+    gt: int
+
+
+class CountSoFar(Entry):
+    """How often it happened up to a time."""
+
+    realtime: float
+    count: int
+
+
+class Repetition(Entry):
+    """REC: an action that recurs."""
+
+    id: int
+    task: Literal['REC']
+    video: str
+    activity: str
+    start_times: list[float]
+    end_times: list[float]
+    test_info: list[CountSoFar]
+
+
+class StepNow(Entry):
+    """Whether a step is under way at a time: ``type`` 1 if so."""
+
+    realtime: float
+    step: str
+    type: Literal[0, 1]
+
+
+class Procedure(Entry):
+    """SSR: steps of a tutorial and when they are taken."""
+
+    id: int
+    task: Literal['SSR']
+    video: str
+    tutorial: str
+    all_steps: list[str]
+    start_time: list[float]
+    end_time: list[float]
+    test_info: list[StepNow]
+
+
+class ClueYet(Entry):
+    """Whether the clue was seen by a time: ``type`` 1 if so."""
+
+    realtime: float
+    type: Literal[0, 1]
+
+
+class Clue(Entry):
+    """CRR: a question asked before its clue is seen."""
+
+    id: int
+    task: Literal['CRR']
+    video: str
+    question: Text
+    answer: Text
+    ask_time: float
+    clue_time: float
+    test_info: list[ClueYet]
+
+
+def read(path: Path) -> list[QuestionedVideo]:
+    """
+    Read OVO-Bench's annotation file.
+
+    :raises SourceError: the file is none; the message names the entry.
+    """
+    return by_video(path, _questions(path))
+
+
+def _questions(path: Path) -> Iterator[tuple[str, Question]]:
+    for number, value in enumerate(read_list(path), 1):
+        for question in _asked(path, number, value):
+            yield str(value['video']), question
+
+
+def _asked(path: Path, number: int, value: dict[str, Any]) -> Iterator[Question]:
+    task, here = value.get('task'), where(path, number, value)
+    if task in (*BACKWARD, *REAL_TIME):
+        yield _choice(parse(path, number, value, Choice), here)
+    elif task == 'REC':
+        yield from _counts(parse(path, number, value, Repetition), here)
+    elif task == 'SSR':
+        yield from _steps(parse(path, number, value, Procedure), here)
+    elif task == 'CRR':
+        yield from _clues(parse(path, number, value, Clue), here)
+    else:
+        raise SourceError(
+            f'{here}: there is no task {task!r}; there are '
+            f'{", ".join((*BACKWARD, *REAL_TIME, *FORWARD))}')
+
+
+def _choice(entry: Choice, here: str) -> Question:
+    when = 'backward' if entry.task in BACKWARD else 'real-time'
+    options = '; '.join(lettered(entry.options)) + ';'
+    return Question(
+        id=str(entry.id),
+        question=CHOICE.format(question=entry.question.strip(), options=options),
+        answer=letter_at(entry.gt, entry.options, here), kind=entry.task,
+        ask_at_ns=nanoseconds(entry.realtime, here), clock='start', scorer='letter',
+        options=entry.options, suite=f'ovobench {when}')
+
+
+def _counts(entry: Repetition, here: str) -> Iterator[Question]:
+    spans = _spans(entry.start_times, entry.end_times, here)
+    for number, test in enumerate(entry.test_info):
+        at = nanoseconds(test.realtime, here)
+        yield _forward(
+            f'{entry.id}.{number}', entry.task, COUNT.format(activity=entry.activity),
+            str(test.count), 'number', at, [span for span in spans if span[1] <= at])
+
+
+def _steps(entry: Procedure, here: str) -> Iterator[Question]:
+    spans = _spans(entry.start_time, entry.end_time, here)
+    if len(spans) != len(entry.all_steps):
+        raise SourceError(f'{here}: {len(entry.all_steps)} steps, and {len(spans)} times')
+    for number, test in enumerate(entry.test_info):
+        at = nanoseconds(test.realtime, here)
+        # A step that is not under way at that time has no evidence to forget.
+        seen = [(start, min(end, at)) for (start, end), step in zip(spans, entry.all_steps)
+                if test.type and step == test.step and start <= at <= end]
+        yield _forward(
+            f'{entry.id}.{number}', entry.task, STEP.format(step=test.step),
+            'Yes' if test.type else 'No', 'yes_no', at, seen)
+
+
+def _clues(entry: Clue, here: str) -> Iterator[Question]:
+    clue = nanoseconds(entry.clue_time, here)
+    for number, test in enumerate(entry.test_info):
+        at = nanoseconds(test.realtime, here)
+        yield _forward(
+            f'{entry.id}.{number}', entry.task, CLUE.format(question=entry.question.strip()),
+            'Yes' if test.type else 'No', 'yes_no', at,
+            [(clue, clue)] if test.type and clue <= at else [])
+
+
+def _forward(
+    name: str, task: str, text: str, answer: str, scorer: str, at_ns: int,
+    evidence: Sequence[Sequence[int]],
+) -> Question:
+    return Question(
+        id=name, question=text, answer=answer, kind=task, ask_at_ns=at_ns, clock='start',
+        evidence=evidence, scorer=scorer, suite='ovobench forward')
+
+
+def _spans(starts: Sequence[float], ends: Sequence[float], here: str) -> list[tuple[int, int]]:
+    """Pair starts with ends, ns."""
+    if len(starts) != len(ends):
+        raise SourceError(f'{here}: {len(starts)} start times, and {len(ends)} end times')
+    return [(nanoseconds(start, here), nanoseconds(end, here))
+            for start, end in zip(starts, ends)]

@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+RIVER: the same question after four delays, a forgetting curve.
+
+Multiple choice, asked at ``question_time``; ``time_reference`` is the evidence. A suite for each
+delay, ``river Retro-Memory@short`` to ``river Retro-Memory@very_long``, and one, ``river
+Live-Perception``, for the same questions without any. ``Question.delay`` counts frames of the
+video since the evidence ended. Some references of the real files end before they start: of those
+only the end is used. Pro-Response, which asks to speak up unasked, is refused.
+
+Source: OpenGVLab/RIVER, annotations/{Retro-Memory,Live-Perception}.json; prompt
+scripts/inference/InternVL/longshort.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infinipot_ros.errors import SourceError
+from infinipot_ros.evaluation.benchmarks.choices import bare, letter_of, lettered
+from infinipot_ros.evaluation.benchmarks.entries import (
+    Entry,
+    Text,
+    by_video,
+    parse,
+    read_list,
+    where,
+)
+from infinipot_ros.evaluation.benchmarks.times import SECOND_NS, nanoseconds
+from infinipot_ros.evaluation.question import Question, QuestionedVideo
+
+# The benchmark's words, with its options one a line.
+PROMPT = """Carefully watch the video and pay attention to the cause and sequence of events, the \
+detail and movement of objects, and the action and pose of persons. Based on your observations, \
+select the best option that accurately addresses the question.
+Question: {question}
+Options:
+{options}
+Only give the best option."""
+
+UNASKED = 'Pro-Response'
+
+
+class Choice(Entry):
+    """A question; times in seconds."""
+
+    video_source: str
+    video_id: str
+    video_path: str
+    duration_sec: float
+    fps: float
+    question_type: str
+    question_id: str
+    question: Text
+    question_time: float
+    choices: list[str]
+    correct_answer: str
+    time_reference: tuple[float, float]
+
+
+def read(path: Path) -> list[QuestionedVideo]:
+    """
+    Read RIVER's ``Retro-Memory.json`` or ``Live-Perception.json``.
+
+    :raises SourceError: the file is neither; the message names the entry.
+    """
+    asked = []
+    for number, value in enumerate(read_list(path), 1):
+        here = where(path, number, value)
+        if str(value.get('question_type', '')).startswith(UNASKED):
+            raise SourceError(
+                f'{here}: {UNASKED} asks a model to speak unasked, which is no question at a '
+                'time; give Retro-Memory.json or Live-Perception.json')
+        entry = parse(path, number, value, Choice)
+        asked.append((entry.video_path, _question(entry, here)))
+    return by_video(path, asked)
+
+
+def _question(entry: Choice, here: str) -> Question:
+    start, end = (nanoseconds(time, here) for time in entry.time_reference)
+    at = nanoseconds(entry.question_time, here)
+    if at < end:
+        raise SourceError(
+            f'{here}: asked at {entry.question_time:g} s, before what it is about ends, '
+            f'{entry.time_reference[1]:g} s')
+    options = bare(entry.choices)
+    kind, _, delay = entry.question_type.partition('@')
+    return Question(
+        id=f'{entry.question_id} {delay}'.strip(), kind=kind, scorer='letter', options=options,
+        question=PROMPT.format(question=entry.question.strip(),
+                               options='\n'.join(lettered(options, '({}) {}'))),
+        answer=letter_of(entry.correct_answer, options, here), ask_at_ns=at, clock='start',
+        delay=round((at - end) / SECOND_NS * entry.fps),
+        evidence=[(start, end)] if start <= end else [],
+        suite=f'river {entry.question_type}')

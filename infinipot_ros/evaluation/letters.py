@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Which of the lettered options an answer names, told from text that only looks like it.
+
+The first capital letter of an answer is no choice: 'A dog is on the table' names no option. A
+letter counts where it stands alone, is labelled as one ('(B)', 'B.'), or is announced ('the
+answer is C'); an option's own words count where they are the whole answer. What names none, or
+two, is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+
+LETTERS = string.ascii_uppercase
+UNLISTED = 8
+"""How many letters count where the options themselves are not known."""
+
+_WRAPPING = ' \t\r\n*_`"\'\u201c\u201d\u2018\u2019'
+# An article is followed by a noun; a letter by the end, by punctuation or by one of these.
+_NO_ARTICLE = (
+    r"(?=\s*(?:$|[.,:;!?()\[\]{}*\"\n]|'(?!\w)|\s-\s)|\s+(?:is|was|because|since|as|seems|based)\b)")
+# Nor does a letter count that is said to be wrong, or is one of several.
+_NOT_WRONG = r'(?!\W*\s(?:is|was|seems|looks)\s+(?:not|wrong|incorrect|false)\b)'
+_ALONE = _NOT_WRONG + (
+    r'(?!\W*(?:\b(?:or|and|nor)\b|[,/&])[\s(\[*]*[A-Z](?:[)\].,*\s]*$|[)\].,]))')
+_OPEN, _CLOSE = r'[\s*_`"\'(\[{]*', r'[)\]}.:]'
+_ANNOUNCED = (
+    r'\banswer\b(?:\s+to\s+\w+(?:\s+\w+)?)?(?:\s+(?:is|would\s+be|should\s+be|must\s+be))?'
+    r'(?:\s*[:=])?(?:\s+(?:the\s+)?(?:option|choice|letter))?',
+    r'\b(?:option|choice|letter)\b(?:\s+(?:is|would\s+be))?(?:\s*[:=])?',
+    r"\b(?:it\s+is|it's|it\s+would\s+be|it\s+must\s+be|must\s+be|should\s+be|i'd\s+say|"
+    r'i\s+(?:would\s+)?(?:choose|pick|select|say|go\s+with))',
+)
+_CALLED_RIGHT = r'\b([A-Z])\b[)"\'*]*\s+is\s+(?:the\s+)?(?:correct|right|best|answer)\b'
+_BRACKETED = rf'(?<!not )[(\[]([A-Z])[)\]]{_NOT_WRONG}'
+_ANNOUNCEMENT = re.compile(
+    r'^(?:(?:so|therefore|thus),?\s+)?(?:the\s+)?(?:(?:correct|right|best|final)\s+)?'
+    rf'(?:{"|".join(_ANNOUNCED)})[\s:]*', re.IGNORECASE)
+
+
+def plain(text: str) -> str:
+    """Take case, punctuation and doubled white space off; what is nothing else stays as it is."""
+    bare = text.casefold().translate(str.maketrans('', '', string.punctuation))
+    return ' '.join(bare.split()) or ' '.join(text.split())
+
+
+def option_letter(answer: str, options: Sequence[str]) -> str | None:
+    """
+    Find the letter of the option that an answer names.
+
+    :param options: the texts in order, without letters; without any, A to H count as letters.
+    :return: a capital letter of an option, the first of those that read the same; None where no
+        option is named, or more than one.
+    """
+    text = answer.strip(_WRAPPING)
+    known = LETTERS[:len(options) or UNLISTED]
+    if bare := re.fullmatch(rf'{_OPEN}([A-Za-z])[\s)\]}}.,:;!?*_`"\']*', text):
+        letter = bare.group(1).upper()
+        return letter if letter in known else None
+    if boxed := re.fullmatch(r'\$*\\boxed\{(?:\\text\{)?([A-Z])\}+\$*\.?', text):
+        return boxed.group(1) if boxed.group(1) in known else None
+    if letter := _by_words(text, options):
+        return letter
+    lead = _leading(text, known, options)
+    if lead is not None:
+        return lead or None
+    for announced in _ANNOUNCED:
+        if found := _announced(text, announced, known):
+            return found.pop() if len(found) == 1 else None
+    found = set(re.findall(_CALLED_RIGHT, text)) | set(re.findall(_BRACKETED, text))
+    found &= set(known)
+    return found.pop() if len(found) == 1 else None
+
+
+def _by_words(text: str, options: Sequence[str]) -> str | None:
+    """Take an answer that is an option's own words, announced or not."""
+    for words in (text, _ANNOUNCEMENT.sub('', text)):
+        same = [letter for letter, option in zip(LETTERS, options)
+                if option.strip() and plain(words) == plain(option)]
+        if same and len({options[LETTERS.index(letter)] for letter in same}) == 1:
+            return same[0]
+    return None
+
+
+def _leading(text: str, known: str, options: Sequence[str]) -> str | None:
+    """
+    Take a letter that the answer opens with as its label.
+
+    :return: the letter; '' where several are listed; None where the answer opens otherwise.
+    """
+    label = (re.match(rf'{_OPEN}([A-Za-z]){_ALONE}\s*{_CLOSE}[)\]}}.:*_]*', text)
+             or re.match(rf'([A-Z]){_NO_ARTICLE}{_ALONE}[,;!?\s-]*', text))
+    loose = None if label else re.match(r'([A-Z])\s+', text)
+    found = label or loose
+    if found is None or found.group(1).upper() not in known:
+        return None
+    letter, rest = found.group(1).upper(), text[found.end():].strip(_WRAPPING)
+    if options and plain(rest) == plain(options[known.index(letter)]):
+        return letter
+    if loose:
+        # 'A red one' and 'C the red one' name nothing, 'A or B' names two.
+        return '' if re.match(r'(?:and|or)\b|[&/]', rest, re.IGNORECASE) else None
+    several = rf'(?:(?:and|or)\b|[,;/&\s])*[(\[]*([{known}])(?=\s*(?:$|[)\].,:;/&]|(?:and|or)\b))'
+    again = re.match(several, rest)
+    return '' if again and again.group(1) != letter else letter
+
+
+def _announced(text: str, announced: str, known: str) -> set[str]:
+    """Collect the letters that follow an announcement; a lower-case one must end its phrase."""
+    before = rf'(?i:{announced}){_OPEN}'
+    found = re.findall(
+        rf"{before}([A-Z])(?![\w'])(?:(?<=[B-HJ-Z])|{_NO_ARTICLE}){_ALONE}", text)
+    found += re.findall(rf"{before}([a-z])(?![\w'])(?=\s*(?:$|[.,:;!?()\[\]*\"\n]))", text)
+    return {letter.upper() for letter in found} & set(known)

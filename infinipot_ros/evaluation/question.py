@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A question about a recording and what is right, wherever it came from.
+
+Every file of questions, ours or a public benchmark's, is read into these; what asks and what
+scores knows nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from infinipot_ros.evaluation.retention import Tokens
+
+Clock = Literal['stamp', 'start']
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """
+    One question.
+
+    :param id: unique among the questions about one recording.
+    :param question: what is put to the model, whole: options and instructions are part of it.
+    :param answer: what is right: a text, or the letter of an option.
+    :param kind: what it asks about, for grouping.
+    :param ask_at_ns: when, in nanoseconds: after the last frame that is not later, and before the
+        next; None: after the last frame of all.
+    :param clock: what ``ask_at_ns`` and ``evidence`` count from: ``stamp``, the epoch of the
+        frames' stamps; ``start``, the recording's first frame.
+    :param delay: frames for which the answer had to be remembered, as whoever asks counts them;
+        None where it was never in view, or nobody knows when.
+    :param evidence: closed intervals of time, ns, in which the answer is in view.
+    :param tokens: int64 ``[n, 3]``, grid number from the stream's start, row and column of the
+        visual tokens that show the evidence; None where that is not known.
+    :param scorer: how an answer is judged, a name in ``scoring.SCORERS``.
+    :param accepted: further answers that are right.
+    :param options: the choices, in order, without letters; empty for open questions.
+    :param suite: what it is counted under beside its kind, ``ovobench backward`` for example;
+        empty: the name of the file it came from.
+    """
+
+    id: str
+    question: str
+    answer: str
+    kind: str
+    ask_at_ns: int | None = None
+    clock: Clock = 'stamp'
+    delay: int | None = None
+    evidence: Sequence[Sequence[int]] = ()
+    tokens: Tokens | None = None
+    scorer: str = 'exact'
+    accepted: Sequence[str] = ()
+    options: Sequence[str] = ()
+    suite: str = ''
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionedVideo:
+    """
+    The questions of a file about one of its videos.
+
+    :param video: as the file names it: a path below the folder of videos.
+    :param start_ns: where the part that is shown begins, from the video's start; ``end_ns`` where
+        it ends, None for the whole video.
+    """
+
+    video: str
+    questions: Sequence[Question]
+    start_ns: int = 0
+    end_ns: int | None = None
