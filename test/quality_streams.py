@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -16,8 +17,10 @@ import numpy as np
 from infinipot_ros.errors import InfinipotError, SourceError
 from infinipot_ros.evaluation.cells import make_cells
 from infinipot_ros.evaluation.journal import Journal
-from infinipot_ros.evaluation.quality import QualityQuestion, QualityStream
+from infinipot_ros.evaluation.quality import TIMINGS
 from infinipot_ros.evaluation.quality_run import StreamTask, measure, quality_settings
+from infinipot_ros.evaluation.question import Question
+from infinipot_ros.evaluation.stream import QualityStream
 from infinipot_ros.vlm.loading import load_model
 
 ROWS, COLUMNS = 2, 3
@@ -37,11 +40,12 @@ def make_stream(suite='noise', seed=0, frames=FRAMES, questions=3):
         frame = int(rng.integers(4, frames // 2)) * 2 + 1
         grid = int(rng.integers(0, frame // 2 + 1))
         shown = number % 3 > 0
-        asked.append(QualityQuestion(
-            f'{seed}-{number}', stamps[frame], f'What was seen at {number}?',
+        asked.append(Question(
+            f'{seed}-{number}', f'What was seen at {number}?',
             'a thing' if shown else 'not seen', 'colour' if number % 2 else 'room',
-            frame - 2 * grid - 1, [[stamps[2 * grid], stamps[2 * grid + 1]]] if shown else [],
-            np.array([[grid, row, 1] for row in range(ROWS)]) if shown else None))
+            ask_at_ns=stamps[frame], delay=frame - 2 * grid - 1,
+            evidence=[[stamps[2 * grid], stamps[2 * grid + 1]]] if shown else [],
+            tokens=np.array([[grid, row, 1] for row in range(ROWS)]) if shown else None))
     return QualityStream(f'{suite}-{seed}', suite, seed, pictures, stamps, asked)
 
 
@@ -71,7 +75,18 @@ def fail_with_much_to_do(model, folder):
     sys.exit(1)
 
 
-def make_tasks(policies=('full', 'infinipot_v', 'uniform'), budgets=('/4',), seeds=2):
+def untimed(outcome):
+    """The fields of an outcome, or of its line, that are the same each time."""
+    fields = outcome if isinstance(outcome, dict) else asdict(outcome)
+    return {name: value for name, value in fields.items() if name not in TIMINGS}
+
+
+def untimed_lines(path):
+    """The lines of a file of outcomes, without what differs each time."""
+    return [untimed(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def make_tasks(policies=('full', 'rarity', 'uniform'), budgets=('/4',), seeds=2):
     cells = tuple(make_cells(policies, budgets))
     return [StreamTask(f'{suite}-{seed}', suite, seed, FRAMES, cells)
             for suite in ('noise', 'other') for seed in range(seeds)]

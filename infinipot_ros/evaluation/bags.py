@@ -44,7 +44,7 @@ class BagSource(FrameSource):
             seconds = reader.duration / SECOND_NS
         if count == 0:
             raise SourceError(f'{path}: no images were recorded on topic {self.topic}')
-        self.count_hint = count
+        self.count_hint, self.seconds = count, seconds
         if self.fps is not None:
             self.count_hint = min(count, max(1, math.ceil(seconds * self.fps)))
 

@@ -13,7 +13,7 @@ streams of any length, or as a fixed number of tokens, as a robot has it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.observer.settings import ObserverSettings
@@ -34,13 +34,17 @@ class Cell:
     policy: str
     budget: str
 
-    def tokens(self, grids: int, grid_tokens: int, block_grids: int) -> int | None:
+    def tokens(
+        self, grids: int, grid_tokens: int, block_grids: int, *, leave_out: bool = True,
+    ) -> int | None:
         """
         Tell the budget in visual tokens, a whole number of grids.
 
         :param grids: grids of the stream, of ``grid_tokens`` tokens each.
         :param block_grids: grids encoded in one forward pass, for which room must be left.
-        :return: None where the budget would hold the whole stream, so nothing is compressed.
+        :param leave_out: give None where the budget would hold the whole stream, so that nothing
+            would be compressed; else no more than what holds it.
+        :return: tokens, or None.
         :raises ConfigurationError: no budget is written like that, or it holds no grid at all.
         """
         divisor = budget_divisor(self.budget)
@@ -51,7 +55,21 @@ class Cell:
             raise ConfigurationError(
                 f'budget {self.budget} of a stream of {grids} grids holds no grid of '
                 f'{grid_tokens} tokens; give {grid_tokens} tokens or more, or a larger share')
-        return kept * grid_tokens if kept < grids else None
+        if leave_out:
+            return kept * grid_tokens if kept < grids else None
+        return min(kept, grids + block_grids) * grid_tokens
+
+    def apply(self, settings: ObserverSettings) -> ObserverSettings:
+        """Take over the policy, and of the ratios those it has a use for."""
+        chosen = replace(settings, policy=self.policy, tar_ratio=None, recent_ratio=None)
+        for name in ('tar_ratio', 'recent_ratio'):
+            wanted = replace(chosen, **{name: getattr(settings, name)})
+            try:
+                wanted.make_policy()
+            except ConfigurationError:
+                continue
+            chosen = wanted
+        return chosen
 
 
 def budget_divisor(budget: str) -> int | None:

@@ -11,9 +11,58 @@ later memory that makes the same call gets the very same tokens.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
+
+DIGEST_BYTES = 16
+MOST_BYTES = 2 ** 30
+"""Beyond this a stream's tokens are not remembered but encoded anew: streams may be endless."""
+
+Call = tuple[bytes, ...]
+"""The digests of the frames that share a call of the vision tower."""
+
+
+def frame_digest(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Identify a frame as it is encoded: uint8 ``[h, w, 3]``; its shape counts too."""
+    seen = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=DIGEST_BYTES)
+    seen.update(np.ascontiguousarray(pixels).data)
+    return seen.digest()
+
+
+class Store(Protocol):
+    """Where blocks of visual tokens are kept, by call."""
+
+    def get(self, call: Call) -> Any | None:
+        """Give the block of a call, None where it is not kept."""
+
+    def put(self, call: Call, block: Any) -> None:
+        """Keep a block, or not."""
+
+
+class KeptInMemory:
+    """
+    Blocks in this process's memory, up to a limit.
+
+    :param most_bytes: what comes beyond is not kept.
+    """
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._left = most_bytes
+        self._known: dict[Call, Any] = {}
+
+    def get(self, call: Call) -> Any | None:
+        """Give the block of a call, None where it is not kept."""
+        return self._known.get(call)
+
+    def put(self, call: Call, block: Any) -> None:
+        """Keep a block if there is room."""
+        self._left -= block.tokens.numel() * block.tokens.element_size()
+        if self._left >= 0:
+            self._known[call] = block
 
 
 class RememberedEncodings:
@@ -28,11 +77,17 @@ class RememberedEncodings:
     What is remembered lives as long as the object: make one for every stream.
 
     :param model: a loaded model, as an ``Observer`` takes it.
+    :param store: where blocks are kept; in memory by default.
+    :param digest: identifies a frame as it is encoded.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(
+        self, model: Any, store: Store | None = None,
+        digest: Callable[[npt.NDArray[np.uint8]], bytes] = frame_digest,
+    ) -> None:
         self._model = model
-        self._known: dict[tuple[tuple[int, ...], bytes], Any] = {}
+        self._digest = digest
+        self._store = KeptInMemory() if store is None else store
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -44,8 +99,9 @@ class RememberedEncodings:
         :param frames: uint8 ``[T, h, w, 3]``.
         :return: the model's own block; shared between calls, so not to be written to.
         """
-        pixels = frames.contiguous().cpu().numpy()
-        key = (tuple(frames.shape), hashlib.blake2b(pixels.data, digest_size=20).digest())
-        if key not in self._known:
-            self._known[key] = self._model.encode(frames)
-        return self._known[key]
+        call = tuple(self._digest(pixels) for pixels in frames.contiguous().cpu().numpy())
+        block = self._store.get(call)
+        if block is None:
+            block = self._model.encode(frames)
+            self._store.put(call, block)
+        return block

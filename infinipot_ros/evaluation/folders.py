@@ -65,6 +65,7 @@ class FolderSource(FrameSource):
             )
         self._images = sorted(images, key=lambda file: natural_key(file.name))
         self.count_hint = len(images)
+        self.seconds = len(images) / (DEFAULT_FPS if fps is None else fps)
 
     def _frames(self) -> Generator[Frame, None, None]:
         assert self.fps is not None

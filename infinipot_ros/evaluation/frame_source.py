@@ -78,6 +78,7 @@ class FrameSource(ABC):
     :ivar kind: ``bag``, ``video`` or ``folder``.
     :ivar path: where it lies.
     :ivar count_hint: about how many frames will come, for a progress bar; ``None`` if unknown.
+    :ivar seconds: about how long it is; ``None`` if unknown.
     :ivar origin_ns: the stamp of the recording's time zero: 0 where stamps are a clock's.
     :ivar seen: frames met so far in the last walk, taken or not.
     :ivar skipped: of these, how many the rate left out.
@@ -87,6 +88,7 @@ class FrameSource(ABC):
     kind: str
     origin_ns: int = 0
     count_hint: int | None = None
+    seconds: float | None = None
 
     def __init__(self, path: Path, fps: float | None) -> None:
         self.path = path

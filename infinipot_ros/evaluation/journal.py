@@ -6,8 +6,11 @@ The output folder of a benchmark, written so that a run that was killed goes on.
 ===================  ============================================================================
 ``config.json``      what every outcome depends on; a run with another one is refused
 ``outcomes.jsonl``   one line a question and cell: the fields of ``quality.Outcome``
-``cells.jsonl``      one line a finished stream and cell: its cost, when and on what it ran, and
-                     digests of stream and code; outcomes count only once their line is here
+``cells.jsonl``      one line a finished stream and cell: its cost, when and on what it ran, the
+                     files it read, and digests of stream and code; outcomes count only once their
+                     line is here
+``timeline.jsonl``   one line a sample of a stream and cell: the fields of ``timeline.Sample``
+``frames/``          pictures of questions' evidence, ``<stream>/<question id>.jpg``
 ``results.json``     config, provenance, the figures of every cell, suite and group, and those at
                      the headline budget, on the streams that all its cells watched
 ``results.csv``      the same figures, one line each
@@ -26,7 +29,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -34,14 +37,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+import psutil
+
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.cells import Cell
-from infinipot_ros.evaluation.quality import CellRun, Outcome
+from infinipot_ros.evaluation.outcome import CellRun, Outcome
 
 CONFIG, OUTCOMES, CELLS = 'config.json', 'outcomes.jsonl', 'cells.jsonl'
-PACKAGES = ('infinipot_ros', 'torch', 'transformers', 'numpy', 'pillow', 'miniworld')
+TIMELINE, FRAMES = 'timeline.jsonl', 'frames'
+PACKAGES = (
+    'infinipot_ros', 'torch', 'transformers', 'numpy', 'pillow', 'av', 'rosbags', 'miniworld')
 CODE = ('memory', 'observer', 'vlm')
-JUDGES = ('cells', 'encodings', 'quality', 'retention')
+JUDGES = (
+    'cells', 'encodings', 'letters', 'outcome', 'quality', 'question', 'retention', 'scoring',
+    'stream', 'survey')
 FRESH = 'give another --output, or --fresh to throw them away'
 
 
@@ -67,6 +76,14 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+@lru_cache(maxsize=1)
+def host() -> dict[str, Any]:
+    """Describe this machine: ``processor``, ``cores``, ``memory`` in bytes, and ``os``."""
+    return {
+        'processor': processor(), 'cores': len(os.sched_getaffinity(0)),
+        'memory': psutil.virtual_memory().total, 'os': platform.platform()}
 
 
 @lru_cache(maxsize=1)
@@ -101,6 +118,7 @@ class Journal:
         another config or other code, or what is no journal.
     :ivar outcomes: all that count, earlier runs' included.
     :ivar runs: the lines of ``cells.jsonl``.
+    :ivar timeline: the lines of ``timeline.jsonl``.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, fresh: bool = False) -> None:
@@ -108,6 +126,7 @@ class Journal:
         self.config = config
         self.outcomes: list[Outcome] = []
         self.runs: list[dict[str, Any]] = []
+        self.timeline: list[dict[str, Any]] = []
         self._code = code_digest()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -124,14 +143,19 @@ class Journal:
             ) from error
         try:
             if fresh:
-                for name in (CELLS, OUTCOMES, CONFIG):
+                for name in (CELLS, OUTCOMES, TIMELINE, CONFIG):
                     (folder / name).unlink(missing_ok=True)
             self._take_up()
+            self._files = {
+                name: self._append_to(name) for name in (OUTCOMES, TIMELINE, CELLS)}
+        except OSError as error:
+            self._lock.close()
+            raise ConfigurationError(
+                f'{folder} cannot be written: {error.strerror}; free some space, or give another '
+                '--output') from error
         except BaseException:
             self._lock.close()
             raise
-        self._outcomes_file = self._append_to(OUTCOMES)
-        self._cells_file = self._append_to(CELLS)
 
     def __enter__(self) -> Journal:
         return self
@@ -140,8 +164,11 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for file in (self._outcomes_file, self._cells_file, self._lock):
-            file.close()
+        for file in (*self._files.values(), self._lock):
+            try:
+                file.close()
+            except OSError:
+                pass  # told when it was written; a line that is not whole is left out later
 
     def _append_to(self, name: str) -> TextIO:
         return (self.folder / name).open('a', encoding='utf-8')
@@ -155,6 +182,9 @@ class Journal:
             codes = {run['code'] for run in self.runs}
             done = self.done
             found = [Outcome(**line) for line in _read_lines(self.folder / OUTCOMES)]
+            samples = [
+                line for line in _read_lines(self.folder / TIMELINE)
+                if (line['stream'], Cell(line['policy'], line['budget'])) in done]
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigurationError(
                 f'{self.folder} holds outcomes this version cannot read ({error}); {FRESH}',
@@ -174,8 +204,10 @@ class Journal:
                 f'{self.folder} holds outcomes of other code ({", ".join(sorted(codes))}, this is '
                 f'{self._code}); {FRESH}')
         self.outcomes = [each for each in found if (each.stream, each.cell) in done]
+        self.timeline = samples
         write_whole(path, json.dumps(self.config, indent=1) + '\n')
         self._write(self.outcomes)
+        write_whole(self.folder / TIMELINE, _lines(self.timeline))
         write_whole(self.folder / CELLS, _lines(self.runs))
 
     @property
@@ -187,32 +219,40 @@ class Journal:
         """
         Keep a finished run; once this returns it survives a kill.
 
-        :raises ConfigurationError: an earlier run saw other frames or questions by that name.
+        :raises ConfigurationError: an earlier run saw other frames or questions by that name, or
+            it cannot be written; what was kept before is there.
         """
         if any(line['stream'] == run.stream and line['digest'] != run.digest
                for line in self.runs):
             raise ConfigurationError(
                 f'stream {run.stream} is not what it was when {self.folder} was begun; its '
                 f'outcomes do not go together: {FRESH}')
-        line = asdict(run)
-        del line['cell'], line['outcomes']
+        line = asdict(replace(run, outcomes=[], timeline=[]))
+        del line['cell'], line['outcomes'], line['timeline']
         line |= asdict(run.cell) | {
             'questions': len(run.outcomes), 'code': self._code, 'versions': versions(),
-            'processor': processor(),
+            'processor': processor(), 'host': host(),
             'date': datetime.now(timezone.utc).isoformat(timespec='seconds')}
-        self._outcomes_file.write(_lines(map(asdict, run.outcomes)))
-        self._outcomes_file.flush()
-        self._cells_file.write(_lines([line]))
-        self._cells_file.flush()
+        samples = [asdict(sample) for sample in run.timeline]
+        try:
+            for name, values in (
+                    (OUTCOMES, map(asdict, run.outcomes)), (TIMELINE, samples), (CELLS, [line])):
+                self._files[name].write(_lines(values))
+                self._files[name].flush()
+        except OSError as error:
+            raise ConfigurationError(
+                f'{self.folder} cannot be written: {error.strerror}; the {len(self.runs)} runs '
+                'that were finished before are kept: free some space and run again') from error
         self.runs.append(line)
+        self.timeline += samples
         self.outcomes += run.outcomes
 
     def put_in_order(self) -> None:
         """Sort outcomes, so that the file does not depend on which process finished first."""
         self.outcomes.sort(key=lambda each: (each.suite, each.seed, each.stream, each.cell))
         self._write(self.outcomes)
-        self._outcomes_file.close()
-        self._outcomes_file = self._append_to(OUTCOMES)
+        self._files[OUTCOMES].close()
+        self._files[OUTCOMES] = self._append_to(OUTCOMES)
 
     def _write(self, outcomes: Iterable[Outcome]) -> None:
         write_whole(self.folder / OUTCOMES, _lines(map(asdict, outcomes)))
@@ -227,5 +267,5 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     text = path.read_text(encoding='utf-8', errors='replace')
-    whole = text[:text.rfind('\n') + 1]
-    return [json.loads(line) for line in whole.splitlines()]
+    # Not splitlines(): an answer may hold any other line separator of Unicode.
+    return [json.loads(line) for line in text.split('\n')[:-1]]

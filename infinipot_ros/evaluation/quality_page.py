@@ -4,221 +4,202 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell
-from infinipot_ros.evaluation.quality_plots import styles_of, suite_plots, swatch
-from infinipot_ros.evaluation.quality_table import (
-    ALL,
-    ALL_SUITES,
-    COMPRESSED,
-    DELAYS,
-    HEADLINE_GROUPS,
-    LONG,
-    NOT_SHOWN,
-    SHOWN,
-    Figures,
-    Summary,
-    cell_order,
+from infinipot_ros.evaluation.live_section import live_section
+from infinipot_ros.evaluation.outcome import Outcome
+from infinipot_ros.evaluation.page_parts import fact_html, fact_text, policy_name
+from infinipot_ros.evaluation.quality_groups import COMPRESSED, LONG, NOT_SHOWN
+from infinipot_ros.evaluation.quality_sections import (
+    by_suite,
+    headline_tables,
+    main_figures,
+    overview,
+    suite_section,
 )
-from infinipot_ros.evaluation.statistics import Interval
+from infinipot_ros.evaluation.quality_table import ALL_SUITES, Summary
+from infinipot_ros.evaluation.question_cards import gather, question_section
+from infinipot_ros.evaluation.statistics import FEW
+from infinipot_ros.evaluation.svg_plots import can_draw, styles_of, swatch
+from infinipot_ros.evaluation.timeline_section import timeline_section
+from infinipot_ros.evaluation.timeline_table import Track
 
 TEMPLATE = Path(__file__).with_name('quality_report.html')
+# Suites that get a part of their own; tables of all the others are in results.csv.
+MOST_SUITES = 12
 
-Pick = Callable[[Figures], Interval | None]
 
-
-def page(summary: Summary, facts: dict[str, Any]) -> str:
+def page(
+    summary: Summary, facts: dict[str, Any], outcomes: Sequence[Outcome] = (),
+    tracks: Sequence[Track] = (), folder: Path = Path(),
+) -> str:
     """
     Write the page.
 
     :param facts: how it was measured, in plain types.
+    :param outcomes: all answers there are.
+    :param tracks: what memories held and cost, where a timeline was kept.
+    :param folder: where pictures and the timeline are.
     """
-    styles = styles_of(summary.everything)
-    suites = list(dict.fromkeys(figures.suite for figures in summary.everything))
-    single = [suite for suite in suites if suite != ALL_SUITES]
-    legend = ''.join(
-        f'<li>{swatch(style)}{_policy(policy)}</li>'
-        for policy, style in styles.items())
-    sections = ''.join(
-        f'<section><h2 id="{escape(suite)}">{escape(suite)}</h2>'
-        f'<div class="plots">{"".join(suite_plots(summary, suite, styles))}'
-        f'</div>{_suite_tables(summary, suite)}</section>'
-        for suite in [*single, *(suite for suite in suites if suite == ALL_SUITES)])
+    styles = styles_of(figures.policy for figures in summary.everything)
+    legend = '<ul class="legend" aria-label="Lines of the plots">{}</ul>'.format(''.join(
+        f'<li>{swatch(style)}{policy_name(policy)}</li>' for policy, style in styles.items()))
+    suites = summary.suites
+    parts = suites[:MOST_SUITES]
+    if len(suites) > 1 and any(each.suite == ALL_SUITES for each in summary.everything):
+        parts = [*parts, ALL_SUITES]
+    sections = ''.join(suite_section(summary, suite, styles, legend) for suite in parts)
+    if len(suites) > MOST_SUITES:
+        sections += (f'<p>The other {len(suites) - MOST_SUITES:,} suites are in results.csv.</p>')
+    if not can_draw():
+        sections += '<p>Curves need matplotlib, which was not installed.</p>'
+    starts = {track.stream: track.start_ns for track in tracks}
+    over_time = timeline_section(
+        folder, tracks, outcomes, summary.headline, styles, legend) if tracks else ''
+    live = facts.get('live', {})
+    links = [('headline', 'At a glance'), ('live', 'Played live'), ('suites', 'In detail'),
+             ('time', 'Over time'), ('questions', 'Questions'),
+             ('provenance', 'How this was measured')]
+    absent = {name for name, there in (('time', tracks), ('live', 'frames' in live)) if not there}
     details = ''.join(
-        f'<dt>{escape(name.replace("_", " "))}</dt><dd>{escape(_fact(value))}</dd>'
+        f'<dt>{escape(name.replace("_", " "))}</dt><dd>{fact_html(value)}</dd>'
         for name, value in facts.items())
     return Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
-        introduction=_introduction(summary, single, facts), legend=legend,
-        headline=_headline(summary), suites=sections, provenance=details)
+        title=_title(summary), lede=_lede(summary, facts), tiles=_tiles(summary, outcomes),
+        links=''.join(f'<a href="#{name}">{text}</a>' for name, text in links
+                      if name not in absent),
+        reading=_reading(summary), overview=overview(summary, styles),
+        headline=by_suite(summary) + headline_tables(summary), suites=sections,
+        live=live_section(live) if 'frames' in live else '',
+        time=f'<h2 id="time">Over time</h2>{over_time}' if tracks else '',
+        questions=question_section(gather(outcomes, starts), folder), provenance=details)
 
 
-def _introduction(summary: Summary, suites: Sequence[str], facts: dict[str, Any]) -> str:
-    policies = {figures.policy for figures in summary.everything}
+def _title(summary: Summary) -> str:
+    compared = {figures.cell for figures in summary.everything}
+    if len(compared) > 1 and any(cell.policy == FULL for cell in compared):
+        return 'What compression costs'
+    return 'What the memory remembers'
+
+
+def _lede(summary: Summary, facts: dict[str, Any]) -> str:
+    cells = sorted({figures.cell for figures in summary.everything})
+    model = f'<b>{escape(fact_text(facts.get("model")))}</b>'
+    if len(cells) == 1:
+        memories = (
+            f'Here the memory is <b>{escape(_memory(cells[0]))}</b>: a policy, which decides what '
+            f'of the past stays, and a <i>budget</i>, the most it may hold. The model is {model}.')
+    else:
+        memories = (
+            f'{len(cells)} memories are compared: policies, which decide what of the past stays, '
+            f'at several sizes. Model ({model}), streams and questions are the same for all; only '
+            'policy and size, the <i>budget</i>, differ.')
     lengths = facts.get('stream_tokens', {})
     sorts = ', '.join(
-        f'{suite} of {" or ".join(f"{tokens:,}" for tokens in lengths[suite])} visual tokens'
-        if lengths.get(suite) else suite for suite in suites)
+        f'{suite} of {_range(lengths[suite])} visual tokens' if lengths.get(suite) else suite
+        for suite in summary.suites[:MOST_SUITES])
     split = facts.get('split')
-    held_out = f', their seeds are of the held-out split <b>{escape(str(split))}</b>' if split \
+    held_out = f'; their seeds are of the held-out split <b>{escape(str(split))}</b>' if split \
         else ''
-    left_out = f', {escape(", ".join(summary.left_out))} left out' if summary.left_out else ''
     return (
-        '<p>A robot with a memory of fixed size watches a stream and is asked about it. This page '
-        f'compares what <b>{len(policies)} policies</b>, which decide what of the past stays in '
-        f'memory, lose at each size of that memory (the budget). Model '
-        f'(<b>{escape(str(facts.get("model")))}</b>), streams and questions are the same '
-        f'everywhere; only policy and budget differ. Streams are of {len(suites)} sorts '
-        f'(<i>suites</i>: {escape(sorts)}){held_out}.</p>'
-        f'<p>How to read it: <b>{FULL}</b> forgets nothing; what a policy is below it is what '
-        'compression costs. It is no upper bound: a stream may be longer than what the model was '
-        f'trained on, and a shorter memory easier to read. <b>{DEFAULT_POLICY}</b>, the thick '
-        f"line, is the default. A budget of {escape(summary.headline)} holds that share of the "
-        "stream's visual tokens. Questions are asked all along the stream, the early ones of a "
-        f'memory that has lost little or nothing yet; <i>{COMPRESSED}</i> are those about what '
-        'was shown, asked when the stream had brought at least that many times the budget. '
-        f'<i>{NOT_SHOWN}</i> are questions to be answered with no, or with not having seen it: a '
-        'memory that remembers nothing does best there, so look at them apart. Suites that ask '
-        f'nothing else are not part of <i>{ALL_SUITES}</i>{left_out}.</p>'
-        '<p>The forgetting curve shows accuracy by delay: for how many frames the evidence had to '
-        'be remembered. Of a question about one thing that is since it was last in view; of a '
-        'count, since the thing longest out of view was last in view; of an order, since the '
-        f"later of the two first sights ended. <i>{LONG}</i> takes the curve's last two points "
-        'together. Evidence retention is the share of the visual tokens showing the evidence '
-        'that are still remembered when it is asked for. Numbers in brackets and bars are 95 % '
-        f'intervals over streams, over seeds for {ALL_SUITES}, because streams of a seed share '
-        'their house (too narrow where there are fewer than about ten); where a policy has been '
-        'compared with another, both were asked the very same questions, so an interval of the '
-        'difference that leaves out 0 tells them apart.</p>')
+        '<p class="lede">A robot with a memory of fixed size watches a stream once, frame by '
+        'frame, and is asked about it. Every question comes right after a frame, and no answer '
+        f'rests on a later one. {memories} Streams: {escape(sorts)}{held_out}.</p>')
 
 
-def _headline(summary: Summary) -> str:
-    """Lay out the headline budget, a table a suite, all suites first."""
-    suites = dict.fromkeys(each.suite for each in summary.at_headline)
+def _memory(cell: Cell) -> str:
+    return cell.policy if cell.budget == FULL else f'{cell.policy} {cell.budget}'
+
+
+def _range(tokens: Sequence[int]) -> str:
+    if len(tokens) <= 3:
+        return ' or '.join(f'{each:,}' for each in tokens)
+    return f'{min(tokens):,} to {max(tokens):,}'
+
+
+def _tiles(summary: Summary, outcomes: Sequence[Outcome]) -> str:
+    asked = {(each.stream, each.id) for each in outcomes}
+    cells = {each.cell for each in outcomes}
+    tiles = [
+        (f'{count:,}', one if count == 1 else many) for count, one, many in (
+            (len({stream for stream, _ in asked}), 'stream', 'streams'),
+            (len(asked), 'question', 'questions'), (len(cells), 'memory', 'memories'))]
+    # What forgets nothing is there to compare with.
+    rows = main_figures(summary)
+    rows = [each for each in rows if each.policy != FULL] or rows
+    if rows:
+        best = max(rows, key=lambda each: each.accuracy.mean)
+        name = 'answered rightly'
+        if len(cells) > 1:
+            name += f' at best, by {_memory(best.cell)}'
+        tiles.append((f'{100 * best.accuracy.mean:.1f} %', name))
     return ''.join(
-        _headline_table(summary, suite)
-        for suite in sorted(suites, key=lambda suite: suite != ALL_SUITES))
+        f'<div><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in tiles)
 
 
-def _headline_table(summary: Summary, suite: str) -> str:
-    found = {(each.policy, each.group): each for each in summary.at_headline
-             if each.suite == suite}
-    # All watched the same streams, so a group has as many questions whatever the policy.
-    counts = {group: each.questions for (_, group), each in found.items()}
-    groups = [group for group in HEADLINE_GROUPS if group in counts]
-    rows = []
-    for policy in dict.fromkeys(policy for policy, _ in found):
-        of_all = found[policy, ALL]
-        rows.append((policy, [
-            *(_interval(found.get((policy, group)), _accuracy) for group in groups),
-            _interval(found.get((policy, SHOWN)), _against_full, '+.1f'),
-            _interval(found.get((policy, LONG)), _against_default, '+.1f'),
-            str(of_all.questions), f'{100 * of_all.uncompressed:.0f}']))
-    return _table(
-        f'{suite} at {summary.headline}: right answers, %, and differences on the same questions, '
-        'points', 'policy',
-        [*(f'{escape(group)} <small>({counts[group]})</small>' for group in groups),
-         f'{SHOWN}, less {FULL}', f'{LONG}, less {DEFAULT_POLICY}', 'questions',
-         'asked before any compression, %'], rows)
+def _reading(summary: Summary) -> str:
+    """Explain what is on this page, and nothing that is not."""
+    policies = {figures.policy for figures in summary.everything}
+    groups = {figures.group for figures in summary.everything}
+    known = LONG in groups or any(group.startswith('delay') for group in groups)
+    text = []
+    if FULL in policies and len(policies) > 1:
+        text.append(
+            f'<b>{FULL}</b> forgets nothing; what a policy is below it is what compression costs. '
+            'It is no upper bound: a stream may be longer than what the model was trained on, and '
+            'a shorter memory easier to read.')
+    if DEFAULT_POLICY in policies:
+        text.append(f'<b>{DEFAULT_POLICY}</b> is the default policy.')
+    text.append(
+        'A budget is the most visual tokens a layer and head of the memory ever hold; one such as '
+        "/8 is that share of the stream's. Questions are asked all along the stream, the early "
+        f'ones of a memory that has lost little or nothing yet; <i>{COMPRESSED}</i> are those '
+        'asked when the stream had brought at least that many times the budget.')
+    if NOT_SHOWN in groups:
+        left_out = f', {escape(", ".join(summary.left_out))} left out' if summary.left_out else ''
+        text.append(
+            f'<i>{NOT_SHOWN}</i> are questions to be answered with no, or with not having seen '
+            'it: a memory that remembers nothing does best there, so look at them apart. Suites '
+            f'that ask nothing else are not part of <i>{ALL_SUITES}</i>{left_out}.')
+    if known:
+        text.append(
+            'The forgetting curve shows accuracy by delay: for how many frames the evidence had '
+            'to be remembered, counted from when it was last in view. In simulated streams that '
+            'is, of a count, since the thing longest out of view was last in view; of an order, '
+            f"since the later of the two first sights ended. <i>{LONG}</i> takes the curve's last "
+            'two points together.')
+    if any(each.retention for each in summary.everything):
+        text.append(
+            'Evidence retention is the share of the visual tokens showing the evidence that are '
+            'still remembered when it is asked for.')
+    text.append(_intervals(summary))
+    return ''.join(f'<p>{each}</p>' for each in text)
 
 
-def _suite_tables(summary: Summary, suite: str) -> str:
-    headline = summary.headline
-    rows = [figures for figures in summary.at_headline if figures.suite == suite]
-    found = {(each.cell, each.group): each for each in rows}
-    shared = {(each.cell, each.group): each for each in summary.by_budget if each.suite == suite}
-    streams = max((each.streams for each in shared.values()), default=0)
-    cells = sorted({cell for cell, _ in found}, key=cell_order)
-    watching = sorted({cell for cell, _ in shared}, key=cell_order)
-    policies = list(dict.fromkeys(cell.policy for cell in watching))
-    budgets = list(dict.fromkeys(cell.budget for cell in watching))
-    groups = list(dict.fromkeys(each.group for each in rows))
-    kinds = [group for group in groups if group.startswith('kind ')]
-    delays = [group for group in (*(f'delay {delay}' for delay in DELAYS), LONG)
-              if group in groups]
-    main = [group for group in HEADLINE_GROUPS if group in groups]
-
-    def over_budgets(caption: str, group: str, pick: Pick, form: str = '.1f') -> str:
-        about = f'{suite}: {caption}, by budget, on the {streams} streams that all watched'
-        return _table(about, 'policy', map(escape, budgets), [
-            (policy, [_interval(shared.get((Cell(policy, budget), group)), pick, form)
-                      for budget in budgets])
-            for policy in policies])
-
-    def at_headline(caption: str, columns: Sequence[str], pick: Pick, form: str = '.1f') -> str:
-        return _table(f'{suite}: {caption}, at {headline}', 'policy', map(escape, columns), [
-            (cell.policy, [_interval(found.get((cell, group)), pick, form) for group in columns])
-            for cell in cells])
-
-    tables = [
-        at_headline(f'difference to {FULL}, points', main, _against_full, '+.1f'),
-        at_headline(f'difference to {DEFAULT_POLICY}, points', main, _against_default, '+.1f'),
-        at_headline('right answers, %, by delay and kind', [*delays, *kinds], _accuracy),
-        at_headline('evidence tokens kept, %, by delay', delays, _retention),
-        over_budgets('shown and answered rightly, %', SHOWN, _accuracy),
-        over_budgets(f'shown, difference to {FULL}, points', SHOWN, _against_full, '+.1f'),
-        over_budgets(
-            f'shown, difference to {DEFAULT_POLICY}, points', SHOWN, _against_default, '+.1f'),
-        over_budgets(f'{COMPRESSED}, answered rightly, %', COMPRESSED, _accuracy),
-        over_budgets('never shown and rightly refused, %', NOT_SHOWN, _accuracy),
-        over_budgets('evidence tokens kept, %', SHOWN, _retention)]
-    return f'<details><summary>Tables of {escape(suite)}</summary>{"".join(tables)}</details>'
-
-
-def _accuracy(figures: Figures) -> Interval | None:
-    return figures.accuracy
-
-
-def _against_full(figures: Figures) -> Interval | None:
-    return figures.against_full
-
-
-def _against_default(figures: Figures) -> Interval | None:
-    return figures.against_default
-
-
-def _retention(figures: Figures) -> Interval | None:
-    return figures.retention
-
-
-def _interval(figures: Figures | None, pick: Pick, form: str = '.1f') -> str:
-    interval = None if figures is None else pick(figures)
-    if interval is None:
-        return ''
-    mean, _, rest = interval.percent(form).partition(' ')
-    return f'{mean} <small>{rest}</small>' if rest else mean
-
-
-def _table(
-    caption: str, first: str, columns: Iterable[str], rows: Sequence[tuple[str, list[str]]],
-) -> str:
-    """Lay out rows of ready HTML under ready column heads; rows without any figure stay out."""
-    filled = [(policy, cells) for policy, cells in rows if any(cells)]
-    if not filled:
-        return ''
-    head = ''.join(f'<th scope="col">{column}</th>' for column in (first, *columns))
-    body = ''.join(
-        f'<tr{" class=default" if policy == DEFAULT_POLICY else ""}>'
-        f'<th scope="row">{escape(policy)}</th>'
-        + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>'
-        for policy, cells in filled)
-    return (
-        f'<div class="wide"><table><caption>{escape(caption)}</caption>'
-        f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
-
-
-def _policy(name: str) -> str:
-    note = {FULL: ' (forgets nothing)', DEFAULT_POLICY: ' (default)'}.get(name, '')
-    return escape(name) + note
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, dict):
-        return '; '.join(f'{name} {_fact(each)}' for name, each in value.items())
-    if isinstance(value, list):
-        return ', '.join(map(str, value))
-    return str(value)
+def _intervals(summary: Summary) -> str:
+    """Say what the intervals are over; what that is depends on how many streams there are."""
+    found = {interval.over for figures in summary.everything
+             for interval in (figures.accuracy, figures.against_full) if interval is not None}
+    text = 'Numbers in brackets, and bars, are 95 % intervals'
+    questions = (
+        'over questions (Wilson; for differences Bonett and Price): how other questions about the '
+        'same might fare, which says nothing of other streams.')
+    if 'clusters' not in found:
+        alone = max((each.streams for each in summary.everything), default=0) == 1
+        why = 'there is but one stream' if alone else 'there are too few streams'
+        text += f' <b>{questions}</b> More cannot be said, because {why}.'
+    else:
+        seeds = f', over seeds for {ALL_SUITES}, because streams of a seed have much in common' \
+            if summary.shared_seeds else ''
+        text += f' over streams (bootstrap){seeds}: how other streams like these might fare.'
+        if 'questions' in found:
+            text += (f' Of fewer than {FEW} streams, if that is wider, and where all came out '
+                     f'alike, they are {questions}')
+    return text + (
+        ' Where a policy is compared with another, both were asked the very same questions, so '
+        'an interval of the difference that leaves out 0 tells them apart.')

@@ -7,84 +7,81 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from infinipot_ros.evaluation.cells import FULL
 from infinipot_ros.evaluation.journal import Journal, write_whole
+from infinipot_ros.evaluation.provenance import provenance
+from infinipot_ros.evaluation.quality_groups import ALL, HEADLINE_GROUPS, LONG
 from infinipot_ros.evaluation.quality_page import page
-from infinipot_ros.evaluation.quality_table import (
-    ALL,
-    ALL_SUITES,
-    HEADLINE_GROUPS,
-    LONG,
-    Summary,
-    as_row,
-    summarise,
-)
-from infinipot_ros.evaluation.statistics import LEVEL, RESAMPLES, SEED, Interval
+from infinipot_ros.evaluation.quality_sections import main_figures, main_suite
+from infinipot_ros.evaluation.quality_table import ALL_SUITES, Summary, as_row, summarise
+from infinipot_ros.evaluation.statistics import Interval
+from infinipot_ros.evaluation.timeline_table import read_tracks, write_csv
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 # Narrow enough for a terminal of 80 columns.
-HEADS = (
-    'all', 'shown', 'comp.\n4 times', 'delay\n100+', 'not\nshown', '100+ less\ndefault', 'n')
+HEADS = ('all', 'shown', 'comp.\n4 times', 'delay\n100+', 'not\nshown')
 
 
-def write_report(journal: Journal, headline: str, suites: Sequence[str] = ()) -> Summary:
+def write_report(
+    journal: Journal, headline: str | None = None, suites: Sequence[str] = (),
+) -> Summary:
     """
-    Write ``results.json``, ``results.csv`` and ``report.html`` of all outcomes so far.
+    Write ``results.json``, ``results.csv``, ``timeline.csv`` and ``report.html`` of all so far.
 
-    :param headline: the budget that tables and curves over delay are for.
+    There is no ``timeline.csv`` where no timeline was kept.
+
+    :param headline: the budget that tables and curves over delay are for; None: the one that most
+        policies have.
     :param suites: the order of suites; those not named come last.
     :return: the figures written.
     """
+    folder = journal.folder
     summary = summarise(journal.outcomes, headline, suites)
     rows = [as_row(figures) for figures in summary.everything]
-    facts = provenance(journal)
-    results = {
+    facts = provenance(journal, summary)
+    results = json.dumps({
         'config': journal.config, 'provenance': facts, 'figures': rows,
-        'headline': [as_row(figures) for figures in summary.at_headline]}
-    write_whole(journal.folder / 'results.json', json.dumps(results, indent=1) + '\n')
+        'headline': [as_row(figures) for figures in summary.at_headline]}, indent=1)
+    # One line a question and cell: there may be tens of thousands.
+    answers = ',\n'.join(
+        json.dumps(vars(outcome), ensure_ascii=False) for outcome in journal.outcomes)
+    write_whole(folder / 'results.json',
+                f'{results.removesuffix("}").rstrip()},\n "questions": [\n{answers}\n]}}\n')
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(journal.folder / 'results.csv', text.getvalue())
-    write_whole(journal.folder / 'report.html', page(summary, journal.config | facts))
+    write_whole(folder / 'results.csv', text.getvalue())
+    write_csv(folder)
+    tracks = read_tracks(folder)
+    write_whole(folder / 'report.html',
+                page(summary, facts | journal.config, journal.outcomes, tracks, folder))
     return summary
 
 
-def provenance(journal: Journal) -> dict[str, Any]:
-    """Tell when, where and with what the outcomes came about, in plain types."""
-    seeds: dict[str, set[int]] = {}
-    tokens: dict[str, set[int]] = {}
-    of_stream = {run['stream']: run['stream_tokens'] for run in journal.runs}
-    for outcome in journal.outcomes:
-        seeds.setdefault(outcome.suite, set()).add(outcome.seed)
-        tokens.setdefault(outcome.suite, set()).add(of_stream[outcome.stream])
-    dates = sorted(run['date'] for run in journal.runs)
-    versions: dict[str, set[str]] = {}
-    for run in journal.runs:
-        for name, found in run['versions'].items():
-            versions.setdefault(name, set()).add(found or 'not installed')
-    return {
-        'measured': ' to '.join(dict.fromkeys([*dates[:1], *dates[-1:]])),
-        'reported': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'seeds': {suite: sorted(found) for suite, found in seeds.items()},
-        'stream_tokens': {suite: sorted(found) for suite, found in tokens.items()},
-        'versions': {name: ', '.join(sorted(found)) for name, found in versions.items()},
-        'code': sorted({run['code'] for run in journal.runs}),
-        'processors': sorted({run['processor'] for run in journal.runs}),
-        'cores': len(os.sched_getaffinity(0)),
-        'torch_threads': 1,
-        'process_seconds': round(sum(run['seconds'] for run in journal.runs), 1),
-        'frames_observed': sum(run['frames'] for run in journal.runs),
-        'intervals': f'{100 * LEVEL:.0f} %, bootstrap over streams, over seeds for {ALL_SUITES}, '
-                     f'{RESAMPLES} resamples, seed {SEED}'}
+def overview_table(summary: Summary) -> Table:
+    """Lay out every memory once for a terminal: right answers, what it held, how fast it was."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    rows = main_figures(summary)
+    graded = any(each.score for each in rows)
+    table = Table(title=f'{main_suite(summary)}: right answers, %', title_justify='left',
+                  box=SIMPLE_HEAD, padding=0, show_edge=False, pad_edge=False)
+    table.add_column('policy', no_wrap=True)
+    for head in ('budget', 'right', *(['score'] if graded else []), 'n', 'MiB', 's/answer'):
+        table.add_column(head, justify='right')
+    for each in rows:
+        table.add_row(
+            each.policy, each.budget, _short(each.accuracy),
+            *([_short(each.score)] if graded else []), f'{each.questions}',
+            f'{each.memory_bytes / 2**20:.1f}', f'{each.latency_s:.3f}')
+    return table
 
 
 def headline_tables(summary: Summary) -> list[Table]:
@@ -110,15 +107,21 @@ def _headline_table(summary: Summary, suite: str) -> Table:
         title += f'; {100 * max(early):.0f} % asked before any compression'
     table = Table(title=title, title_justify='left', box=SIMPLE_HEAD, padding=0,
                   show_edge=False, pad_edge=False)
-    table.add_column('policy', no_wrap=True)
-    for head in HEADS:
-        table.add_column(head, justify='right')
+    rows = []
     for policy in policies:
-        figures = [found.get((policy, group)) for group in HEADLINE_GROUPS]
-        late = found.get((policy, LONG))
-        table.add_row(
-            policy, *(_short(each.accuracy if each else None) for each in figures),
-            _short(late.against_default if late else None, '+'), str(found[policy, ALL].questions))
+        late = found.get((policy, LONG)) or found[policy, ALL]
+        rows.append((policy, [
+            *(_short(each.accuracy if each else None)
+              for each in (found.get((policy, group)) for group in HEADLINE_GROUPS)),
+            _short(late.against_default, '+'), str(found[policy, ALL].questions)]))
+    less = '100+ less\ndefault' if any(group == LONG for _, group in found) else 'less\ndefault'
+    heads = (*HEADS, less, 'n')
+    used = [number for number in range(len(heads)) if any(cells[number] for _, cells in rows)]
+    table.add_column('policy', no_wrap=True)
+    for number in used:
+        table.add_column(heads[number], justify='right')
+    for policy, cells in rows:
+        table.add_row(policy, *(cells[number] for number in used))
     return table
 
 

@@ -50,7 +50,7 @@ class VideoSource(FrameSource):
             seconds = self._seconds(container, stream)
             rate = stream.average_rate or stream.guessed_rate
             frames = stream.frames or (math.ceil(seconds * rate) if seconds and rate else None)
-        self.count_hint = frames
+        self.count_hint, self.seconds = frames, seconds
         if self.fps is not None and seconds:
             taken = max(1, math.ceil(seconds * self.fps))
             self.count_hint = taken if frames is None else min(taken, frames)

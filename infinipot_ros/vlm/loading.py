@@ -8,6 +8,7 @@ The bundled tiny model goes the very same way as a 7B one. Nothing is downloaded
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+from transformers.utils import cached_file
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.model import QwenVL
@@ -138,3 +140,29 @@ def _not_found(path: str, local_files_only: bool, error: Exception) -> str:
             f'`hf download {path}`, or let it be downloaded at start: parameter local_files_only '
             'false, or --allow-download on the command line')
     return f'model {path!r} cannot be loaded: {reason}'
+
+
+def weights_digest(model: str) -> str:
+    """
+    Give the SHA-256 of a model's weights, file after file in the order of their names.
+
+    :param model: a folder, a bundled name, or a hub id in the local cache.
+    :raises ConfigurationError: there are none.
+    """
+    folder = Path(resolve_model(model))
+    if not folder.is_dir():
+        try:
+            folder = Path(str(cached_file(model, 'config.json', local_files_only=True))).parent
+        except OSError as error:
+            raise ConfigurationError(
+                f'model {model!r} is not on this machine; fetch it with `hf download {model}`',
+            ) from error
+    files = sorted(folder.glob('*.safetensors'))
+    if not files:
+        raise ConfigurationError(f'{folder} has no weights (*.safetensors); fetch the model again')
+    seen = hashlib.sha256()
+    for path in files:
+        with path.open('rb') as file:
+            while part := file.read(2**20):
+                seen.update(part)
+    return seen.hexdigest()

@@ -7,18 +7,20 @@ The bag has ``/camera/image_raw/compressed`` (sensor_msgs/CompressedImage, jpeg)
 (nav_msgs/Odometry). A line of the questions file has ``id``, ``ask_at`` (header time, ns),
 ``question``, ``answer``, ``kind``, ``evidence`` (intervals of header time in which the answer is
 in view, ns) and ``delay`` (frames the answer had to be remembered); a question of kind
-``where`` has ``place`` too.
+``where`` has ``place`` too, and those of a suite have ``suite`` and ``evidence_tokens`` (grid from
+the start, row and column of the visual tokens that show the evidence).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -45,6 +47,18 @@ class TourQuestion:
     evidence: list[list[int]]
     delay: int
     place: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class AskedQuestion(TourQuestion):
+    """
+    A question with the visual tokens that show its evidence.
+
+    :param tokens: int64 ``[n, 3]``: grid number from the stream's start, row, column.
+    """
+
+    tokens: npt.NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros((0, 3), np.int64), compare=False, repr=False)
 
 
 def write_bag(folder: Path, tour: Tour, shots: Film) -> None:
@@ -84,15 +98,29 @@ def write_bag(folder: Path, tour: Tour, shots: Film) -> None:
             writer.write(images, stamp, store.serialize_cdr(message, image_type.__msgtype__))
 
 
-def write_questions(file: Path, questions: Iterable[TourQuestion]) -> None:
-    """Write questions as JSON Lines, ``place`` only where there is one."""
-    names = [field.name for field in fields(TourQuestion)]
-    file.write_text(''.join(
-        json.dumps({name: getattr(question, name) for name in names
-                    if name != 'place' or question.place is not None}) + '\n'
-        for question in questions))
+def write_questions(file: Path, questions: Iterable[TourQuestion], suite: str = '') -> None:
+    """
+    Write questions as JSON Lines, ``place`` only where there is one.
+
+    :param suite: what they are counted under; written with the visual tokens that show the
+        evidence, of questions that know them.
+    """
+    names = [each.name for each in fields(TourQuestion)]
+    lines = []
+    for question in questions:
+        line = {name: getattr(question, name) for name in names
+                if name != 'place' or question.place is not None}
+        if suite:
+            line['suite'] = suite
+            if isinstance(question, AskedQuestion):
+                line['evidence_tokens'] = question.tokens.tolist()
+        lines.append(json.dumps(line) + '\n')
+    file.write_text(''.join(lines))
 
 
 def read_questions(file: Path) -> list[TourQuestion]:
-    """Read questions written by ``write_questions``."""
-    return [TourQuestion(**json.loads(line)) for line in file.read_text().splitlines() if line]
+    """Read questions written by ``write_questions``, without suite and visual tokens."""
+    names = {each.name for each in fields(TourQuestion)}
+    lines = [json.loads(line) for line in file.read_text().splitlines() if line]
+    return [TourQuestion(**{name: value for name, value in line.items() if name in names})
+            for line in lines]

@@ -9,7 +9,6 @@ writes figures and one HTML page to a folder whose layout ``evaluation.journal``
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,6 +134,7 @@ def quality(
         if find_spec('matplotlib') is None:
             raise ConfigurationError(
                 "the report needs matplotlib: pip install 'infinipot_ros[world]'")
+        from infinipot_ros.evaluation.quality_run import count_workers
         from infinipot_ros.world.suites import SUITES
 
         count = streams or 20
@@ -145,21 +145,6 @@ def quality(
             plan, output, frames=frames, questions=questions, split=split, model=model,
             device=device, dtype=dtype, block_size=block_size,
             workers=count_workers(workers, device), cache=cache.expanduser(), fresh=fresh)
-
-
-def count_workers(wanted: int | None, device: str) -> int:
-    """
-    Tell how many processes to start: one a core this process may use, on a GPU one in all.
-
-    :raises ConfigurationError: more than one for a GPU, where each would load a model of its own.
-    """
-    if device.partition(':')[0] == 'cpu':
-        return wanted or len(os.sched_getaffinity(0))
-    if (wanted or 1) > 1:
-        raise ConfigurationError(
-            f'{wanted} workers would each hold the model on {device}; give --workers 1, or leave '
-            'it out')
-    return 1
 
 
 def plan_tasks(plan: Plan, split: str, frames: int | None) -> list[StreamTask]:
@@ -203,10 +188,11 @@ def _measure_and_report(
     from rich.console import Console
 
     from infinipot_ros.evaluation.journal import Journal
+    from infinipot_ros.evaluation.progress import show_progress
     from infinipot_ros.evaluation.quality_report import headline_tables, write_report
     from infinipot_ros.evaluation.quality_run import measure, quality_settings
-    from infinipot_ros.vlm.loading import load_model
-    from infinipot_ros.world.quality import load_stream, stream_code, weights_digest
+    from infinipot_ros.vlm.loading import load_model, weights_digest
+    from infinipot_ros.world.quality import load_stream, stream_code
     from infinipot_ros.world.suites import SUITES
 
     tasks = plan_tasks(plan, split, frames)
@@ -216,35 +202,14 @@ def _measure_and_report(
         'device': device, 'block_size': block_size, 'keep_ratio': settings.keep_ratio,
         'max_new_tokens': settings.max_new_tokens, 'split': split, 'questions': questions,
         'frames': frames, 'stream_code': stream_code()}
-    with Journal(output, config, fresh=fresh) as journal, _progress(tasks) as advance:
+    bar = show_progress(tasks, Console(stderr=True))
+    with Journal(output, config, fresh=fresh) as journal, bar as (on_run, on_frames):
         measure(
             journal, tasks,
             partial(load_stream, frames=frames, questions=questions, cache=cache),
             partial(load_model, model, device=device, dtype=dtype), settings,
-            workers=workers, on_run=lambda task, cell: advance(task.frames))
+            workers=workers, on_run=on_run, on_frames=on_frames)
     summary = write_report(journal, HEADLINE_BUDGET, SUITES)
     for table in headline_tables(summary):
         Console().print(table, '')
     typer.echo(f'wrote {output / "report.html"}, results.json, results.csv and outcomes.jsonl')
-
-
-@contextmanager
-def _progress(tasks: Sequence[StreamTask]) -> Iterator[Any]:
-    """Show a bar of frames times cells, with the time left."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:.0f} %'),
-        TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(
-            f'{len(tasks)} streams, {sum(len(task.cells) for task in tasks)} runs',
-            total=sum(task.frames * len(task.cells) for task in tasks))
-        yield partial(progress.advance, bar)

@@ -10,14 +10,14 @@ the intervals in which the thing was clearly in view.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.world.bag import TourQuestion
+from infinipot_ros.world.bag import AskedQuestion, TourQuestion
 from infinipot_ros.world.dataset import house_facts
 from infinipot_ros.world.delays import draw_at_delays
 from infinipot_ros.world.evidence import Candidate, Sightings
@@ -36,18 +36,6 @@ WHERE = (
     'From where did you last see the {thing}?',
     'What was your position when you last saw the {thing}?')
 _ASKING = 2
-
-
-@dataclass(frozen=True)
-class AskedQuestion(TourQuestion):
-    """
-    A question with the visual tokens that show its evidence, which no questions file has.
-
-    :param tokens: int64 ``[n, 3]``: grid number from the stream's start, row, column.
-    """
-
-    tokens: npt.NDArray[np.int64] = field(
-        default_factory=lambda: np.zeros((0, 3), np.int64), compare=False, repr=False)
 
 
 def sight_until(tour: Tour, seen: Sightings, frame: int) -> Sight:

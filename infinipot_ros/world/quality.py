@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from transformers.utils import cached_file
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.quality import QualityQuestion, QualityStream
-from infinipot_ros.vlm.loading import resolve_model
+from infinipot_ros.evaluation.question import Question
+from infinipot_ros.evaluation.stream import QualityStream
 from infinipot_ros.world import house, rendering, tour
 from infinipot_ros.world.exam import examine_suite
 from infinipot_ros.world.suites import make_stream
@@ -123,35 +122,9 @@ def load_stream(
     drive = make_stream(suite, seed, frames)
     shots = load_film(drive, cache)
     asked = [
-        QualityQuestion(
-            each.id, each.ask_at, each.question, each.answer, each.kind, each.delay,
-            each.evidence, each.tokens)
+        Question(
+            each.id, each.question, each.answer, each.kind, ask_at_ns=each.ask_at,
+            delay=each.delay, evidence=each.evidence, tokens=each.tokens)
         for each in examine_suite(suite, drive, shots, questions)]
     return QualityStream(
         stream_name(suite, seed), suite, seed, shots.frames, drive.stamps_ns.tolist(), asked)
-
-
-def weights_digest(model: str) -> str:
-    """
-    Give the SHA-256 of a model's weights, file after file in the order of their names.
-
-    :param model: a folder, a bundled name, or a hub id in the local cache.
-    :raises ConfigurationError: there are none.
-    """
-    folder = Path(resolve_model(model))
-    if not folder.is_dir():
-        try:
-            folder = Path(str(cached_file(model, 'config.json', local_files_only=True))).parent
-        except OSError as error:
-            raise ConfigurationError(
-                f'model {model!r} is not on this machine; fetch it with `hf download {model}`',
-            ) from error
-    files = sorted(folder.glob('*.safetensors'))
-    if not files:
-        raise ConfigurationError(f'{folder} has no weights (*.safetensors); fetch the model again')
-    seen = hashlib.sha256()
-    for path in files:
-        with path.open('rb') as file:
-            while part := file.read(2**20):
-                seen.update(part)
-    return seen.hexdigest()

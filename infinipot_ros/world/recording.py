@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.world.bag import TourQuestion, write_bag, write_questions
-from infinipot_ros.world.exam import AskedQuestion, examine_suite
+from infinipot_ros.world.bag import AskedQuestion, TourQuestion, write_bag, write_questions
+from infinipot_ros.world.exam import examine_suite
 from infinipot_ros.world.rendering import Renderer
 from infinipot_ros.world.suites import make_stream
 from infinipot_ros.world.tour import Film, Tour, film
@@ -36,16 +36,17 @@ def record(
     """
     return record_tour(
         target, make_stream(suite, seed, frames),
-        partial(examine_suite, suite, count=questions, kinds=kinds))
+        partial(examine_suite, suite, count=questions, kinds=kinds), suite)
 
 
 def record_tour(
-    target: Path, tour: Tour, draw: Callable[[Tour, Film], list[Asked]],
+    target: Path, tour: Tour, draw: Callable[[Tour, Film], list[Asked]], suite: str = '',
 ) -> list[Asked]:
     """
     Film a tour and write it to ``target`` as ``tour/``, a bag, and ``questions.jsonl``.
 
     :param draw: draws the questions about the film.
+    :param suite: what they are counted under.
     :return: these questions.
     :raises ConfigurationError: the bag is there already, or the renderer does not work here.
     """
@@ -56,5 +57,5 @@ def record_tour(
     asked = draw(tour, shots)
     target.mkdir(parents=True, exist_ok=True)
     write_bag(bag, tour, shots)
-    write_questions(target / QUESTIONS, asked)
+    write_questions(target / QUESTIONS, asked, suite)
     return asked

@@ -23,11 +23,12 @@ from quality_streams import (
     measure_all,
     measure_until_killed,
     other_stream,
+    untimed_lines,
 )
 from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError
-from infinipot_ros.evaluation.journal import CELLS, OUTCOMES, Journal, code_digest
+from infinipot_ros.evaluation.journal import CELLS, OUTCOMES, TIMELINE, Journal, code_digest
 
 
 @pytest.fixture(scope='module')
@@ -40,12 +41,11 @@ def reference(model, tmp_path_factory):
     """The outcomes of one process that ran through."""
     folder = tmp_path_factory.mktemp('reference')
     measure_all(model, folder)
-    return (folder / OUTCOMES).read_bytes()
+    return untimed_lines(folder / OUTCOMES)
 
 
 def test_every_stream_and_cell_is_there_once(reference):
-    lines = [json.loads(line) for line in reference.splitlines()]
-    counts = Counter((line['stream'], line['policy'], line['id']) for line in lines)
+    counts = Counter((line['stream'], line['policy'], line['id']) for line in reference)
     assert len(counts) == 4 * 3 * 3
     assert set(counts.values()) == {1}
 
@@ -53,7 +53,7 @@ def test_every_stream_and_cell_is_there_once(reference):
 def test_two_processes_find_what_one_does(model, reference, tmp_path):
     done = []
     measure_all(model, tmp_path, workers=2, on_run=lambda task, cell: done.append((task, cell)))
-    assert (tmp_path / OUTCOMES).read_bytes() == reference
+    assert untimed_lines(tmp_path / OUTCOMES) == reference
     assert len(done) == len(set(done)) == 4 * 3
 
 
@@ -67,13 +67,20 @@ def test_a_killed_run_goes_on(model, reference, tmp_path):
     assert len(before) == 5
     # As if it had been killed while writing, too.
     with (tmp_path / OUTCOMES).open('a') as file:
-        file.write(reference.decode().splitlines()[-1] + '\n{"stream": "noi')
+        file.write(json.dumps(reference[-1]) + '\n{"stream": "noi')
     with (tmp_path / CELLS).open('a') as file:
         file.write('{"stream": "noise-1", "pol')
+    with (tmp_path / TIMELINE).open('a') as file:
+        file.write((tmp_path / TIMELINE).read_text().splitlines()[0].replace('full', 'other'))
     told = []
     measure_all(model, tmp_path, on_run=lambda task, cell: told.append((task.name, cell)))
-    assert (tmp_path / OUTCOMES).read_bytes() == reference
+    assert untimed_lines(tmp_path / OUTCOMES) == reference
     assert (tmp_path / CELLS).read_text().splitlines()[:5] == before
+    sampled = Counter(
+        (line['stream'], line['policy']) for line in
+        map(json.loads, (tmp_path / TIMELINE).read_text().splitlines()))
+    assert len(sampled) == 4 * 3
+    assert max(sampled.values()) <= FRAMES
     assert len(told) == len(set(told)) == 4 * 3
 
 
@@ -81,13 +88,13 @@ def test_what_is_done_is_not_done_again(model, reference, tmp_path):
     measure_all(model, tmp_path)
     # Not one stream is loaded.
     measure_all(model, tmp_path, load=damaged_stream)
-    assert (tmp_path / OUTCOMES).read_bytes() == reference
+    assert untimed_lines(tmp_path / OUTCOMES) == reference
 
 
 def test_a_benchmark_can_be_widened(model, reference, tmp_path):
     measure_all(model, tmp_path, tasks=make_tasks(policies=('full', 'uniform'), seeds=1))
     measure_all(model, tmp_path)
-    assert (tmp_path / OUTCOMES).read_bytes() == reference
+    assert untimed_lines(tmp_path / OUTCOMES) == reference
 
 
 def test_another_configuration_is_refused_unless_fresh(model, tmp_path):

@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, Cell
-from infinipot_ros.evaluation.quality import Outcome
+from infinipot_ros.evaluation.outcome import Outcome
+from infinipot_ros.evaluation.quality_groups import COMPRESSED, LONG, delay_group
 from infinipot_ros.evaluation.quality_table import (
     ALL_SUITES,
-    COMPRESSED,
-    LONG,
     as_row,
     cell_order,
-    delay_group,
+    main_budget,
     on_shared_streams,
     summarise,
     tabulate,
@@ -30,11 +29,15 @@ UNIFORM = Cell('uniform', '/8')
 
 
 def outcome(cell, right, *, stream=0, number=0, suite='tour', delay=10, retention=None,
-            seen=96):
+            seen=96, expected=None):
+    # As the questions of the simulated world: what was never shown is answered with no.
+    expected = expected or ('no' if delay is None else 'red')
     return Outcome(
         f'{suite}-{stream}', suite, stream, cell.policy, cell.budget,
-        960 if cell == FULL else 48, f'q{number}', 'colour', delay, 'Which colour?', 'red',
-        'red' if right else 'blue', right, retention, 40, seen, int(seen > 48))
+        960 if cell == FULL else 48, f'q{number}', 'colour', delay, 'Which colour?',
+        expected, expected if right else 'blue', right, retention, 40, seen,
+        int(seen > 48), score=float(right), latency_s=0.1 * (number + 1),
+        first_token_s=0.05, memory_bytes=1_000 * (number + 1))
 
 
 def figures(table, cell, group='all', suite='tour'):
@@ -88,7 +91,7 @@ def test_only_questions_both_were_asked_are_compared():
     uniform = figures(table, UNIFORM)
     assert uniform.questions == 2
     # Stream 2 was shown to neither of the others.
-    assert (uniform.against_full.mean, uniform.against_full.low) == (0.0, None)
+    assert (uniform.against_full.mean, uniform.against_full.over) == (0.0, 'questions')
     assert uniform.against_default.mean == 1.0
     default = figures(table, DEFAULT)
     assert default.against_full.mean == -1.0
@@ -106,11 +109,12 @@ def test_the_same_answers_differ_by_nothing(answers):
         outcome(cell, right, stream=stream, number=number)
         for cell in (FULL, DEFAULT, UNIFORM)
         for number, (stream, right) in enumerate(answers)])
-    streams = len({stream for stream, _ in answers})
-    ends = (0.0, 0.0, 0.0) if streams > 1 else (0.0, None, None)
     for interval in (figures(table, UNIFORM).against_full, figures(table, UNIFORM).against_default,
                      figures(table, DEFAULT).against_full):
-        assert (interval.mean, interval.low, interval.high) == ends
+        # However many agreed, the next might not.
+        assert interval.mean == 0.0
+        assert interval.low == pytest.approx(-interval.high)
+        assert 1 >= interval.high > 1 / (2 * len(answers) + 4)
 
 
 def test_retention_is_of_questions_that_have_evidence():
@@ -190,9 +194,11 @@ def test_curves_over_budgets_rest_on_the_streams_every_cell_watched():
 
 def test_a_row_is_flat():
     row = as_row(figures(tabulate([
-        replace(outcome(DEFAULT, True, stream=number), right=number > 0) for number in range(2)]),
-        DEFAULT))
-    assert (row['accuracy'], row['accuracy_low'], row['accuracy_high']) == (0.5, 0.0, 1.0)
+        replace(outcome(DEFAULT, True, stream=number), right=number > 0, score=0.5)
+        for number in range(2)]), DEFAULT))
+    assert [row[f'accuracy{end}'] for end in ('', '_low', '_high', '_over')] == [
+        0.5, 0.0, 1.0, 'clusters']
+    assert [row[f'score{end}'] for end in ('', '_low', '_high')] == [0.5, 0.5, 0.5]
     assert row['retention'] is row['retention_low'] is None
     assert {type(value) for value in row.values()} <= {str, int, float, type(None)}
 
@@ -203,3 +209,63 @@ def test_cells_are_ordered_by_budget_then_the_default_first():
     assert sorted(cells, key=cell_order) == [
         FULL, Cell('tar', '/2'), DEFAULT, UNIFORM, Cell('van', '/16'), Cell('uniform', '512'),
         Cell('uniform', '1024')]
+
+
+def test_where_no_delay_is_known_nothing_is_said_of_what_was_shown():
+    table = tabulate([outcome(DEFAULT, number > 0, number=number, delay=None, expected='no',
+                              seen=40 + 100 * number) for number in range(4)])
+    count = {each.group: each.questions for each in table}
+    assert count == {'all': 4, 'kind colour': 4, COMPRESSED: 2}
+
+
+def test_a_delay_nobody_knows_is_not_one_of_what_never_was_shown():
+    table = tabulate([outcome(DEFAULT, True, number=0), outcome(DEFAULT, True, number=1,
+                      delay=None), outcome(DEFAULT, True, number=2, delay=None, expected='red')])
+    count = {each.group: each.questions for each in table}
+    assert (count['all'], count['shown'], count['not shown']) == (3, 1, 1)
+
+
+def test_suites_without_delays_are_taken_together():
+    some = [outcome(DEFAULT, True, suite=suite, delay=None, expected='red')
+            for suite in ('backward', 'real-time')]
+    assert figures(tabulate(some), DEFAULT, suite=ALL_SUITES).questions == 2
+    assert summarise(some).left_out == []
+
+
+@pytest.mark.parametrize(('cells', 'budget'), [
+    ([FULL], 'full'), ([FULL, DEFAULT], '/8'), ([DEFAULT, Cell('van', '512')], '/8'),
+    ([Cell('van', '512'), Cell('tar', '1024'), Cell('van', '1024')], '1024'),
+    ([Cell('van', '512'), Cell('van', '1024')], '512'), ([Cell('van', '/2'), DEFAULT], '/8')])
+def test_the_main_budget_is_what_most_policies_have(cells, budget):
+    some = [outcome(cell, True) for cell in cells]
+    assert main_budget(some) == budget
+    assert summarise(some).headline == budget
+
+
+def test_no_outcome_has_no_budget_but_a_summary():
+    summary = summarise([])
+    assert (summary.headline, summary.everything, summary.suites) == ('full', [], [])
+
+
+def test_costs_are_summed_up():
+    found = figures(tabulate([outcome(DEFAULT, True, number=number) for number in range(5)]),
+                    DEFAULT)
+    assert found.latency_s == pytest.approx(0.3)
+    assert found.latency_p95_s == pytest.approx(0.48)
+    assert (found.first_token_s, found.memory_bytes) == (0.05, 5_000)
+
+
+def test_a_score_is_told_only_where_answers_are_graded():
+    plain = [outcome(DEFAULT, number > 0, number=number) for number in range(3)]
+    assert figures(tabulate(plain), DEFAULT).score is None
+    graded = [replace(each, score=0.8 if each.right else 0.1) for each in plain]
+    assert figures(tabulate(graded), DEFAULT).score.mean == pytest.approx(1.7 / 3)
+
+
+def test_of_one_stream_the_interval_is_over_questions():
+    some = [outcome(cell, number != 0 or cell == UNIFORM, number=number)
+            for cell in (DEFAULT, UNIFORM) for number in range(20)]
+    table = tabulate(some)
+    assert figures(table, DEFAULT).accuracy.over == 'questions'
+    assert figures(table, DEFAULT).accuracy.low == pytest.approx(0.764, abs=1e-3)
+    assert figures(table, UNIFORM).against_default.over == 'questions'

@@ -18,16 +18,17 @@ from typer.testing import CliRunner
 
 from infinipot_ros.cli import app
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation.quality_run import count_workers
 from infinipot_ros.memory.policies.registry import POLICY_NAMES
+from infinipot_ros.vlm.loading import weights_digest
 from infinipot_ros.world import quality
-from infinipot_ros.world.bench_cli import POLICIES, QUICK, Plan, count_workers, plan_tasks
+from infinipot_ros.world.bench_cli import POLICIES, QUICK, Plan, plan_tasks
 from infinipot_ros.world.quality import (
     STREAM_CODE,
     film_name,
     load_film,
     load_stream,
     stream_code,
-    weights_digest,
 )
 from infinipot_ros.world.splits import split_of
 from infinipot_ros.world.suites import SUITES, make_stream
@@ -198,7 +199,7 @@ def test_the_quick_benchmark_writes_what_it_promises(quick):
     folder, shown = quick
     assert {path.name for path in folder.iterdir()} == {
         '.lock', 'cells.jsonl', 'config.json', 'outcomes.jsonl', 'report.html', 'results.csv',
-        'results.json'}
+        'results.json', 'timeline.csv', 'timeline.jsonl'}
     results = json.loads((folder / 'results.json').read_text())
     assert results['config']['weights_sha256'] == weights_digest('infinipot-tiny')
     cells = {(each['suite'], each['policy'], each['budget']) for each in results['figures']}

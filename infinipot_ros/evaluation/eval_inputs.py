@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+From what is named on a command line to recordings with questions.
+
+Either recordings, each with a file of questions in it or beside it; or a public benchmark's file
+of questions and the folder of its videos.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infinipot_ros.errors import ConfigurationError, SourceError
+from infinipot_ros.evaluation.question_files import find_questions, read_questions
+from infinipot_ros.evaluation.sources import BAG_SUFFIXES, IMAGE_SUFFIXES
+from infinipot_ros.evaluation.streams import Recording
+
+VIDEO_SUFFIXES = ('.mp4', '.mkv', '.webm', '.avi', '.mov', '.m4v', '.ts')
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """
+    How every recording is to be read.
+
+    :param fps: frames a second; None for all.
+    :param max_frames: the most of them; None for any number.
+    :param skip_missing: leave out, and count, what is not there.
+    :param output: where pictures go.
+    :param streams: the most recordings; ``questions`` the most of each; None for all.
+    """
+
+    fps: float | None
+    max_frames: int | None
+    skip_missing: bool
+    output: Path
+    streams: int | None = None
+    questions: int | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Recordings to be watched, and what was left out: a line each."""
+
+    recordings: list[Recording]
+    left_out: list[str]
+
+
+def named_recordings(
+    paths: Sequence[Path], topics: Sequence[str], question_files: Sequence[Path], wanted: Wanted,
+) -> Found:
+    """
+    Take recordings as they are named.
+
+    :param topics: image topics of bags, each a stream of its own; none where there is only one.
+    :param question_files: none: those in or beside the recordings; one for all of them; or one
+        for each.
+    :raises SourceError: a recording or its questions are missing or unreadable.
+    :raises ConfigurationError: the numbers of recordings and files do not go together.
+    """
+    if not paths:
+        raise ConfigurationError('there is nothing to watch; give a bag, a video or a folder')
+    if len(question_files) not in (0, 1, len(paths)):
+        raise ConfigurationError(
+            f'{len(question_files)} files of questions for {len(paths)} recordings; give one for '
+            'all, one for each, or none where they lie beside them')
+    found = Found([], [])
+    names = _names(paths)
+    for index, path in enumerate(paths[:wanted.streams]):
+        given = question_files[index % len(question_files)] if question_files else None
+        try:
+            recording, file = _located(path, given)
+        except SourceError as error:
+            if not wanted.skip_missing:
+                raise
+            found.left_out.append(str(error))
+            continue
+        questions = read_questions(file)[:wanted.questions]
+        for topic in topics or (None,):
+            name = names[index] if len(topics) < 2 else f'{names[index]}{_topic_mark(topic)}'
+            found.recordings.append(Recording(
+                name, file.stem, len(found.recordings), recording, questions, topic=topic,
+                fps=wanted.fps, max_frames=wanted.max_frames, told_in=str(file),
+                skip_missing=wanted.skip_missing, question_files=(file,), output=wanted.output))
+    return found
+
+
+def _topic_mark(topic: str | None) -> str:
+    return '/' + (topic or '').strip('/')
+
+
+def _located(path: Path, given: Path | None) -> tuple[Path, Path]:
+    """Find a recording and its questions."""
+    if not path.exists():
+        raise SourceError(
+            f'{path} does not exist: give a ROS 2 bag, a video or a folder of images')
+    recording = _recording_in(path)
+    file = given or find_questions(path) or find_questions(recording)
+    if file is None:
+        raise SourceError(
+            f'{path}: no questions.jsonl or questions.yaml in it or beside it; give --questions')
+    return recording, file
+
+
+def _recording_in(path: Path) -> Path:
+    """Look into a folder that holds one recording and its questions, as a tour is written."""
+    if not path.is_dir() or (path / 'metadata.yaml').exists():
+        return path
+    children = [each for each in sorted(path.iterdir()) if not each.name.startswith('.')]
+    if any(each.suffix.lower() in (*BAG_SUFFIXES, *IMAGE_SUFFIXES) for each in children):
+        return path
+    inside = [each for each in children if each.suffix.lower() in VIDEO_SUFFIXES or (
+        each.is_dir() and ((each / 'metadata.yaml').exists() or any(
+            file.suffix in BAG_SUFFIXES for file in each.iterdir())))]
+    if len(inside) != 1:
+        names = ', '.join(each.name for each in inside) or 'none'
+        raise SourceError(
+            f'{path} holds {len(inside)} recordings ({names}); give the one that is meant')
+    return inside[0]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Name recordings by the end of their paths, as much of it as tells them apart."""
+    plain = [path.resolve().with_suffix('') if path.is_file() else path.resolve()
+             for path in paths]
+    for depth in range(1, max(len(path.parts) for path in plain) + 1):
+        names = ['/'.join(path.parts[-depth:]) for path in plain]
+        if len(set(names)) == len(names):
+            return names
+    twice = Counter(plain).most_common(1)[0][0]
+    raise ConfigurationError(f'{twice} is given twice; give each recording once')
+
+
+def dataset_recordings(
+    name: str, annotations: Path, videos: Path, wanted: Wanted,
+) -> Found:
+    """
+    Take the videos of a public benchmark.
+
+    :param name: the format, one of ``benchmarks.registry.FORMATS``.
+    :param annotations: its file of questions.
+    :raises SourceError: the file cannot be read, or a video is missing.
+    :raises ConfigurationError: there is no such format, or nothing is left.
+    """
+    from infinipot_ros.evaluation.benchmarks.registry import load
+
+    if not videos.is_dir():
+        raise SourceError(f'{videos} is no folder; give --videos the folder of the videos')
+    found, times = Found([], []), Counter[str]()
+    for number, entry in enumerate(load(name, annotations), 1):
+        if wanted.streams is not None and len(found.recordings) == wanted.streams:
+            break
+        path = _video(videos, entry.video)
+        if path is None:
+            missing = (
+                f'{annotations}, video {number}: {entry.video} of {len(entry.questions)} '
+                f'questions is not in {videos}')
+            if not wanted.skip_missing:
+                raise SourceError(
+                    f'{missing}; fetch it, or --skip-missing to leave its questions out')
+            found.left_out.append(missing)
+            continue
+        times[entry.video] += 1
+        again = f'#{times[entry.video]}' if times[entry.video] > 1 else ''
+        found.recordings.append(Recording(
+            f'{entry.video}{again}', name, len(found.recordings), path,
+            entry.questions[:wanted.questions], fps=wanted.fps, max_frames=wanted.max_frames,
+            start_ns=entry.start_ns, end_ns=entry.end_ns, clock=entry.questions[0].clock,
+            told_in=str(annotations), skip_missing=wanted.skip_missing,
+            question_files=(annotations,) if annotations.is_file() else (),
+            output=wanted.output))
+    if not found.recordings:
+        raise SourceError(
+            f'not one of the {len(found.left_out)} videos of {annotations} is in {videos}')
+    return found
+
+
+def _video(folder: Path, name: str) -> Path | None:
+    """Find a video; a benchmark may name it without its extension, or with folders before it."""
+    for base in (folder / name, folder / Path(name).name):
+        for path in (base, *(base.with_name(base.name + suffix) for suffix in VIDEO_SUFFIXES)):
+            if path.exists() and path != folder:
+                return path
+    return None
+
+

@@ -1,0 +1,278 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+One run of ``infinipot eval``, from its settings to its exit code.
+
+Whatever happens, what was finished is in the output folder, and reported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from infinipot_ros.errors import ConfigurationError, InfinipotError, SourceError
+from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell, make_cells
+from infinipot_ros.evaluation.dumps import dump_folder
+from infinipot_ros.evaluation.eval_inputs import Found, Wanted
+from infinipot_ros.evaluation.eval_streams import StreamLoader
+from infinipot_ros.evaluation.journal import FRESH, Journal
+from infinipot_ros.evaluation.judge import Judge, judge_outcomes
+from infinipot_ros.evaluation.outcome import Outcome
+from infinipot_ros.evaluation.progress import show_progress
+from infinipot_ros.evaluation.quality_report import overview_table, write_report
+from infinipot_ros.evaluation.quality_run import (
+    Failure,
+    StreamTask,
+    count_workers,
+    measure,
+    quality_settings,
+)
+from infinipot_ros.evaluation.stream import questions_digest
+from infinipot_ros.evaluation.streams import Recording
+from infinipot_ros.observer.models import load_shared_model, weights_digest
+from infinipot_ros.observer.settings import ObserverSettings
+
+DONE, BELOW, REFUSED, INTERRUPTED = 0, 1, 2, 130
+SHORTEST_QUESTION_ROOM = 200
+BUNDLED = 'infinipot-tiny'
+
+
+class EvalRun:
+    """
+    Watches recordings with every cell and reports.
+
+    :param dataset: the format of a public benchmark, None for recordings of one's own.
+    :raises ConfigurationError: a policy or a budget that does not exist.
+    """
+
+    def __init__(
+        self, output: Path, *, policies: Sequence[str], budgets: Sequence[str],
+        preset: str | None, dump: Path | None, load_dumped: Path | None, workers: int | None,
+        fail_under: float | None, wanted: Wanted, dataset: str | None,
+    ) -> None:
+        self._output, self._wanted, self._workers = output, wanted, workers
+        self._dump, self._load_dumped = dump, load_dumped
+        self._fail_under = fail_under
+        self._cells = make_cells(policies, budgets)
+        self._headline = next(
+            (cell for cell in self._cells if cell.budget != FULL), self._cells[0])
+        self._named = {'preset': preset, 'dataset': dataset}
+        self._judge: Judge | None = None
+        self._console = Console(stderr=True)
+
+    def configure(self, model: str, **settings: Any) -> None:
+        """
+        Take the settings of all memories.
+
+        :raises ConfigurationError: a value that cannot work, or a ratio no policy has a use for.
+        """
+        ratios = {name: settings.pop(name) for name in ('tar_ratio', 'recent_ratio')}
+        self._settings = replace(quality_settings(model, **settings), **ratios)
+        for name, value in ratios.items():
+            if value is not None and all(
+                    getattr(cell.apply(self._settings), name) is None for cell in self._cells):
+                # Says what is wrong with it: of that policy, or of any.
+                replace(self._settings, policy=self._cells[-1].policy).make_policy()
+        self._weights = weights_digest(model)
+
+    def judge_with(self, url: str, model: str, key_variable: str | None) -> None:
+        """
+        Have a language model rate open answers.
+
+        :raises ConfigurationError: it cannot be asked.
+        """
+        self._judge = Judge(url, model, key_variable=key_variable)
+
+    def run(self, found: Found, *, fresh: bool) -> int:
+        """
+        Watch, ask, report.
+
+        :return: the exit code: 0; 1 below the wanted accuracy; 2 where a recording could not be
+            watched; 130 after Ctrl-C.
+        :raises InfinipotError: nothing can be done at all, or no longer.
+        """
+        tasks, recordings = self._tasks(found)
+        if not recordings:
+            raise SourceError(
+                'there is nothing left to watch: ' + '; '.join(found.left_out[:3]))
+        longest = max(len(question.question) for recording in recordings
+                      for question in recording.questions)
+        settings = replace(
+            self._settings, max_question_chars=max(SHORTEST_QUESTION_ROOM, longest))
+        if self._settings.model == BUNDLED:
+            self._console.print(
+                f'note: {BUNDLED} knows its simulated houses only; what it says of real pictures '
+                'means nothing. Give --model a Qwen2-VL or Qwen2.5-VL for those.',
+                highlight=False)
+        for line in found.left_out:
+            self._console.print(f'left out: {line}', markup=False, highlight=False)
+        with Journal(self._output, self._config(settings), fresh=fresh) as journal:
+            self._refuse_changed(journal, recordings)
+            self._refuse_undumped(journal, tasks)
+            try:
+                failures = self._measure(journal, tasks, recordings, settings)
+            except KeyboardInterrupt:
+                self._report(journal, recordings, found)
+                print('infinipot: interrupted; run again to go on', file=sys.stderr)
+                return INTERRUPTED
+            except (InfinipotError, OSError) as error:
+                self._report_after(error, journal, recordings, found)
+                raise
+            self._report(journal, recordings, found)
+            for failure in failures:
+                print(f'infinipot: {failure.stream}: {failure.message}', file=sys.stderr)
+            return REFUSED if failures else self._verdict(journal.outcomes)
+
+    def _tasks(self, found: Found) -> tuple[list[StreamTask], list[Recording]]:
+        """Open every recording once, so that what cannot be read is told before all else."""
+        tasks: list[StreamTask] = []
+        recordings: list[Recording] = []
+        for recording in found.recordings:
+            recording = replace(recording, seed=len(recordings))
+            try:
+                frames = self._count(recording)
+            except SourceError as error:
+                if not self._wanted.skip_missing:
+                    raise
+                found.left_out.append(str(error))
+                continue
+            recordings.append(recording)
+            tasks.append(StreamTask(
+                recording.name, recording.suite, recording.seed, frames, tuple(self._cells)))
+        return tasks, recordings
+
+    def _count(self, recording: Recording) -> int:
+        if self._load_dumped is not None:
+            stream = self._loader([recording], self._settings)('', 0)
+            return stream.survey().frames
+        hint = recording.open().count_hint or 1
+        return max(1, min(hint, recording.max_frames or hint))
+
+    def _config(self, settings: ObserverSettings) -> dict[str, Any]:
+        kept = ('dtype', 'device', 'block_size', 'max_pixels', 'keep_ratio', 'tar_ratio',
+                'recent_ratio', 'max_new_tokens')
+        return {
+            'command': 'eval', 'model': Path(settings.model).name,
+            'weights_sha256': self._weights, **{name: getattr(settings, name) for name in kept},
+            'fps': self._wanted.fps, 'max_frames': self._wanted.max_frames, **self._named}
+
+    def _loader(
+        self, recordings: Sequence[Recording], settings: ObserverSettings,
+    ) -> StreamLoader:
+        made_with = {
+            'weights_sha256': self._weights, 'dtype': settings.dtype,
+            'block_size': settings.block_size, 'max_pixels': settings.max_pixels}
+        return StreamLoader(
+            tuple(recordings), made_with, settings.max_pixels, self._dump, self._load_dumped)
+
+    def _refuse_changed(self, journal: Journal, recordings: Sequence[Recording]) -> None:
+        """What is finished is not asked again, and so would answer questions of another time."""
+        asked = {recording.name: questions_digest(recording.questions) for recording in recordings}
+        for run in journal.runs:
+            if run['asked'] != asked.get(run['stream'], run['asked']):
+                raise ConfigurationError(
+                    f'{self._output} holds answers to other questions about {run["stream"]}; '
+                    f'{FRESH}')
+
+    def _refuse_undumped(self, journal: Journal, tasks: Sequence[StreamTask]) -> None:
+        """What is finished is not watched again, and so would not be dumped."""
+        if self._dump is None:
+            return
+        for task in tasks:
+            if all((task.name, cell) in journal.done for cell in task.cells) and not (
+                    dump_folder(self._dump, task.name) / 'dump.json').exists():
+                raise ConfigurationError(
+                    f'{task.name} is finished in {self._output} but was not dumped; give another '
+                    '--output, or --fresh')
+
+    def _measure(
+        self, journal: Journal, tasks: Sequence[StreamTask], recordings: Sequence[Recording],
+        settings: ObserverSettings,
+    ) -> list[Failure]:
+        load = self._loader(recordings, settings)
+        workers = min(count_workers(self._workers, settings.device), len(tasks))
+        with show_progress(tasks, self._console) as (on_run, on_frames):
+            return measure(
+                journal, tasks, load, partial(load_shared_model, settings), settings,
+                workers=workers, keep_going=True, leave_out=False, on_run=on_run,
+                on_frames=on_frames)
+
+    def _report(
+        self, journal: Journal, recordings: Sequence[Recording], found: Found,
+    ) -> None:
+        """
+        Write figures and page, and show the main table.
+
+        :raises ConfigurationError: they cannot be written.
+        """
+        if not journal.outcomes:
+            self._console.print('nothing was answered, so there is nothing to report')
+            return
+        unrated: InfinipotError | None = None
+        try:
+            self._rate(journal, recordings)
+        except InfinipotError as error:
+            unrated = error
+        try:
+            summary = write_report(journal, self._headline.budget)
+        except OSError as error:
+            raise ConfigurationError(
+                f'the report cannot be written to {self._output} ({error.strerror}); outcomes '
+                'are kept: free some space and run again') from error
+        console = Console()
+        console.print(overview_table(summary), '')
+        console.print(
+            f'wrote {self._output / "report.html"}, results.json, results.csv, timeline.csv and '
+            'outcomes.jsonl', highlight=False, markup=False, soft_wrap=True)
+        questions = sum(
+            {run['stream']: run['left_out'] for run in journal.runs}.values())
+        if questions or found.left_out:
+            console.print(
+                f'left out: {len(found.left_out)} recordings, {questions} questions',
+                highlight=False)
+        if unrated is not None:
+            raise unrated
+
+    def _report_after(
+        self, error: Exception, journal: Journal, recordings: Sequence[Recording], found: Found,
+    ) -> None:
+        """Report what is there, though something went wrong, which matters more."""
+        try:
+            self._report(journal, recordings, found)
+        except InfinipotError as another:
+            print(f'infinipot: {another}', file=sys.stderr)
+
+    def _rate(self, journal: Journal, recordings: Sequence[Recording]) -> None:
+        if self._judge is None:
+            return
+        asked = {(recording.name, question.id): question for recording in recordings
+                 for question in recording.questions}
+        with self._judge:
+            journal.outcomes = judge_outcomes(
+                journal.outcomes, asked, self._judge, self._output)
+        journal.config = journal.config | {'judge': self._judge.model}
+
+    def _verdict(self, outcomes: Sequence[Outcome]) -> int:
+        if self._fail_under is None:
+            return DONE
+        cell = self._judged_cell()
+        rights = [each.right for each in outcomes if each.cell == cell]
+        if not rights:
+            raise ConfigurationError(f'{cell.policy} at {cell.budget} answered nothing')
+        accuracy = 100 * sum(rights) / len(rights)
+        below = accuracy < self._fail_under
+        print(f'{cell.policy} at {cell.budget}: {accuracy:.1f} % right, '
+              f'{"below" if below else "not below"} {self._fail_under:g} %')
+        return BELOW if below else DONE
+
+    def _judged_cell(self) -> Cell:
+        """The default policy at the first budget, else the first cell that is not full."""
+        default = Cell(DEFAULT_POLICY, self._headline.budget)
+        return default if default in self._cells else self._headline

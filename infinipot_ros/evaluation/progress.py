@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bar of frames times cells, with the time left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from infinipot_ros.evaluation.cells import Cell
+from infinipot_ros.evaluation.quality_run import StreamTask
+
+
+@contextmanager
+def show_progress(tasks: Sequence[StreamTask], console: Console) -> Iterator[
+        tuple[Callable[[StreamTask, Cell], None], Callable[[StreamTask, int], None]]]:
+    """Show a bar of frames times cells, with the time left."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:.0f} %'),
+        TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
+    watched: Counter[str] = Counter()
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task(
+            f'{len(tasks)} streams, {sum(len(task.cells) for task in tasks)} runs',
+            total=sum(task.frames * len(task.cells) for task in tasks))
+
+        def on_frames(task: StreamTask, frames: int) -> None:
+            told = min(frames, task.frames - watched[task.name])
+            watched[task.name] += told
+            progress.advance(bar, told)
+
+        def on_run(task: StreamTask, cell: Cell) -> None:
+            progress.advance(bar, task.frames - watched.pop(task.name, 0))
+
+        yield on_run, on_frames

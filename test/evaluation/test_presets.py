@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Presets: that they say what the paper and its code say, and that memories can be built so."""
+
+from __future__ import annotations
+
+import pytest
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation.cells import make_cells
+from infinipot_ros.evaluation.presets import DEFAULT, PRESETS, preset
+from infinipot_ros.memory.policies.infinipot_v import VARIANTS, InfinipotV
+from infinipot_ros.observer.plan import grids_per_block
+from infinipot_ros.observer.settings import ObserverSettings
+
+
+def memory_of(chosen):
+    """Build what a preset says, as a run does."""
+    [cell] = make_cells(chosen.policies, chosen.budgets)
+    return cell.apply(ObserverSettings(
+        'none', budget=int(cell.budget), keep_ratio=chosen.keep_ratio, tar_ratio=chosen.tar_ratio,
+        recent_ratio=chosen.recent_ratio, block_size=chosen.block_size,
+        max_pixels=chosen.max_pixels, max_new_tokens=chosen.max_new_tokens))
+
+
+def test_the_papers_setting():
+    chosen = preset('infinipot-v-paper')
+    settings = memory_of(chosen)
+    settings.validate()
+    budget = settings.make_budget()
+    assert (budget.tokens, budget.target) == (6 * 1024, 6 * 1024 * 3 // 4)
+    assert chosen.max_frames == 768
+    assert settings.max_pixels == 128 * 28 * 28
+    policy = settings.make_policy()
+    assert isinstance(policy, InfinipotV)
+    assert policy.variant == VARIANTS['paper']
+    # A block is just what a compression frees.
+    assert grids_per_block(settings, 128) == (budget.tokens - budget.target) // 128
+
+
+def test_the_codes_setting():
+    chosen = preset('infinipot-v-code')
+    settings = memory_of(chosen)
+    settings.validate()
+    budget = settings.make_budget()
+    assert (budget.tokens // 128, budget.target // 128) == (32, 24)
+    assert grids_per_block(settings, 128) == 8
+    policy = settings.make_policy()
+    assert isinstance(policy, InfinipotV)
+    assert policy.variant == VARIANTS['official']
+
+
+def test_presets_by_name():
+    assert preset(None) is DEFAULT
+    assert memory_of(DEFAULT).budget == 4096
+    for name in PRESETS:
+        assert preset(name) is PRESETS[name]
+    with pytest.raises(ConfigurationError, match="no preset 'best'; there are infinipot-v-paper"):
+        preset('best')
