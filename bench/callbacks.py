@@ -31,7 +31,8 @@ from rich.progress import track
 from rich.table import Table
 from sensor_msgs.msg import CompressedImage
 
-from infinipot_ros.node.child import NodeClient, NodeProcess, private_environment
+from infinipot_ros.node.child import NodeProcess, private_environment
+from infinipot_ros.node.client import NodeClient
 
 HZ = 30
 SIZE = (480, 640)
@@ -52,9 +53,9 @@ def main() -> int:
             '-p', 'status.period:=0.1'])
         client = None
         try:
-            client = NodeClient('/infinipot', domain)
-            client.wait(lambda: client.status.state == 'active', process, 300.0, 'activity')
-            report = measure(client, process, options.seconds)
+            client = NodeClient('/infinipot', domain, process.check)
+            client.wait_active(300.0)
+            report = measure(client, options.seconds)
         finally:
             status = process.stop()
             if client is not None:
@@ -79,13 +80,13 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(client: NodeClient, process: NodeProcess, seconds: int) -> dict[str, Any]:
+def measure(client: NodeClient, seconds: int) -> dict[str, Any]:
     """Publish for some seconds, ask now and then, and read what the node says of itself."""
     reports: list[DiagnosticArray] = []
     client.node.create_subscription(DiagnosticArray, '/diagnostics', reports.append, 10)
     camera = client.node.create_publisher(
         CompressedImage, '/image/compressed', qos_profile_sensor_data)
-    client.wait(lambda: camera.get_subscription_count() > 0, process, 20.0, 'its subscription')
+    client.wait(lambda: camera.get_subscription_count() > 0, 20.0, 'its subscription')
     pictures = [jpeg(index) for index in range(HZ)]
 
     def publish(index: int) -> None:
@@ -117,11 +118,11 @@ def measure(client: NodeClient, process: NodeProcess, seconds: int) -> dict[str,
         if index % (ASK_EVERY_S * HZ) == HZ * 2 and pending is None:
             pending = client.ask_async('What do you see?')
     if pending is not None:
-        client.wait(pending.done, process, 60.0, 'the last answer')
+        client.wait(pending.done, 60.0, 'the last answer')
         latencies.append(pending.result())
     # What is on its way arrives, and the next report tells of it.
     told = len(reports)
-    client.wait(lambda: len(reports) >= told + 2, process, 10.0, 'diagnostics')
+    client.wait(lambda: len(reports) >= told + 2, 10.0, 'diagnostics')
     images = next(s for s in reports[-1].status if s.name.endswith(': images'))
     values = {value.key: value.value for value in images.values}
     status = client.status

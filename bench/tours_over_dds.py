@@ -22,15 +22,17 @@ import typer
 from rich.progress import track
 
 from infinipot_ros.evaluation.cells import Cell
-from infinipot_ros.evaluation.quality import QualityQuestion, QualityStream, run_stream
+from infinipot_ros.evaluation.quality import run_stream
 from infinipot_ros.evaluation.quality_run import quality_settings
+from infinipot_ros.evaluation.question import Question
+from infinipot_ros.evaluation.question_files import read_questions
 from infinipot_ros.evaluation.sources import open_source
 from infinipot_ros.evaluation.statistics import bootstrap_mean
+from infinipot_ros.evaluation.stream import QualityStream
 from infinipot_ros.memory.policies.registry import DEFAULT_POLICY
-from infinipot_ros.node.demo import find_share
-from infinipot_ros.node.replay import read_questions
 from infinipot_ros.node.trial import Trial, run_trial
 from infinipot_ros.observer.answer import same_answer
+from infinipot_ros.share import find_share
 from infinipot_ros.vlm.loading import load_model
 from infinipot_ros.world.bag import TourQuestion, write_bag, write_questions
 from infinipot_ros.world.exam import examine
@@ -42,11 +44,13 @@ MODEL = 'infinipot-tiny'
 KINDS = ('colour', 'room', 'seen', 'count', 'order', 'current')
 
 
-def over_dds(folder: Path, budget: int, play_s: float) -> Trial:
-    """Play a recorded tour to a node of its own."""
+def over_dds(folder: Path, budget: int) -> Trial:
+    """Play a recorded tour to a node of its own, no faster than it takes the frames."""
+    config = find_share() / 'config'
     return run_trial(
-        find_share(), folder / 'tour', read_questions(folder / 'questions.jsonl'),
-        play_s=play_s, parameters=[f'memory.budget:={budget}'])
+        folder / 'tour', read_questions(folder / 'questions.jsonl'),
+        arguments=['--params-file', str(config / 'demo.yaml'), '-p', f'memory.budget:={budget}'],
+        profile=config / 'fastdds_shm.xml')
 
 
 def offline(folder: Path, seed: int, asked: list[TourQuestion], budget: int) -> list[str]:
@@ -55,8 +59,8 @@ def offline(folder: Path, seed: int, asked: list[TourQuestion], budget: int) -> 
     stream = QualityStream(
         f'tour-{seed}', 'tour', seed, [frame.rgb for frame in frames],
         [frame.stamp_ns for frame in frames],
-        [QualityQuestion(each.id, each.ask_at, each.question, each.answer, each.kind, each.delay,
-                         each.evidence) for each in asked])
+        [Question(each.id, each.question, each.answer, each.kind, ask_at_ns=each.ask_at,
+                  delay=each.delay, evidence=each.evidence) for each in asked])
     [run] = run_stream(
         stream, [Cell(DEFAULT_POLICY, str(budget))], quality_settings(MODEL, block_size=2),
         load_model(MODEL))
@@ -70,7 +74,6 @@ def main(
     frames: Annotated[int, typer.Option(help='Frames a tour, two a second.')] = 440,
     questions: Annotated[int, typer.Option(help='Questions a tour.')] = 20,
     budget: Annotated[int, typer.Option(help='Most visual tokens a layer and head holds.')] = 1024,
-    play_s: Annotated[float, typer.Option(help='Seconds to play a tour in, at least.')] = 1.0,
     output: Annotated[Path | None, typer.Option(help='A JSON file for every answer.')] = None,
 ) -> None:
     """Record, play, ask, compare."""
@@ -84,13 +87,14 @@ def main(
             asked = examine(tour, shots, questions, kinds=KINDS)
             write_bag(folder / 'tour', tour, shots)
             write_questions(folder / 'questions.jsonl', asked)
-            live = over_dds(folder, budget, play_s)
-            dropped += live.memory.frames_dropped
-            for result, question, bare in zip(
-                    live.results, asked, offline(folder, seed, asked, budget), strict=True):
+            live = over_dds(folder, budget)
+            dropped += live.frames.lost + live.frames.outstanding
+            answers = {result.question.id: result.response.answer for result in live.results}
+            for question, bare in zip(
+                    asked, offline(folder, seed, asked, budget), strict=True):
                 rows.append({
                     'seed': seed, 'question': question.question, 'expected': question.answer,
-                    'over_dds': result.response.answer, 'offline': bare})
+                    'over_dds': answers[question.id], 'offline': bare})
     if output is not None:
         output.write_text(json.dumps(rows, indent=1) + '\n')
     seeds = sorted({row['seed'] for row in rows})

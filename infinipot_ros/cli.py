@@ -104,7 +104,7 @@ def ask(
     model: Annotated[
         str, typer.Option(help='A folder, a hub id in the local cache, or a bundled name.')
     ] = 'infinipot-tiny',
-    policy: Annotated[str, typer.Option(help='What decides which tokens stay.')] = 'infinipot_v',
+    policy: Annotated[str, typer.Option(help='What decides which tokens stay.')] = 'rarity',
     budget: Annotated[
         int, typer.Option(help='Most visual tokens a layer and KV head holds.')
     ] = 4096,
@@ -228,15 +228,29 @@ def _refuse_bad_questions(observer: Observer, questions: list[str]) -> None:
 def demo() -> None:
     """Play the bundled bag over DDS, ask its questions and compare the answers (needs ROS 2)."""
     with _clean_exit():
-        for name in ('rclpy', 'infinipot_ros.srv'):
-            if importlib.util.find_spec(name) is None:
-                raise ConfigurationError(
-                    f'the demo needs ROS 2 and the built interfaces, and there is no {name}: run '
-                    '`make demo` in a clone, or source the install/setup.bash of your workspace'
-                )
-        from infinipot_ros.node.demo import main as run_demo
+        _require_ros('the demo', '`make demo` in a clone')
+        from infinipot_ros.demo_cli import main as run_demo
 
         raise typer.Exit(run_demo())
+
+
+@app.command(add_help_option=False, context_settings=_FORWARD)
+def replay(context: typer.Context) -> None:
+    """Play a bag to a real node over DDS, ask it, and report as eval does (needs ROS 2)."""
+    with _clean_exit():
+        from infinipot_ros.replay_cli import replay_app
+
+        if '--help' not in context.args:
+            _require_ros('replay', '`make build` in a clone and `source scripts/environment.bash`')
+        replay_app(args=context.args, prog_name='infinipot replay')
+
+
+def _require_ros(what: str, how: str) -> None:
+    for name in ('rclpy', 'infinipot_ros.srv'):
+        if importlib.util.find_spec(name) is None:
+            raise ConfigurationError(
+                f'{what} needs ROS 2 and the built interfaces, and there is no {name}: run {how}, '
+                'or source the install/setup.bash of your workspace')
 
 
 @app.command(add_help_option=False, context_settings=_FORWARD)
@@ -258,6 +272,15 @@ def bench(context: typer.Context) -> None:
         from infinipot_ros.world.bench_cli import bench_app
 
         bench_app(args=context.args, prog_name='infinipot bench')
+
+
+@app.command(name='eval', add_help_option=False, context_settings=_FORWARD)
+def evaluate(context: typer.Context) -> None:
+    """Ask questions about recordings and compare what different memories answer."""
+    with _clean_exit():
+        from infinipot_ros.evaluation.eval_cli import eval_app
+
+        eval_app(args=context.args, prog_name='infinipot eval')
 
 
 def _run_world(name: str, arguments: list[str]) -> None:

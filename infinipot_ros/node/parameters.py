@@ -98,7 +98,7 @@ TABLE = (
     Parameter('autostart', True,
               'Configure and activate without a lifecycle manager; if that fails, the process '
               'ends with status 1.', AT_START),
-    Parameter('memory.policy', 'infinipot_v', 'What decides which tokens stay.',
+    Parameter('memory.policy', 'rarity', 'What decides which tokens stay.',
               UNCONFIGURED, choices=POLICIES, setting='policy'),
     Parameter('memory.budget', 4096,
               'The most visual tokens a layer and KV head ever holds; at least those of one grid, '

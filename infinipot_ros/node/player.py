@@ -35,6 +35,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('bag', type=Path, help='folder or file of the bag')
     parser.add_argument('--rate', type=float, default=1.0, help='seconds of the bag per second')
     parser.add_argument('--clock', action='store_true', help='publish /clock from the stamps')
+    parser.add_argument('--topic', help='the only image topic to play; all of them by default')
     parser.add_argument('--wait', type=float, default=60.0,
                         help='seconds to wait for a subscriber')
     options = parser.parse_args(remove_ros_args(args)[1:])
@@ -44,7 +45,8 @@ def main(args: list[str] | None = None) -> int:
     rclpy.init(args=args)
     try:
         node = rclpy.create_node('infinipot_play')
-        with open_replay(node, options.bag, clock=options.clock) as replay:
+        with open_replay(node, options.bag, clock=options.clock,
+                         topic=options.topic) as replay:
             replay.wait_matched(options.wait)
             node.get_logger().info(f'playing {replay.frames} frames, {replay.seconds:.0f} s')
             replay.play(options.rate, lambda _stamp_ns: _stop_when_told(node.context))

@@ -1,10 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A bag with questions, played over DDS to a node of its own, and what the node answered.
+A bag with questions, played over DDS to a real node, and what the node answered.
 
-The node runs in its own process; each question is asked through its service once everything
-before its time was remembered. What the demo shows once and a benchmark does over and over.
+The node is one of its own, in a process and a domain of its own, or one that runs already, on a
+robot for example. Either the bag waits for the node, so that nothing is lost, or it keeps its own
+pace, as a camera does, and what is lost is counted. What the demo shows once, a benchmark does
+over and over, and ``infinipot replay`` makes a report of.
 """
 
 from __future__ import annotations
@@ -13,29 +15,34 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infinipot_ros.node.child import NodeClient, NodeError, NodeProcess, private_environment
-from infinipot_ros.node.replay import Question, Replay, open_replay
-from infinipot_ros.observer.answer import same_answer
+from infinipot_ros.errors import SourceError
+from infinipot_ros.node import parameters
+from infinipot_ros.node.account import FrameCount, count_frames
+from infinipot_ros.node.asking import Asker, Follower, Result
+from infinipot_ros.node.child import NodeProcess, private_environment
+from infinipot_ros.node.client import NodeClient, NodeError
+from infinipot_ros.node.replay import Replay, image_connections, open_bag, open_replay
+from infinipot_ros.node.worker import MAX_QUERIES
 
-#: Frames on their way at any time: fewer than the node's queue holds, so that none is lost.
+#: Frames on their way at any time: fewer than the middleware keeps for the node.
 IN_FLIGHT = 6
+MATCH_S = 20.0
 START_S = 120.0
-ANSWER_S = 60.0
-
-
-@dataclass(frozen=True)
-class Result:
-    """A question and what came back."""
-
-    question: Question
-    response: Any
-    right: bool
+#: What the node may take longer for an answer than its own ``query.timeout``.
+GRACE_S = 10.0
+#: A node that takes no frame for so long, though it has none waiting, never got what is missing.
+LOST_S = 5.0
+#: Without any progress for so long, the node hangs.
+STUCK_S = 60.0
+#: Questions under way at a time; one more place is left to others.
+MAX_AT_ONCE = MAX_QUERIES - 1
+COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 
 
 @dataclass(frozen=True)
@@ -44,55 +51,125 @@ class Trial:
     What a node made of a bag.
 
     :param memory: its last ``infinipot_ros/msg/MemoryStatus``.
-    :param first_ns: header stamp of the bag's first image.
+    :param first_ns: header stamp of the first image that was sent, ``last_ns`` of the last.
+    :param frames: what became of all images in the end.
     """
 
     results: list[Result]
     memory: Any
     first_ns: int
+    last_ns: int
+    frames: FrameCount
+
+
+@dataclass(frozen=True)
+class Node:
+    """
+    A node that is active and can be talked to.
+
+    :param parameters: what it is set to, every parameter of the table.
+    :param image: topic and type of the images it remembers.
+    :param process: its process, where it is a child of this one.
+    """
+
+    client: NodeClient
+    parameters: dict[str, Any]
+    image: tuple[str, str]
+    process: NodeProcess | None = None
+
+    @property
+    def status_s(self) -> float:
+        """Seconds within which a new status should have come."""
+        return 1.0 + 2.0 * float(self.parameters['status.period'])
+
+
+@dataclass(frozen=True)
+class Pace:
+    """
+    How a bag is played.
+
+    :param rate: seconds of the bag a second; infinite for no pauses.
+    :param waits: play no faster than the node takes the frames, and not on before a question is
+        answered: nothing is lost, answers are those of the offline path.
+    """
+
+    rate: float = float('inf')
+    waits: bool = True
 
 
 def run_trial(
-    share: Path,
-    bag: Path,
-    questions: Sequence[Question],
-    *,
-    play_s: float,
-    parameters: Sequence[str] = (),
-    on_state: Callable[[str], None] = lambda state: None,
-    on_frame: Callable[[int, int], None] = lambda sent, of: None,
-    on_result: Callable[[Result], None] = lambda result: None,
+    bag: Path, questions: Sequence[Any], *, arguments: Sequence[str] = (), profile: Path,
+    pace: Pace = Pace(), topic: str | None = None, clock: bool = False,
+    follower: Follower | None = None,
 ) -> Trial:
     """
-    Start a node with the demo's settings, play a bag to it, ask, and end the node.
+    Start a node, play a bag to it, ask, and end the node.
 
-    :param share: the folder that holds ``config/``.
-    :param questions: in the order of their times.
-    :param play_s: play the bag within these seconds, if it is longer and the node keeps up.
-    :param parameters: ``name:=value`` of further node parameters.
-    :param on_state: told what happens before the first frame; ``on_frame`` and ``on_result`` of
-        the rest.
+    :param questions: :class:`~infinipot_ros.node.asking.Asked`.
+    :param arguments: ROS arguments of the node, such as ``-p name:=value``.
+    :param profile: Fast DDS profile, used where the file exists.
+    :param topic: the image topic of a bag that has several.
+    :param clock: publish ``/clock``, and have the node go by it.
     :raises NodeError: the node did not start, answer or end as it should.
     :raises SourceError: the bag cannot be played.
     """
-    domain = private_environment(share / 'config' / 'fastdds_shm.xml')
+    follower = follower or Follower()
+    name, kind = choose_images(bag, topic)
+    with own_node(name, kind, arguments, profile, reliable=pace.waits, sim_time=clock,
+                  follower=follower) as node:
+        return play_to(node, bag, questions, pace=pace, topic=name, clock=clock,
+                       follower=follower)
+
+
+def choose_images(bag: Path, topic: str | None) -> tuple[str, str]:
+    """
+    Return topic and type of the images to play.
+
+    :raises SourceError: the bag has none, or several and ``topic`` does not say which.
+    """
+    with open_bag(bag) as reader:
+        kinds = {c.topic: str(c.msgtype) for c in image_connections(reader, bag, topic)}
+    if len(kinds) > 1:
+        listing = ', '.join(f'{name} ({kind})' for name, kind in sorted(kinds.items()))
+        raise SourceError(f'{bag} holds {len(kinds)} image topics, say which with topic: '
+                          f'{listing}')
+    return next(iter(kinds.items()))
+
+
+@contextmanager
+def own_node(
+    topic: str, kind: str, arguments: Sequence[str], profile: Path, *, reliable: bool = True,
+    sim_time: bool = False, follower: Follower | None = None,
+) -> Iterator[Node]:
+    """
+    Have a node of one's own that remembers ``topic``; it ends with the ``with`` block.
+
+    Must run before anything else in this process uses ROS: it chooses the domain.
+
+    :param reliable: what is sent, arrives; else as the node has it for cameras.
+    :raises NodeError: it does not start, it did not end as it should, or what happened in between.
+    """
+    follower = follower or Follower()
+    domain = private_environment(profile)
+    transport, base = 'raw', topic
+    if kind == COMPRESSED:
+        transport, base = 'compressed', topic.removesuffix('/compressed')
+    heard = f'{base}/compressed' if transport == 'compressed' else base
+    defaults = ['-r', f'image:={base}', '-p', f'image_transport:={transport}',
+                '-p', 'status.period:=0.05', '-p', f'use_sim_time:={str(sim_time).lower()}']
+    if reliable:
+        defaults += ['-p', f'qos_overrides.{heard}.subscription.reliability:=reliable']
     with tempfile.TemporaryDirectory(prefix='infinipot_trial_') as folder:
-        process = NodeProcess(Path(folder), [
-            '--params-file', str(share / 'config' / 'demo.yaml'), '-r', 'image:=/camera/image_raw',
-            # A trial must not depend on luck: what is sent, arrives.
-            '-p', 'qos_overrides./camera/image_raw/compressed.subscription.reliability:=reliable',
-            '-p', 'status.period:=0.1',
-            *(part for parameter in parameters for part in ('-p', parameter))])
+        process = NodeProcess(Path(folder), [*arguments, *defaults])
         client = None
         try:
-            client = NodeClient('/infinipot', domain)
-            on_state('the node loads its model')
-            client.wait(lambda: client.status.state == 'active', process, START_S, 'activity')
-            on_state('the node is active')
-            with open_replay(client.node, bag) as replay:
-                trial = _Conductor(replay, client, process, questions, on_frame, on_result)
-                trial.conduct(play_s)
-            memory = client.status
+            client = NodeClient('/infinipot', domain, process.check)
+            follower.state('the node loads its model')
+            node = _reached(client, START_S, process)
+            follower.state('the node is active')
+            yield node
+        except NodeError as error:
+            raise NodeError(f'{error}\nthe last it wrote:\n{process.tail()}') from error
         finally:
             with _undisturbed():
                 status = process.stop()
@@ -100,7 +177,49 @@ def run_trial(
                     client.close()
         if status:
             raise NodeError(f'the node ended with status {status}:\n{process.tail()}')
-    return Trial(trial.results, memory, trial.first_ns)
+
+
+@contextmanager
+def running_node(name: str, timeout_s: float = 10.0) -> Iterator[Node]:
+    """
+    Talk to a node that runs already, in the ROS domain of the environment.
+
+    :param name: its full name.
+    :raises NodeError: it is not there or not active.
+    """
+    client = NodeClient(name)
+    try:
+        yield _reached(client, timeout_s)
+    finally:
+        client.close()
+
+
+def play_to(
+    node: Node, bag: Path, questions: Sequence[Any], *, pace: Pace, topic: str,
+    clock: bool = False, follower: Follower | None = None,
+) -> Trial:
+    """
+    Play a bag to a node and ask it.
+
+    :param topic: the image topic of the bag; it goes out on the topic the node listens to.
+    :raises NodeError: the node ended or does not answer; what it answered was told.
+    :raises SourceError: the bag cannot be played, or not to this node.
+    """
+    heard, kind = node.image
+    _, recorded = choose_images(bag, topic)
+    if recorded != kind:
+        wanted = 'compressed' if recorded == COMPRESSED else 'raw'
+        raise SourceError(f'{topic} holds {recorded}, but {node.client.name} listens to {kind} '
+                          f'on {heard}: start it with image_transport:={wanted}')
+    with open_replay(node.client.node, bag, clock=clock, topic=topic, publish_as=heard) as replay:
+        return _Conductor(replay, node, questions, pace, follower or Follower()).conduct()
+
+
+def _reached(client: NodeClient, timeout_s: float, process: NodeProcess | None = None) -> Node:
+    client.wait_active(timeout_s)
+    client.wait_service(timeout_s)
+    values = client.parameters(parameters.BY_NAME, timeout_s)
+    return Node(client, values, client.image_topic(timeout_s), process)
 
 
 @contextmanager
@@ -116,53 +235,90 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
+def make_asker(node: Node, questions: Sequence[Any], follower: Follower, at_once: int) -> Asker:
+    """Prepare questions for a node: no more at once than it takes, no longer than it may take."""
+    return Asker(node.client, questions, follower, at_once=at_once, status_s=node.status_s,
+                 timeout_s=float(node.parameters['query.timeout']) + GRACE_S)
+
+
 class _Conductor:
-    """Plays the bag no faster than the node takes it, and asks in between."""
+    """Plays the bag at its pace, and asks in between."""
 
-    def __init__(
-        self, replay: Replay, client: NodeClient, process: NodeProcess,
-        questions: Sequence[Question], on_frame: Callable[[int, int], None],
-        on_result: Callable[[Result], None],
-    ) -> None:
-        self.results: list[Result] = []
-        self.first_ns = 0
-        self._replay, self._client, self._process = replay, client, process
-        self._questions = questions
-        self._on_frame, self._on_result = on_frame, on_result
-        self._sent = 0
+    def __init__(self, replay: Replay, node: Node, questions: Sequence[Any], pace: Pace,
+                 follower: Follower) -> None:
+        self._replay, self._client, self._pace = replay, node.client, pace
+        self._follower = follower
+        self._asker = make_asker(node, questions, follower,
+                                 at_once=1 if pace.waits else MAX_AT_ONCE)
+        self._in_flight = max(1, min(IN_FLIGHT, int(node.parameters['ingest.queue_size'])))
+        self._status_s = node.status_s
+        self._first_ns = 0
+        self._lost_on_way = 0
 
-    def conduct(self, play_s: float) -> None:
-        self._replay.wait_matched(20.0)
-        self._replay.play(max(1.0, self._replay.seconds / play_s), self._before_image)
-        self._ask(float('inf'))
+    def conduct(self) -> Trial:
+        asker, client = self._asker, self._client
+        client.meanwhile = asker.collect
+        self._follower.state('waiting for the node to subscribe')
+        self._replay.wait_matched(MATCH_S)
+        self._follower.state('playing')
+        asker.before = client.status
+        self._replay.play(self._pace.rate, self._before_image, self._meanwhile)
+        self._follower.state('waiting for the last answers')
+        if self._pace.waits:
+            self._settled(0)
+        else:
+            self._replay.wait_acknowledged(GRACE_S)
+        asker.ask_and_wait(float('inf'))
+        # The last figures, after the last answer and whatever was still on its way.
         self._settled(0)
-        # The last figures, after the last answer.
-        asked = time.monotonic()
-        self._client.wait(
-            lambda: time.monotonic() - asked > 0.3, self._process, 5.0, 'a last status')
+        memory = self._next_status()
+        return Trial(asker.results, memory, self._first_ns, asker.newest_ns,
+                     count_frames(asker.sent, memory, asker.before))
 
     def _before_image(self, stamp_ns: int) -> None:
-        self.first_ns = self.first_ns or stamp_ns
-        self._ask(stamp_ns)
-        self._settled(IN_FLIGHT - 1)
-        self._sent += 1
-        self._on_frame(self._sent, self._replay.frames)
+        self._first_ns = self._first_ns or stamp_ns
+        self._client.check()
+        if self._pace.waits:
+            if self._asker.due(stamp_ns - 1):
+                self._settled(0)
+                self._asker.ask_and_wait(stamp_ns - 1)
+            self._settled(self._in_flight - 1)
+        else:
+            self._asker.ask(stamp_ns - 1)
+        self._asker.image_sent(stamp_ns)
+        self._follower.frame(self._asker.sent, self._replay.frames)
 
-    def _ask(self, until_ns: float) -> None:
-        while (len(self.results) < len(self._questions)
-               and self._questions[len(self.results)].ask_at < until_ns):
-            question = self._questions[len(self.results)]
-            self._settled(0)
-            response = self._client.ask(question.question, self._process, ANSWER_S)
-            right = bool(response.success) and same_answer(response.answer, question.answer)
-            self.results.append(Result(question, response, right))
-            self._on_result(self.results[-1])
+    def _meanwhile(self, now_ns: int) -> None:
+        if self._pace.waits:
+            self._asker.collect()
+        else:
+            self._asker.ask(now_ns)
 
     def _settled(self, at_most: int) -> None:
-        # What the node has neither remembered nor dropped is still on its way.
-        def left() -> int:
+        """Wait until no more frames than that are neither remembered nor dropped."""
+        moved, before = time.monotonic(), (-1, -1)
+        while True:
             status = self._client.status
-            return int(self._sent - status.frames_encoded - status.frames_dropped)
+            count = count_frames(self._asker.sent, status, self._asker.before)
+            if count.outstanding - self._lost_on_way <= at_most:
+                return
+            now = time.monotonic()
+            if before != (count.seen, count.outstanding):
+                moved, before = now, (count.seen, count.outstanding)
+            waiting = count.seen + count.outstanding - count.sent
+            if now - moved > LOST_S + self._status_s and waiting <= 0:
+                # A best-effort subscription may miss what a reliable one gets.
+                self._lost_on_way = count.outstanding
+                continue
+            if now - moved > STUCK_S + self._status_s:
+                raise NodeError(f'the node {self._client.name} took none of the {waiting} frames '
+                                f'that wait in it for {STUCK_S:g} s')
+            self._client.check()
+            self._asker.collect()
+            time.sleep(0.005)
 
-        self._client.wait(
-            lambda: left() <= at_most, self._process, ANSWER_S, 'taking more frames')
+    def _next_status(self) -> Any:
+        old = self._client.status
+        self._client.wait(lambda: self._client.status is not old, GRACE_S + self._status_s,
+                          'a last status')
+        return self._client.status

@@ -21,9 +21,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage
 
-from infinipot_ros.errors import SourceError
-from infinipot_ros.node import demo, trial
-from infinipot_ros.node.replay import read_questions
+from infinipot_ros import demo_cli as demo
+from infinipot_ros.node.asking import Result
 from infinipot_ros.observer.answer import same_answer
 from infinipot_ros.srv import Query
 
@@ -87,8 +86,7 @@ def write_questions(share: Path, answers: list[str]) -> None:
 
 
 def test_the_demo_succeeds_when_its_answers_are_right(share, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(demo, 'PLAY_S', 2.0)
-    results: list[trial.Result] = []
+    results: list[Result] = []
     table = demo._table
     monkeypatch.setattr(demo, '_table', lambda r, first: results.extend(r) or table(r, first))
     write_questions(share, ['?', '?', '?'])
@@ -121,12 +119,3 @@ def test_answers_are_compared_without_case_and_punctuation(answer: str, right: b
 def test_an_answer_is_not_taken_for_markup() -> None:
     response = Query.Response(success=True, answer='[/x] [red]cup')
     assert Text.from_markup(demo._said(response)).plain == '[/x] [red]cup'
-
-
-def test_a_questions_file_that_is_none_says_where(tmp_path) -> None:
-    path = tmp_path / 'questions.jsonl'
-    path.write_text('{"id": "1"}\n')
-    with pytest.raises(SourceError, match=r'questions.jsonl:1'):
-        read_questions(path)
-    with pytest.raises(SourceError, match='cannot be read'):
-        read_questions(tmp_path / 'none')

@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from infinipot_ros.errors import InfinipotError, SourceError
-
-if TYPE_CHECKING:
-    from infinipot_ros.node.trial import Result
-
-#: The tour is played faster than it was recorded, within these seconds if the node keeps up.
-PLAY_S = 45.0
+from infinipot_ros.errors import InfinipotError
+from infinipot_ros.observer.answer import same_answer
+from infinipot_ros.share import find_share
 
 
 def main() -> int:
@@ -50,50 +47,41 @@ def main() -> int:
         return 1
 
 
-def find_share() -> Path:
-    """
-    Find the folder that holds ``demo/`` and ``config/``: the source tree or an installed share.
-
-    :raises SourceError: neither has a demo.
-    """
-    candidates = [Path(__file__).resolve().parents[2]]
-    candidates += [parent / 'share' / 'infinipot_ros' for parent in Path(__file__).parents]
-    candidates.append(Path(sys.prefix) / 'share' / 'infinipot_ros')
-    for folder in candidates:
-        if (folder / 'demo' / 'questions.jsonl').is_file():
-            return folder
-    raise SourceError('demo/questions.jsonl is not in the source tree nor in share/infinipot_ros: '
-                      'install the package completely, or clone it again')
-
-
 def _run(share: Path, console: Console) -> int:
-    from infinipot_ros.node.replay import read_questions
+    from infinipot_ros.evaluation.question_files import read_questions
+    from infinipot_ros.node.asking import Follower, Result
     from infinipot_ros.node.trial import run_trial
 
     questions = read_questions(share / 'demo' / 'questions.jsonl')
+    bag = share / 'demo' / 'tour'
     bar = Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                    TextColumn('frames'), TimeElapsedColumn(), console=console)
     with bar as progress:
         task = progress.add_task('the node starts', total=None)
 
-        def told(result: Result) -> None:
-            progress.console.print(
-                f'  {result.question.question} {_said(result.response)}', highlight=False)
+        class Shown(Follower):
+            def state(self, text: str) -> None:
+                progress.update(task, description=text)
+
+            def frame(self, sent: int, of: int | None) -> None:
+                progress.update(task, completed=sent, total=of)
+
+            def result(self, result: Result) -> None:
+                progress.console.print(
+                    f'  {result.question.question} {_said(result.response)}', highlight=False)
 
         trial = run_trial(
-            share, share / 'demo' / 'tour', questions, play_s=PLAY_S, on_result=told,
-            on_state=lambda state: progress.update(task, description=state),
-            on_frame=lambda sent, of: progress.update(
-                task, description='playing the tour', completed=sent, total=of))
+            bag, questions, arguments=['--params-file', str(share / 'config' / 'demo.yaml')],
+            profile=share / 'config' / 'fastdds_shm.xml', follower=Shown())
     console.print(_table(trial.results, trial.first_ns))
     console.print(_memory_line(trial.memory), highlight=False)
-    wrong = sum(not result.right for result in trial.results)
+    wrong = sum(not _right(result) for result in trial.results)
     console.print(
         f'{len(trial.results) - wrong} of {len(trial.results)} right', highlight=False)
     return int(not trial.results or wrong > 0)
 
 
-def _table(results: list[Result], first_ns: int) -> Table:
+def _table(results: Sequence[Any], first_ns: int) -> Table:
     table = Table('question', 'answer', 'expected', '', 'rests on', 'latency')
     for result in results:
         response = result.response
@@ -102,9 +90,14 @@ def _table(results: list[Result], first_ns: int) -> Table:
         latency_ms = _nanoseconds(response.latency) / 1e6
         table.add_row(
             result.question.question, _said(response), result.question.answer,
-            '[green]right[/green]' if result.right else '[red]wrong[/red]',
+            '[green]right[/green]' if _right(result) else '[red]wrong[/red]',
             span if response.success else '', f'{latency_ms:.0f} ms')
     return table
+
+
+def _right(result: Any) -> bool:
+    response = result.response
+    return bool(response.success) and same_answer(response.answer, result.question.answer)
 
 
 def _said(response: Any) -> str:

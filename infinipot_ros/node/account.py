@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What became of the frames that were sent to a node: remembered, left out on purpose, or lost.
+
+Counts come from ``infinipot_ros/msg/MemoryStatus``, less what stood there before the first frame
+was sent. Pure bookkeeping: it knows no ROS but the fields of that message.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Left out because ``ingest.fps`` wants it so: no loss.
+BY_RATE = 'rate'
+
+
+@dataclass(frozen=True)
+class FrameCount:
+    """
+    Frames at one moment.
+
+    :param sent: that went out to the node.
+    :param seen: of those, that reached it; ``encoded`` that are in its memory or were.
+    :param dropped: those it did not remember, by reason.
+    """
+
+    sent: int
+    seen: int
+    encoded: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def thinned(self) -> int:
+        """Left out by the rate the node was set to."""
+        return self.dropped.get(BY_RATE, 0)
+
+    @property
+    def lost(self) -> int:
+        """Dropped for any other reason."""
+        return sum(self.dropped.values()) - self.thinned
+
+    @property
+    def outstanding(self) -> int:
+        """Neither remembered nor dropped: waiting, on the way, or lost on the way."""
+        return max(0, self.sent - self.encoded - self.thinned - self.lost)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the memory was shown everything that the rate lets through."""
+        return not self.lost and not self.outstanding
+
+    def as_dict(self) -> dict[str, Any]:
+        """Tell all in plain types."""
+        return {'sent': self.sent, 'seen': self.seen, 'encoded': self.encoded,
+                'dropped': dict(self.dropped), 'lost': self.lost,
+                'outstanding': self.outstanding, 'complete': self.complete}
+
+
+def count_frames(sent: int, status: Any, before: Any) -> FrameCount:
+    """
+    Count what a node made of the frames it was sent.
+
+    :param status: its ``MemoryStatus``; ``before``, the one from before the first frame.
+    """
+    dropped = Counter(_drops(status))
+    dropped.subtract(_drops(before))
+    return FrameCount(
+        sent, int(status.frames_seen - before.frames_seen),
+        int(status.frames_encoded - before.frames_encoded),
+        {reason: count for reason, count in sorted(dropped.items()) if count})
+
+
+def status_of_answer(statuses: Iterable[Any], observed_to_ns: int) -> Any:
+    """
+    Find the status whose memory an answer was given from.
+
+    :param statuses: at least one, oldest first.
+    :param observed_to_ns: stamp of the newest frame the answer rests on.
+    :return: the last one with just that frame as its newest, else the last one before it: then
+        what had arrived since is counted as outstanding.
+    """
+    found = None
+    for status in statuses:
+        newest_ns = nanoseconds(status.newest_stamp)
+        if found is None or newest_ns <= observed_to_ns:
+            found = status
+    return found
+
+
+def nanoseconds(stamp: Any) -> int:
+    """Return a ROS time or duration as integer nanoseconds."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def _drops(status: Any) -> dict[str, int]:
+    return {reason: int(count)
+            for reason, count in zip(status.drop_reasons, status.drop_counts)}
