@@ -58,7 +58,7 @@ def main() -> None:
     """Print the table and, on request, write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--budget', type=int, default=1024)
-    parser.add_argument('--policy', default='infinipot_v')
+    parser.add_argument('--policy', default='rarity')
     parser.add_argument('--most', type=int, default=STRETCHES[-1], help='most frames')
     parser.add_argument('--output', type=Path)
     options = parser.parse_args()

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation.ray_option import HELP as RAY_HELP
+from infinipot_ros.evaluation.ray_option import RayCommand, check_ray
 
 if TYPE_CHECKING:
     from infinipot_ros.evaluation.quality_run import StreamTask
 
 POLICIES = (
-    'full', 'infinipot_v', 'infinipot_v/paper', 'infinipot_v/official', 'rarity', 'tar', 'van',
+    'full', 'rarity', 'infinipot_v', 'infinipot_v/paper', 'infinipot_v/official', 'tar', 'van',
     'uniform', 'recent', 'swa', 'random')
 HEADLINE_BUDGET = '/8'
 BUDGETS = ('/2', '/4', HEADLINE_BUDGET, '/16', '512', '1024', '2048')
@@ -42,18 +44,25 @@ def _bench() -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: a list of each, and how many streams a suite has."""
+    """
+    What is measured: a list of each, and how many streams a suite has.
+
+    :param frames: of each stream; None: as many as its suite has.
+    """
 
     suites: Sequence[str]
     policies: Sequence[str]
     budgets: Sequence[str]
     streams: int
     other_streams: int
+    frames: int | None = None
 
 
-# Small enough for a few minutes of two cores, rendering included.
+# Small enough for a few minutes of two cores, rendering included; streams that the model was
+# trained to read whole, and beside the headline a budget at which it shows what forgetting costs.
 QUICK = Plan(
-    ('tour', 'dwell'), ('full', 'infinipot_v', 'uniform', 'swa'), (HEADLINE_BUDGET,), 6, 0)
+    ('tour', 'dwell'), ('full', 'rarity', 'infinipot_v', 'uniform', 'swa'),
+    (HEADLINE_BUDGET, '120'), 6, 6, 400)
 
 
 @contextmanager
@@ -66,7 +75,7 @@ def _resumable() -> Iterator[None]:
         raise typer.Exit(130) from error
 
 
-@bench_app.command()
+@bench_app.command(cls=RayCommand)
 def quality(
     output: Annotated[
         Path, typer.Option(help='Folder for figures and report.html; goes on with what is there.')
@@ -112,6 +121,9 @@ def quality(
         typer.Option(
             help='Processes, one thread each.', min=1, show_default='one a core; 1 on a GPU'),
     ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help=RAY_HELP, metavar='[ADDRESS]', show_default='no cluster')
+    ] = None,
     cache: Annotated[
         Path, typer.Option(help='Where films are kept.')] = Path('~/.cache/infinipot'),
     fresh: Annotated[
@@ -124,13 +136,14 @@ def quality(
         fixed = [
             f'--{name.replace("_", "-")}' for name, value in (
                 ('suite', suite), ('policy', policy), ('budget', budget), ('streams', streams),
-                ('other_streams', other_streams)) if value is not None]
+                ('other_streams', other_streams), ('frames', frames)) if value is not None]
         if quick and fixed:
             raise ConfigurationError(
                 f'--quick is a fixed set and takes no {", ".join(fixed)}; leave one out')
         if split not in SPLITS:
             raise ConfigurationError(
                 f'split {split!r} is not held out; choose {" or ".join(SPLITS)}')
+        check_ray(ray, workers, device)
         if find_spec('matplotlib') is None:
             raise ConfigurationError(
                 "the report needs matplotlib: pip install 'infinipot_ros[world]'")
@@ -140,14 +153,15 @@ def quality(
         count = streams or 20
         plan = QUICK if quick else Plan(
             suite or SUITES, policy or POLICIES, budget or BUDGETS, count,
-            min(count, 5 if other_streams is None else other_streams))
+            min(count, 5 if other_streams is None else other_streams), frames)
         _measure_and_report(
-            plan, output, frames=frames, questions=questions, split=split, model=model,
+            plan, output, questions=questions, split=split, model=model,
             device=device, dtype=dtype, block_size=block_size,
-            workers=count_workers(workers, device), cache=cache.expanduser(), fresh=fresh)
+            workers=count_workers(workers, device), ray=ray, cache=cache.expanduser(),
+            fresh=fresh)
 
 
-def plan_tasks(plan: Plan, split: str, frames: int | None) -> list[StreamTask]:
+def plan_tasks(plan: Plan, split: str) -> list[StreamTask]:
     """
     List streams with the cells that are to watch them.
 
@@ -160,6 +174,7 @@ def plan_tasks(plan: Plan, split: str, frames: int | None) -> list[StreamTask]:
     from infinipot_ros.world.suites import FEWEST_FRAMES, SUITE_FRAMES
 
     cells = make_cells(plan.policies, plan.budgets)
+    frames = plan.frames
     if frames is not None and frames < FEWEST_FRAMES:
         raise ConfigurationError(
             f'a stream of {frames} frames shows too little; take {FEWEST_FRAMES} or more')
@@ -182,11 +197,13 @@ def plan_tasks(plan: Plan, split: str, frames: int | None) -> list[StreamTask]:
 
 
 def _measure_and_report(
-    plan: Plan, output: Path, *, frames: int | None, questions: int, split: str, model: str,
-    device: str, dtype: str, block_size: int, workers: int, cache: Path, fresh: bool,
+    plan: Plan, output: Path, *, questions: int, split: str, model: str,
+    device: str, dtype: str, block_size: int, workers: int, ray: str | None, cache: Path,
+    fresh: bool,
 ) -> None:
     from rich.console import Console
 
+    from infinipot_ros.evaluation.cluster import run_on_cluster
     from infinipot_ros.evaluation.journal import Journal
     from infinipot_ros.evaluation.progress import show_progress
     from infinipot_ros.evaluation.quality_report import headline_tables, write_report
@@ -195,20 +212,23 @@ def _measure_and_report(
     from infinipot_ros.world.quality import load_stream, stream_code
     from infinipot_ros.world.suites import SUITES
 
-    tasks = plan_tasks(plan, split, frames)
+    tasks = plan_tasks(plan, split)
     settings = quality_settings(model, device=device, dtype=dtype, block_size=block_size)
     config: dict[str, Any] = {
         'model': Path(model).name, 'weights_sha256': weights_digest(model), 'dtype': dtype,
         'device': device, 'block_size': block_size, 'keep_ratio': settings.keep_ratio,
         'max_new_tokens': settings.max_new_tokens, 'split': split, 'questions': questions,
-        'frames': frames, 'stream_code': stream_code()}
+        'frames': plan.frames, 'stream_code': stream_code()}
     bar = show_progress(tasks, Console(stderr=True))
     with Journal(output, config, fresh=fresh) as journal, bar as (on_run, on_frames):
         measure(
             journal, tasks,
-            partial(load_stream, frames=frames, questions=questions, cache=cache),
+            partial(load_stream, frames=plan.frames, questions=questions, cache=cache),
             partial(load_model, model, device=device, dtype=dtype), settings,
-            workers=workers, on_run=on_run, on_frames=on_frames)
+            workers=workers,
+            spread=None if ray is None else partial(
+                run_on_cluster, address=ray, output=output),
+            on_run=on_run, on_frames=on_frames)
     summary = write_report(journal, HEADLINE_BUDGET, SUITES)
     for table in headline_tables(summary):
         Console().print(table, '')

@@ -53,7 +53,9 @@ def test_the_observer_gets_every_setting() -> None:
     settings.validate()
     plain = ObserverSettings(model='infinipot-tiny', max_backward_jump_s=0.0)
     assert settings == plain, 'the defaults of the node and of the observer differ'
-    values.update({'memory.tar_ratio': 0.25, 'memory.recent_ratio': 0.0, 'block_size': 4})
+    values.update({
+        'memory.policy': 'infinipot_v', 'memory.tar_ratio': 0.25, 'memory.recent_ratio': 0.0,
+        'block_size': 4})
     settings = parameters.observer_settings(values)
     assert (settings.tar_ratio, settings.recent_ratio, settings.block_size) == (0.25, 0.0, 4)
     values['block_size'] = 3

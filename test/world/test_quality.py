@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from infinipot_ros.cli import app
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.quality_run import count_workers
-from infinipot_ros.memory.policies.registry import POLICY_NAMES
+from infinipot_ros.memory.policies.registry import DEFAULT_POLICY, POLICY_NAMES
 from infinipot_ros.vlm.loading import weights_digest
 from infinipot_ros.world import quality
 from infinipot_ros.world.bench_cli import POLICIES, QUICK, Plan, plan_tasks
@@ -87,12 +87,12 @@ def test_questions_are_asked_of_whole_grids_with_evidence_before(renderer, tmp_p
 def test_nothing_that_was_trained_on_is_measured():
     for split in ('test', 'validation'):
         plan = Plan(SUITES, ('full', 'uniform'), ('/8', '/4'), 20, 5)
-        tasks = plan_tasks(plan, split, None)
+        tasks = plan_tasks(plan, split)
         assert {split_of(task.seed) for task in tasks} == {split}
         assert len(tasks) == len({task.name for task in tasks}) == 20 * len(SUITES)
         widths = [len(task.cells) for task in tasks if task.suite == 'tour']
         assert widths == [3] * 5 + [2] * 15
-    assert plan_tasks(QUICK, 'test', None)
+    assert plan_tasks(QUICK, 'test')
 
 
 def test_every_policy_is_measured_once():
@@ -131,7 +131,8 @@ def test_a_film_that_cannot_be_kept_leaves_nothing(renderer, tmp_path, monkeypat
     (['--policy', 'best'], "no policy 'best'"),
     (['--budget', '/0'], "budget '/0'"),
     (['--split', 'train'], "'train' is not held out"),
-    (['--quick', '--suite', 'tour'], '--quick is a fixed set and takes no --suite'),
+    (['--quick', '--suite', 'tour', '--frames', 400],
+     '--quick is a fixed set and takes no --suite, --frames'),
     (['--policy', 'full', '--policy', 'tar', '--budget', '/4', '--other-streams', 0, '--suite',
       'tour', '--model', 'nowhere/nothing'], 'not on this machine'),
     (['--policy', 'tar', '--budget', '/4', '--other-streams', 0], 'none is measured'),
@@ -187,10 +188,9 @@ def quick(renderer, tmp_path_factory):
     return folder / 'out', done.stdout
 
 
-def accuracy(figures, suite, policy):
-    [found] = [each['accuracy'] for each in figures if each['group'] == 'delay 100 or more'
-               and each['budget'] == ('full' if policy == 'full' else '/8')
-               and (each['suite'], each['policy']) == (suite, policy)]
+def accuracy(figures, policy, budget):
+    [found] = [each['accuracy'] for each in figures if (each['suite'], each['group']) == (
+        'all suites', 'all') and (each['policy'], each['budget']) == (policy, budget)]
     return found
 
 
@@ -220,6 +220,6 @@ def test_the_quick_benchmark_writes_what_it_promises(quick):
 @pytest.mark.soak
 def test_full_is_best_and_the_default_beats_uniform(quick):
     figures = json.loads((quick[0] / 'results.json').read_text())['figures']
-    full, default, uniform = (
-        accuracy(figures, 'all suites', policy) for policy in ('full', 'infinipot_v', 'uniform'))
-    assert full >= default > uniform
+    full = accuracy(figures, 'full', 'full')
+    default = accuracy(figures, DEFAULT_POLICY, '120')
+    assert full >= default > accuracy(figures, 'uniform', '120')

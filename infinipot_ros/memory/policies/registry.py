@@ -17,7 +17,7 @@ from infinipot_ros.memory.policies.recent import Recent
 from infinipot_ros.memory.policies.swa import SlidingWindow
 from infinipot_ros.memory.policies.uniform import Uniform
 
-DEFAULT_POLICY = 'infinipot_v'
+DEFAULT_POLICY = 'rarity'
 
 _PLAIN: dict[str, Callable[[], Policy]] = {
     'full': Full, 'recent': Recent, 'uniform': Uniform, 'swa': SlidingWindow,
