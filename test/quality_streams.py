@@ -64,6 +64,39 @@ def deadly_stream(suite, seed):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class MortalFrames(list):
+    """
+    Frames that kill who walks through them a third time: the survey's walk is the first.
+
+    :param grave: where the process leaves its id, lest the next one dies too.
+    """
+
+    def __init__(self, frames, grave):
+        super().__init__(frames)
+        self.grave, self.walks = grave, 0
+
+    def __iter__(self):
+        self.walks += 1
+        for number, frame in enumerate(super().__iter__()):
+            if self.walks == 3 and number == FRAMES // 2 and not self.grave.exists():
+                self.grave.write_text(str(os.getpid()))
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield frame
+
+
+def mortal_stream(grave, suite, seed):
+    """The stream, but that of noise number 0 kills its process while its second cell watches."""
+    stream = make_stream(suite, seed)
+    if stream.name != 'noise-0':
+        return stream
+    return replace(stream, frames=MortalFrames(stream.frames, grave))
+
+
+def partly_deadly_stream(suite, seed):
+    """The stream, but that of noise number 0 kills whoever makes it."""
+    return (deadly_stream if (suite, seed) == ('noise', 0) else make_stream)(suite, seed)
+
+
 def fail_with_much_to_do(model, folder):
     """Fail at the first stream, with more tasks queued than a pipe holds, and end the process."""
     tasks = make_tasks(seeds=500)
@@ -94,10 +127,11 @@ def make_tasks(policies=('full', 'rarity', 'uniform'), budgets=('/4',), seeds=2)
 
 def measure_all(model, folder, *, workers=1, tasks=None, load=make_stream, config=None, **options):
     """Measure the tasks, or all there are, into a folder; returns the outcomes."""
-    settings = replace(quality_settings(str(model)), max_new_tokens=3)
-    fresh = options.pop('fresh', False)
+    settings = replace(
+        quality_settings(str(model)), max_new_tokens=3, **options.pop('settings', {}))
+    fresh, failures = options.pop('fresh', False), options.pop('failures', [])
     with Journal(folder, config or CONFIG, fresh=fresh) as journal:
-        measure(
+        failures += measure(
             journal, make_tasks() if tasks is None else tasks, load,
             partial(load_model, str(model)), settings, workers=workers, **options)
         return journal.outcomes

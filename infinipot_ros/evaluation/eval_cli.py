@@ -15,11 +15,13 @@ from typing import Annotated
 import typer
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation.ray_option import HELP as RAY_HELP
+from infinipot_ros.evaluation.ray_option import RayCommand, check_ray
 
 eval_app = typer.Typer(add_completion=False)
 
 
-@eval_app.command()
+@eval_app.command(cls=RayCommand)
 def evaluate(
     recordings: Annotated[
         list[Path] | None,
@@ -140,6 +142,9 @@ def evaluate(
             help='Processes, one thread and one model each.', min=1,
             show_default='one a core; 1 on a GPU'),
     ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help=RAY_HELP, metavar='[ADDRESS]', show_default='no cluster')
+    ] = None,
     fail_under: Annotated[
         float | None,
         typer.Option(
@@ -175,11 +180,12 @@ def evaluate(
         raise ConfigurationError('--judge takes --judge-model, and perhaps --judge-key')
     if dump is not None and load_dumped is not None:
         raise ConfigurationError('--dump writes what --load-dumped reads; give one of them')
+    check_ray(ray, workers, device)
 
     run = EvalRun(
         output, policies=policy or chosen.policies, budgets=budget or chosen.budgets,
         preset=preset, dump=dump, load_dumped=load_dumped, workers=workers,
-        fail_under=fail_under, wanted=wanted, dataset=dataset)
+        ray=ray, fail_under=fail_under, wanted=wanted, dataset=dataset)
     run.configure(
         model, device=device, dtype=dtype, local_files_only=not allow_download,
         block_size=block_size or chosen.block_size, max_pixels=max_pixels or chosen.max_pixels,

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError, SourceError
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell, make_cells
+from infinipot_ros.evaluation.cluster import run_on_cluster
 from infinipot_ros.evaluation.dumps import dump_folder
 from infinipot_ros.evaluation.eval_inputs import Found, Wanted
 from infinipot_ros.evaluation.eval_streams import StreamLoader
@@ -55,9 +56,9 @@ class EvalRun:
     def __init__(
         self, output: Path, *, policies: Sequence[str], budgets: Sequence[str],
         preset: str | None, dump: Path | None, load_dumped: Path | None, workers: int | None,
-        fail_under: float | None, wanted: Wanted, dataset: str | None,
+        ray: str | None, fail_under: float | None, wanted: Wanted, dataset: str | None,
     ) -> None:
-        self._output, self._wanted, self._workers = output, wanted, workers
+        self._output, self._wanted, self._workers, self._ray = output, wanted, workers, ray
         self._dump, self._load_dumped = dump, load_dumped
         self._fail_under = fail_under
         self._cells = make_cells(policies, budgets)
@@ -198,10 +199,13 @@ class EvalRun:
     ) -> list[Failure]:
         load = self._loader(recordings, settings)
         workers = min(count_workers(self._workers, settings.device), len(tasks))
+        spread = None if self._ray is None else partial(
+            run_on_cluster, address=self._ray, output=self._output,
+            whole=self._dump is not None)
         with show_progress(tasks, self._console) as (on_run, on_frames):
             return measure(
                 journal, tasks, load, partial(load_shared_model, settings), settings,
-                workers=workers, keep_going=True, leave_out=False, on_run=on_run,
+                workers=workers, spread=spread, keep_going=True, leave_out=False, on_run=on_run,
                 on_frames=on_frames)
 
     def _report(

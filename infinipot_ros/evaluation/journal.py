@@ -28,7 +28,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -95,6 +95,11 @@ def processor() -> str:
         lines = []
     names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def machine() -> dict[str, Any]:
+    """Tell what a run of this process runs on: ``versions``, ``processor`` and ``host``."""
+    return {'versions': versions(), 'processor': processor(), 'host': host()}
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -215,10 +220,11 @@ class Journal:
         """Streams and cells that are finished."""
         return {(run['stream'], Cell(run['policy'], run['budget'])) for run in self.runs}
 
-    def add(self, run: CellRun) -> None:
+    def add(self, run: CellRun, ran_on: Mapping[str, Any] | None = None) -> None:
         """
         Keep a finished run; once this returns it survives a kill.
 
+        :param ran_on: what it ran on, as ``machine`` tells; None for this process.
         :raises ConfigurationError: an earlier run saw other frames or questions by that name, or
             it cannot be written; what was kept before is there.
         """
@@ -230,8 +236,7 @@ class Journal:
         line = asdict(replace(run, outcomes=[], timeline=[]))
         del line['cell'], line['outcomes'], line['timeline']
         line |= asdict(run.cell) | {
-            'questions': len(run.outcomes), 'code': self._code, 'versions': versions(),
-            'processor': processor(), 'host': host(),
+            'questions': len(run.outcomes), 'code': self._code, **(ran_on or machine()),
             'date': datetime.now(timezone.utc).isoformat(timespec='seconds')}
         samples = [asdict(sample) for sample in run.timeline]
         try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation.cells import DEFAULT_POLICY
 
 GRID_TOKENS = 128
 
@@ -31,7 +32,7 @@ class Preset:
     :param max_pixels: 784 make one visual token.
     """
 
-    policies: tuple[str, ...] = ('infinipot_v',)
+    policies: tuple[str, ...] = (DEFAULT_POLICY,)
     budgets: tuple[str, ...] = ('4096',)
     keep_ratio: float = 0.75
     tar_ratio: float | None = None

@@ -15,9 +15,10 @@ import queue
 import signal
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -61,15 +62,23 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class _Watched:
+class Watched:
     """Frames of a stream that were shown to a cell since this was last told."""
 
     stream: str
     frames: int
 
 
-_Result = CellRun | Failure
-Tell = Callable[[_Watched], None]
+@dataclass(frozen=True)
+class RemoteRun:
+    """A run that another machine may have made, and what that is: ``journal.machine``."""
+
+    run: CellRun
+    machine: Mapping[str, Any]
+
+
+Result = CellRun | RemoteRun | Failure
+Tell = Callable[[Watched], None]
 
 
 def quality_settings(
@@ -106,8 +115,8 @@ def count_workers(wanted: int | None, device: str) -> int:
 
 def measure(
     journal: Journal, tasks: Sequence[StreamTask], load_stream: LoadStream, load_model: LoadModel,
-    settings: ObserverSettings, *, workers: int = 1, keep_going: bool = False,
-    leave_out: bool = True,
+    settings: ObserverSettings, *, workers: int = 1, spread: Spread | None = None,
+    keep_going: bool = False, leave_out: bool = True,
     on_run: Callable[[StreamTask, Cell], None] = lambda task, cell: None,
     on_frames: Callable[[StreamTask, int], None] = lambda task, frames: None,
 ) -> list[Failure]:
@@ -116,6 +125,7 @@ def measure(
 
     :param load_stream: makes the stream of a suite and a seed; picklable for several workers.
     :param load_model: loads a model with ``settings``; picklable likewise.
+    :param spread: runs the tasks in place of ``workers``; ``cluster.run_on_cluster``, say.
     :param keep_going: go on with other streams and cells where one cannot be watched.
     :param leave_out: leave out cells whose budget would hold the whole stream.
     :param on_run: called once for every stream and cell, those done before included.
@@ -135,27 +145,31 @@ def measure(
     left.sort(key=lambda task: -task.frames * len(task.cells))
     named = {task.name: task for task in left}
     failures = []
-    run_all = _run_here if workers == 1 else _run_in_processes
-    work = _Work(load_stream, load_model, settings, keep_going, leave_out)
+    if spread is None:
+        spread = _run_here if workers == 1 else partial(
+            _run_in_processes, workers=min(workers, len(left)))
+    work = Work(load_stream, load_model, settings, keep_going, leave_out)
 
-    def tell(watched: _Watched) -> None:
+    def tell(watched: Watched) -> None:
         on_frames(named[watched.stream], watched.frames)
 
     # Closed as soon as a run cannot be kept or Ctrl-C comes, lest processes stay behind.
-    with closing(run_all(left, work, min(workers, len(left)), tell)) as results:
+    with closing(spread(left, work, tell)) as results:
         for result in results:
             if isinstance(result, Failure):
                 failures.append(result)
-            else:
-                journal.add(result)
-                on_run(named[result.stream], result.cell)
+                continue
+            run, machine = (
+                (result.run, result.machine) if isinstance(result, RemoteRun) else (result, None))
+            journal.add(run, machine)
+            on_run(named[run.stream], run.cell)
     journal.put_in_order()
     return failures
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What every process needs to run a task."""
+class Work:
+    """What every process needs to run a task: the parameters of ``measure``."""
 
     load_stream: LoadStream
     load_model: LoadModel
@@ -163,9 +177,7 @@ class _Work:
     keep_going: bool
     leave_out: bool
 
-    def run(
-        self, task: StreamTask, model: Any, tell: Tell,
-    ) -> Iterator[_Result]:
+    def run(self, task: StreamTask, model: Any, tell: Tell) -> Iterator[Result]:
         """Watch one stream with its cells."""
         try:
             yield from self._run(task, model, tell)
@@ -174,9 +186,7 @@ class _Work:
                 raise
             yield Failure(task.name, str(error))
 
-    def _run(
-        self, task: StreamTask, model: Any, tell: Tell,
-    ) -> Iterator[_Result]:
+    def _run(self, task: StreamTask, model: Any, tell: Tell) -> Iterator[Result]:
         stream = self.load_stream(task.suite, task.seed)
         if stream.name != task.name:
             raise ConfigurationError(
@@ -187,7 +197,7 @@ class _Work:
             nonlocal counted, told
             counted += 1
             if time.monotonic() - told > TELL_S:
-                tell(_Watched(task.name, counted))
+                tell(Watched(task.name, counted))
                 counted, told = 0, time.monotonic()
 
         refused: list[Failure] = []
@@ -202,9 +212,12 @@ class _Work:
         yield from refused
 
 
+Spread = Callable[[Sequence[StreamTask], Work, Tell], Generator[Result, None, None]]
+
+
 def _run_here(
-    tasks: Sequence[StreamTask], work: _Work, _: int, tell: Tell,
-) -> Generator[_Result, None, None]:
+    tasks: Sequence[StreamTask], work: Work, tell: Tell,
+) -> Generator[Result, None, None]:
     threads = torch.get_num_threads()
     # Sums of floats depend on how many threads share them.
     torch.set_num_threads(1)
@@ -217,8 +230,8 @@ def _run_here(
 
 
 def _run_in_processes(
-    tasks: Sequence[StreamTask], work: _Work, workers: int, tell: Tell,
-) -> Generator[_Result, None, None]:
+    tasks: Sequence[StreamTask], work: Work, tell: Tell, workers: int,
+) -> Generator[Result, None, None]:
     context = multiprocessing.get_context('spawn')
     todo: Any = context.Queue()
     results: Any = context.Queue()
@@ -245,7 +258,7 @@ def _run_in_processes(
                         'perhaps; what is finished is kept: run again, with fewer --workers',
                     ) from None
                 continue
-            if isinstance(result, _Watched):
+            if isinstance(result, Watched):
                 tell(result)
             elif isinstance(result, (CellRun, Failure)):
                 yield result
@@ -263,7 +276,7 @@ def _run_in_processes(
         todo.close()
 
 
-def _work(todo: Any, results: Any, work: _Work) -> None:
+def _work(todo: Any, results: Any, work: Work) -> None:
     """Run tasks until there are none, or nobody is there to hear of them."""
     # Ctrl-C reaches all processes of a terminal; the first one tells the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

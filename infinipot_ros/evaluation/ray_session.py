@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+How Ray is reached: a cluster is joined where an address is given, else started for one run.
+
+One that is started listens on this machine's loopback only, demands a token, has no dashboard,
+reports no usage and leaves nothing behind. Ray is imported here, and only when it is wanted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from infinipot_ros.errors import ConfigurationError
+
+LOCAL = 'local'
+"""The address that starts a cluster on this machine."""
+CLIENT = 'ray://'
+CLIENT_PORT = 10001
+LOOPBACK = '127.0.0.1'
+ANSWER_S = 5.0
+# What is passed around is small: settings, outcomes, samples.
+STORE_BYTES = 2 ** 27
+# The path of a socket has at most 107 characters, of which Ray and the folder's name take 83.
+LONGEST_ROOT = 24
+SERVER = re.compile(r'(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d+')
+ADDRESS = re.compile(rf'{LOCAL}|auto|{CLIENT}\S+|{SERVER.pattern}')
+
+
+@contextmanager
+def ray_session(address: str) -> Iterator[Any]:
+    """
+    Be connected to a Ray cluster; one that was started ends with the session.
+
+    A connection this process has already is used and left as it is.
+
+    :param address: ``local`` starts a cluster; ``auto``, ``HOST:PORT`` and ``ray://HOST:PORT``
+        join one.
+    :return: the module ``ray``.
+    :raises ConfigurationError: Ray is not installed, or there is no cluster.
+    """
+    with _environment(RAY_USAGE_STATS_ENABLED='0'):
+        if address == 'auto':
+            address = os.environ.get('RAY_ADDRESS') or address
+        if address == LOCAL:
+            # The first is for systems whose firewall would ask; it keeps Ray to the loopback. The
+            # mode, where it is not chosen, is turned to token by Ray itself.
+            with _environment(
+                    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_AUTH_TOKEN=_token(),
+                    RAY_AUTH_MODE=os.environ.get('RAY_AUTH_MODE')):
+                ray = _import_ray()
+                root = tempfile.gettempdir()
+                with tempfile.TemporaryDirectory(
+                        prefix='infinipot-', dir=root if len(root) <= LONGEST_ROOT else '/tmp',
+                        ignore_cleanup_errors=True) as folder:
+                    yield from _connected(
+                        ray, address, num_cpus=len(os.sched_getaffinity(0)), _temp_dir=folder,
+                        include_dashboard=False, object_store_memory=STORE_BYTES)
+        else:
+            ray = _import_ray()
+            _reach(address)
+            yield from _connected(ray, address)
+
+
+@lru_cache(maxsize=1)
+def _token() -> str:
+    """Make up a token; Ray reads it once a process."""
+    return secrets.token_hex(32)
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigurationError(
+            f"--ray needs Ray ({error}): pip install 'infinipot_ros[ray]'") from error
+    return ray
+
+
+def _connected(ray: Any, address: str, **options: Any) -> Iterator[Any]:
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level='ERROR', **options)
+    except (OSError, ValueError, RuntimeError, ImportError, ray.exceptions.RayError) as error:
+        what = 'started' if address == LOCAL else f'joined at {address}'
+        raise ConfigurationError(f'no Ray cluster could be {what}: {error}') from error
+    try:
+        if address == LOCAL and ray.util.get_node_ip_address() != LOOPBACK:
+            raise ConfigurationError(
+                f'Ray listens at {ray.util.get_node_ip_address()}, where other machines reach it, '
+                'because it was imported before; start a cluster with `ray start --head` and give '
+                'its address')
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Ask whether anybody is there; Ray itself would wait for minutes."""
+    server = address.removeprefix(CLIENT).partition('/')[0]
+    if address.startswith(CLIENT) and not SERVER.fullmatch(server):
+        server += f':{CLIENT_PORT}'
+    if not SERVER.fullmatch(server):
+        return
+    host, _, port = server.rpartition(':')
+    try:
+        socket.create_connection((host.strip('[]'), int(port)), ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(
+            f'no Ray cluster answers at {address} ({error}); start one with `ray start --head`, '
+            'or give --ray alone') from error
+
+
+@contextmanager
+def _environment(**values: str | None) -> Iterator[None]:
+    """Set variables, those that are not None, and put all of them back."""
+    before = {name: os.environ.get(name) for name in values}
+    _set(values)
+    try:
+        yield
+    finally:
+        for name in before:
+            os.environ.pop(name, None)
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    os.environ.update({name: value for name, value in values.items() if value is not None})
