@@ -73,7 +73,11 @@ def main(
     start: Annotated[int, typer.Option(help="Number of the first: none of the demo's.")] = 100,
     frames: Annotated[int, typer.Option(help='Frames a tour, two a second.')] = 440,
     questions: Annotated[int, typer.Option(help='Questions a tour.')] = 20,
-    budget: Annotated[int, typer.Option(help='Most visual tokens a layer and head holds.')] = 1024,
+    budget: Annotated[
+        int,
+        typer.Option(help='Most visual tokens a layer and head holds: whole grids of 24, as the '
+                          'harness takes them.'),
+    ] = 1008,
     output: Annotated[Path | None, typer.Option(help='A JSON file for every answer.')] = None,
 ) -> None:
     """Record, play, ask, compare."""
