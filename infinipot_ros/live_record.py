@@ -123,7 +123,7 @@ class LiveRecord:
             round((stamp_ns - self._survey.first_ns) / 1e9, 3), count.encoded, count.thinned,
             count.lost, int(status.memory_tokens), int(status.memory_bytes),
             # What each stage takes is not told outside the node.
-            0.0, 0.0, 0.0, self._resident()))
+            None, None, None, self._resident()))
 
     def run(self, status: Any, sent: int, seconds: float, left_out: int, ended: bool) -> CellRun:
         """
@@ -151,7 +151,6 @@ class LiveRecord:
         question, response, status = asked.question, result.response, result.status
         answer = response.answer if response.success else ''
         worth = score(question, answer)
-        latency_s = nanoseconds(response.latency) / 1e9
         return Outcome(
             self._stream.name, question.suite or self._stream.suite, self._stream.seed,
             self._cell.policy, self._cell.budget, int(status.budget_tokens), question.id,
@@ -159,9 +158,9 @@ class LiveRecord:
             is_right(worth), None, int(response.memory_tokens),
             self._tokens(result.frames.encoded),
             int(status.compressions - self.before.compressions), result.asked_ns, worth,
-            latency_s,
-            # The service gives the answer whole: its first word comes with its last.
-            latency_s, int(response.memory_tokens), int(status.memory_bytes), 0, asked.evidence,
+            nanoseconds(response.latency) / 1e9,
+            # The service gives the answer whole, and not how many tokens it was.
+            None, int(response.memory_tokens), int(status.memory_bytes), None, asked.evidence,
             list(question.options), self._stream.pictures.get(question.id))
 
     def _tokens(self, frames: int) -> int:
@@ -179,13 +178,13 @@ class LiveRecord:
             max_pixels=self._max_pixels)
         return rows * columns // TOKEN_SIDE ** 2
 
-    def _resident(self) -> int:
+    def _resident(self) -> int | None:
         if self._process is None:
-            return 0
+            return None
         try:
             return int(self._process.memory_info().rss)
         except psutil.Error:
-            return 0
+            return None
 
 
 def _delay(question: Question) -> int | None:
@@ -226,9 +225,10 @@ def compare(results: Sequence[tuple[Result, Outcome]], folder: Path,
     :raises ConfigurationError: there are no outcomes in it.
     """
     try:
-        lines = (folder / OUTCOMES).read_text(encoding='utf-8').splitlines()
+        # Not splitlines(): an answer may hold any other line separator of Unicode.
+        lines = (folder / OUTCOMES).read_text(encoding='utf-8').split('\n')[:-1]
         offline = {_key(line): str(line['answer']) for line in map(json.loads, lines)}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
             f'{folder} holds no outcomes to compare with ({error}); give the --output of an '
             '`infinipot eval` of this bag') from error

@@ -278,6 +278,8 @@ class LiveRun(Follower):
 
 
 def _missing(count: FrameCount) -> str:
+    if count.later and not count.lost and not count.outstanding:
+        return 'a later frame was faster than the question'
     return f'{count.lost} frames dropped, {count.outstanding} not there yet, of {count.sent}'
 
 
@@ -304,5 +306,12 @@ def _eval_command(plan: Plan, source: BagSource, node: Node) -> list[str]:
         '--output': f'{plan.output}-offline'}
     if plan.questions is not None:
         options['--questions'] = plan.questions
+    for option, name, default in (('--device', 'device', 'cpu'), ('--dtype', 'dtype', 'float32')):
+        if values[name] != default:
+            options[option] = values[name]
+    for option, name in (('--tar-ratio', 'memory.tar_ratio'),
+                         ('--recent-ratio', 'memory.recent_ratio')):
+        if values[name] >= 0:
+            options[option] = values[name]
     return ['infinipot', 'eval', str(plan.bag),
             *(str(part) for option in options.items() for part in option)]

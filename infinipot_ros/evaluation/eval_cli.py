@@ -10,7 +10,7 @@ figures and one HTML page go to a folder whose layout ``evaluation.journal`` tel
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -19,6 +19,8 @@ from infinipot_ros.evaluation.ray_option import HELP as RAY_HELP
 from infinipot_ros.evaluation.ray_option import RayCommand, check_ray
 
 eval_app = typer.Typer(add_completion=False)
+
+T = TypeVar('T')
 
 
 @eval_app.command(cls=RayCommand)
@@ -148,8 +150,8 @@ def evaluate(
     fail_under: Annotated[
         float | None,
         typer.Option(
-            help='Exit with 1 if fewer percent are right, of the first policy at the first '
-                 'budget that is not full.', min=0, max=100, show_default='never'),
+            help='Exit with 1 if fewer percent are right, of rarity (or else the first policy) at '
+                 'the first budget that is not full.', min=0, max=100, show_default='never'),
     ] = None,
     fresh: Annotated[
         bool,
@@ -188,11 +190,12 @@ def evaluate(
         ray=ray, fail_under=fail_under, wanted=wanted, dataset=dataset)
     run.configure(
         model, device=device, dtype=dtype, local_files_only=not allow_download,
-        block_size=block_size or chosen.block_size, max_pixels=max_pixels or chosen.max_pixels,
+        block_size=_either(block_size, chosen.block_size),
+        max_pixels=_either(max_pixels, chosen.max_pixels),
         keep_ratio=_either(keep_ratio, chosen.keep_ratio),
         tar_ratio=_either(tar_ratio, chosen.tar_ratio),
         recent_ratio=_either(recent_ratio, chosen.recent_ratio),
-        max_new_tokens=max_new_tokens or chosen.max_new_tokens)
+        max_new_tokens=_either(max_new_tokens, chosen.max_new_tokens))
     if judge is not None and judge_model is not None:
         run.judge_with(judge, judge_model, judge_key)
     if dataset is not None and annotations is not None and videos is not None:
@@ -202,5 +205,5 @@ def evaluate(
     raise typer.Exit(run.run(found, fresh=fresh))
 
 
-def _either(given: float | None, otherwise: float | None) -> float | None:
+def _either(given: T | None, otherwise: T) -> T:
     return otherwise if given is None else given

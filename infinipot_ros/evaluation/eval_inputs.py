@@ -83,7 +83,7 @@ def named_recordings(
         for topic in topics or (None,):
             name = names[index] if len(topics) < 2 else f'{names[index]}{_topic_mark(topic)}'
             found.recordings.append(Recording(
-                name, file.stem, len(found.recordings), recording, questions, topic=topic,
+                name, as_text(file.stem), len(found.recordings), recording, questions, topic=topic,
                 fps=wanted.fps, max_frames=wanted.max_frames, told_in=str(file),
                 skip_missing=wanted.skip_missing, question_files=(file,), output=wanted.output))
     return found
@@ -125,14 +125,20 @@ def _recording_in(path: Path) -> Path:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """Name recordings by the end of their paths, as much of it as tells them apart."""
-    plain = [path.resolve().with_suffix('') if path.is_file() else path.resolve()
-             for path in paths]
+    whole = [path.resolve() for path in paths]
+    stems = [path.with_suffix('') if path.is_file() else path for path in whole]
+    plain = [path if stems.count(stem) > 1 else stem for path, stem in zip(whole, stems)]
     for depth in range(1, max(len(path.parts) for path in plain) + 1):
-        names = ['/'.join(path.parts[-depth:]) for path in plain]
+        names = [as_text('/'.join(path.parts[-depth:])) for path in plain]
         if len(set(names)) == len(names):
             return names
     twice = Counter(plain).most_common(1)[0][0]
     raise ConfigurationError(f'{twice} is given twice; give each recording once')
+
+
+def as_text(name: str) -> str:
+    """Turn a file's name into text: bytes of it that are none are written out."""
+    return name.encode('utf-8', 'backslashreplace').decode()
 
 
 def dataset_recordings(

@@ -20,10 +20,15 @@ from rich.console import Console
 from infinipot_ros.errors import ConfigurationError, InfinipotError, SourceError
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell, make_cells
 from infinipot_ros.evaluation.cluster import run_on_cluster
-from infinipot_ros.evaluation.dumps import dump_folder
 from infinipot_ros.evaluation.eval_inputs import Found, Wanted
 from infinipot_ros.evaluation.eval_streams import StreamLoader
-from infinipot_ros.evaluation.journal import FRESH, Journal
+from infinipot_ros.evaluation.going_on import (
+    not_named,
+    numbered,
+    refuse_changed,
+    refuse_undumped,
+)
+from infinipot_ros.evaluation.journal import Journal
 from infinipot_ros.evaluation.judge import Judge, judge_outcomes
 from infinipot_ros.evaluation.outcome import Outcome
 from infinipot_ros.evaluation.progress import show_progress
@@ -35,7 +40,6 @@ from infinipot_ros.evaluation.quality_run import (
     measure,
     quality_settings,
 )
-from infinipot_ros.evaluation.stream import questions_digest
 from infinipot_ros.evaluation.streams import Recording
 from infinipot_ros.observer.models import load_shared_model, weights_digest
 from infinipot_ros.observer.settings import ObserverSettings
@@ -113,10 +117,17 @@ class EvalRun:
                 'means nothing. Give --model a Qwen2-VL or Qwen2.5-VL for those.',
                 highlight=False)
         for line in found.left_out:
-            self._console.print(f'left out: {line}', markup=False, highlight=False)
-        with Journal(self._output, self._config(settings), fresh=fresh) as journal:
-            self._refuse_changed(journal, recordings)
-            self._refuse_undumped(journal, tasks)
+            self._console.print(
+                f'left out: {line}', markup=False, highlight=False, soft_wrap=True)
+        with Journal(
+                self._output, self._config(settings, recordings), fresh=fresh) as journal:
+            refuse_changed(journal, recordings)
+            refuse_undumped(journal, tasks, self._dump)
+            tasks, recordings = numbered(journal, tasks, recordings)
+            others = not_named(journal, recordings)
+            if others:
+                self._console.print(
+                    f'note: {others}', markup=False, highlight=False, soft_wrap=True)
             try:
                 failures = self._measure(journal, tasks, recordings, settings)
             except KeyboardInterrupt:
@@ -129,7 +140,9 @@ class EvalRun:
             self._report(journal, recordings, found)
             for failure in failures:
                 print(f'infinipot: {failure.stream}: {failure.message}', file=sys.stderr)
-            return REFUSED if failures else self._verdict(journal.outcomes)
+            named = {recording.name for recording in recordings}
+            return REFUSED if failures else self._verdict(
+                [each for each in journal.outcomes if each.stream in named])
 
     def _tasks(self, found: Found) -> tuple[list[StreamTask], list[Recording]]:
         """Open every recording once, so that what cannot be read is told before all else."""
@@ -151,18 +164,23 @@ class EvalRun:
 
     def _count(self, recording: Recording) -> int:
         if self._load_dumped is not None:
-            stream = self._loader([recording], self._settings)('', 0)
+            stream = self._loader([recording], self._settings)('', recording.seed)
             return stream.survey().frames
         hint = recording.open().count_hint or 1
         return max(1, min(hint, recording.max_frames or hint))
 
-    def _config(self, settings: ObserverSettings) -> dict[str, Any]:
+    def _config(
+        self, settings: ObserverSettings, recordings: Sequence[Recording],
+    ) -> dict[str, Any]:
         kept = ('dtype', 'device', 'block_size', 'max_pixels', 'keep_ratio', 'tar_ratio',
                 'recent_ratio', 'max_new_tokens')
         return {
             'command': 'eval', 'model': Path(settings.model).name,
             'weights_sha256': self._weights, **{name: getattr(settings, name) for name in kept},
-            'fps': self._wanted.fps, 'max_frames': self._wanted.max_frames, **self._named}
+            'fps': self._wanted.fps, 'max_frames': self._wanted.max_frames,
+            'topics': sorted(
+                {each.topic for each in recordings if each.topic is not None}) or None,
+            **self._named}
 
     def _loader(
         self, recordings: Sequence[Recording], settings: ObserverSettings,
@@ -172,26 +190,6 @@ class EvalRun:
             'block_size': settings.block_size, 'max_pixels': settings.max_pixels}
         return StreamLoader(
             tuple(recordings), made_with, settings.max_pixels, self._dump, self._load_dumped)
-
-    def _refuse_changed(self, journal: Journal, recordings: Sequence[Recording]) -> None:
-        """What is finished is not asked again, and so would answer questions of another time."""
-        asked = {recording.name: questions_digest(recording.questions) for recording in recordings}
-        for run in journal.runs:
-            if run['asked'] != asked.get(run['stream'], run['asked']):
-                raise ConfigurationError(
-                    f'{self._output} holds answers to other questions about {run["stream"]}; '
-                    f'{FRESH}')
-
-    def _refuse_undumped(self, journal: Journal, tasks: Sequence[StreamTask]) -> None:
-        """What is finished is not watched again, and so would not be dumped."""
-        if self._dump is None:
-            return
-        for task in tasks:
-            if all((task.name, cell) in journal.done for cell in task.cells) and not (
-                    dump_folder(self._dump, task.name) / 'dump.json').exists():
-                raise ConfigurationError(
-                    f'{task.name} is finished in {self._output} but was not dumped; give another '
-                    '--output, or --fresh')
 
     def _measure(
         self, journal: Journal, tasks: Sequence[StreamTask], recordings: Sequence[Recording],

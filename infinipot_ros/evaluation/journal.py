@@ -51,6 +51,9 @@ CODE = ('memory', 'observer', 'vlm')
 JUDGES = (
     'cells', 'encodings', 'letters', 'outcome', 'quality', 'question', 'retention', 'scoring',
     'stream', 'survey')
+REPORTS = ('results.json', 'results.csv', 'timeline.csv', 'report.html')
+ODD_NAMES = 'backslashreplace'
+"""How a file's name that is no text is written: as JSON writes it too, so that it reads back."""
 FRESH = 'give another --output, or --fresh to throw them away'
 
 
@@ -106,7 +109,7 @@ def write_whole(path: Path, text: str) -> None:
     """Put a text file in place of what was there: the old one or the new one, never a part."""
     draft = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        draft.write_text(text, encoding='utf-8')
+        draft.write_text(text, encoding='utf-8', errors=ODD_NAMES)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -148,7 +151,7 @@ class Journal:
             ) from error
         try:
             if fresh:
-                for name in (CELLS, OUTCOMES, TIMELINE, CONFIG):
+                for name in (CELLS, OUTCOMES, TIMELINE, CONFIG, *REPORTS):
                     (folder / name).unlink(missing_ok=True)
             self._take_up()
             self._files = {
@@ -176,7 +179,7 @@ class Journal:
                 pass  # told when it was written; a line that is not whole is left out later
 
     def _append_to(self, name: str) -> TextIO:
-        return (self.folder / name).open('a', encoding='utf-8')
+        return (self.folder / name).open('a', encoding='utf-8', errors=ODD_NAMES)
 
     def _take_up(self) -> None:
         """Read what an earlier run finished, and leave out what it had begun."""

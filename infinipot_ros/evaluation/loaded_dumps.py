@@ -136,12 +136,12 @@ class LoadedStream(Stream):
                 continue
             found[question.id] = picture_path(self.name, question.id)
             path = output / found[question.id]
-            if not path.exists():
-                try:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(self._pictures[question.id].tobytes())
-                except OSError as error:
-                    raise unwritable(path, error) from error
+            # Also in place of an older one: it may be of another recording of that name.
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(self._pictures[question.id].tobytes())
+            except OSError as error:
+                raise unwritable(path, error) from error
         return found
 
     def kept(self, model: Any) -> tuple[Any, ...]:

@@ -30,8 +30,9 @@ class Outcome:
     :param seen_tokens: visual tokens of all that was seen until then, forgotten or not.
     :param asked_ns: stamp of the frame after which it was asked.
     :param score: what the answer is worth, 0 to 1; ``right`` from a half on.
-    :param latency_s: from asking to the last token, ``first_token_s`` to the first.
-    :param new_tokens: tokens of the answer.
+    :param latency_s: from asking to the last token, ``first_token_s`` to the first; the latter
+        None where the answer comes whole.
+    :param new_tokens: tokens of the answer; None where nobody tells.
     :param evidence: intervals of stamps in which the answer is in view, where known.
     :param options: the choices that were given.
     :param frame: a picture of the evidence, a path below the output folder; None for none.
@@ -57,10 +58,10 @@ class Outcome:
     asked_ns: int = 0
     score: float = 0.0
     latency_s: float = 0.0
-    first_token_s: float = 0.0
+    first_token_s: float | None = None
     memory_tokens: int = 0
     memory_bytes: int = 0
-    new_tokens: int = 0
+    new_tokens: int | None = None
     evidence: Sequence[Sequence[int]] = ()
     options: Sequence[str] = ()
     frame: str | None = None

@@ -170,7 +170,8 @@ def size_text(count: float) -> str:
 def fact_text(value: Any) -> str:
     """Write a plain value; of a long list the beginning, of many numbers the ends."""
     if isinstance(value, dict):
-        return _some([f'{name} {fact_text(each)}' for name, each in value.items()], '; ')
+        return _some(
+            [f'{name} {fact_text(each)}' for name, each in value.items()], '; ') or 'none'
     if isinstance(value, (list, tuple)):
         if len(value) > MOST_LISTED and all(isinstance(each, int) for each in value):
             return f'{min(value)} to {max(value)} ({len(value):,} different)'

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from infinipot_ros.evaluation.cells import Cell
+from infinipot_ros.evaluation.page_parts import count_text
 from infinipot_ros.evaluation.quality_run import StreamTask
 
 
@@ -32,7 +33,8 @@ def show_progress(tasks: Sequence[StreamTask], console: Console) -> Iterator[
     watched: Counter[str] = Counter()
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(
-            f'{len(tasks)} streams, {sum(len(task.cells) for task in tasks)} runs',
+            count_text(len(tasks), 'stream') + ', '
+            + count_text(sum(len(task.cells) for task in tasks), 'run'),
             total=sum(task.frames * len(task.cells) for task in tasks))
 
         def on_frames(task: StreamTask, frames: int) -> None:

@@ -120,11 +120,11 @@ def _plot(
             _draw_curve(axes, curve, styles[curve.policy], number - (len(curves) - 1) / 2)
         axes.set_xlabel(name)
         axes.set_ylabel(label)
+        # First of all limits: matplotlib finds none for a single point, and says so.
+        axes.set_xlim(0.75 * min(ticks), 1.33 * max(ticks))
         axes.set_ylim(-3, 103)
         axes.set_xticks(list(ticks), list(ticks.values()))
         axes.minorticks_off()
-        if len(ticks) > 1:
-            axes.set_xlim(0.75 * min(ticks), 1.33 * max(ticks))
 
     policies = ', '.join(curve.policy for curve in curves)
     return draw(f'{suite} {title}', title,

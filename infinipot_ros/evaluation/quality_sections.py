@@ -111,7 +111,8 @@ def _memories(rows: Sequence[Figures], styles: Mapping[str, Style]) -> str:
             *([interval_text(each.score)] if graded else []), f'{each.questions:,}',
             f'{each.budget_tokens:,.0f}', f'{each.held:,.0f}', size_text(each.memory_bytes),
             f'{each.compressions:,.1f}', f'{100 * each.uncompressed:.0f}',
-            f'{each.first_token_s:.3f}', f'{each.latency_s:.3f}',
+            '' if each.first_token_s is None else f'{each.first_token_s:.3f}',
+            f'{each.latency_s:.3f}',
             f'{each.latency_p95_s:.3f}']) for each in rows])
 
 

@@ -57,7 +57,7 @@ class Figures:
     :param compressions: mean, until the question.
     :param uncompressed: share of the questions asked before the first compression.
     :param latency_s: median of the seconds an answer took; ``latency_p95_s``, 95 of 100 took no
-        longer; ``first_token_s``, median until the first token.
+        longer; ``first_token_s``, median until the first token, None where nobody knows.
     :param memory_bytes: the most bytes the memory had when asked.
     """
 
@@ -79,7 +79,7 @@ class Figures:
     uncompressed: float
     latency_s: float
     latency_p95_s: float
-    first_token_s: float
+    first_token_s: float | None
     memory_bytes: int
 
     @property
@@ -270,6 +270,9 @@ def _figures(
     for group in sorted(members, key=group_order):
         rows = np.array(members[group])
         latency = [outcomes[row].latency_s for row in members[group]]
+        first_token = [
+            seconds for row in members[group]
+            if (seconds := outcomes[row].first_token_s) is not None]
         chosen, owners = [outcomes[row] for row in members[group]], clusters[rows]
         accuracy = share_of(right[rows], owners)
         assert accuracy is not None
@@ -285,7 +288,7 @@ def _figures(
             _mean(each.compressions == 0 for each in chosen),
             latency_s=float(np.median(latency)),
             latency_p95_s=float(np.quantile(latency, 0.95)),
-            first_token_s=float(np.median([each.first_token_s for each in chosen])),
+            first_token_s=float(np.median(first_token)) if first_token else None,
             memory_bytes=max(each.memory_bytes for each in chosen))
 
 

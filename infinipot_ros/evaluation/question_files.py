@@ -37,6 +37,7 @@ NAMES = ('questions.jsonl', 'questions.yaml', 'questions.yml')
 SUFFIXES = ('.jsonl', '.yaml', '.yml')
 CHOOSE = 'Answer with the letter of the right choice.'
 KIND = 'question'
+MOST_VALUES = 1_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 Moment = tuple[Clock, int]
@@ -180,13 +181,26 @@ def _read_yaml(path: Path) -> list[Question]:
 def _entry_lines(root: Any, path: Path) -> list[int]:
     """Tell on which line each question starts; refuse keys that are given twice."""
     lines: list[int] = []
+    # How many values a node stands for; what an alias names is looked at once.
+    sizes: dict[int, int] = {}
 
-    def walk(node: Any) -> None:
+    def walk(node: Any) -> int:
+        if node is None or id(node) in sizes:
+            return sizes.get(id(node), 0)
+        children = []
         if node.id == 'sequence':
-            for each in node.value:
-                walk(each)
-        if node.id != 'mapping':
-            return
+            children = node.value
+        if node.id == 'mapping':
+            look_at(node)
+            children = [value for _, value in node.value]
+        sizes[id(node)] = size = 1 + sum(map(walk, children))
+        if size > MOST_VALUES:
+            raise SourceError(
+                f'{path}, line {node.start_mark.line + 1}: aliases of aliases make more than '
+                f'{MOST_VALUES:,} values of it; write them out')
+        return size
+
+    def look_at(node: Any) -> None:
         keys = [key.value for key, _ in node.value]
         for (key, value), name in zip(node.value, keys):
             if keys.count(name) > 1:
@@ -194,7 +208,6 @@ def _entry_lines(root: Any, path: Path) -> list[int]:
                     f'{path}, line {key.start_mark.line + 1}: {name!r} is given twice')
             if node is root and name == 'questions' and value.id == 'sequence':
                 lines.extend(each.start_mark.line + 1 for each in value.value)
-            walk(value)
 
     walk(root)
     return lines

@@ -19,10 +19,10 @@ from typing import Any
 
 from PIL import Image
 
-from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.frame_source import SECOND_NS, FrameSource, Rate
 from infinipot_ros.evaluation.question import Clock, Question
-from infinipot_ros.evaluation.sources import open_source
+from infinipot_ros.evaluation.sources import IMAGE_SUFFIXES, open_source
 from infinipot_ros.evaluation.stream import END_NS, Stream, Survey, Surveyor
 from infinipot_ros.observer.frame import Frame
 
@@ -164,10 +164,19 @@ class RecordedStream(Stream):
                         question.id: picture_moment(question, self._origin_ns)
                         for question in self.questions})
                     self._keep(pictures.passed(frame))
+            if not surveyor.met:
+                raise SourceError(self._nothing_shown())
             self._survey = surveyor.survey(str(self.recording.path), self._origin_ns)
             if pictures is not None:
                 self._keep(pictures.left())
         return self._survey
+
+    def _nothing_shown(self) -> str:
+        recording = self.recording
+        end = 'its end' if recording.end_ns is None else f'{recording.end_ns / 1e9:.3f} s'
+        return (f'{recording.path} has no frame between {recording.start_ns / 1e9:.3f} s and '
+                f'{end}, the part its questions are about: it is shorter than the recording they '
+                'were written for')
 
     def _keep(self, found: Iterator[tuple[str, Frame]]) -> None:
         for name, frame in found:
@@ -242,8 +251,11 @@ def described(path: Path) -> list[dict[str, Any]]:
     if any(each.suffix in ('.mcap', '.db3') or each.name == 'metadata.yaml' for each in files):
         return [_file(each) for each in files
                 if each.suffix in ('.mcap', '.db3', '.zstd') or each.name == 'metadata.yaml']
+    # What else lies there, questions for example, is not the recording.
+    images = [each for each in files
+              if each.suffix.lower() in IMAGE_SUFFIXES and not each.name.startswith('.')]
     seen, size = hashlib.sha256(), 0
-    for each in files:
+    for each in images:
         found = _file(each)
         seen.update(f'{each.name}\0{found["sha256"]}\n'.encode('utf-8', 'surrogateescape'))
         size += found['bytes']

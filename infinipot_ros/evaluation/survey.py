@@ -101,17 +101,23 @@ class Survey:
 
 
 class Surveyor:
-    """Surveys frames that are walked through anyway."""
+    """
+    Surveys frames that are walked through anyway.
+
+    :ivar met: frames so far, usable or not.
+    """
 
     def __init__(self) -> None:
         self._stretches = Stretches()
         self._seen = hashlib.blake2b(digest_size=16)
         self._stamps = hashlib.blake2b(digest_size=16)
         self._first_ns: int | None = None
+        self.met = 0
         self._last_ns = 0
 
     def add(self, frame: Frame) -> bool:
         """Take note of one frame; tells whether a memory takes it."""
+        self.met += 1
         self._seen.update(np.ascontiguousarray(frame.rgb).data)
         self._stamps.update(frame.stamp_ns.to_bytes(8, 'little', signed=True))
         height, width = frame.rgb.shape[:2]

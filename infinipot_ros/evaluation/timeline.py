@@ -46,6 +46,8 @@ class Sample:
     :param compress_ms: since the last sample, of frames that made the memory compress, all but
         the two above.
     :param rss_bytes: what the whole process occupies.
+
+    Milliseconds and ``rss_bytes`` are None where they cannot be known.
     """
 
     stream: str
@@ -58,10 +60,10 @@ class Sample:
     dropped: int
     tokens: int
     bytes: int
-    encode_ms: float
-    prefill_ms: float
-    compress_ms: float
-    rss_bytes: int
+    encode_ms: float | None
+    prefill_ms: float | None
+    compress_ms: float | None
+    rss_bytes: int | None
 
 
 class TimedModel:

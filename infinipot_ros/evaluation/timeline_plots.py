@@ -62,8 +62,9 @@ def stream_plots(
 
 
 def _line(track: Track, name: str, scale: float) -> Line:
-    return (track.cell.policy, [sample.t_s for sample in track.samples],
-            [scale * getattr(sample, name) for sample in track.samples])
+    known = [(sample.t_s, scale * value) for sample in track.samples
+             if (value := getattr(sample, name)) is not None]
+    return track.cell.policy, [x for x, _ in known], [y for _, y in known]
 
 
 def _milliseconds(

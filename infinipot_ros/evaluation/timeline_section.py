@@ -79,13 +79,14 @@ def _sums(tracks: Sequence[Track]) -> str:
         frames = sum(track.frames for track in mine)
         stages = [sum(track.stage_ms[stage] for track in mine) / max(frames, 1)
                   for stage in STAGES]
+        most_rss = max(track.most_rss for track in mine)
         bars.append((cell.policy, budget_note(cell), stages))
         rows.append((f'{cell.policy} {budget_note(cell)}'.strip(), [
             f'{frames:,}', f'{sum(track.skipped for track in mine):,}',
             f'{sum(track.dropped for track in mine):,}',
             f'{max(track.most_tokens for track in mine):,}',
             size_text(max(track.most_bytes for track in mine)),
-            size_text(max(track.most_rss for track in mine)),
+            size_text(most_rss) if most_rss else '',
             *(f'{each:.2f}' if timed else '' for each in stages)]))
     chart = stacked_chart(
         'milliseconds a frame', list(STAGE_COLOURS.items()), bars, 'ms')

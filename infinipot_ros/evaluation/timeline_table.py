@@ -24,9 +24,8 @@ STAGES = ('encode', 'prefill', 'compress')
 
 
 def stage_ms(sample: Sample, stage: str) -> float:
-    """Tell the milliseconds a stage took since the sample before."""
-    return float(getattr(sample, f'{stage}_ms'))
-
+    """Tell the milliseconds a stage took since the sample before; 0 where they are not known."""
+    return float(getattr(sample, f'{stage}_ms') or 0.0)
 
 
 @dataclass
@@ -58,7 +57,7 @@ class Track:
         self.start_ns = sample.stamp_ns - round(1e9 * sample.t_s)
         self.most_tokens = max(self.most_tokens, sample.tokens)
         self.most_bytes = max(self.most_bytes, sample.bytes)
-        self.most_rss = max(self.most_rss, sample.rss_bytes)
+        self.most_rss = max(self.most_rss, sample.rss_bytes or 0)
         for stage in STAGES:
             self.stage_ms[stage] += stage_ms(sample, stage)
 

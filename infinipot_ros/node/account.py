@@ -26,12 +26,15 @@ class FrameCount:
     :param sent: that went out to the node.
     :param seen: of those, that reached it; ``encoded`` that are in its memory or were.
     :param dropped: those it did not remember, by reason.
+    :param later: an answer rests on a frame that went out after its question's time: nobody waited
+        for the node, and the frame was faster than the question.
     """
 
     sent: int
     seen: int
     encoded: int
     dropped: Mapping[str, int] = field(default_factory=dict)
+    later: bool = False
 
     @property
     def thinned(self) -> int:
@@ -50,14 +53,15 @@ class FrameCount:
 
     @property
     def complete(self) -> bool:
-        """Whether the memory was shown everything that the rate lets through."""
-        return not self.lost and not self.outstanding
+        """Whether the memory was shown all that the rate lets through, and nothing later."""
+        return not self.lost and not self.outstanding and not self.later
 
     def as_dict(self) -> dict[str, Any]:
         """Tell all in plain types."""
         return {'sent': self.sent, 'seen': self.seen, 'encoded': self.encoded,
                 'dropped': dict(self.dropped), 'lost': self.lost,
-                'outstanding': self.outstanding, 'complete': self.complete}
+                'outstanding': self.outstanding, 'later': self.later,
+                'complete': self.complete}
 
 
 def count_frames(sent: int, status: Any, before: Any) -> FrameCount:

@@ -180,8 +180,10 @@ class Asker:
     def _finish(self, running: _Running, status: Any) -> None:
         count = count_frames(running.sent, status, self.before)
         # Frames that went out later are none of this answer's business.
-        count = replace(count, seen=min(count.seen, running.sent))
-        result = Result(running.question, running.future.result(), count, running.newest_ns,
+        response = running.future.result()
+        later = response.success and nanoseconds(response.observed_to) > _when(running.question)
+        count = replace(count, seen=min(count.seen, running.sent), later=later)
+        result = Result(running.question, response, count, running.newest_ns,
                         running.ended - running.started, status)
         self.results.append(result)
         self._follower.result(result)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from typer.testing import CliRunner
 from infinipot_ros.cli import app
 from infinipot_ros.errors import InfinipotError, SourceError
 from infinipot_ros.evaluation import judge
+from infinipot_ros.evaluation.cells import DEFAULT_POLICY
 from infinipot_ros.evaluation.eval_inputs import Wanted, named_recordings
 from infinipot_ros.evaluation.journal import CELLS, OUTCOMES
 from infinipot_ros.evaluation.streams import RecordedStream
@@ -189,7 +191,7 @@ def test_a_threshold_makes_an_exit_code(model, bag, tmp_path, percent, code):
         model, bag, '--fps', 0, '--budget', '/4', '--output', tmp_path / 'out', '--fail-under',
         percent)
     assert result.exit_code == code, result.stderr
-    assert 'infinipot_v at /4: ' in result.stdout
+    assert f'{DEFAULT_POLICY} at /4: ' in result.stdout
 
 
 def test_limits(model, bag, tmp_path):
@@ -422,7 +424,7 @@ def test_two_questions_of_one_id(model, bag, tmp_path):
     (['BAG', 'BAG'], 'is given twice'),
     (['BAG', '--fps', '-1'], 'fps is -1'),
     (['BAG', '--policy', 'uniform', '--tar-ratio', '0.5'], 'has no use for tar_ratio'),
-    (['BAG', '--tar-ratio', '7'], 'tar_ratio is 7'),
+    (['BAG', '--policy', 'infinipot_v', '--tar-ratio', '7'], 'tar_ratio is 7'),
     (['BAG', '--dataset', 'mlvu'], '--dataset takes --annotations and --videos'),
     (['BAG', '--videos', 'here'], '--annotations and --videos go with --dataset'),
     (['--dataset', 'none', '--annotations', 'x.json', '--videos', '.'], "benchmark format 'none'"),
@@ -510,3 +512,134 @@ def test_one_file_of_questions_for_all_or_one_each(tmp_path):
     assert [each.suite for each in named(*paths, files=files)] == ['x', 'y']
     with pytest.raises(InfinipotError, match=r'no questions.jsonl or questions.yaml'):
         named(*paths)
+
+
+def test_names_that_differ_in_their_ends_alone_are_told_whole(tmp_path):
+    (tmp_path / 'questions.yaml').write_text('questions:\n- {ask: a, answer: b}\n')
+    paths = [write_video(tmp_path / f'walk{end}', [0, 100]) for end in ('.mp4', '.mkv')]
+    assert [each.name for each in named(*paths)] == ['walk.mp4', 'walk.mkv']
+    with pytest.raises(InfinipotError, match=r'walk.mp4 is given twice'):
+        named(paths[0], paths[0])
+
+
+# Going on with what is there --------------------------------------------------------------------
+
+
+def asked_at_the_end(folder, name, frames, shift=0):
+    """A video with a question at its end, the same whatever the video."""
+    folder.mkdir(exist_ok=True)
+    (folder / 'questions.yaml').write_text('questions:\n- {ask: "What?", answer: grey}\n')
+    return write_video(folder / f'{name}.mp4', [shift + 100 * each for each in range(frames)])
+
+
+def test_another_recording_of_the_same_name_is_no_reason_to_stop_watching(model, tmp_path):
+    out = ('--fps', 0, '--workers', 1, '--output', tmp_path / 'out')
+    assert evaluate(model, asked_at_the_end(tmp_path / 'a', 'walk', 6), *out).exit_code == 0
+    other = asked_at_the_end(tmp_path / 'b', 'walk', 9)
+    result = evaluate(model, other, *out)
+    assert result.exit_code == 2
+    assert 'another recording' in result.stderr
+    assert evaluate(model, other, *out, '--fresh').exit_code == 0
+
+
+def test_another_topic_of_the_same_bag_is_refused(model, tmp_path):
+    bag = write_bag(tmp_path / 'walk', {'/left': camera(12), '/right': camera(12)})
+    write_lines(bag / 'questions.jsonl', (5,))
+    out = ('--fps', 0, '--workers', 1, '--output', tmp_path / 'out')
+    assert evaluate(model, bag, *out, '--topic', '/left').exit_code == 0
+    result = evaluate(model, bag, *out, '--topic', '/right')
+    assert result.exit_code == 2
+    assert "topics ['/left'] became ['/right']" in result.stderr
+
+
+def test_recordings_that_are_added_are_numbered_apart(model, tmp_path):
+    out = ('--fps', 0, '--workers', 1, '--output', tmp_path / 'out')
+    first = asked_at_the_end(tmp_path / 'a', 'first', 6)
+    assert evaluate(model, first, *out).exit_code == 0
+    second = asked_at_the_end(tmp_path / 'a', 'second', 7)
+    result = evaluate(model, second, *out, '--fail-under', 0)
+    assert result.exit_code == 0, result.stderr
+    assert 'also holds 1 recording that is not named now (first)' in result.stderr
+    assert {each['stream']: each['seed'] for each in outcomes(tmp_path / 'out')} == {
+        'first': 0, 'second': 1}
+    [row] = [each for each in json.loads((tmp_path / 'out/results.json').read_text())['figures']
+             if each['group'] == 'all' and each['suite'] == 'questions']
+    assert (row['streams'], row['clusters']) == (2, 2)
+
+
+def test_a_threshold_is_for_the_recordings_that_are_named(model, tmp_path):
+    out = ('--fps', 0, '--workers', 1, '--output', tmp_path / 'out')
+    wrong = asked_at_the_end(tmp_path / 'a', 'first', 6)
+    right = asked_at_the_end(tmp_path / 'b', 'second', 7)
+    assert evaluate(model, wrong, *out).exit_code == 0
+    said = outcomes(tmp_path / 'out')[0]['answer']
+    (right.parent / 'questions.yaml').write_text(json.dumps(
+        {'questions': [{'ask': 'What?', 'answer': [said, 'grey'], 'scorer': 'phrase'}]}))
+    result = evaluate(model, right, *out, '--fail-under', 0)
+    score = outcomes(tmp_path / 'out')[1]['score']
+    assert f'{100 * score:.1f} % right' in result.stdout
+    assert '50.0 % right' not in result.stdout
+
+
+def test_fresh_throws_away_the_report_too(model, bag, tmp_path, monkeypatch):
+    out = tmp_path / 'out'
+    assert evaluate(model, bag, '--fps', 0, '--workers', 1, '--output', out).exit_code == 0
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('infinipot_ros.evaluation.eval_run.measure', interrupted)
+    result = evaluate(model, bag, '--fps', 0, '--fresh', '--output', out)
+    assert result.exit_code == 130
+    assert not (out / 'report.html').exists()
+    assert not (out / 'results.json').exists()
+
+
+# Odd input --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('option', ['--block-size', '--max-pixels', '--max-new-tokens'])
+def test_nothing_is_not_taken_for_the_default(model, bag, tmp_path, option):
+    result = CliRunner().invoke(app, [
+        'eval', str(bag), '--model', str(model), '--output', str(tmp_path / 'out'), option, '0'])
+    assert result.exit_code == 2
+    assert f'{option[2:].replace("-", "_")} is 0' in result.stderr
+
+
+def test_a_file_name_that_is_no_text(model, tmp_path):
+    plain = asked_at_the_end(tmp_path, 'walk', 6)
+    odd = os.fsdecode(os.fsencode(tmp_path) + b'/\xff\xfe.mp4')
+    os.rename(plain, odd)
+    out = ('--fps', '0', '--workers', '1', '--output', str(tmp_path / 'out'))
+    for _ in range(2):
+        result = evaluate(model, odd, *out)
+        assert result.exit_code == 0, result.stderr
+    [found] = outcomes(tmp_path / 'out')
+    assert found['stream'] == r'\udcff\udcfe'
+    assert (tmp_path / 'out/report.html').stat().st_size > 10_000
+
+
+def test_questions_in_a_folder_of_images_are_no_part_of_the_recording(model, tmp_path):
+    folder = tmp_path / 'walk'
+    folder.mkdir()
+    for number in range(6):
+        PilImage.fromarray(np.full((56, 56, 3), 30 * number, np.uint8)).save(
+            folder / f'{number}.png')
+    sheet = folder / 'questions.yaml'
+    sheet.write_text('questions:\n- {ask: "What?", answer: grey}\n')
+    given = (folder, '--workers', 1)
+    result = evaluate(
+        model, *given, '--dump', tmp_path / 'tokens', '--output', tmp_path / 'one')
+    assert result.exit_code == 0, result.stderr
+    sheet.write_text('questions:\n- {ask: "What else?", answer: grey}\n')
+    result = evaluate(
+        model, *given, '--load-dumped', tmp_path / 'tokens', '--output', tmp_path / 'two')
+    assert result.exit_code == 0, result.stderr
+
+
+def test_a_part_that_the_video_does_not_have(tmp_path):
+    walk = asked_at_the_end(tmp_path, 'walk', 6)
+    [recording] = named(walk)
+    stream = RecordedStream(replace(recording, start_ns=5 * 10**9, end_ns=7 * 10**9))
+    with pytest.raises(SourceError, match=r'no frame between 5.000 s and 7.000 s'):
+        stream.survey()

@@ -16,9 +16,12 @@ from rich.console import Console
 from tiny_models import make_tiny
 
 from infinipot_ros.evaluation.journal import OUTCOMES, Journal
+from infinipot_ros.evaluation.outcome import Outcome
 from infinipot_ros.evaluation.quality_groups import HEADLINE_GROUPS
+from infinipot_ros.evaluation.quality_plots import suite_plots
 from infinipot_ros.evaluation.quality_report import headline_tables, write_report
-from infinipot_ros.evaluation.quality_table import as_row, tabulate
+from infinipot_ros.evaluation.quality_table import as_row, summarise, tabulate
+from infinipot_ros.evaluation.svg_plots import styles_of
 
 pytest.importorskip('matplotlib', reason='the report draws with matplotlib')
 
@@ -186,3 +189,12 @@ def test_no_outcome_is_a_report_too(tmp_path):
         assert write_report(journal, '/8').everything == []
     assert tabulate([]) == []
     Page((tmp_path / 'report.html').read_text())
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_single_question_is_drawn_without_complaint():
+    shown = Outcome(
+        'walk', 'walk', 0, 'rarity', '512', 504, 'q1', 'colour', 100, 'Which colour?', 'red',
+        'red', True, None, 40, 900, 3, first_token_s=None)
+    drawn = ''.join(suite_plots(summarise([shown]), 'walk', styles_of(['rarity'])))
+    assert drawn.count('class="plot"') == 1

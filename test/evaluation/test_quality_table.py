@@ -269,3 +269,12 @@ def test_of_one_stream_the_interval_is_over_questions():
     assert figures(table, DEFAULT).accuracy.over == 'questions'
     assert figures(table, DEFAULT).accuracy.low == pytest.approx(0.764, abs=1e-3)
     assert figures(table, UNIFORM).against_default.over == 'questions'
+
+
+def test_a_first_token_nobody_saw_is_no_figure():
+    seen, unseen = outcome(DEFAULT, True), replace(
+        outcome(DEFAULT, True, number=1), first_token_s=None)
+    assert figures(tabulate([seen, unseen]), DEFAULT).first_token_s == seen.first_token_s
+    found = figures(tabulate([unseen]), DEFAULT)
+    assert found.first_token_s is None
+    assert as_row(found)['first_token_s'] is None

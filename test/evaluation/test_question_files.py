@@ -219,3 +219,19 @@ def test_questions_are_found_in_and_beside_a_recording(tmp_path):
     assert find_questions(bag) == tmp_path / 'day' / 'bag.jsonl'
     (bag / 'questions.jsonl').touch()
     assert find_questions(bag) == bag / 'questions.jsonl'
+
+
+def test_yaml_of_nothing_but_a_comment_is_refused(tmp_path):
+    path = tmp_path / 'walk.yaml'
+    path.write_text('# to be written\n')
+    with pytest.raises(SourceError, match=r'walk.yaml: a list named questions is expected'):
+        read_questions(path)
+
+
+def test_yaml_of_aliases_of_aliases_is_refused(tmp_path):
+    # Forty doublings: looking at, or writing, each one anew would never end.
+    lines = ['a0: &a0 [x]', *(f'a{n}: &a{n} [*a{n - 1}, *a{n - 1}]' for n in range(1, 41))]
+    path = tmp_path / 'walk.yaml'
+    path.write_text('\n'.join(lines))
+    with pytest.raises(SourceError, match='aliases of aliases make more than 1,000,000'):
+        read_questions(path)

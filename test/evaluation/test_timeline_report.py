@@ -88,13 +88,16 @@ def test_few_streams_of_the_headline_budget_are_drawn(folder):
     assert 'rarity <small>/4</small>' in text
 
 
-def test_a_timeline_without_milliseconds_has_no_curve_of_them(folder, tmp_path):
+@pytest.mark.parametrize('unknown', [None, 0], ids=['unknown', 'as once written'])
+def test_a_timeline_without_milliseconds_has_no_curve_of_them(folder, tmp_path, unknown):
     pytest.importorskip('matplotlib', reason='curves are drawn with matplotlib')
     with (tmp_path / TIMELINE).open('w') as file:
         for sample in read_samples(folder):
-            zero = {f'{stage}_ms': 0.0 for stage in STAGES}
-            file.write(json.dumps(asdict(sample) | zero | {'rss_bytes': 0}) + '\n')
+            without = dict.fromkeys([*(f'{stage}_ms' for stage in STAGES), 'rss_bytes'], unknown)
+            file.write(json.dumps(asdict(sample) | without) + '\n')
     text = sections(tmp_path)
+    assert 'encode, ms' not in text
+    assert '<th scope="col">process</th>' not in text
     assert 'visual tokens in memory' in text
     assert 'milliseconds a frame by stage' not in text
     assert 'memory of the whole process' not in text
@@ -108,3 +111,14 @@ def test_without_matplotlib_there_is_a_report_without_curves(folder, monkeypatch
     assert 'Curves need matplotlib' in text
     assert 'class="plot"' not in text
     assert text.count('class="dot"') >= len({each.cell for each in summary.everything})
+
+
+def test_what_is_not_known_is_empty_in_the_csv(folder, tmp_path):
+    [sample, *_] = read_samples(folder)
+    unknown = dict.fromkeys([f'{stage}_ms' for stage in STAGES])
+    (tmp_path / TIMELINE).write_text(json.dumps(asdict(sample) | unknown) + '\n')
+    assert write_csv(tmp_path)
+    with (tmp_path / 'timeline.csv').open() as file:
+        [row] = csv.DictReader(file)
+    assert [row[name] for name in unknown] == ['', '', '']
+    assert row['tokens'] == str(sample.tokens)

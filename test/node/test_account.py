@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from infinipot_ros.node.account import FrameCount, count_frames, status_of_answer
@@ -30,7 +31,7 @@ def test_drops_and_frames_on_their_way_are_told_apart():
     assert count.as_dict() == {
         'sent': 10, 'seen': 8, 'encoded': 3,
         'dropped': {'decode_failed': 1, 'queue': 2, 'rate': 2}, 'lost': 3, 'outstanding': 2,
-        'complete': False}
+        'later': False, 'complete': False}
 
 
 def test_what_the_node_did_before_does_not_count():
@@ -53,3 +54,10 @@ def test_an_answer_belongs_to_the_last_status_with_its_newest_frame():
     assert status_of_answer(statuses, 9 * SECOND) is statuses[3]
     # All known ones are later: the nearest.
     assert status_of_answer(statuses[3:], 2 * SECOND) is statuses[3]
+
+
+def test_an_answer_that_rests_on_a_later_frame_is_not_complete():
+    count = FrameCount(10, 10, 10)
+    assert count.complete
+    assert not replace(count, later=True).complete
+    assert replace(count, later=True).as_dict()['complete'] is False

@@ -24,6 +24,7 @@ from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.question_files import read_questions
 from infinipot_ros.evaluation.sources import open_source
 from infinipot_ros.evaluation.streams import described
+from infinipot_ros.evaluation.timeline_table import STAGES
 from infinipot_ros.live_record import compare
 from infinipot_ros.live_run import LiveRun, Plan
 from infinipot_ros.node import parameters
@@ -111,7 +112,7 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
     assert config['command'] == 'replay' and config['live']['waits_for_node']
     assert config['live']['frames'] == {
         'sent': 450, 'seen': 450, 'encoded': 450, 'dropped': {}, 'lost': 0, 'outstanding': 0,
-        'complete': True}
+        'later': False, 'complete': True}
     assert config['live']['complete'] == {'questions': 6, 'right': 6}
     assert config['live']['parameters']['memory.budget'] == 1024
     assert results['provenance']['model']['weights_sha256']
@@ -123,10 +124,13 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
             'rarity', '1024', 1024)
         assert each['suite'] == 'questions' and each['held'] <= 1024 <= each['seen_tokens']
         assert each['latency_s'] > 0 and each['compressions'] > 0
+        # What a service does not tell is not made up.
+        assert each['first_token_s'] is None and each['new_tokens'] is None
         assert (folder / each['frame']).stat().st_size > 0
     samples = lines(folder / 'timeline.jsonl')
     assert 2 <= len(samples) <= 300 and samples[-1]['frames'] > 400
     assert all(each['rss_bytes'] > 0 and each['tokens'] <= 1024 for each in samples)
+    assert {each[f'{stage}_ms'] for each in samples for stage in STAGES} == {None}
     assert '<html' in (folder / 'report.html').read_text()
     assert '450 frames sent, 450 reached the node, 450 remembered; dropped: none' in done.stdout
     assert 'infinipot eval' in done.stdout and '--block-size 2' in done.stdout
@@ -139,6 +143,14 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
     (folder / 'outcomes.jsonl').write_text(''.join(json.dumps(each) + '\n' for each in outcomes))
     found = compare(pairs, folder, same_answer)
     assert found.unexplained == [outcomes[0]['id']] and not found.for_losses
+
+
+def test_an_answer_with_a_line_separator_is_compared_too(tmp_path) -> None:
+    line = {'id': 'q', 'question': 'What?', 'policy': 'rarity', 'budget': '64',
+            'answer': 'red\u2028blue\x85'}
+    (tmp_path / 'outcomes.jsonl').write_text(json.dumps(line, ensure_ascii=False) + '\n')
+    told = SimpleNamespace(frames=SimpleNamespace(complete=True))
+    assert compare([(told, SimpleNamespace(**line))], tmp_path, same_answer).same == ['q']
 
 
 def test_what_was_answered_before_ctrl_c_is_kept(recorded, tiny, tmp_path) -> None:
