@@ -130,7 +130,7 @@ def watch(suite: str, seed: int, budget: str, model: Any, cache: Path) -> Witnes
     witness = Witness(
         observer.settings.make_policy(), suite, number(torch.from_numpy(tokens)).numpy())
     # The policy is the one thing of a memory that is looked into here, and nothing else sets it.
-    observer._policy = witness
+    observer._intake.policy = witness
     for rgb, stamp in zip(stream.frames, stream.stamps_ns):
         observer.observe(rgb, int(stamp))
     return witness

@@ -126,6 +126,15 @@ def ask(
         int, typer.Option(help='Pixels a frame is shrunk to; 784 make one visual token.')
     ] = 128 * 28 * 28,
     max_new_tokens: Annotated[int, typer.Option(help='Most tokens of an answer.')] = 64,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help='Ask only about what was seen from then on: 1:30 from the start, an ISO date, or '
+                 '"-10 min" before the end.'),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help='Ask only about what was seen until then; likewise.')
+    ] = None,
     topic: Annotated[
         str | None, typer.Option(help='Image topic of a bag that has several.')
     ] = None,
@@ -158,7 +167,7 @@ def ask(
                 max_new_tokens=max_new_tokens,
             )
             settings.validate()
-            report = _watch_and_answer(source, settings, questions)
+            report = _watch_and_answer(source, settings, questions, since, until)
         if model == 'infinipot-tiny':
             typer.echo(
                 'note: infinipot-tiny knows its simulated houses only; what it says of real '
@@ -168,7 +177,8 @@ def ask(
 
 
 def _watch_and_answer(
-    source: FrameSource, settings: ObserverSettings, questions: list[str]
+    source: FrameSource, settings: ObserverSettings, questions: list[str],
+    since: str | None, until: str | None,
 ) -> Report:
     """Build the memory, show it the recording and ask, with a progress bar on stderr."""
     from rich.console import Console
@@ -191,16 +201,27 @@ def _watch_and_answer(
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(f'loading {settings.model}', total=None)
         _silence_loading()
+        from infinipot_ros.evaluation.moments import stamp_of
         from infinipot_ros.evaluation.replay import replay
         from infinipot_ros.evaluation.report import Report
         from infinipot_ros.observer.observer import Observer
+        from infinipot_ros.observer.scope import Scope
 
+        for text in (since, until):
+            if text is not None:
+                # Refused before the recording is watched, not after.
+                stamp_of(text, 0, 0)
         observer = Observer(settings)
         _refuse_bad_questions(observer, questions)
         progress.update(task, description=f'watching {source.path.name}', total=source.count_hint)
         run = replay(source, observer, on_frame=lambda: progress.advance(task))
         progress.update(task, description='answering', total=run.taken, completed=run.taken)
-        answers = [observer.ask(question) for question in questions]
+        first_ns, newest_ns = run.first_ns, observer.status().newest_ns
+        since_ns, until_ns = (
+            None if text is None else stamp_of(text, first_ns, newest_ns)
+            for text in (since, until))
+        scope = Scope(since_ns, until_ns)
+        answers = [observer.ask(question, scope=scope) for question in questions]
         return Report(source, settings, run, observer.status(), questions, answers)
 
 
@@ -225,13 +246,17 @@ def _refuse_bad_questions(observer: Observer, questions: list[str]) -> None:
 
 
 @app.command()
-def demo() -> None:
-    """Play the bundled bag over DDS, ask its questions and compare the answers (needs ROS 2)."""
+def demo(
+    report: Annotated[
+        Path, typer.Option(help='Where the page with the moments goes; overwritten.')
+    ] = Path('demo_report.html'),
+) -> None:
+    """Play the bundled bag over DDS, ask its questions and show what they rest on (ROS 2)."""
     with _clean_exit():
         _require_ros('the demo', '`make demo` in a clone')
         from infinipot_ros.demo_cli import main as run_demo
 
-        raise typer.Exit(run_demo())
+        raise typer.Exit(run_demo(report))
 
 
 @app.command(add_help_option=False, context_settings=_FORWARD)

@@ -24,6 +24,14 @@ class MemoryFullError(InfinipotError):
     """An append would pass the declared budget; nothing was written."""
 
 
+class StorageError(InfinipotError):
+    """A saved memory that cannot be written, read or taken in; the memory is as it was."""
+
+
+class BusyError(InfinipotError):
+    """Too many requests wait already; nothing was done."""
+
+
 class SourceError(InfinipotError):
     """A bag, a video or a folder that cannot be read as a stream of frames."""
 
@@ -42,7 +50,7 @@ class FrameError(InfinipotError):
 
 
 class QuestionCode(IntEnum):
-    """Why a question was not answered: the ``error_code`` constants of ``srv/Query``."""
+    """Why a question was not answered: the ``error_code`` of ``srv/Query`` and ``action/Ask``."""
 
     NONE = 0
     EMPTY_QUESTION = 1
@@ -53,6 +61,12 @@ class QuestionCode(IntEnum):
     TIMEOUT = 6
     BUSY = 7
     INTERNAL = 8
+    UNKNOWN_SESSION = 9
+    INVALID_SCOPE = 10
+    NOTHING_IN_SCOPE = 11
+    UNKNOWN_CAMERA = 12
+    CANCELED = 13
+    TOO_MANY_SESSIONS = 14
 
 
 class QuestionError(InfinipotError):

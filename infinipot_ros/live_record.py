@@ -27,7 +27,7 @@ from infinipot_ros.evaluation.scoring import is_right, score
 from infinipot_ros.evaluation.stream import Asked, Stream, Stretches, questions_digest
 from infinipot_ros.evaluation.timeline import Sample
 from infinipot_ros.node.account import count_frames, nanoseconds
-from infinipot_ros.node.asking import Result
+from infinipot_ros.node.asker import Result
 from infinipot_ros.vlm.model import MIN_PIXELS
 from infinipot_ros.vlm.pixels import smart_resize
 
@@ -96,6 +96,7 @@ class LiveRecord:
             'right': outcome.right, 'error_code': response.error_code,
             'message': response.message, 'observed_from_ns': nanoseconds(response.observed_from),
             'observed_to_ns': nanoseconds(response.observed_to),
+            'evidence': [_evidence(each) for each in response.evidence],
             'round_trip_s': round(result.waited_s, 6), 'frames': result.frames.as_dict()}
         try:
             with (self._folder / LIVE).open('a', encoding='utf-8') as file:
@@ -185,6 +186,16 @@ class LiveRecord:
             return int(self._process.memory_info().rss)
         except psutil.Error:
             return None
+
+
+def _evidence(moment: Any) -> dict[str, Any]:
+    """Tell a ``msg/Evidence`` in plain types; its pose as x, y, z in metres, None: not known."""
+    point = moment.pose.pose.pose.position
+    return {
+        'stamp_ns': nanoseconds(moment.header.stamp), 'from_ns': nanoseconds(moment.stamp_from),
+        'to_ns': nanoseconds(moment.stamp_to), 'camera': moment.camera,
+        'score': round(moment.score, 6),
+        'position': [point.x, point.y, point.z] if moment.has_pose else None}
 
 
 def _delay(question: Question) -> int | None:

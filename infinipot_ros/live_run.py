@@ -34,7 +34,7 @@ from infinipot_ros.evaluation.streams import RecordedStream, Recording
 from infinipot_ros.live_record import LiveQuestion, LiveRecord, compare, live_questions
 from infinipot_ros.node import parameters
 from infinipot_ros.node.account import FrameCount, count_frames
-from infinipot_ros.node.asking import Follower, Result
+from infinipot_ros.node.asker import Follower, Result
 from infinipot_ros.node.listener import listen_to
 from infinipot_ros.node.trial import (
     Node,

@@ -23,11 +23,12 @@ ARROWS = {
     'evaluation': {'observer'},
     'world': {'evaluation', 'vlm'},
 }
-INTERFACES = {'msg', 'srv'}
+INTERFACES = {'action', 'msg', 'srv'}
 ROS = {
     'action_msgs', 'ament_index_python', 'builtin_interfaces', 'cv_bridge', 'diagnostic_msgs',
     'diagnostic_updater', 'geometry_msgs', 'lifecycle_msgs', 'nav_msgs', 'rcl_interfaces', 'rclpy',
     'rosgraph_msgs', 'rosidl_runtime_py', 'sensor_msgs', 'std_msgs', 'std_srvs',
+    'tf2_ros', 'visualization_msgs',
 }
 
 

@@ -137,6 +137,22 @@ def test_ask_json_tells_the_truth(folder, model):
     assert report['seconds']['observe_per_frame'] > 0
 
 
+def test_ask_looks_at_a_span_only_and_tells_the_moments(folder, model):
+    late = ask(folder, QUESTION, '--budget', 720, '--since', '-1.2 s', model=model)
+    origin = late['recording']['origin_ns']
+    moments = late['answers'][0]['evidence']
+    assert moments and all(each['last_ns'] >= origin + 4_300_000_000 for each in moments)
+    early = ask(folder, QUESTION, '--budget', 720, '--until', '0:01', model=model)
+    assert all(
+        each['first_ns'] <= origin + 1_000_000_000 for each in early['answers'][0]['evidence'])
+
+
+def test_ask_refuses_a_time_that_is_none(folder, model):
+    result = run('ask', folder, QUESTION, '--model', model, '--since', '-1 parsec')
+    assert result.exit_code == 2
+    assert "'-1 parsec' is no time before the end" in result.stderr
+
+
 def test_ask_options_reach_the_memory(folder, model):
     report = ask(
         folder, QUESTION, '--policy', 'infinipot_v', '--budget', 96, '--block-size', 4,

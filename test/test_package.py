@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'infinipot_ros'
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 MANIFEST = ElementTree.parse(ROOT / 'package.xml').getroot()
-DISTRIBUTION = {'av': 'av', 'cv2': 'opencv-python-headless', 'PIL': 'pillow', 'yaml': 'pyyaml'}
+DISTRIBUTION = {'av': 'av', 'cv2': 'opencv-python-headless', 'PIL': 'pillow',
+                'tf2_ros': 'tf2_ros_py', 'yaml': 'pyyaml'}
 # Of extras, imported only where they are asked for; the last two come with miniworld.
 OPTIONAL = {'httpx', 'matplotlib', 'miniworld', 'ray', 'gymnasium', 'pyglet'}
 INSTALLED = ROOT / 'install' / 'infinipot_ros'
@@ -81,7 +82,7 @@ def test_python_imports_are_declared():
     for path in PACKAGE.rglob('*.py'):
         for top in third_party(path):
             distribution = DISTRIBUTION.get(top, top).lower()
-            if distribution not in declared and top not in ros and top not in OPTIONAL:
+            if distribution not in declared | ros and top not in OPTIONAL:
                 undeclared.setdefault(top, path.name)
     assert not undeclared
 
@@ -97,7 +98,7 @@ def test_manifest_names_the_interfaces_and_the_build_type():
     assert MANIFEST.findtext('export/build_type') == 'ament_cmake'
     assert MANIFEST.findtext('member_of_group') == 'rosidl_interface_packages'
     cmake = (ROOT / 'CMakeLists.txt').read_text()
-    for path in [*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')]:
+    for path in [*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv'), *ROOT.glob('action/*.action')]:
         assert f'"{path.relative_to(ROOT)}"' in cmake
 
 
@@ -108,16 +109,43 @@ def test_every_room_is_installed():
             assert f'${{PROJECT_NAME}}/{room.name}\n' in cmake
 
 
-def test_query_codes_are_the_package_s():
-    request, _, response = (ROOT / 'srv/Query.srv').read_text().partition('---')
-    assert '=' not in request.split('#')[0]
-    codes = {name: int(value) for name, value in re.findall(r'^uint16 ([A-Z_]+)=(\d+)', response,
-                                                            re.MULTILINE)}
-    assert codes == {code.name: code.value for code in QuestionCode}
+def codes(text: str) -> dict[str, int]:
+    return {name: int(value) for name, value in re.findall(r'^uint16 ([A-Z_]+)=(\d+)', text,
+                                                           re.MULTILINE)}
+
+
+@pytest.mark.parametrize('path', ['srv/Query.srv', 'action/Ask.action'])
+def test_query_codes_are_the_package_s(path):
+    request, response, *_ = (ROOT / path).read_text().split('---\n')
+    assert not codes(request)
+    assert codes(response) == {code.name: code.value for code in QuestionCode}
+
+
+def fields(part: str) -> list[str]:
+    lines = (line.split('#')[0].strip() for line in part.splitlines())
+    return [line for line in lines if line]
+
+
+def test_the_action_asks_and_answers_as_the_service():
+    service = (ROOT / 'srv/Query.srv').read_text().split('---\n')
+    action = (ROOT / 'action/Ask.action').read_text().split('---\n')
+    assert [fields(part) for part in action[:2]] == [fields(part) for part in service]
+
+
+def test_the_readme_holds_the_interfaces():
+    done = subprocess.run([sys.executable, str(ROOT / 'scripts/interface_tables.py')],
+                          capture_output=True, text=True, check=True)
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    begin, end = '<!-- interfaces -->\n', '<!-- /interfaces -->'
+    assert readme.count(begin) == readme.count(end) == 1
+    assert readme.split(begin)[1].split(end)[0] == done.stdout, \
+        'run: python scripts/interface_tables.py --write'
+    for path in [*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv'), *ROOT.glob('action/*.action')]:
+        assert f'**`{path.parent.name}/{path.stem}`**' in done.stdout
 
 
 def test_scripts_can_be_run():
-    scripts = [p for p in (ROOT / 'scripts').iterdir() if p.suffix != '.bash']
+    scripts = [p for p in (ROOT / 'scripts').iterdir() if not p.suffix and p.is_file()]
     cmake = (ROOT / 'CMakeLists.txt').read_text()
     for script in scripts:
         assert script.read_text().startswith('#!/usr/bin/env python3\n')
@@ -147,6 +175,17 @@ def test_fast_dds_profile_has_room_for_raw_images():
     profile = ElementTree.fromstring(text)
     sizes = [e.text for e in profile.iter() if e.tag.endswith('segment_size')]
     assert [int(size or 0) for size in sizes] == [64 * 1024 ** 2]
+
+
+@pytest.mark.parametrize('name', ['infinipot.rviz', 'foxglove_layout.json'])
+def test_views_look_at_topics_there_are(name):
+    yaml = pytest.importorskip('yaml')
+    text = (ROOT / 'config' / name).read_text()
+    yaml.safe_load(text)  # JSON is YAML, too
+    topics = set(re.findall(r'/infinipot/(\w+)', text))
+    readme = (ROOT / 'README.md').read_text()
+    assert 'evidence_markers' in topics and 'memory_image' in topics
+    assert all(f'`~/{topic}`' in readme for topic in topics)
 
 
 # -- one name, two places ---------------------------------------------------------------------

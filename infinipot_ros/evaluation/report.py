@@ -10,9 +10,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from infinipot_ros.evaluation.frame_source import FrameSource
+from infinipot_ros.evaluation.page_parts import clock_text
 from infinipot_ros.evaluation.replay import Replay
 from infinipot_ros.observer.answer import Answer, MemoryStatus
+from infinipot_ros.observer.evidence import Evidence
 from infinipot_ros.observer.settings import ObserverSettings
+
+# Moments told with an answer; JSON has all.
+MOMENTS = 3
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,10 @@ class Report:
         """Write answers first, then what they rest on and what they cost."""
         lines: list[str] = []
         for question, answer in zip(self.questions, self.answers):
-            lines += [f'Q: {question.strip()}', f'A: {printable(answer.text) or "(nothing)"}', '']
+            lines += [f'Q: {question.strip()}', f'A: {printable(answer.text) or "(nothing)"}']
+            if answer.evidence:
+                lines.append(f'   rests on {self._moments(answer.evidence)}')
+            lines.append('')
         rows = {
             'observed': self._observed(),
             'frames': self._frames(),
@@ -93,6 +101,13 @@ class Report:
             'timing': self._timing(),
         }
         return '\n'.join(lines + [f'{name:<10}{text}' for name, text in rows.items()])
+
+    def _moments(self, evidence: Sequence[Evidence]) -> str:
+        origin = self.source.origin_ns or self.replay.first_ns
+        return ', '.join(
+            '-'.join(dict.fromkeys(
+                clock_text((stamp - origin) / 1e9) for stamp in (each.first_ns, each.last_ns)))
+            + f' ({100 * each.score:.0f} %)' for each in evidence[:MOMENTS])
 
     def _observed(self) -> str:
         answer, origin = self.answers[-1], self.source.origin_ns

@@ -18,8 +18,8 @@ import numpy as np
 
 from infinipot_ros.errors import SourceError
 from infinipot_ros.observer.frame import Frame
-from infinipot_ros.observer.observer import MAX_FORWARD_JUMP_NS
 from infinipot_ros.observer.settings import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.observer.stamps import MAX_FORWARD_JUMP_NS
 
 _BACKWARD_NS = round(ObserverSettings.max_backward_jump_s * 1_000_000_000)
 

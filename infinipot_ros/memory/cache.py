@@ -10,85 +10,20 @@ back. Nothing is ever concatenated or allocated anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.cache_utils import Cache
 
 from infinipot_ros.errors import MemoryFullError
+from infinipot_ros.memory.bounded_layer import BoundedLayer
 from infinipot_ros.memory.budget import COORDINATE_AXES, Budget, CacheShape
-from infinipot_ros.memory.coordinates import GRID, GridShapes, grid_coordinates
+from infinipot_ros.memory.coordinates import GRID, GridShapes, Runs, grid_coordinates
 from infinipot_ros.memory.layer_view import LayerView
 from infinipot_ros.memory.policies.policy import Policy
-
-
-class BoundedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
-    """
-    One layer's keys and values ``[1, heads, capacity, head_dim]`` and their coordinates.
-
-    ``coordinates`` is int32 ``[heads, M, 3]``, for the visual tokens alone.
-    """
-
-    is_compileable = False
-    is_sliding = False
-
-    def __init__(self, shape: CacheShape, capacity: int, budget: Budget) -> None:
-        super().__init__()
-        buffer = (1, shape.kv_heads, capacity, shape.head_dim)
-        self.keys: Tensor = torch.zeros(buffer, dtype=shape.dtype, device=shape.device)
-        self.values: Tensor = torch.zeros(buffer, dtype=shape.dtype, device=shape.device)
-        self.coordinates = torch.zeros(
-            shape.kv_heads, budget.tokens, COORDINATE_AXES,
-            dtype=torch.int32, device=shape.device)
-        self.dtype, self.device = shape.dtype, shape.device
-        self.capacity = capacity
-        self.length = 0
-        self.is_initialized = True
-
-    def lazy_initialization(self, *_: Any, **__: Any) -> None:
-        """Nothing is left to do: the buffers exist since the layer does."""
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any,
-    ) -> tuple[Tensor, Tensor]:
-        """
-        Append in place and return all keys and values so far, as views.
-
-        :param key_states: ``[1, heads, n, head_dim]``, rotated.
-        :raises MemoryFullError: they do not fit; nothing was written.
-        """
-        end = self.length + key_states.shape[-2]
-        if end > self.capacity:
-            raise MemoryFullError(
-                f'{end} tokens do not fit into a cache of {self.capacity}; ask for fewer new '
-                'tokens, or configure with more room for questions')
-        self.keys[:, :, self.length:end] = key_states
-        self.values[:, :, self.length:end] = value_states
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-    def get_seq_length(self, *_: Any) -> int:
-        """Give the number of stored tokens, which is not a position."""
-        return self.length
-
-    def get_mask_sizes(self, query: int | Tensor, *_: Any) -> tuple[int, int]:
-        """
-        Give the length and offset of the mask.
-
-        transformers 5 passes the number of new tokens, 4.57 their indices.
-        """
-        new = query.shape[0] if isinstance(query, Tensor) else query
-        return self.length + new, 0
-
-    def get_max_cache_shape(self) -> int:
-        """Give the most tokens that fit (transformers 4.57 and early 5)."""
-        return self.capacity
-
-    get_max_length = get_max_cache_shape
 
 
 @dataclass(frozen=True)
@@ -100,7 +35,7 @@ class Mark:
     tail: int
     next_grid: int
     compressions: int
-    shapes: tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
+    shapes: Runs
 
 
 class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
@@ -115,6 +50,8 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self, shape: CacheShape, budget: Budget, *, prefix_room: int, tail_room: int,
     ) -> None:
         self.shape, self.budget, self.tail_room = shape, budget, tail_room
+        # Visual tokens the buffers were made for; a budget may become smaller, they do not.
+        self.allocated_tokens = budget.tokens
         self.prefix_length = self.memory_length = self.tail_length = 0
         self.next_grid = 0
         self.compressions = 0
@@ -147,10 +84,13 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self.prefix_length = tokens
 
     @contextmanager
-    def writing_grids(self, grids: int, rows: int, columns: int) -> Iterator[None]:
+    def writing_grids(
+        self, grids: int, rows: int, columns: int, source: int = 0,
+    ) -> Iterator[None]:
         """
         Let one forward pass append ``grids * rows * columns`` visual tokens.
 
+        :param source: what they came from, see ``GridShapes``.
         :raises MemoryFullError: they would pass the budget, or a tail is still there; nothing
             was written.
         """
@@ -167,7 +107,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             layer.coordinates[:, self.memory_length:end] = coordinates.to(layer.device)
         with self._expecting(tokens):
             yield
-        self.grid_shapes.append(self.next_grid, rows, columns)
+        self.grid_shapes.append(self.next_grid, rows, columns, source)
         self.memory_length = end
         self.next_grid += grids
 
@@ -277,6 +217,68 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             torch.unique(layer.coordinates[:, :self.memory_length, GRID])
             for layer in self.layers]
         return list(torch.unique(torch.cat(distinct)).tolist())
+
+    def source_tokens(self) -> dict[int, float]:
+        """Give the visual tokens of each source, mean over layers and KV heads."""
+        sources = self.grid_shapes.sources
+        if len(sources) <= 1 or not self.memory_length:
+            return dict.fromkeys(sources, float(self.memory_length))
+        totals = dict.fromkeys(sources, 0.0)
+        for layer in self.layers:
+            grids, counts = torch.unique(
+                layer.coordinates[:, :self.memory_length, GRID], return_counts=True)
+            own = self.grid_shapes.lookup(grids)[2]
+            for source in sources:
+                totals[source] += int(counts[own == source].sum())
+        rows = len(self.layers) * self.shape.kv_heads
+        return {source: total / rows for source, total in totals.items()}
+
+    def change_budget(self, budget: Budget, policy: Policy, reserved: int = 0) -> bool:
+        """
+        Hold to another budget from now on; the buffers stay as they are.
+
+        :param reserved: visual tokens that must still fit, at most the new budget.
+        :return: whether a compression was needed.
+        :raises MemoryFullError: the buffers hold fewer tokens, or the policy never compresses.
+        """
+        if budget.tokens > self.allocated_tokens:
+            raise MemoryFullError(
+                f'a budget of {budget.tokens} tokens passes the {self.allocated_tokens} that '
+                'buffers were made for; configure anew to raise it')
+        compressed = self.memory_length + reserved > budget.tokens
+        if compressed:
+            self.compress(policy, budget.target_before(reserved))
+        self.budget = budget
+        return compressed
+
+    def restore(
+        self, layers: Iterable[tuple[Tensor, Tensor, Tensor]], tokens: int, *, next_grid: int,
+        compressions: int, shapes: Runs,
+    ) -> None:
+        """
+        Hold other visual tokens than now, behind the prefix that is there.
+
+        :param layers: keys and values ``[heads, tokens, head_dim]``, of any dtype and device, and
+            their coordinates, int32 ``[heads, tokens, 3]``; one layer at a time.
+        :param shapes: a ``GridShapes.snapshot`` of their grids.
+        :raises MemoryFullError: more than the budget, or a tail is still there; nothing changed.
+        """
+        if self.tail_length:
+            raise MemoryFullError('a question is still on top of the memory; roll it back first')
+        if tokens > self.budget.tokens:
+            raise MemoryFullError(
+                f'{tokens} visual tokens pass the budget of {self.budget.tokens}; compress them '
+                'first')
+        start, end = self.prefix_length, self.prefix_length + tokens
+        for layer, (keys, values, coordinates) in zip(self.layers, layers, strict=True):
+            layer.keys[0, :, start:end] = keys
+            layer.values[0, :, start:end] = values
+            layer.coordinates[:, :tokens] = coordinates
+            layer.length = end
+        self.memory_length, self.next_grid, self.compressions = tokens, next_grid, compressions
+        self.grid_shapes.restore(shapes)
+        if not self.grid_shapes.uniform:
+            self.grid_shapes.keep(self.remembered_grids())
 
     def clear(self) -> None:
         """Forget everything, the prefix too; the buffers stay."""

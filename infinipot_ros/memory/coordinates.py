@@ -28,40 +28,46 @@ def grid_coordinates(first_grid: int, grids: int, rows: int, columns: int) -> Te
     return torch.stack(axes, dim=-1).reshape(-1, 3)
 
 
+GridShape = tuple[int, int, int]
+Runs = tuple[tuple[int, ...], tuple[GridShape, ...]]
+
+
 class GridShapes:
     """
-    Rows and columns of each grid, as runs of equal shapes: resolutions change seldom.
+    Rows, columns and source of each grid, as runs of equals: resolutions change seldom.
 
-    ``keep`` drops the runs no remembered token needs any more.
+    A source is a number for what the grid came from, such as one of several cameras; grids of
+    different sources show nothing at the same place. ``keep`` drops the runs no remembered token
+    needs any more.
     """
 
     def __init__(self) -> None:
         self._starts: list[int] = []
-        self._shapes: list[tuple[int, int]] = []
+        self._shapes: list[GridShape] = []
 
     def __len__(self) -> int:
         return len(self._starts)
 
-    def append(self, first_grid: int, rows: int, columns: int) -> None:
-        """Note that grids from ``first_grid`` on have this shape."""
+    def append(self, first_grid: int, rows: int, columns: int, source: int = 0) -> None:
+        """Note that grids from ``first_grid`` on have this shape and source."""
         # A rolled-back append leaves runs of grids that were never kept.
         while self._starts and self._starts[-1] >= first_grid:
             self._starts.pop()
             self._shapes.pop()
-        if not self._shapes or self._shapes[-1] != (rows, columns):
+        if not self._shapes or self._shapes[-1] != (rows, columns, source):
             self._starts.append(first_grid)
-            self._shapes.append((rows, columns))
+            self._shapes.append((rows, columns, source))
 
-    def of(self, grid: int) -> tuple[int, int]:
-        """Rows and columns of one grid."""
+    def of(self, grid: int) -> GridShape:
+        """Rows, columns and source of one grid."""
         return self._shapes[max(0, bisect_right(self._starts, grid) - 1)]
 
-    def lookup(self, grids: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows and columns of many grids, each of the shape of ``grids``."""
+    def lookup(self, grids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, columns and sources of many grids, each of the shape of ``grids``."""
         starts = torch.tensor(self._starts, dtype=grids.dtype, device=grids.device)
         shapes = torch.tensor(self._shapes, dtype=torch.int64, device=grids.device)
         run = (torch.searchsorted(starts, grids.contiguous(), right=True) - 1).clamp_min(0)
-        return shapes[run, 0], shapes[run, 1]
+        return shapes[run, 0], shapes[run, 1], shapes[run, 2]
 
     def keep(self, grids: list[int]) -> None:
         """Drop the runs that none of ``grids``, those still remembered, belongs to."""
@@ -71,16 +77,19 @@ class GridShapes:
 
     @property
     def uniform(self) -> bool:
-        """Whether every remembered grid has the same shape."""
+        """Whether every remembered grid has the same shape and source."""
         return len(self._shapes) <= 1
 
-    def snapshot(self) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+    @property
+    def sources(self) -> list[int]:
+        """The sources of what is remembered, ascending."""
+        return sorted({source for _, _, source in self._shapes})
+
+    def snapshot(self) -> Runs:
         """Give the runs as values, for ``restore``."""
         return tuple(self._starts), tuple(self._shapes)
 
-    def restore(
-        self, saved: tuple[tuple[int, ...], tuple[tuple[int, int], ...]],
-    ) -> None:
+    def restore(self, saved: Runs) -> None:
         """Go back to a ``snapshot``."""
         self._starts, self._shapes = list(saved[0]), list(saved[1])
 
@@ -91,14 +100,17 @@ class Arrangement:
     Where the N tokens of a layer's H heads sit; every tensor is int64 ``[H, N]``.
 
     :param age: grids since the newest (0 is the newest grid).
+    :param recency: the same among the grids of the token's own source.
     :param row: row in the token's own grid.
     :param column: column in the token's own grid.
-    :param cell: where the token falls in a grid of the newest shape, row-major.
-    :param cells: tokens of a grid of the newest shape.
+    :param cell: where the token falls in a grid of the newest shape, row-major; each source has
+        cells of its own.
+    :param cells: how many there are: tokens of a grid of the newest shape, times sources.
     :param rows: largest number of rows of any grid; ``columns`` likewise.
     """
 
     age: Tensor
+    recency: Tensor
     row: Tensor
     column: Tensor
     cell: Tensor
@@ -117,35 +129,53 @@ def arrange_by_coordinates(coordinates: Tensor, shapes: GridShapes) -> Arrangeme
     """
     grid, row, column = coordinates.long().unbind(-1)
     newest = int(grid.max())
-    rows, columns = shapes.of(newest)
+    age = recency = newest - grid
+    rows, columns, _ = shapes.of(newest)
+    cells = rows * columns
     if shapes.uniform:
         cell = row * columns + column
         most_rows, most_columns = rows, columns
     else:
-        own_rows, own_columns = shapes.lookup(grid)
+        own_rows, own_columns, source = shapes.lookup(grid)
         cell = (
             torch.div((2 * row + 1) * rows, 2 * own_rows, rounding_mode='floor') * columns
             + torch.div((2 * column + 1) * columns, 2 * own_columns, rounding_mode='floor'))
         most_rows, most_columns = int(own_rows.max()), int(own_columns.max())
-    return Arrangement(
-        newest - grid, row, column, cell, rows * columns, most_rows, most_columns)
+        sources = torch.unique(source)
+        if len(sources) > 1:
+            cell = torch.searchsorted(sources, source) * cells + cell
+            cells *= len(sources)
+            recency = _recency(grid, shapes)
+    return Arrangement(age, recency, row, column, cell, cells, most_rows, most_columns)
+
+
+def _recency(grid: Tensor, shapes: GridShapes) -> Tensor:
+    """Count, for each token's grid, the remembered grids of the same source that are newer."""
+    grids, place = torch.unique(grid, return_inverse=True)
+    source = shapes.lookup(grids)[2]
+    newer = torch.zeros_like(grids)
+    for one in torch.unique(source):
+        own = (source == one).nonzero().squeeze(-1)
+        newer[own] = torch.arange(len(own) - 1, -1, -1, device=grids.device)
+    return newer[place]
 
 
 def arrange_by_slot(coordinates: Tensor, shapes: GridShapes) -> Arrangement:
     """
     Place tokens as the released code does: slots reshaped as if they were whole grids.
 
-    True on a first compression only. The slots are counted from the newest, so that an
-    incomplete grid, if any, is the oldest.
+    True on a first compression of a single source only. The slots are counted from the newest,
+    so that an incomplete grid, if any, is the oldest.
 
     :param coordinates: int32 ``[H, N, 3]``; only the newest grid's shape is used.
     """
     heads, count = coordinates.shape[:2]
-    rows, columns = shapes.of(int(coordinates[..., GRID].max()))
+    rows, columns, _ = shapes.of(int(coordinates[..., GRID].max()))
     cells = rows * columns
     from_end = torch.arange(count - 1, -1, -1, device=coordinates.device).expand(heads, count)
     cell = cells - 1 - from_end % cells
+    age = torch.div(from_end, cells, rounding_mode='floor')
     return Arrangement(
-        torch.div(from_end, cells, rounding_mode='floor'),
+        age, age,
         torch.div(cell, columns, rounding_mode='floor'), cell % columns, cell,
         cells, rows, columns)

@@ -150,9 +150,14 @@ class NodeClient:
         """
         self.wait(self._query.service_is_ready, timeout_s, 'its query service')
 
-    def ask_async(self, question: str) -> Any:
-        """Ask without waiting; return rclpy's future of the response."""
-        return self._query.call_async(Query.Request(question=question))
+    def ask_async(self, question: str, *, thumbnails: bool = False) -> Any:
+        """
+        Ask without waiting.
+
+        :param thumbnails: have a jpeg with each piece of evidence.
+        :return: rclpy's future of the response.
+        """
+        return self._query.call_async(Query.Request(question=question, thumbnails=thumbnails))
 
     def wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
         """

@@ -89,7 +89,8 @@ def starvation_cause(image: ImageTopic) -> str:
 
 def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
                   starvation_s: float, snapshot: WorkerSnapshot | None, queue_drops: int,
-                  times: CallbackTimes, clock_missing: bool = False) -> DiagnosticStatus:
+                  times: CallbackTimes, clock_missing: bool = False,
+                  camera: str = '', poses: int = 0) -> DiagnosticStatus:
     """
     Report on what arrives.
 
@@ -98,8 +99,11 @@ def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
     :param starvation_s: the allowed silence.
     :param queue_drops: frames dropped as ``queue`` since the last report.
     :param clock_missing: the node's time is simulated and has not begun.
+    :param camera: which, where there are several.
+    :param poses: how many are kept to be interpolated.
     """
-    status = _status(f'{node}: images', DiagnosticStatus.OK, 'images arrive')
+    name = f'{node}: images {camera}'.rstrip()
+    status = _status(name, DiagnosticStatus.OK, 'images arrive')
     if image is None:
         status.message = f'not subscribed: the node is {state}'
     elif clock_missing:
@@ -116,12 +120,15 @@ def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
         status.message = (f'overload: {queue_drops} frames dropped from the full queue: lower '
                           'ingest.fps or ingest.max_pixels')
     p50, p99, longest = times.percentiles()
-    values = {'topic': image.topic if image else '', 'last image s': f'{age_s:.1f}',
+    values = {'topic': image.topic if image else '', 'poses': str(poses),
+              'last image s': f'{age_s:.1f}',
               'image callback p50 ms': f'{p50:.3f}', 'image callback p99 ms': f'{p99:.3f}',
               'image callback max ms': f'{longest:.3f}'}
     if image is not None:
         values['publishers'] = str(len(image.publishers))
     if snapshot is not None:
+        if snapshot.paused and status.level == DiagnosticStatus.OK:
+            status.message = 'paused: frames are dropped until ~/pause is called with false'
         values['seen'] = str(snapshot.frames_seen)
         values['waiting'] = str(snapshot.waiting_frames)
         values['backward clock jumps'] = str(snapshot.jumps)
@@ -155,6 +162,7 @@ def worker_status(node: str, state: str, snapshot: WorkerSnapshot | None,
         'heartbeat age s': f'{snapshot.beat_age_s:.1f}',
         'waiting frames': str(snapshot.waiting_frames),
         'waiting questions': str(snapshot.waiting_queries),
+        'waiting tasks': str(snapshot.waiting_tasks), 'sessions': str(snapshot.sessions),
         'last ingest ms': f'{snapshot.last_ingest_ms:.1f}',
         'last query ms': f'{snapshot.last_query_ms:.1f}',
         'survived exceptions': str(survived)})

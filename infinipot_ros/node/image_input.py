@@ -44,20 +44,24 @@ class ImageInput:
     :param worker: where frames go.
     :param times: where the callback's durations go.
     :param survived: called with whatever the callback did not expect.
+    :param camera: its name, which goes before the topic's; empty for the only one.
     """
 
     def __init__(self, node: Node, transport: str, worker: Worker, log: NodeLog,
-                 times: CallbackTimes, survived: Callable[[Exception], None]) -> None:
+                 times: CallbackTimes, survived: Callable[[Exception], None],
+                 camera: str = '') -> None:
         self._node = node
         self._transport = transport
         self._worker = worker
         self._log = log
         self._times = times
         self._survived = survived
+        self.camera = camera
+        self._name = f'{camera}/image' if camera else 'image'
         self._incompatible: list[str] = []
         self._last_ns = node.get_clock().now().nanoseconds
         # Like image_transport: the base topic is remapped, then the transport's name appended.
-        base = node.resolve_topic_name('image')
+        base = node.resolve_topic_name(self._name)
         self._subscription = node.create_subscription(
             topic_type(transport),
             f'{base}/compressed' if transport == 'compressed' else base,
@@ -91,7 +95,7 @@ class ImageInput:
             for info in self._node.get_publishers_info_by_topic(self.topic)]
         other = ''
         if not publishers:
-            base = self._node.resolve_topic_name('image')
+            base = self._node.resolve_topic_name(self._name)
             candidate = base if self._transport == 'compressed' else f'{base}/compressed'
             if self._node.count_publishers(candidate):
                 other = candidate
@@ -115,7 +119,7 @@ class ImageInput:
             self._worker.refuse(error.reason)
             self._log.warn(error.reason, f"frame dropped as '{error.reason}': {error}")
             return
-        verdict = self._worker.offer(stamp_ns, raw)
+        verdict = self._worker.offer(stamp_ns, (self.camera, raw), self.camera)
         if verdict.jumped_back_ns:
             self._log.warn(
                 'clock_jump', f'header time jumped back by {verdict.jumped_back_ns / 1e9:.3f} s '
@@ -127,7 +131,7 @@ class ImageInput:
         elif verdict.reason == 'stale_stamp':
             self._log.warn(
                 verdict.reason, f"frame dropped as 'stale_stamp': stamp {stamp_ns} ns is not "
-                'after the last one; are two cameras publishing on one topic?')
+                f'after the last one on {self.topic}; are two cameras publishing on it?')
 
     def _on_incompatible_qos(self, event: Any) -> None:
         try:

@@ -16,17 +16,19 @@ import signal
 import sys
 import threading
 from types import FrameType
+from typing import NoReturn
 
 #: Seconds the worker gets to finish what cannot be interrupted, before it is left behind.
 STOP_S = 2.0
+#: Seconds between two looks whether a signal came.
+WAKE_S = 0.2
 
 
-def main(args: list[str] | None = None) -> int:
+def main(args: list[str] | None = None) -> NoReturn:
     """
-    Run the node until SIGINT, SIGTERM or the context's shutdown.
+    Run the node until SIGINT, SIGTERM or the context's shutdown, then end the process.
 
     :param args: command line with ROS arguments; ``sys.argv`` when None.
-    :return: the exit status.
     """
     stop = threading.Event()
 
@@ -39,24 +41,22 @@ def main(args: list[str] | None = None) -> int:
     sys.setswitchinterval(0.001)
     # A log is no terminal: no progress bars while the weights load.
     os.environ.setdefault('TQDM_DISABLE', '1')
-    status, finished = _serve(args, stop)
-    if not finished:
-        # A thread inside a forward pass or a model load cannot be joined, and the interpreter
-        # must not be torn down under it.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
+    status = _serve(args, stop)
+    # Not through the interpreter's own end: a thread inside a forward pass or a model load cannot
+    # be joined and must not have it torn down under it, and what is left of rclpy, once collected
+    # there, waits for threads of the middleware that wait for the interpreter.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
-def _serve(args: list[str] | None, stop: threading.Event) -> tuple[int, bool]:
+def _serve(args: list[str] | None, stop: threading.Event) -> int:
     import rclpy
     from rclpy.logging import get_logger
     from rclpy.signals import SignalHandlerOptions
 
     from infinipot_ros.node.executor import SurvivingExecutor
     from infinipot_ros.node.memory_node import BLOCKING_CALLBACKS, InfinipotNode
-    from infinipot_ros.node.worker import THREAD_NAME
 
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -64,7 +64,7 @@ def _serve(args: list[str] | None, stop: threading.Event) -> tuple[int, bool]:
             node = InfinipotNode(stop)
         except Exception as error:
             get_logger('infinipot').fatal(f'cannot start: {error}')
-            return 1, True
+            return 1
         executor = SurvivingExecutor(BLOCKING_CALLBACKS + 4, node.survived)
         executor.add_node(node)
 
@@ -74,21 +74,20 @@ def _serve(args: list[str] | None, stop: threading.Event) -> tuple[int, bool]:
 
         spinner = threading.Thread(target=spin, name='infinipot_spin', daemon=True)
         spinner.start()
-        stop.wait()
+        # A signal that comes just before a wait does not end it: the handler runs after it.
+        while not stop.wait(WAKE_S):
+            pass
         node.stop_work(STOP_S)
         spinner.join(1.0)
-        if spinner.is_alive():
-            return node.exit_status, False
-        # Leave the graph properly even if a model's thread is left behind.
-        executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
-        # A cleanup that was under way leaves one behind, too, which the node no longer knows.
-        left_behind = any(thread.name == THREAD_NAME for thread in threading.enumerate())
-        return node.exit_status, not left_behind
+        if not spinner.is_alive():
+            # Leave the graph properly even if a model's thread is left behind.
+            executor.shutdown(timeout_sec=1.0)
+            node.destroy_node()
+        return node.exit_status
     finally:
         if rclpy.ok():
             rclpy.shutdown()
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -5,7 +5,7 @@ Which messages become frames: the stamp's checks, the rate, the bounded queue, t
 
 Pure bookkeeping on integer nanoseconds of header time. It knows no ROS, no image and no thread:
 the worker calls it under its own lock. Every message seen ends as exactly one of remembered,
-waiting, or dropped under one reason.
+waiting, or dropped under one reason. Order and rate are each camera's own; the queue is shared.
 """
 
 from __future__ import annotations
@@ -59,10 +59,11 @@ class Ingest:
     policy: IngestPolicy
     seen: int = 0
     jumps: int = 0
+    paused: bool = False
     drops: Counter[str] = field(default_factory=Counter)
     _queue: deque[Waiting] = field(default_factory=deque)
-    _last_ns: int = 0
-    _due_ns: int = 0
+    _last_ns: dict[str, int] = field(default_factory=dict)
+    _due_ns: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return how many messages wait."""
@@ -73,27 +74,31 @@ class Ingest:
         """How many messages were dropped, for whatever reason."""
         return sum(self.drops.values())
 
-    def offer(self, stamp_ns: int, item: Any) -> Verdict:
+    def offer(self, stamp_ns: int, item: Any, camera: str = '') -> Verdict:
         """
         Take a message that just arrived, or drop it.
 
         :param stamp_ns: its header stamp.
         :param item: what to hand to the worker; not looked at.
+        :param camera: which stream it belongs to.
         :return: the verdict; a dropped message is already counted.
         """
         self.seen += 1
         if stamp_ns <= 0:
             return self._drop('zero_stamp')
-        back_ns = self._last_ns - stamp_ns if self._last_ns else 0
+        if self.paused:
+            return self._drop('paused')
+        last_ns = self._last_ns.get(camera, 0)
+        back_ns = last_ns - stamp_ns if last_ns else 0
         jumped = back_ns > self.policy.max_backward_jump_ns
         if jumped:
             self.jumps += 1
-            self._due_ns = 0
-        elif self._last_ns and back_ns >= 0:
+            self._due_ns[camera] = 0
+        elif last_ns and back_ns >= 0:
             return self._drop('stale_stamp')
         jumped_back_ns = back_ns if jumped else 0
-        self._last_ns = stamp_ns
-        if not self._on_time(stamp_ns):
+        self._last_ns[camera] = stamp_ns
+        if not self._on_time(stamp_ns, camera):
             return self._drop('rate', jumped_back_ns)
         if len(self._queue) >= self.policy.queue_size and not self.policy.keep_last:
             return self._drop('queue', jumped_back_ns)
@@ -121,16 +126,17 @@ class Ingest:
         self.drops[reason] += 1
         return Verdict(reason, jumped_back_ns)
 
-    def _on_time(self, stamp_ns: int) -> bool:
+    def _on_time(self, stamp_ns: int, camera: str) -> bool:
         if self.policy.fps <= 0:
             return True
         interval_ns = round(1e9 / self.policy.fps)
-        early_ns = self._due_ns - stamp_ns
+        due_ns = self._due_ns.get(camera, 0)
         # More than two intervals early: the rate was just raised, the due time is of the old one.
-        if round(interval_ns * EARLY) < early_ns <= 2 * interval_ns:
+        if round(interval_ns * EARLY) < due_ns - stamp_ns <= 2 * interval_ns:
             return False
-        self._due_ns += interval_ns
-        if self._due_ns <= stamp_ns or self._due_ns > stamp_ns + 2 * interval_ns:
+        due_ns += interval_ns
+        if due_ns <= stamp_ns or due_ns > stamp_ns + 2 * interval_ns:
             # The first frame, or one after a pause: count from here.
-            self._due_ns = stamp_ns + interval_ns
+            due_ns = stamp_ns + interval_ns
+        self._due_ns[camera] = due_ns
         return True

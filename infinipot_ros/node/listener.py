@@ -21,7 +21,7 @@ from rosgraph_msgs.msg import Clock
 
 from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.node.account import count_frames, nanoseconds
-from infinipot_ros.node.asking import Follower
+from infinipot_ros.node.asker import Follower
 from infinipot_ros.node.conversion import stamp_of, topic_type
 from infinipot_ros.node.trial import COMPRESSED, MAX_AT_ONCE, Node, Trial, make_asker
 

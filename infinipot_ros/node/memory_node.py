@@ -9,45 +9,50 @@ The lifecycle node: ROS on one side, the worker on the other.
 | inactive | not subscribed | refused | allocated, kept over a deactivation |
 | active | remembered | answered | allocated |
 
-Its callbacks check, enqueue and return; only a question waits, in a thread of its own. Nothing
-raises out of a callback.
+Its callbacks check, enqueue and return; only what waits for the worker (questions, requests like
+reset) waits, in a thread of its own. Nothing raises out of a callback. What it does is in modules
+by concern: this one holds its life.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any
 
-from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from infinipot_ros.errors import InfinipotError, QuestionCode, QuestionError
-from infinipot_ros.msg import MemoryStatus
-from infinipot_ros.node import diagnostics, parameters
+from infinipot_ros.errors import InfinipotError
+from infinipot_ros.node import cameras, parameters
+from infinipot_ros.node.ask_action import AskAction
+from infinipot_ros.node.asking import Asking
+from infinipot_ros.node.backlog import MAX_QUERIES, MAX_TASKS
+from infinipot_ros.node.building import build_observer, build_sessions
+from infinipot_ros.node.cameras import FrameMaker
+from infinipot_ros.node.controls import Controls
 from infinipot_ros.node.conversion import Decoder
-from infinipot_ros.node.image_input import ImageInput
+from infinipot_ros.node.diagnostics import CallbackTimes
+from infinipot_ros.node.live_parameters import LiveParameters
 from infinipot_ros.node.logs import NodeLog
-from infinipot_ros.node.status import answer_response, error_response, status_message
-from infinipot_ros.node.worker import MAX_QUERIES, Worker
-from infinipot_ros.srv import Query
+from infinipot_ros.node.markers import EvidenceMarkers
+from infinipot_ros.node.memory_image import MemoryImage
+from infinipot_ros.node.pose_input import PoseTopic, PoseTransforms, check_poses, open_poses
+from infinipot_ros.node.poses import PoseBuffer
+from infinipot_ros.node.reports import Reports
+from infinipot_ros.node.watching import Watching
+from infinipot_ros.node.worker import Worker
 
 if TYPE_CHECKING:
-    from infinipot_ros.observer.observer import Observer
+    from infinipot_ros.node.image_input import ImageInput
 
-#: Callbacks that may wait at the same time: questions, and one lifecycle transition.
-BLOCKING_CALLBACKS = MAX_QUERIES + 1
-#: Seconds a question may overrun its timeout inside one forward pass before it is given up.
-GRACE_S = 0.5
+#: Callbacks that may wait at the same time: questions, tasks, and one lifecycle transition.
+BLOCKING_CALLBACKS = MAX_QUERIES + MAX_TASKS + 1
 #: Seconds a transition waits for the worker to finish its present piece of work.
 RELEASE_S = 30.0
-#: Overrides that rclpy itself understands.
-FOREIGN_PARAMETERS = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
+#: Seconds between two looks at what only time brings: a pose topic's type, an autosave.
+CHORES_S = 0.5
 
 
 class InfinipotNode(LifecycleNode):
@@ -60,68 +65,90 @@ class InfinipotNode(LifecycleNode):
 
     def __init__(self, stop: threading.Event) -> None:
         super().__init__('infinipot')
+        # Set at once: a node whose parameters are refused is destroyed, too.
+        self._action: AskAction | None = None
         self.exit_status = 0
         self._stop = stop
-        self._log = NodeLog(self.get_logger())
-        self._state = 'unconfigured'
-        self._worker: Worker | None = None
-        self._input: ImageInput | None = None
-        self._times = diagnostics.CallbackTimes()
-        self._survived_count = 0
-        self._queue_drops_told = 0
+        self.log = NodeLog(self.get_logger())
+        #: The lifecycle state's label, or that of a transition (``configuring``, ...).
+        self.phase = 'unconfigured'
+        self.worker: Worker | None = None
+        self.inputs: list[ImageInput] = []
+        self.camera_names: tuple[str, ...] = ()
+        self.times = CallbackTimes()
+        self.survived_count = 0
+        self._frames: FrameMaker | None = None
+        self._pose_input: PoseTopic | PoseTransforms | None = None
 
-        self.add_on_set_parameters_callback(self._on_set_parameters)
-        for row in parameters.TABLE:
-            self.declare_parameter(row.name, row.default, parameters.descriptor(row))
-        self._warn_of_unknown_parameters()
-        if hasattr(self, 'add_post_set_parameters_callback'):  # Iron and later
-            self.add_post_set_parameters_callback(self._on_parameters_set)
-
-        latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
-                             durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._status_publisher = self.create_publisher(MemoryStatus, '~/status', latched)
-        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self.create_service(Query, '~/query', self._on_query,
-                            callback_group=ReentrantCallbackGroup())
+        self._live = LiveParameters(self)
+        self.poses = PoseBuffer(parameters.pose_gap_ns(self._live.values()))
         # Reports go on while simulated time stands still.
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        reports = MutuallyExclusiveCallbackGroup()
-        self.create_timer(self._value('status.period'), self._publish_status,
-                          callback_group=reports, clock=self._steady)
-        self.create_timer(1.0, self._publish_diagnostics, callback_group=reports,
-                          clock=self._steady)
-        if self._value('autostart'):
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        asking = Asking(self)
+        self._action = AskAction(self, asking)
+        self.controls = Controls(self)
+        self.watching = Watching(self, asking)
+        self._reports = Reports(self, steady)
+        self._picture = MemoryImage(self, steady)
+        asking.on_answer = EvidenceMarkers(self).show
+        self.create_timer(CHORES_S, self._do_chores, clock=steady,
+                          callback_group=MutuallyExclusiveCallbackGroup())
+        if self.value('autostart'):
             # In the default group, as the lifecycle services: one transition at a time.
-            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=self._steady)
-        self._publish_status()
+            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady)
+        self.publish_status()
+
+    def value(self, name: str) -> Any:
+        """Return a parameter's value."""
+        return self.get_parameter(name).value
+
+    def frame_id_of(self, camera: str) -> str:
+        """Return the frame of a camera's images."""
+        return self._frames.frame_id_of(camera) if self._frames is not None else camera
+
+    def publish_status(self) -> None:
+        """Tell the state on ``~/status`` now."""
+        self._reports.publish_status()
 
     def survived(self, error: Exception) -> None:
         """Count and report an exception that must not end the node."""
-        self._survived_count += 1
-        self._log.warn(f'survived {type(error).__name__}',
-                       f'survived {type(error).__name__}: {error}')
+        self.survived_count += 1
+        self.log.warn(f'survived {type(error).__name__}',
+                      f'survived {type(error).__name__}: {error}')
 
     def stop_work(self, timeout_s: float) -> None:
-        """End the worker before the process leaves, if it ends in time."""
-        worker = self._worker
+        """End the worker before the process leaves, if it ends in time; save what changed."""
+        deadline = time.monotonic() + timeout_s
+        self.controls.save_before_end(timeout_s)
+        worker = self.worker
         if worker is not None:
-            worker.stop(timeout_s)
+            worker.stop(max(0.1, deadline - time.monotonic()))
+
+    def destroy_node(self) -> None:
+        """Leave the graph, for good."""
+        if self._action is not None:
+            self._action.close()
+        super().destroy_node()
 
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and allocate the memory; FAILURE with the figures if it cannot be."""
         self._enter('configuring')
-        values = self._values()
+        values = self._live.values()
         try:
+            check_poses(values['pose_topic'], values['pose_frame'])
             decoder = Decoder(values['image_transport'])
-            self._worker = Worker(
-                lambda: _build_observer(values), parameters.ingest_policy(values), decoder,
-                self._log)
-            self._queue_drops_told = 0
-            loaded = self._worker.start()
+            names = parameters.camera_names(values)
+            self._frames = FrameMaker(decoder, names)
+            self.camera_names = names
+            self.worker = Worker(
+                lambda: build_observer(values, self.log), parameters.ingest_policy(values),
+                self._frames, self.log, lambda observer: build_sessions(observer, values),
+                self.watching.on_frame)
+            loaded = self.worker.start()
             if self._stop.is_set():
-                self._worker.stop(0.0)
+                self.worker.stop(0.0)
             loaded.result()
         except InfinipotError as error:
             self.get_logger().error(f'cannot configure: {error}')
@@ -130,25 +157,29 @@ class InfinipotNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
             return self._failed('configure', error)
-        memory = self._worker.snapshot().memory
+        memory = self.worker.snapshot().memory
         assert memory is not None
         self.get_logger().info(
             f"configured: {values['model']} on {values['device']} ({values['dtype']}), policy "
             f"{values['memory.policy']}, {memory.budget_tokens} tokens = {memory.budget_bytes} "
             f'bytes, pixels by {decoder.converter}')
+        self.controls.configured()
         self._enter('inactive')
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the images."""
         self._enter('activating')
-        assert self._worker is not None
+        assert self.worker is not None
         try:
-            self._input = ImageInput(self, self._value('image_transport'), self._worker,
-                                     self._log, self._times, self.survived)
+            self._pose_input = open_poses(self, self.poses)
+            if self._frames is not None and self._pose_input is not None:
+                self._frames.poses = self._pose_input.pose
+            cameras.subscribe(self, self.camera_names, self.worker, self.inputs)
         except Exception as error:
             return self._failed('activate', error)
-        self.get_logger().info(f'active: remembering {self._input.topic}')
+        topics = ', '.join(each.topic for each in self.inputs)
+        self.get_logger().info(f'active: remembering {topics}')
         self._enter('active')
         return super().on_activate(state)
 
@@ -156,6 +187,7 @@ class InfinipotNode(LifecycleNode):
         """Unsubscribe; the memory stays as it is."""
         self._enter('deactivating')
         self._stop_listening()
+        self.controls.save_before_end(RELEASE_S)
         self._enter('inactive')
         return super().on_deactivate(state)
 
@@ -195,25 +227,40 @@ class InfinipotNode(LifecycleNode):
             self.exit_status = 1
             self._stop.set()
 
+    def _do_chores(self) -> None:
+        try:
+            pose_input = self._pose_input
+            if pose_input is not None:
+                pose_input.look()
+            self.controls.autosave()
+        except Exception as error:
+            self.survived(error)
+
     def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
         # rclpy would go to ErrorProcessing on the exception itself, but say nothing about it.
         self.get_logger().error(f'cannot {transition}: {type(error).__name__}: {error}')
         return TransitionCallbackReturn.ERROR
 
     def _enter(self, state: str) -> None:
-        self._state = state
-        self._publish_status()
+        self.phase = state
+        self.publish_status()
 
     def _stop_listening(self) -> None:
-        if self._input is not None:
-            self._input.close()
-            self._input = None
-        if self._worker is not None:
-            self._worker.pause()
+        inputs, self.inputs = self.inputs, []
+        for each in inputs:
+            each.close()
+        pose_input, self._pose_input = self._pose_input, None
+        if pose_input is not None:
+            pose_input.close()
+        if self.worker is not None:
+            self.worker.drop_waiting('inactive')
 
     def _release(self) -> None:
         self._stop_listening()
-        worker, self._worker = self._worker, None
+        if self.phase != 'unconfigured':
+            self.controls.save_before_end(RELEASE_S)
+        self.watching.clear()
+        worker, self.worker = self.worker, None
         deadline = time.monotonic() + RELEASE_S
         # In slices: the process may be told to leave while a forward pass is waited for.
         while worker is not None and not worker.stop(0.1) and not self._stop.is_set():
@@ -221,106 +268,3 @@ class InfinipotNode(LifecycleNode):
                 self.get_logger().error(f'the model is still busy after {RELEASE_S:.0f} s; its '
                                         'memory is freed when it ends')
                 return
-
-    # Questions
-
-    def _on_query(self, request: Any, response: Any) -> Any:
-        started = time.monotonic()
-        try:
-            answer = self._ask(request.question, request.max_new_tokens)
-            return answer_response(response, answer, time.monotonic() - started)
-        except QuestionError as error:
-            return error_response(response, error.code, str(error))
-        except Exception as error:
-            self.survived(error)
-            return error_response(response, QuestionCode.INTERNAL,
-                                  f"{type(error).__name__}: {error}; see the node's log")
-
-    def _ask(self, question: str, max_new_tokens: int) -> Any:
-        worker = self._worker
-        if self._state != 'active' or worker is None:
-            raise QuestionError(
-                QuestionCode.INACTIVE, f'the node is {self._state}: questions are answered while '
-                'it is active (autostart:=true, or the lifecycle transitions configure, activate)')
-        if '\ufffd' in question:
-            # What rclpy makes of bytes that are no UTF-8.
-            raise QuestionError(
-                QuestionCode.INVALID_QUESTION, 'the question is not valid UTF-8 (or holds U+FFFD):'
-                ' encode it as UTF-8')
-        timeout_s = float(self._value('query.timeout'))
-        future = worker.ask(question, max_new_tokens, timeout_s)
-        try:
-            return future.result(timeout_s + GRACE_S)
-        except FutureTimeoutError:
-            future.cancel()
-            raise QuestionError(
-                QuestionCode.TIMEOUT, f'no answer within query.timeout = {timeout_s} s: raise it, '
-                'or lower query.max_new_tokens or ingest.max_pixels') from None
-
-    # Reports
-
-    def _publish_status(self) -> None:
-        try:
-            worker = self._worker
-            self._status_publisher.publish(status_message(
-                self.get_clock().now().to_msg(), self._state, self._value('model'),
-                self._value('memory.policy'), worker.snapshot() if worker else None))
-        except Exception as error:
-            self.survived(error)
-
-    def _publish_diagnostics(self) -> None:
-        try:
-            if not hasattr(self, 'add_post_set_parameters_callback'):  # Humble
-                self._on_parameters_set([])
-            self._diagnostics_publisher.publish(self._diagnostics())
-        except Exception as error:
-            self.survived(error)
-
-    def _diagnostics(self) -> DiagnosticArray:
-        worker, images = self._worker, self._input
-        snapshot = worker.snapshot() if worker else None
-        drops = snapshot.drops.get('queue', 0) if snapshot else 0
-        new_drops, self._queue_drops_told = drops - self._queue_drops_told, drops
-        name = self.get_fully_qualified_name()
-        array = DiagnosticArray()
-        now = self.get_clock().now()
-        array.header.stamp = now.to_msg()
-        array.status = [
-            diagnostics.images_status(
-                name, self._state, images.graph() if images else None,
-                images.age_s() if images else 0.0, self._value('ingest.starvation_timeout'),
-                snapshot, new_drops, self._times, clock_missing=now.nanoseconds == 0),
-            diagnostics.worker_status(name, self._state, snapshot, self._survived_count),
-            diagnostics.memory_status(name, snapshot),
-        ]
-        return array
-
-    # Parameters
-
-    def _value(self, name: str) -> Any:
-        return self.get_parameter(name).value
-
-    def _values(self) -> dict[str, Any]:
-        return {row.name: self._value(row.name) for row in parameters.TABLE}
-
-    def _on_set_parameters(self, changed: list[Any]) -> SetParametersResult:
-        known = {row.name: self._value(row.name) for row in parameters.TABLE
-                 if self.has_parameter(row.name)}
-        reason = parameters.refusal({p.name: p.value for p in changed}, known,
-                                    self._worker is not None)
-        return SetParametersResult(successful=not reason, reason=reason)
-
-    def _on_parameters_set(self, _changed: list[Any]) -> None:
-        if self._worker is not None:
-            self._worker.set_policy(parameters.ingest_policy(self._values()))
-
-    def _warn_of_unknown_parameters(self) -> None:
-        # rclpy ignores overrides nobody declared, so a typing error would pass unseen.
-        for name in getattr(self, '_parameter_overrides', {}):
-            if name not in parameters.BY_NAME and not name.startswith(FOREIGN_PARAMETERS):
-                self.get_logger().warning(f"parameter '{name}' is unknown and ignored")
-
-
-def _build_observer(values: dict[str, Any]) -> Observer:
-    from infinipot_ros.observer.observer import Observer
-    return Observer(parameters.observer_settings(values))

@@ -21,9 +21,12 @@ class WorkerSnapshot:
     beat_age_s: float
     waiting_frames: int
     waiting_queries: int
+    waiting_tasks: int
     frames_seen: int
     drops: Mapping[str, int]
     jumps: int
+    paused: bool
+    sessions: int
     last_ingest_ms: float
     last_query_ms: float
     memory: MemoryStatus | None

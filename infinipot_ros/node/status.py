@@ -1,17 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From plain snapshots to ``msg/MemoryStatus`` and ``srv/Query`` responses; no decisions here."""
+"""From plain snapshots to ``msg/MemoryStatus``; no decisions here."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from builtin_interfaces.msg import Duration, Time
 
-from infinipot_ros.errors import QuestionCode
 from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node.snapshot import WorkerSnapshot
-from infinipot_ros.observer.answer import Answer
 
 
 def time_message(stamp_ns: int | None) -> Time:
@@ -24,6 +20,11 @@ def duration_message(seconds: float) -> Duration:
     """Return seconds as a ROS duration, to the nanosecond."""
     sec, nanosec = divmod(round(seconds * 1e9), 1_000_000_000)
     return Duration(sec=sec, nanosec=nanosec)
+
+
+def nanoseconds(time: Time) -> int:
+    """Return a ROS time as integer nanoseconds."""
+    return int(time.sec) * 1_000_000_000 + int(time.nanosec)
 
 
 def status_message(now: Time, state: str, model: str, policy: str,
@@ -47,12 +48,16 @@ def status_message(now: Time, state: str, model: str, policy: str,
     message.frames_dropped = sum(snapshot.drops.values())
     message.drop_reasons = reasons
     message.drop_counts = [snapshot.drops[reason] for reason in reasons]
+    message.paused = snapshot.paused
+    message.sessions = snapshot.sessions
     message.last_ingest_ms = snapshot.last_ingest_ms
     message.last_query_ms = snapshot.last_query_ms
     memory = snapshot.memory
     if memory is not None:
         message.frames_encoded = memory.frames_encoded + memory.frames_pending
         message.memory_tokens = memory.tokens
+        message.cameras = sorted(memory.camera_tokens)
+        message.camera_tokens = [memory.camera_tokens[name] for name in message.cameras]
         message.budget_tokens = memory.budget_tokens
         message.memory_bytes = memory.bytes
         message.budget_bytes = memory.budget_bytes
@@ -61,23 +66,3 @@ def status_message(now: Time, state: str, model: str, policy: str,
         message.oldest_stamp = time_message(memory.oldest_ns)
         message.newest_stamp = time_message(memory.newest_ns)
     return message
-
-
-def answer_response(response: Any, answer: Answer, latency_s: float) -> Any:
-    """Fill a ``Query.Response`` with an answer; ``latency_s`` includes the waiting."""
-    response.success = True
-    response.error_code = int(QuestionCode.NONE)
-    response.answer = answer.text
-    response.observed_from = time_message(answer.observed_from_ns)
-    response.observed_to = time_message(answer.observed_to_ns)
-    response.latency = duration_message(latency_s)
-    response.memory_tokens = answer.memory_tokens
-    return response
-
-
-def error_response(response: Any, code: QuestionCode, message: str) -> Any:
-    """Fill a ``Query.Response`` with a refusal: a code for programs, a sentence for people."""
-    response.success = False
-    response.error_code = int(code)
-    response.message = message
-    return response

@@ -24,11 +24,11 @@ from typing import Any
 from infinipot_ros.errors import SourceError
 from infinipot_ros.node import parameters
 from infinipot_ros.node.account import FrameCount, count_frames
-from infinipot_ros.node.asking import Asker, Follower, Result
+from infinipot_ros.node.asker import Asker, Follower, Result
+from infinipot_ros.node.backlog import MAX_QUERIES
 from infinipot_ros.node.child import NodeProcess, private_environment
 from infinipot_ros.node.client import NodeClient, NodeError
 from infinipot_ros.node.replay import Replay, image_connections, open_bag, open_replay
-from infinipot_ros.node.worker import MAX_QUERIES
 
 #: Frames on their way at any time: fewer than the middleware keeps for the node.
 IN_FLIGHT = 6
@@ -100,7 +100,7 @@ class Pace:
 def run_trial(
     bag: Path, questions: Sequence[Any], *, arguments: Sequence[str] = (), profile: Path,
     pace: Pace = Pace(), topic: str | None = None, clock: bool = False,
-    follower: Follower | None = None,
+    follower: Follower | None = None, thumbnails: bool = False,
 ) -> Trial:
     """
     Start a node, play a bag to it, ask, and end the node.
@@ -110,6 +110,7 @@ def run_trial(
     :param profile: Fast DDS profile, used where the file exists.
     :param topic: the image topic of a bag that has several.
     :param clock: publish ``/clock``, and have the node go by it.
+    :param thumbnails: have the answers' evidence with pictures.
     :raises NodeError: the node did not start, answer or end as it should.
     :raises SourceError: the bag cannot be played.
     """
@@ -118,7 +119,7 @@ def run_trial(
     with own_node(name, kind, arguments, profile, reliable=pace.waits, sim_time=clock,
                   follower=follower) as node:
         return play_to(node, bag, questions, pace=pace, topic=name, clock=clock,
-                       follower=follower)
+                       follower=follower, thumbnails=thumbnails)
 
 
 def choose_images(bag: Path, topic: str | None) -> tuple[str, str]:
@@ -196,7 +197,7 @@ def running_node(name: str, timeout_s: float = 10.0) -> Iterator[Node]:
 
 def play_to(
     node: Node, bag: Path, questions: Sequence[Any], *, pace: Pace, topic: str,
-    clock: bool = False, follower: Follower | None = None,
+    clock: bool = False, follower: Follower | None = None, thumbnails: bool = False,
 ) -> Trial:
     """
     Play a bag to a node and ask it.
@@ -212,7 +213,9 @@ def play_to(
         raise SourceError(f'{topic} holds {recorded}, but {node.client.name} listens to {kind} '
                           f'on {heard}: start it with image_transport:={wanted}')
     with open_replay(node.client.node, bag, clock=clock, topic=topic, publish_as=heard) as replay:
-        return _Conductor(replay, node, questions, pace, follower or Follower()).conduct()
+        asker = make_asker(node, questions, follower or Follower(),
+                           1 if pace.waits else MAX_AT_ONCE, thumbnails)
+        return _Conductor(replay, node, asker, pace, follower or Follower()).conduct()
 
 
 def _reached(client: NodeClient, timeout_s: float, process: NodeProcess | None = None) -> Node:
@@ -235,21 +238,21 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def make_asker(node: Node, questions: Sequence[Any], follower: Follower, at_once: int) -> Asker:
+def make_asker(node: Node, questions: Sequence[Any], follower: Follower, at_once: int,
+               thumbnails: bool = False) -> Asker:
     """Prepare questions for a node: no more at once than it takes, no longer than it may take."""
     return Asker(node.client, questions, follower, at_once=at_once, status_s=node.status_s,
-                 timeout_s=float(node.parameters['query.timeout']) + GRACE_S)
+                 timeout_s=float(node.parameters['query.timeout']) + GRACE_S,
+                 thumbnails=thumbnails)
 
 
 class _Conductor:
     """Plays the bag at its pace, and asks in between."""
 
-    def __init__(self, replay: Replay, node: Node, questions: Sequence[Any], pace: Pace,
+    def __init__(self, replay: Replay, node: Node, asker: Asker, pace: Pace,
                  follower: Follower) -> None:
         self._replay, self._client, self._pace = replay, node.client, pace
-        self._follower = follower
-        self._asker = make_asker(node, questions, follower,
-                                 at_once=1 if pace.waits else MAX_AT_ONCE)
+        self._follower, self._asker = follower, asker
         self._in_flight = max(1, min(IN_FLIGHT, int(node.parameters['ingest.queue_size'])))
         self._status_s = node.status_s
         self._first_ns = 0

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from infinipot_ros.observer.evidence import Evidence
 
 
 @dataclass(frozen=True)
@@ -13,12 +16,15 @@ class Answer:
     """
     An answer and what it rests on.
 
-    :param observed_from_ns: first stamp of the frames still remembered; ``observed_to_ns`` the
-        last, both header stamps in nanoseconds.
+    :param observed_from_ns: first stamp of the frames it could look at: those still remembered
+        and in the question's scope; ``observed_to_ns`` the last, both header stamps in
+        nanoseconds.
     :param latency_s: seconds from the call to the last token; ``first_token_s`` to the first.
-    :param memory_tokens: visual tokens per layer and KV head the answer could look at.
+    :param memory_tokens: visual tokens per layer and KV head the answer could look at, a mean
+        where these differ.
     :param memory_bytes: bytes of their keys, values and coordinates.
     :param new_tokens: tokens of the answer.
+    :param evidence: the moments it rests on, best first.
     """
 
     text: str
@@ -29,6 +35,7 @@ class Answer:
     memory_tokens: int
     memory_bytes: int
     new_tokens: int
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class MemoryStatus:
     :param bytes: bytes of what is remembered; ``budget_bytes`` of the buffers, allocated once.
     :param oldest_ns: stamp of the oldest frame still remembered, 0 if none.
     :param segments: stretches of time between which the clock jumped.
+    :param camera_tokens: of ``tokens``, each camera's; means over layers and KV heads, rounded.
     """
 
     frames_encoded: int
@@ -54,6 +62,7 @@ class MemoryStatus:
     newest_ns: int
     last_ingest_ms: float
     last_query_ms: float
+    camera_tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 def same_answer(answer: str, expected: str) -> bool:

@@ -14,7 +14,12 @@ RgbImage = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Pose:
-    """Position in metres and orientation as a unit quaternion, in ``frame_id`` (REP 103, 105)."""
+    """
+    Position in metres and orientation as a unit quaternion, in ``frame_id`` (REP 103, 105).
+
+    :param covariance: 36 numbers, row-major, of x, y, z and the rotations about X, Y, Z; empty
+        where unknown.
+    """
 
     x: float
     y: float
@@ -24,6 +29,7 @@ class Pose:
     qz: float
     qw: float
     frame_id: str = 'odom'
+    covariance: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

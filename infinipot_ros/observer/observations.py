@@ -4,21 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from infinipot_ros.observer.frame import Pose
-
-
-@dataclass(frozen=True)
-class PendingFrame:
-    """A frame that waits for its block: pixels as they will be encoded, uint8 ``[h, w, 3]``."""
-
-    pixels: Tensor
-    stamp_ns: int
-    camera: str
-    pose: Pose | None
+from infinipot_ros.observer.pending import PendingFrame
 
 
 @dataclass(frozen=True)
@@ -30,6 +20,12 @@ class Observation:
     camera: str
     pose: Pose | None
 
+    @classmethod
+    def of(cls, frames: Sequence[PendingFrame]) -> Observation:
+        """Describe the frames of one grid."""
+        first = frames[0]
+        return cls(first.stamp_ns, frames[-1].stamp_ns, first.camera, first.pose)
+
 
 class Observations:
     """The observations that still have a token in the memory, by grid number."""
@@ -40,11 +36,17 @@ class Observations:
     def __len__(self) -> int:
         return len(self._by_grid)
 
-    def add(self, grid: int, frames: list[PendingFrame]) -> None:
-        """Note which frames a grid holds."""
-        first = frames[0]
-        self._by_grid[grid] = Observation(
-            first.stamp_ns, frames[-1].stamp_ns, first.camera, first.pose)
+    def add(self, grid: int, observation: Observation) -> None:
+        """Note what a grid holds."""
+        self._by_grid[grid] = observation
+
+    def items(self) -> list[tuple[int, Observation]]:
+        """List grids and observations, in the order they came."""
+        return list(self._by_grid.items())
+
+    def restore(self, observations: Mapping[int, Observation]) -> None:
+        """Hold these instead, in the order of their grids."""
+        self._by_grid = dict(sorted(observations.items()))
 
     def keep(self, grids: list[int]) -> None:
         """Forget all but these grids."""
@@ -58,19 +60,19 @@ class Observations:
         """:raises KeyError: no token of that grid is left."""
         return self._by_grid[grid]
 
-    def span(self, pending: list[PendingFrame]) -> tuple[int, int]:
-        """
-        Give the first and the last stamp of what is remembered and pending, in nanoseconds.
-
-        After a clock jumped back the oldest frame need not have the first stamp.
-        """
-        waiting = [frame.stamp_ns for frame in pending]
-        known = self._by_grid.values()
-        return (
-            min([*waiting, *(each.first_ns for each in known)], default=0),
-            max([*waiting, *(each.last_ns for each in known)], default=0))
-
     @property
     def oldest(self) -> Observation | None:
         """The observation that came first of those still remembered."""
         return self._by_grid[min(self._by_grid)] if self._by_grid else None
+
+
+def span(observations: Iterable[Observation]) -> tuple[int, int]:
+    """
+    Give the first and the last stamp of observations, in nanoseconds; 0 of none.
+
+    After a clock jumped back the oldest need not have the first stamp.
+    """
+    known = list(observations)
+    return (
+        min((each.first_ns for each in known), default=0),
+        max((each.last_ns for each in known), default=0))

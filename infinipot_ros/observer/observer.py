@@ -9,34 +9,37 @@ One object, one thread: whoever owns an ``Observer`` calls it from one thread on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from infinipot_ros.errors import FrameError, MemoryFullError, QuestionCode, QuestionError
-from infinipot_ros.memory.cache import BoundedCache
+from infinipot_ros.errors import FrameError, QuestionCode, QuestionError
+from infinipot_ros.memory.layer_view import share_held
 from infinipot_ros.observer.answer import Answer, MemoryStatus
+from infinipot_ros.observer.asking import Patience, speak
+from infinipot_ros.observer.changes import check_change
+from infinipot_ros.observer.evidence import Evidence, best_moments
 from infinipot_ros.observer.frame import Pose, RgbImage
-from infinipot_ros.observer.observations import Observations, PendingFrame
-from infinipot_ros.observer.plan import (
-    PREFIX_ROOM,
-    available_bytes,
-    cache_shape,
-    grids_per_block,
-    plan_memory,
-)
-from infinipot_ros.observer.settings import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.observer.intake import Intake
+from infinipot_ros.observer.looking import PaidAttention, hidden_tokens
+from infinipot_ros.observer.observations import Observation, span
+from infinipot_ros.observer.pending import PendingBlock, PendingFrame
+from infinipot_ros.observer.plan import available_bytes, plan_memory
+from infinipot_ros.observer.scope import Scope
+from infinipot_ros.observer.sessions import Turn, newest_that_fit
+from infinipot_ros.observer.settings import ObserverSettings
+from infinipot_ros.observer.state import ObserverState, check_model, state_of, take_in
+from infinipot_ros.observer.thumbnails import Thumbnails, make_thumbnail
+from infinipot_ros.vlm.attention import Lens
 from infinipot_ros.vlm.decoding import Sampling, TextStream, decode
 from infinipot_ros.vlm.loading import load_config, load_model
 from infinipot_ros.vlm.model import QwenVL
-from infinipot_ros.vlm.positions import NANOSECONDS, grid_positions, text_positions
-from infinipot_ros.vlm.prompt import check_question, prefix_ids, question_ids
+from infinipot_ros.vlm.positions import NANOSECONDS
+from infinipot_ros.vlm.prompt import check_question, question_ids, turn_ids
 
-# A clock that leaps this far ahead was set (0 to wall time, say), or nothing was seen meanwhile;
-# its numbers would only use up the positions the model was trained on.
-MAX_FORWARD_JUMP_NS = 3600 * NANOSECONDS
+EVERYTHING = Scope()
 
 
 class Observer:
@@ -51,7 +54,7 @@ class Observer:
 
     def __init__(self, settings: ObserverSettings, model: QwenVL | None = None) -> None:
         settings.validate()
-        self.settings = settings
+        self.settings = self._configured = settings
         self._sampling = Sampling(settings.temperature, settings.top_p)
         config = load_config(settings.model, local_files_only=settings.local_files_only)
         self.plan = plan_memory(config, settings)
@@ -62,27 +65,34 @@ class Observer:
             settings.model, device=settings.device, dtype=settings.dtype,
             attn_implementation=settings.attn_implementation,
             local_files_only=settings.local_files_only)
-        self._cache = BoundedCache(
-            cache_shape(self._model.shape, settings), settings.make_budget(),
-            prefix_room=PREFIX_ROOM, tail_room=settings.tail_room)
-        self._observations = Observations()
-        self.reset()
+        self._intake = Intake(settings, self._model)
+        self._cache, self._observations = self._intake.cache, self._intake.observations
+        shape = self._cache.shape
+        # Attention that takes no lens can be asked neither for evidence nor for a scope.
+        self._paid = PaidAttention(
+            shape.layers, shape.kv_heads, settings.budget, shape.device,
+        ) if settings.max_evidence and self._model.takes_lens else None
+        self._last_query_s = 0.0
 
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""
-        self._policy = self.settings.make_policy()
-        self._cache.clear()
-        self._observations.clear()
-        self._timeline = self._model.timeline()
-        self._pending: list[PendingFrame] = []
-        self._newest_ns = 0
-        self._frames_encoded = 0
-        self._segments = 0
-        self._last_ingest_s = self._last_query_s = 0.0
-        ids = prefix_ids(self._model.tokenizer)
-        with self._cache.writing_prefix(len(ids)):
-            self._model.forward(
-                self._model.embed(ids), text_positions(0, len(ids)), self._cache)
+        self._intake.reset()
+        self._last_query_s = 0.0
+
+    def change(self, settings: ObserverSettings) -> None:
+        """
+        Go on with other settings, as far as model and buffers stay as they are.
+
+        A budget smaller than what is remembered compresses now.
+
+        :raises ConfigurationError: a setting that takes a new memory, or a value that cannot
+            work; nothing was changed.
+        """
+        settings.validate()
+        sampling = Sampling(settings.temperature, settings.top_p)
+        check_change(self._configured, settings, self._model.config, self._cache)
+        self._intake.change(settings)
+        self.settings, self._sampling = settings, sampling
 
     # -- frames in ----------------------------------------------------------------------------
 
@@ -93,94 +103,21 @@ class Observer:
         Take one frame into the memory; a question asked right after it sees it.
 
         :param rgb: uint8 ``[height, width, 3]``.
-        :param stamp_ns: the header's stamp, integer nanoseconds; later than the last one, or
-            further behind than ``max_backward_jump_s``, which starts a new segment.
+        :param stamp_ns: the header's stamp, integer nanoseconds; later than the camera's last one,
+            or further behind than ``max_backward_jump_s``, which starts a new segment.
+        :param camera: frames of different cameras fill blocks of their own, and may come in any
+            order.
         :raises FrameError: the frame is not taken and the memory is as it was.
         """
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
             raise FrameError(
                 'bad_pixels',
                 f'a frame is uint8 [height, width, 3], not {rgb.dtype} {list(rgb.shape)}')
-        jumped = self._check_stamp(stamp_ns)
+        jumped = self._intake.stamps.check(
+            camera, stamp_ns, round(self.settings.max_backward_jump_s * NANOSECONDS),
+            self.settings.cameras)
         pixels = self._model.fit(rgb, self.settings.max_pixels)
-        rows, columns = self._model.grid_size(pixels.shape[0], pixels.shape[1])
-        tokens = rows * columns
-        if tokens > self._cache.budget.tokens:
-            raise FrameError(
-                'too_many_tokens',
-                f'one grid of {rgb.shape[1]}x{rgb.shape[0]} frames has {tokens} tokens, the '
-                f'budget is {self._cache.budget.tokens}; raise the budget or lower max_pixels')
-        if self._pending and (
-                jumped or camera != self._pending[0].camera
-                or pixels.shape != self._pending[0].pixels.shape):
-            self._flush()
-        if not self._pending:
-            # Room is made now, so that an incomplete block can be asked about at any time.
-            self._make_room(grids_per_block(self.settings, tokens) * tokens)
-        if jumped or not self._segments:
-            self._segments += 1
-            self._timeline = self._timeline.new_segment(stamp_ns)
-        self._pending.append(PendingFrame(pixels, stamp_ns, camera, pose))
-        self._newest_ns = stamp_ns
-        if len(self._pending) == grids_per_block(self.settings, tokens) * FRAMES_PER_GRID:
-            self._flush()
-
-    def _check_stamp(self, stamp_ns: int) -> bool:
-        """Tell whether the clock jumped."""
-        if stamp_ns <= 0:
-            raise FrameError(
-                'zero_stamp',
-                'the frame has no stamp; have the camera driver fill header.stamp')
-        ahead = stamp_ns - self._newest_ns
-        if not self._newest_ns or 0 < ahead <= MAX_FORWARD_JUMP_NS:
-            return False
-        limit = self.settings.max_backward_jump_s
-        if ahead <= 0 and -ahead <= limit * NANOSECONDS:
-            raise FrameError(
-                'stale_stamp',
-                f'the stamp is {-ahead / NANOSECONDS:.3f} s behind the newest frame; frames come '
-                f'in order, and only a jump back of more than {limit} s starts a new segment')
-        return True
-
-    def _make_room(self, tokens: int) -> None:
-        try:
-            compressed = self._cache.make_room(tokens, self._policy)
-        except MemoryFullError as error:
-            raise FrameError('memory_full', str(error)) from error
-        if compressed:
-            self._observations.keep(self._cache.remembered_grids())
-
-    def _flush(self) -> None:
-        """Make the pending frames part of the memory; if that fails they are lost, no more."""
-        frames, self._pending = self._pending, []
-        started = time.perf_counter()
-        first_grid = self._cache.next_grid
-        self._append(frames)
-        for index in range(0, len(frames), FRAMES_PER_GRID):
-            self._observations.add(
-                first_grid + index // FRAMES_PER_GRID, frames[index:index + FRAMES_PER_GRID])
-        self._frames_encoded += len(frames)
-        self._last_ingest_s = time.perf_counter() - started
-
-    def _append(self, frames: list[PendingFrame]) -> None:
-        """Write a block's keys and values into the cache."""
-        block = self._model.encode(torch.stack([frame.pixels for frame in frames]))
-        timeline, times = self._timeline, []
-        for frame in frames[::FRAMES_PER_GRID]:
-            timeline = timeline.advance(frame.stamp_ns, block.rows, block.columns)
-            times.append(timeline.last)
-        positions = grid_positions(
-            self._cache.prefix_length, times, block.rows, block.columns)
-        with self._cache.writing_grids(len(times), block.rows, block.columns):
-            hidden = self._model.forward(
-                block.tokens.flatten(0, 1).unsqueeze(0), positions, self._cache)
-            # Kept, they would spread to whatever looks at them: all later frames and answers.
-            if not bool(hidden.isfinite().all()):
-                raise FrameError(
-                    'overflow',
-                    f'the model comes to no finite numbers in {self.settings.dtype}; set dtype '
-                    'to bfloat16 or float32')
-        self._timeline = timeline
+        self._intake.take(PendingFrame(pixels, stamp_ns, camera, pose), jumped)
 
     # -- answers out --------------------------------------------------------------------------
 
@@ -191,6 +128,9 @@ class Observer:
         max_new_tokens: int | None = None,
         timeout_s: float | None = None,
         on_text: Callable[[str], None] | None = None,
+        scope: Scope = EVERYTHING,
+        turns: Sequence[Turn] = (),
+        stop: Callable[[], bool] | None = None,
     ) -> Answer:
         """
         Answer from what is remembered now; the memory is the same before and after, to the bit.
@@ -198,76 +138,138 @@ class Observer:
         :param max_new_tokens: most tokens of this answer; the setting is the limit.
         :param timeout_s: seconds after which to give up.
         :param on_text: called after each token with the text that became certain, maybe none.
+        :param scope: what of the memory the answer may rest on.
+        :param turns: the dialogue so far, oldest first; of more than ``session_tokens`` the
+            newest count.
+        :param stop: asked before each token; true cancels.
         :raises QuestionError: no answer, with a code and what to do.
         """
-        started = time.perf_counter()
-        question = check_question(
-            self._model.tokenizer, question, self.settings.max_question_chars)
-        if not self._pending and not len(self._observations):
+        patience = Patience(time.perf_counter(), timeout_s, stop)
+        limit = self.settings.max_new_tokens
+        new_tokens = min(max_new_tokens or limit, limit)
+        ids = self._read(question, turns, new_tokens)
+        if not self._intake.blocks and not len(self._observations):
             raise QuestionError(
                 QuestionCode.NOTHING_OBSERVED,
                 'nothing has been observed yet; wait for a frame, and check that images arrive')
-        ids = question_ids(self._model.tokenizer, question)
-        limit = self.settings.max_new_tokens
-        new_tokens = min(max_new_tokens or limit, limit)
-        if len(ids) + new_tokens > self.settings.tail_room:
-            raise QuestionError(
-                QuestionCode.QUESTION_TOO_LONG,
-                f'the question has {len(ids)} tokens, there is room for '
-                f'{self.settings.tail_room - new_tokens}; shorten it or raise '
-                'query.max_question_chars')
-        mark, timeline = self._cache.mark(), self._timeline
+        self._check_scope(scope)
+        patience.check(0)
+        mark, timeline = self._cache.mark(), self._intake.timeline
         try:
-            if self._pending:
-                self._append(self._pending)
-            return self._decode(ids, new_tokens, started, timeout_s, on_text)
+            known = dict(self._observations.items())
+            waiting = dict(
+                pair for block in self._by_age() for pair in self._intake.append(block))
+            known |= {grid: Observation.of(frames) for grid, frames in waiting.items()}
+            inside = scope.choose(known.items())
+            hidden = None
+            if len(inside) < len(known):
+                hidden = hidden_tokens(self._cache.views(), inside)
+                known = {grid: known[grid] for grid in inside}
+            return self._answer(ids, new_tokens, patience, on_text, hidden, known, waiting)
         finally:
             self._cache.rollback(mark)
-            self._timeline = timeline
-            self._last_query_s = time.perf_counter() - started
+            self._intake.timeline = timeline
+            self._last_query_s = patience.elapsed_s()
 
-    def _decode(
-        self, ids: list[int], new_tokens: int, started: float, timeout_s: float | None,
-        on_text: Callable[[str], None] | None,
+    def turn_tokens(self, turn: Turn) -> int:
+        """Count the tokens that a turn takes before the next question."""
+        return len(turn_ids(self._model.tokenizer, turn.question, turn.answer))
+
+    def _read(self, question: str, turns: Sequence[Turn], new_tokens: int) -> list[int]:
+        """Turn a question, with the dialogue before it, into tokens for which there is room."""
+        tokenizer = self._model.tokenizer
+        question = check_question(tokenizer, question, self.settings.max_question_chars)
+        alone = len(question_ids(tokenizer, question))
+        if alone + new_tokens > self.settings.question_room:
+            raise QuestionError(
+                QuestionCode.QUESTION_TOO_LONG,
+                f'the question has {alone} tokens, there is room for '
+                f'{self.settings.question_room - new_tokens}; shorten it or raise '
+                'query.max_question_chars')
+        fitting = newest_that_fit(turns, self.settings.session_tokens, self.turn_tokens)
+        return question_ids(
+            tokenizer, question, [(turn.question, turn.answer) for turn in fitting])
+
+    def _check_scope(self, scope: Scope) -> None:
+        if scope.everything:
+            return
+        if not self._model.takes_lens:
+            raise QuestionError(
+                QuestionCode.INVALID_SCOPE,
+                f'attn_implementation {self.settings.attn_implementation} cannot leave out parts '
+                'of the memory; use sdpa or eager, or ask without since, until and cameras')
+        scope.check(self.settings.cameras or list(self._intake.stamps.cameras))
+
+    def _by_age(self) -> list[PendingBlock]:
+        return sorted(self._intake.blocks.values(), key=lambda block: block.frames[0].stamp_ns)
+
+    def _answer(
+        self, ids: list[int], new_tokens: int, patience: Patience,
+        on_text: Callable[[str], None] | None, hidden: list[Tensor] | None,
+        known: dict[int, Observation], waiting: dict[int, list[PendingFrame]],
     ) -> Answer:
-        pieces: list[str] = []
-        stream = TextStream(self._model.tokenizer)
-        count, first_token_s = 0, 0.0
-        tokens = decode(
-            self._model, ids, start=self._timeline.text_start(self._cache.prefix_length),
-            cache=self._cache, writing=self._cache.writing_tail, max_new_tokens=new_tokens,
-            sampling=self._sampling)
-
-        def emit(text: str) -> None:
-            pieces.append(text)
-            if on_text is not None:
-                on_text(text)
-
-        for token in tokens:
-            elapsed = time.perf_counter() - started
-            first_token_s = first_token_s or elapsed
-            if timeout_s is not None and elapsed > timeout_s:
-                raise QuestionError(
-                    QuestionCode.TIMEOUT,
-                    f'no complete answer within {timeout_s} s ({count} tokens so far); raise '
-                    'query.timeout or lower max_new_tokens')
-            count += 1
-            emit(stream.push(token))
-        emit(stream.flush())
-        now = time.perf_counter() - started
-        observed_from_ns, observed_to_ns = self._observations.span(self._pending)
+        """Decode behind the memory; ``known`` is what the answer may rest on."""
+        cache, lens, tokens = self._cache, None, self._cache.memory_length
+        paid = self._paid if self.settings.max_evidence else None
+        if paid is not None or hidden is not None:
+            lens = Lens(
+                cache.prefix_length, tokens, hidden=hidden,
+                paid=paid.latest[..., :tokens] if paid is not None else None)
+        if paid is not None:
+            paid.clear()
+        if hidden is not None:
+            tokens -= round(float(torch.stack(hidden).sum(-1).double().mean()))
+        spoken = speak(
+            decode(
+                self._model, ids, start=self._intake.timeline.text_start(cache.prefix_length),
+                cache=cache, writing=cache.writing_tail, max_new_tokens=new_tokens,
+                sampling=self._sampling, lens=lens),
+            TextStream(self._model.tokenizer), patience,
+            paid.count if paid is not None else None, on_text)
+        latency_s = patience.elapsed_s()
+        evidence: tuple[Evidence, ...] = ()
+        if paid is not None:
+            evidence = best_moments(
+                paid.by_grid(cache.views(), sorted(known)), known, self.settings.max_evidence)
+            self._intake.thumbnails.show_waiting({
+                each.grid: make_thumbnail(waiting[each.grid][0].pixels)
+                for each in evidence
+                if each.grid in waiting and self.settings.thumbnail_bytes})
+        observed_from_ns, observed_to_ns = span(known.values())
         return Answer(
-            text=''.join(pieces).strip(),
+            text=spoken.text,
             observed_from_ns=observed_from_ns, observed_to_ns=observed_to_ns,
-            latency_s=now, first_token_s=first_token_s or now,
-            memory_tokens=self._cache.memory_length, memory_bytes=self._cache.memory_bytes,
-            new_tokens=count)
+            latency_s=latency_s, first_token_s=spoken.first_token_s,
+            memory_tokens=tokens,
+            memory_bytes=tokens * cache.memory_bytes // max(1, cache.memory_length),
+            new_tokens=spoken.tokens, evidence=evidence)
 
-    def _oldest_ns(self) -> int:
-        oldest = self._observations.oldest
-        if oldest is not None:
-            return oldest.first_ns
-        return self._pending[0].stamp_ns if self._pending else 0
+    @property
+    def thumbnails(self) -> Thumbnails:
+        """Pictures of remembered moments, by grid."""
+        return self._intake.thumbnails
+
+    def moments(self) -> list[tuple[int, Observation]]:
+        """List grids and what they hold, in the order they came; without frames that wait."""
+        return self._observations.items()
+
+    def share_held(self, grid: int) -> Tensor:
+        """Tell how many layers and KV heads hold each token of a moment: ``[rows, columns]``."""
+        return share_held(self._cache.views(), grid)
+
+    def state(self) -> ObserverState:
+        """Give all that is remembered now, to be saved; keys and values are not copied."""
+        return state_of(self._intake, self._model)
+
+    def restore(self, state: ObserverState) -> int:
+        """
+        Remember what another memory of this model did, instead.
+
+        :return: frames that waited for their block and are lost: too large now, or without room.
+        :raises StorageError: it cannot be held, and why; the memory is as it was.
+        """
+        check_model(state, self.state())
+        return take_in(self._intake, state)
 
     def coordinates(self) -> Tensor:
         """
@@ -279,10 +281,12 @@ class Observer:
 
     def status(self) -> MemoryStatus:
         """Tell how full the memory is and what it has seen."""
+        intake, cache = self._intake, self._cache
         return MemoryStatus(
-            frames_encoded=self._frames_encoded, frames_pending=len(self._pending),
-            tokens=self._cache.memory_length, budget_tokens=self._cache.budget.tokens,
-            bytes=self._cache.memory_bytes, budget_bytes=self._cache.nbytes,
-            compressions=self._cache.compressions, segments=self._segments,
-            oldest_ns=self._oldest_ns(), newest_ns=self._newest_ns,
-            last_ingest_ms=1000 * self._last_ingest_s, last_query_ms=1000 * self._last_query_s)
+            frames_encoded=intake.frames_encoded, frames_pending=intake.frames_pending,
+            tokens=cache.memory_length, budget_tokens=cache.budget.tokens,
+            bytes=cache.memory_bytes, budget_bytes=cache.nbytes,
+            compressions=cache.compressions, segments=intake.stamps.segments,
+            oldest_ns=intake.oldest_ns, newest_ns=intake.stamps.newest_ns,
+            last_ingest_ms=1000 * intake.last_ingest_s, last_query_ms=1000 * self._last_query_s,
+            camera_tokens=dict(intake.camera_tokens))

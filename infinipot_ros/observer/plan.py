@@ -22,6 +22,8 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.memory.budget import CacheShape
 from infinipot_ros.memory.scores import RARITY_SAMPLES
 from infinipot_ros.observer.settings import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.observer.stamps import MAX_CAMERAS
+from infinipot_ros.vlm.attention import ROWS
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
 from infinipot_ros.vlm.model import TextShape, text_shape
 
@@ -41,6 +43,8 @@ class MemoryPlan:
     :param vision: activations while a block is encoded.
     :param language: activations while a block or a question is read, its mask and logits.
     :param compression: scratch of a compression.
+    :param moments: thumbnails, frames that wait for their block, and what an answer's tokens paid
+        to each remembered token.
     """
 
     weights: int
@@ -48,17 +52,20 @@ class MemoryPlan:
     vision: int
     language: int
     compression: int
+    moments: int
 
     @property
     def total(self) -> int:
         """All of it; the parts that are never there at once count by the largest."""
-        return self.weights + self.cache + max(self.vision, self.language, self.compression)
+        return (
+            self.weights + self.cache + self.moments
+            + max(self.vision, self.language, self.compression))
 
     def describe(self) -> str:
         """Give the figures in MiB, for people."""
         parts = ', '.join(
             f'{name} {getattr(self, name) / MIB:.1f}'
-            for name in ('weights', 'cache', 'vision', 'language', 'compression'))
+            for name in ('weights', 'cache', 'vision', 'language', 'compression', 'moments'))
         return f'{self.total / MIB:.1f} MiB ({parts})'
 
     def check(self, available: int, device: str) -> None:
@@ -71,14 +78,15 @@ class MemoryPlan:
                 'choose a smaller model')
 
 
-def grids_per_block(settings: ObserverSettings, grid_tokens: int) -> int:
+def grids_per_block(settings: ObserverSettings, grid_tokens: int, cameras: int = 1) -> int:
     """
     Count the grids one forward pass takes: a block, or less where a compression frees less.
 
     :param grid_tokens: visual tokens of one grid.
+    :param cameras: how many fill blocks at the same time.
     """
     budget = settings.make_budget()
-    free = max(budget.tokens - budget.target, grid_tokens)
+    free = max((budget.tokens - budget.target) // cameras, grid_tokens)
     return max(1, min(settings.block_size // FRAMES_PER_GRID, free // grid_tokens))
 
 
@@ -87,6 +95,23 @@ def cache_shape(shape: TextShape, settings: ObserverSettings) -> CacheShape:
     return CacheShape(
         shape.layers, shape.kv_heads, shape.head_dim, parse_dtype(settings.dtype),
         parse_device(settings.device))
+
+
+def check_grid(config: Any, settings: ObserverSettings) -> int:
+    """
+    Count the tokens of the largest grid.
+
+    :raises ConfigurationError: it may be larger than the whole budget.
+    """
+    vision = config.vision_config
+    side: int = vision.patch_size * vision.spatial_merge_size
+    grid_tokens = settings.max_pixels // side ** 2
+    if grid_tokens > settings.budget:
+        raise ConfigurationError(
+            f'max_pixels of {settings.max_pixels} lets one grid have {grid_tokens} tokens, more '
+            f'than the budget of {settings.budget}; lower max_pixels to '
+            f'{settings.budget * side ** 2} or raise the budget')
+    return grid_tokens
 
 
 def plan_memory(config: Any, settings: ObserverSettings) -> MemoryPlan:
@@ -100,13 +125,7 @@ def plan_memory(config: Any, settings: ObserverSettings) -> MemoryPlan:
     kv = cache_shape(shape, settings)
     budget = settings.make_budget()
     vision = config.vision_config
-    side = vision.patch_size * vision.spatial_merge_size
-    grid_tokens = settings.max_pixels // side ** 2
-    if grid_tokens > budget.tokens:
-        raise ConfigurationError(
-            f'max_pixels of {settings.max_pixels} lets one grid have {grid_tokens} tokens, more '
-            f'than the budget of {budget.tokens}; lower max_pixels to '
-            f'{budget.tokens * side ** 2} or raise the budget')
+    grid_tokens = check_grid(config, settings)
     with torch.device('meta'):
         model = AutoModelForImageTextToText.from_config(config)
     weights = sum(p.numel() for p in model.parameters()) * kv.dtype.itemsize
@@ -125,11 +144,38 @@ def plan_memory(config: Any, settings: ObserverSettings) -> MemoryPlan:
         weights=weights,
         cache=capacity * kv.bytes_per_token + budget.tokens * kv.coordinate_bytes_per_token,
         vision=_vision_bytes(vision, block, kv.dtype.itemsize) + eager_vision,
-        language=_language_bytes(shape, new, capacity, kv) + eager_language,
-        # Normalised keys, their products, likeness to the sample and the gathered survivors in
-        # float32, one layer at a time; the slots that every layer keeps, in int64.
-        compression=budget.tokens * kv.kv_heads * (
-            4 * (4 * kv.head_dim + 3 * RARITY_SAMPLES) + 8 * kv.layers))
+        language=(
+            _language_bytes(shape, new, capacity, kv) + eager_language
+            + _lens_bytes(config, capacity, kv)),
+        compression=compression_bytes(kv, budget.tokens),
+        moments=_moment_bytes(settings, kv))
+
+
+def compression_bytes(kv: CacheShape, tokens: int) -> int:
+    """
+    Count the scratch that a compression of so many tokens takes.
+
+    Normalised keys, their products, likeness to the sample and the gathered survivors in float32,
+    one layer at a time; the slots that every layer keeps, in int64.
+    """
+    return tokens * kv.kv_heads * (
+        4 * (4 * kv.head_dim + 3 * RARITY_SAMPLES) + 8 * kv.layers)
+
+
+def _moment_bytes(settings: ObserverSettings, kv: CacheShape) -> int:
+    cameras = len(settings.cameras) or MAX_CAMERAS
+    waiting = 3 * settings.max_pixels * settings.block_size * cameras
+    paid = 2 * 4 * kv.layers * kv.kv_heads * settings.budget if settings.max_evidence else 0
+    return settings.thumbnail_bytes + waiting + paid
+
+
+def _lens_bytes(config: Any, capacity: int, kv: CacheShape) -> int:
+    # Whether each token is hidden, for all layers; its grid, its place among the grids and what
+    # was paid to it, for one; for a few queries at a time their mask, as truth values and numbers,
+    # and their scores.
+    heads = config.get_text_config().num_attention_heads
+    per_token: int = kv.kv_heads * (kv.layers + 4 + 8 + 8) + heads * ROWS * (1 + 2 * 4)
+    return capacity * per_token
 
 
 def _vision_bytes(vision: Any, block_tokens: int, itemsize: int) -> int:

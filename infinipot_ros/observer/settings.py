@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from infinipot_ros.errors import ConfigurationError
@@ -33,6 +34,12 @@ class ObserverSettings:
     :param max_pixels: pixels a frame is shrunk to; 784 (28 x 28) make one visual token.
     :param max_new_tokens: most tokens of an answer.
     :param max_question_chars: most characters, and about the most tokens, of a question.
+    :param session_tokens: most tokens of the dialogue before a question.
+    :param max_evidence: most moments an answer names; 0 looks for none.
+    :param thumbnail_bytes: most bytes of the jpegs of remembered moments; 0 keeps none.
+    :param cameras: names of the cameras there are; none: whichever send frames.
+    :param camera_shares: each camera's share of what a compression leaves, in the order of
+        ``cameras``; none: they share one budget.
     :param max_backward_jump_s: a stamp this far behind the newest starts a new segment.
     :param temperature: 0 answers greedily; above, answers are drawn.
     :param top_p: share of the probability mass that is drawn from.
@@ -52,6 +59,11 @@ class ObserverSettings:
     max_pixels: int = 128 * 28 * 28
     max_new_tokens: int = 64
     max_question_chars: int = 1000
+    session_tokens: int = 512
+    max_evidence: int = 5
+    thumbnail_bytes: int = 4 * 1024 ** 2
+    cameras: tuple[str, ...] = ()
+    camera_shares: tuple[float, ...] = ()
     max_backward_jump_s: float = 1.0
     temperature: float = 0.0
     top_p: float = 1.0
@@ -65,13 +77,24 @@ class ObserverSettings:
                 f'block_size is {self.block_size}, it must be an even number of frames, at '
                 f'least {FRAMES_PER_GRID}: a grid is made of {FRAMES_PER_GRID} frames')
         for name, least in (
-                ('max_pixels', 28 * 28), ('max_new_tokens', 1), ('max_question_chars', 1)):
+                ('max_pixels', 28 * 28), ('max_new_tokens', 1), ('max_question_chars', 1),
+                ('session_tokens', 0), ('max_evidence', 0), ('thumbnail_bytes', 0)):
             if getattr(self, name) < least:
                 raise ConfigurationError(
                     f'{name} is {getattr(self, name)}, it must be at least {least}')
         if self.max_backward_jump_s < 0:
             raise ConfigurationError(
                 f'max_backward_jump_s is {self.max_backward_jump_s}, it must be 0 or more')
+
+        if len(set(self.cameras)) < len(self.cameras):
+            raise ConfigurationError(
+                f'cameras are {list(self.cameras)}: two have the same name; names must differ')
+        shares = self.camera_shares
+        if shares and (len(shares) != len(self.cameras) or min(shares) <= 0.0
+                       or abs(sum(shares) - 1.0) > 0.01):
+            raise ConfigurationError(
+                f'camera_shares are {list(shares)} of the cameras {list(self.cameras)}; give each '
+                'camera a share above 0, together 1, or none at all')
 
     def make_budget(self) -> Budget:
         """Build the declared budget."""
@@ -82,7 +105,18 @@ class ObserverSettings:
         return make_policy(
             self.policy, tar_ratio=self.tar_ratio, recent_ratio=self.recent_ratio)
 
+    def shares_of(self, cameras: Iterable[str]) -> dict[int, float]:
+        """Give the declared shares of these cameras, by their place among them."""
+        shares = dict(zip(self.cameras, self.camera_shares))
+        return {
+            number: shares[camera] for number, camera in enumerate(cameras) if camera in shares}
+
     @property
-    def tail_room(self) -> int:
+    def question_room(self) -> int:
         """Tokens set aside for a question and its answer."""
         return self.max_question_chars + TEMPLATE_TOKENS + self.max_new_tokens
+
+    @property
+    def tail_room(self) -> int:
+        """Tokens set aside for a question, its answer and the dialogue before."""
+        return self.session_tokens + self.question_room

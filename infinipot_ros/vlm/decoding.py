@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.vlm.attention import Lens
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import text_positions
 
@@ -96,6 +97,7 @@ def decode(
     writing: TailWriter,
     max_new_tokens: int,
     sampling: Sampling,
+    lens: Lens | None = None,
 ) -> Iterator[int]:
     """
     Read a prompt behind what the cache holds and yield the answer's tokens.
@@ -103,12 +105,14 @@ def decode(
     :param start: position of the prompt's first token.
     :param writing: announces that many tokens to the cache, around each forward pass.
     :param max_new_tokens: most tokens to yield; a stop token ends before and is not yielded.
+    :param lens: what of the cache is hidden or watched.
     """
     generator = torch.Generator().manual_seed(sampling.seed)
     ids = prompt_ids
     for _ in range(max_new_tokens):
         with writing(len(ids)):
-            hidden = model.forward(model.embed(ids), text_positions(start, len(ids)), cache)
+            hidden = model.forward(
+                model.embed(ids), text_positions(start, len(ids)), cache, lens)
         start += len(ids)
         token = pick(model.logits(hidden[0, -1]), sampling, generator)
         if token in model.stop_ids:

@@ -10,6 +10,7 @@ cache that are given from outside. It keeps no state of its own between calls.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.vlm.attention import Lens, install
+from infinipot_ros.vlm.identity import ModelIdentity, rope_sections, sample_weights
 from infinipot_ros.vlm.pixels import patchify, resize, smart_resize
 from infinipot_ros.vlm.positions import Timeline
 
@@ -90,6 +93,7 @@ class QwenVL:
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
         self.stop_ids = self._find_stop_ids(model)
+        self.takes_lens = install(model)
 
     def _find_stop_ids(self, model: Any) -> frozenset[int]:
         declared = model.generation_config.eos_token_id
@@ -101,6 +105,17 @@ class QwenVL:
     def weight_bytes(self) -> int:
         """Bytes of the weights."""
         return sum(p.numel() * p.element_size() for p in self._model.parameters())
+
+    @cached_property
+    def identity(self) -> ModelIdentity:
+        """Which model it is, for a saved memory to know its own by."""
+        layout = {
+            'model type': self.config.model_type, 'number of layers': self.shape.layers,
+            'number of KV heads': self.shape.kv_heads, 'head dimension': self.shape.head_dim,
+            'M-RoPE sections': rope_sections(self.config), 'patch size': self.patch_size,
+            'merge size': self.merge_size, 'temporal patch size': self.temporal_patch_size,
+            'temporal steps per second': self.tokens_per_second}
+        return ModelIdentity(layout, sample_weights(self._core), self.dtype)
 
     def timeline(self) -> Timeline:
         """Start the temporal axis of a stream."""
@@ -161,7 +176,9 @@ class QwenVL:
         return embedded
 
     @torch.inference_mode()
-    def forward(self, embeddings: Tensor, positions: Tensor, cache: Any) -> Tensor:
+    def forward(
+        self, embeddings: Tensor, positions: Tensor, cache: Any, lens: Lens | None = None,
+    ) -> Tensor:
         """
         Run the language model on new tokens; their keys and values go into ``cache``.
 
@@ -170,11 +187,13 @@ class QwenVL:
 
         :param embeddings: ``[1, n, hidden]``.
         :param positions: int64 ``[3, 1, n]``.
+        :param lens: what of the cache is hidden or watched; only where ``takes_lens``.
         :return: last hidden states ``[1, n, hidden]``.
         """
+        through = {} if lens is None else {'lens': lens}
         output = self._core.language_model(
             inputs_embeds=embeddings.to(self.dtype), position_ids=positions.to(self.device),
-            attention_mask=None, past_key_values=cache, use_cache=True)
+            attention_mask=None, past_key_values=cache, use_cache=True, **through)
         hidden: Tensor = output.last_hidden_state
         return hidden
 

@@ -4,11 +4,13 @@
 Text around the memory: the chat template, cut where the visual tokens go.
 
 The prefix ends with ``<|vision_start|>`` and is encoded once; a question starts with
-``<|vision_end|>``. Together they are Qwen's chat template for one video and one question.
+``<|vision_end|>``. Together they are Qwen's chat template for one video and one question, or for
+a dialogue about it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from infinipot_ros.errors import QuestionCode, QuestionError
@@ -17,6 +19,7 @@ SYSTEM_PROMPT = 'You are a helpful assistant.'
 PREFIX = '<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n<|vision_start|>'
 BEFORE_QUESTION = '<|vision_end|>'
 AFTER_QUESTION = '<|im_end|>\n<|im_start|>assistant\n'
+AFTER_ANSWER = '<|im_end|>\n<|im_start|>user\n'
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
@@ -65,9 +68,32 @@ def check_question(tokenizer: Any, question: str, max_chars: int) -> str:
     return question
 
 
-def question_ids(tokenizer: Any, question: str) -> list[int]:
-    """Token ids from ``<|vision_end|>`` to where the answer starts."""
+def turn_ids(tokenizer: Any, question: str, answer: str) -> list[int]:
+    """
+    Token ids of an earlier question and its answer, to where the next question starts.
+
+    Special tokens in either are left out, for what an answer says is no template.
+    """
+    special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+
+    def plain(text: str) -> list[int]:
+        return [token for token in encode(tokenizer, text) if token not in special]
+
+    return (
+        plain(question) + encode(tokenizer, AFTER_QUESTION)
+        + plain(answer) + encode(tokenizer, AFTER_ANSWER))
+
+
+def question_ids(
+    tokenizer: Any, question: str, turns: Iterable[tuple[str, str]] = (),
+) -> list[int]:
+    """
+    Token ids from ``<|vision_end|>`` to where the answer starts.
+
+    :param turns: questions and answers of the dialogue so far, oldest first.
+    """
     return (
         encode(tokenizer, BEFORE_QUESTION)
+        + [token for turn in turns for token in turn_ids(tokenizer, *turn)]
         + encode(tokenizer, question)
         + encode(tokenizer, AFTER_QUESTION))

@@ -30,30 +30,33 @@ def test_equal_shapes_make_one_run():
     shapes = shapes_of((0, 4, 6), (1, 4, 6), (2, 4, 6), (3, 2, 2), (9, 2, 2))
     assert len(shapes) == 2
     assert not shapes.uniform
-    assert [shapes.of(grid) for grid in (0, 2, 3, 100)] == [(4, 6), (4, 6), (2, 2), (2, 2)]
-    rows, columns = shapes.lookup(torch.tensor([0, 2, 3, 9]))
+    assert [shapes.of(grid) for grid in (0, 2, 3, 100)] == [
+        (4, 6, 0), (4, 6, 0), (2, 2, 0), (2, 2, 0)]
+    rows, columns, sources = shapes.lookup(torch.tensor([0, 2, 3, 9]))
     assert rows.tolist() == [4, 4, 2, 2]
     assert columns.tolist() == [6, 6, 2, 2]
+    assert sources.tolist() == [0, 0, 0, 0]
 
 
 def test_runs_are_forgotten_with_their_last_grid():
     shapes = shapes_of((0, 4, 6), (5, 2, 2), (8, 3, 3))
     shapes.keep([6, 9])
     assert len(shapes) == 2
-    assert shapes.of(6) == (2, 2)
+    assert shapes.of(6) == (2, 2, 0)
     shapes.keep([9])
     assert shapes.uniform
-    assert shapes.of(9) == (3, 3)
+    assert shapes.of(9) == (3, 3, 0)
 
 
 def test_runs_between_remembered_grids_are_forgotten_too():
     shapes = shapes_of(*((grid, 2 + grid % 2, 3) for grid in range(9)))
     shapes.keep([0, 7, 8])
     assert len(shapes) == 3
-    assert [shapes.of(grid) for grid in (0, 7, 8)] == [(2, 3), (3, 3), (2, 3)]
+    assert [shapes.of(grid) for grid in (0, 7, 8)] == [
+        (2, 3, 0), (3, 3, 0), (2, 3, 0)]
     shapes.keep([])
     shapes.append(9, 4, 4)
-    assert shapes.of(9) == (4, 4)
+    assert shapes.of(9) == (4, 4, 0)
 
 
 def test_both_arrangements_agree_on_whole_grids():
@@ -61,7 +64,7 @@ def test_both_arrangements_agree_on_whole_grids():
     shapes = shapes_of((0, 2, 3))
     true, slot = (arrange(coordinates, shapes) for arrange in (
         arrange_by_coordinates, arrange_by_slot))
-    for name in ('age', 'row', 'column', 'cell'):
+    for name in ('age', 'recency', 'row', 'column', 'cell'):
         assert torch.equal(getattr(true, name), getattr(slot, name)), name
     assert true.cells == slot.cells == 6
 
@@ -83,3 +86,18 @@ def test_another_resolution_maps_to_the_same_relative_place():
     assert arrangement.cell[0, :16].view(4, 4).tolist() == [
         [0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
     assert (arrangement.rows, arrangement.columns) == (4, 4)
+
+
+def test_sources_share_no_place_and_each_has_its_own_newest():
+    shapes = GridShapes()
+    for grid, source in enumerate((0, 3, 0, 0)):
+        shapes.append(grid, 2, 2, source)
+    assert shapes.sources == [0, 3]
+    coordinates = grid_coordinates(0, 4, 2, 2).expand(1, -1, -1)
+    arrangement = arrange_by_coordinates(coordinates, shapes)
+    assert arrangement.cells == 8
+    assert arrangement.cell[0].view(4, 4).tolist() == [
+        [0, 1, 2, 3], [4, 5, 6, 7], [0, 1, 2, 3], [0, 1, 2, 3]]
+    assert arrangement.age[0].view(4, 4)[:, 0].tolist() == [3, 2, 1, 0]
+    # The other source has but one grid: its newest, however long ago.
+    assert arrangement.recency[0].view(4, 4)[:, 0].tolist() == [2, 0, 1, 0]

@@ -112,3 +112,23 @@ def test_every_message_is_taken_or_counted_and_time_runs_on(
     backward = sum(later <= earlier for earlier, later in itertools.pairwise(taken))
     assert backward <= ingest.jumps
     assert all(stamp > 0 for stamp in taken)
+
+
+def test_each_camera_has_its_own_order_and_rate() -> None:
+    ingest = Ingest(IngestPolicy(fps=1.0, queue_size=100))
+    for stamp in (10, 11, 12):
+        assert ingest.offer(stamp * SECOND, 'f', 'front').reason == ''
+        # Taken at the same moment, and a little before.
+        assert ingest.offer(stamp * SECOND - 5, 'r', 'rear').reason == ''
+    assert ingest.offer(12 * SECOND, 'f', 'front').reason == 'stale_stamp'
+    assert ingest.offer(12 * SECOND + 5, 'r', 'rear').reason == 'rate'
+    assert ingest.jumps == 0 and len(ingest) == 6
+
+
+def test_a_pause_drops_and_counts() -> None:
+    ingest = Ingest(IngestPolicy(fps=0.0))
+    ingest.paused = True
+    assert ingest.offer(SECOND, 'a').reason == 'paused'
+    ingest.paused = False
+    assert ingest.offer(2 * SECOND, 'b').reason == ''
+    assert ingest.drops == {'paused': 1} and ingest.seen == 2

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +16,42 @@ pytest.importorskip('infinipot_ros.msg', reason='the interfaces are not built (c
 pytestmark = pytest.mark.ros
 
 from builtin_interfaces.msg import Time  # noqa: E402
-from rclpy.serialization import serialize_message  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from geometry_msgs.msg import (  # noqa: E402
+    PoseStamped,
+    PoseWithCovarianceStamped,
+    TransformStamped,
+)
 
-from infinipot_ros.errors import FrameError, QuestionCode  # noqa: E402
-from infinipot_ros.node import diagnostics, status  # noqa: E402
+#
+from nav_msgs.msg import Odometry  # noqa: E402
+from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from visualization_msgs.msg import Marker  # noqa: E402
+
+from infinipot_ros.action import Ask  # noqa: E402
+from infinipot_ros.errors import ConfigurationError, FrameError, QuestionCode  # noqa: E402
+from infinipot_ros.msg import Evidence as EvidenceMessage  # noqa: E402
+from infinipot_ros.node import answers, diagnostics, pose_input, status  # noqa: E402
 from infinipot_ros.node.conversion import Decoder, find_cv_bridge, stamp_of  # noqa: E402
+from infinipot_ros.node.jobs import Answered  # noqa: E402
+from infinipot_ros.node.markers import evidence_markers  # noqa: E402
+from infinipot_ros.node.pose_input import read_pose  # noqa: E402
 from infinipot_ros.node.snapshot import WorkerSnapshot  # noqa: E402
 from infinipot_ros.observer.answer import Answer, MemoryStatus  # noqa: E402
+from infinipot_ros.observer.evidence import Evidence  # noqa: E402
+from infinipot_ros.observer.frame import Pose  # noqa: E402
 from infinipot_ros.observer.image_messages import to_rgb  # noqa: E402
 from infinipot_ros.srv import Query  # noqa: E402
 
 SNAPSHOT = WorkerSnapshot(
-    job='idle', job_s=0.1, beat_age_s=0.1, waiting_frames=1, waiting_queries=0, frames_seen=9,
-    drops={'rate': 3, 'queue': 1}, jumps=0, last_ingest_ms=5.0, last_query_ms=7.0,
+    job='idle', job_s=0.1, beat_age_s=0.1, waiting_frames=1, waiting_queries=0, waiting_tasks=0,
+    frames_seen=9, drops={'rate': 3, 'queue': 1}, jumps=0, paused=False, sessions=2,
+    last_ingest_ms=5.0, last_query_ms=7.0,
     memory=MemoryStatus(
         frames_encoded=4, frames_pending=1, tokens=20, budget_tokens=64, bytes=2000,
         budget_bytes=9000, compressions=2, segments=1, oldest_ns=1_500_000_000,
-        newest_ns=2_000_000_003, last_ingest_ms=1.0, last_query_ms=2.0))
+        newest_ns=2_000_000_003, last_ingest_ms=1.0, last_query_ms=2.0,
+        camera_tokens={'rear': 8, 'front': 12}))
 
 
 def test_error_codes_are_those_of_the_service() -> None:
@@ -86,18 +105,82 @@ def test_status() -> None:
     assert (list(message.drop_reasons), list(message.drop_counts)) == (['queue', 'rate'], [1, 3])
     assert message.newest_stamp == Time(sec=2, nanosec=3)
     assert (message.model, message.policy, message.state) == ('m', 'p', 'active')
+    assert (list(message.cameras), list(message.camera_tokens)) == (['front', 'rear'], [12, 8])
+    assert (message.sessions, message.paused) == (2, False)
     empty = status.status_message(Time(sec=1), 'unconfigured', 'm', 'p', None)
     assert (empty.model, empty.frames_seen) == ('', 0)
 
 
+POSE = Pose(1.0, 2.0, 3.0, 0.0, 0.0, 0.6, 0.8, 'map', tuple(float(n) for n in range(36)))
+EVIDENCE = (Evidence(3, 2_000_000_004, 'front', 0.75, POSE, 7, 5),
+            Evidence(1, 2, 'rear', 0.25, None, 9, 1))
+ANSWER = Answer('blue', 1, 2_000_000_000, 0.5, 0.2, 20, 2000, 1, EVIDENCE)
+FRAME_IDS = {'front': 'front_optical', 'rear': ''}
+
+
 def test_responses() -> None:
-    answer = Answer('blue', 1, 2_000_000_000, 0.5, 0.2, 20, 2000, 1)
-    response = status.answer_response(Query.Response(), answer, 1.25)
+    response = answers.answer_response(Query.Response(), Answered(ANSWER), 1.25, FRAME_IDS.get)
     assert (response.success, response.error_code, response.answer) == (True, 0, 'blue')
     assert response.latency.sec == 1 and response.latency.nanosec == 250_000_000
     assert response.observed_to == Time(sec=2)
-    response = status.error_response(Query.Response(), QuestionCode.BUSY, 'wait')
+    assert [each.thumbnail_state for each in response.evidence] == [0, 0]
+    response = answers.error_response(Ask.Result(), QuestionCode.BUSY, 'wait')
     assert (response.success, response.error_code, response.message) == (False, 7, 'wait')
+
+
+def test_an_answer_with_a_nul_is_told_to_its_end() -> None:
+    response = answers.answer_response(
+        Query.Response(), Answered(replace(ANSWER, text='a\0b')), 1.0, FRAME_IDS.get)
+    sent = deserialize_message(serialize_message(response), Query.Response)
+    assert sent.answer == 'a\ufffdb'
+
+
+def test_evidence() -> None:
+    answered = Answered(ANSWER, {7: b'jpeg'})
+    response = answers.answer_response(Ask.Result(), answered, 1.0, FRAME_IDS.get)
+    first, second = response.evidence
+    assert (first.header.frame_id, first.camera) == ('front_optical', 'front')
+    assert first.header.stamp == first.pose.header.stamp == Time(nanosec=5)
+    assert (first.stamp_from, first.stamp_to) == (Time(nanosec=3), Time(sec=2, nanosec=4))
+    assert first.has_pose and first.pose.header.frame_id == 'map'
+    assert first.pose.pose.pose.orientation.w == 0.8
+    assert list(first.pose.pose.covariance) == list(range(36))
+    assert first.thumbnail_state == EvidenceMessage.INCLUDED
+    assert bytes(first.thumbnail.data) == b'jpeg' and 'jpeg' in first.thumbnail.format
+    assert second.thumbnail_state == EvidenceMessage.NO_LONGER_HELD and not second.has_pose
+    assert '1 of 2 thumbnails' in response.message and 'memory.thumbnail_bytes' in response.message
+    serialize_message(response)
+
+
+def test_markers() -> None:
+    array = evidence_markers(EVIDENCE)
+    assert array.markers[0].action == Marker.DELETEALL
+    arrow, label = array.markers[1:]
+    assert (arrow.type, label.type) == (Marker.ARROW, Marker.TEXT_VIEW_FACING)
+    assert arrow.header.frame_id == 'map' and arrow.header.stamp == Time()
+    assert (arrow.pose.position.x, arrow.pose.orientation.z) == (1.0, 0.6)
+    assert '75%' in label.text and 'front' in label.text
+    serialize_message(array)
+
+
+@pytest.mark.parametrize('kind', [Odometry, PoseStamped, PoseWithCovarianceStamped])
+def test_poses_are_read_whatever_their_type(kind) -> None:
+    message = kind()
+    message.header.frame_id = 'odom'
+    pose = message.pose if kind is PoseStamped else message.pose.pose
+    pose.position.x, pose.orientation.z, pose.orientation.w = 4.0, 3.0, 4.0
+    if kind is not PoseStamped:
+        message.pose.covariance[0] = 0.5
+    read = read_pose(message)
+    assert (read.x, read.qz, read.qw, read.frame_id) == (4.0, 0.6, 0.8, 'odom')
+    assert read.covariance[:1] == (() if kind is PoseStamped else (0.5,))
+    if kind is not PoseStamped:
+        message.pose.covariance[7] = float('nan')
+        assert read_pose(message) == replace(read, covariance=()), 'unknown, but a pose'
+    pose.orientation.z = pose.orientation.w = 0.0
+    assert read_pose(message) is None
+    pose.orientation.w, pose.position.y = 1.0, float('nan')
+    assert read_pose(message) is None
 
 
 def topic(**changes) -> diagnostics.ImageTopic:
@@ -138,3 +221,40 @@ def test_overload_and_heartbeat() -> None:
     assert diagnostics.worker_status('/n', 'active', gone, 0).level == b'\x02'
     assert diagnostics.memory_status('/n', SNAPSHOT).message == '20 of 64 tokens'
     assert diagnostics.memory_status('/n', None).level == b'\x00'
+
+
+class Transforms:
+    """Stands in for tf2's buffer and listener where they are not installed."""
+
+    def __init__(self, *_: object) -> None:
+        self.closed = False
+
+    def lookup_transform(self, target: str, source: str, time: object) -> TransformStamped:
+        if source != 'camera_optical' or time.nanoseconds != 5:
+            raise LookupError(f'{source} at {time}')
+        found = TransformStamped()
+        found.header.frame_id = target
+        found.transform.translation.y = 3.0
+        found.transform.rotation.x = found.transform.rotation.w = 2.0
+        return found
+
+    def unregister(self) -> None:
+        self.closed = True
+
+
+def test_poses_are_looked_up_in_tf2(monkeypatch) -> None:
+    monkeypatch.setattr(pose_input, 'Buffer', Transforms)
+    monkeypatch.setattr(pose_input, 'TransformListener', Transforms)
+    pose_input.check_poses('', 'map')
+    source = pose_input.PoseTransforms(None, 'map')
+    pose = source.pose(5, 'camera_optical')
+    assert (pose.y, pose.frame_id) == (3.0, 'map')
+    assert (pose.qx, pose.qw) == pytest.approx((0.5 ** 0.5, 0.5 ** 0.5))
+    assert source.pose(6, 'camera_optical') is None, 'not known then'
+    assert source.pose(5, 'nose') is None, 'no such frame'
+    source.close()
+    assert source._listener.closed
+    monkeypatch.setattr(pose_input, 'Buffer', None)
+    with pytest.raises(ConfigurationError, match='tf2_ros is not installed'):
+        pose_input.check_poses('', 'map')
+    pose_input.check_poses('odom', 'map')

@@ -12,7 +12,7 @@ import pytest
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.memory.policies.registry import DEFAULT_POLICY, POLICY_NAMES
-from infinipot_ros.node import parameters
+from infinipot_ros.node import parameter_table, parameters
 from infinipot_ros.observer.settings import ObserverSettings
 from infinipot_ros.vlm.loading import DTYPES
 
@@ -42,7 +42,7 @@ def test_the_defaults_pass_their_own_checks() -> None:
 
 
 def test_the_choices_are_those_of_the_rooms_below() -> None:
-    assert set(parameters.POLICIES) == set(POLICY_NAMES)
+    assert set(parameter_table.POLICIES) == set(POLICY_NAMES)
     assert parameters.BY_NAME['memory.policy'].default == DEFAULT_POLICY
     assert set(parameters.BY_NAME['dtype'].choices) == set(DTYPES)
 
@@ -76,15 +76,35 @@ def test_a_wrong_value_is_named_with_its_limits(name, value, words) -> None:
 
 def test_what_needs_the_model_rebuilt_is_refused_while_there_is_one() -> None:
     current = parameters.defaults()
-    change = {'memory.budget': 64}
+    change = {'block_size': 4}
     assert parameters.refusal(change, current, configured=False) == ''
     reason = parameters.refusal(change, current, configured=True)
     assert 'cleanup' in reason and 'configure' in reason
-    assert parameters.refusal({'memory.budget': 4096}, current, configured=True) == ''
+    assert parameters.refusal({'block_size': 2}, current, configured=True) == ''
     assert parameters.refusal({'ingest.fps': 5.0}, current, configured=True) == ''
+    assert parameters.refusal({'memory.budget': 64}, current, configured=True) == '', \
+        'whether it can is for the observer to say'
     assert 'start' in parameters.refusal({'autostart': False}, current, configured=False)
     assert parameters.refusal({'autostart': False}, {}, configured=False) == '', 'being declared'
     assert parameters.refusal({'use_sim_time': True}, current, configured=True) == ''
+
+
+@pytest.mark.parametrize(('names', 'words'), [
+    (['front', 'front'], 'one name'), (['front', ''], 'a name is a letter'), (['a/b'], "'a/b'"),
+    ([f'c{n}' for n in range(17)], '16 is the most')])
+def test_cameras_that_cannot_be(names, words) -> None:
+    [sentence] = parameters.problems({'cameras': names})
+    assert words in sentence
+
+
+def test_cameras_and_shares_reach_the_observer() -> None:
+    values = parameters.defaults()
+    assert parameters.camera_names(values) == ()
+    values.update({'cameras': ['front', 'rear'], 'memory.camera_shares': [0.75, 0.25]})
+    assert parameters.problems(values) == []
+    settings = parameters.observer_settings(values)
+    assert (settings.cameras, settings.camera_shares) == (('front', 'rear'), (0.75, 0.25))
+    assert parameters.problems({'memory.camera_shares': [0.0]}), 'no share'
 
 
 def test_the_queue_gets_its_rules() -> None:

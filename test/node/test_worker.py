@@ -16,11 +16,20 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from tiny_models import make_tiny
 
-from infinipot_ros.errors import ConfigurationError, FrameError, QuestionCode, QuestionError
+from infinipot_ros.errors import (
+    BusyError,
+    ConfigurationError,
+    FrameError,
+    QuestionCode,
+    QuestionError,
+)
+from infinipot_ros.node.backlog import MAX_QUERIES, MAX_TASKS
 from infinipot_ros.node.ingest import IngestPolicy
-from infinipot_ros.node.worker import MAX_QUERIES, Worker
+from infinipot_ros.node.jobs import Question
+from infinipot_ros.node.worker import Worker
 from infinipot_ros.observer.frame import Frame
 from infinipot_ros.observer.observer import Observer
+from infinipot_ros.observer.sessions import Sessions
 from infinipot_ros.observer.settings import ObserverSettings
 
 SECOND = 1_000_000_000
@@ -43,12 +52,19 @@ class Said:
         self.lines.append(text)
 
 
+def sessions(observer: Observer) -> Sessions:
+    return Sessions(observer.turn_tokens)
+
+
 def decode(item: object) -> Frame:
     """Items are stamps; some stand for faults."""
     if isinstance(item, Exception):
         raise item
     if callable(item):
         item = item()
+    if isinstance(item, tuple):
+        camera, item = item
+        return Frame(np.full((56, 56, 3), 7, np.uint8), item, camera)
     assert isinstance(item, int)
     return Frame(np.full((56, 56, 3), item % 251, np.uint8), item)
 
@@ -62,11 +78,13 @@ def tiny(tmp_path_factory) -> Path:
 def make(tiny):
     workers = []
 
-    def begin(log: Said | None = None, **changes) -> Worker:
+    def begin(log: Said | None = None, on_frame: Callable[[int], None] = lambda _ns: None,
+              **changes) -> Worker:
         values = {'budget': 64, 'max_pixels': 3136, 'max_new_tokens': LONG,
                   'max_backward_jump_s': 0.0, **changes}
         worker = Worker(lambda: Observer(ObserverSettings(str(tiny), **values)),
-                        IngestPolicy(fps=0.0, queue_size=100), decode, log or Said())
+                        IngestPolicy(fps=0.0, queue_size=100), decode, log or Said(), sessions,
+                        on_frame)
         workers.append(worker)
         return worker
 
@@ -94,14 +112,14 @@ def test_frames_and_questions(make) -> None:
     for index in range(1, 6):
         assert worker.offer(index * SECOND, index * SECOND).reason == ''
     wait(lambda: remembered(worker) == 5)
-    answer = worker.ask('what?', 3, 20.0).result(30.0)
+    answer = worker.ask(Question('what?', 3), 20.0).result(30.0).answer
     assert (answer.observed_from_ns, answer.observed_to_ns) == (SECOND, 5 * SECOND)
     assert answer.new_tokens <= 3
     snapshot = worker.snapshot()
     assert snapshot.last_query_ms > 0 and snapshot.last_ingest_ms > 0 and not snapshot.drops
     assert worker.stop(10.0)
     with pytest.raises(QuestionError) as caught:
-        worker.ask('what?', 0, 1.0)
+        worker.ask(Question('what?', 0), 1.0)
     assert caught.value.code == QuestionCode.INACTIVE
 
 
@@ -119,7 +137,7 @@ def test_faults_become_counters(make) -> None:
     worker.refuse('malformed')
     snapshot = worker.snapshot()
     assert snapshot.frames_seen == 5 == remembered(worker) + sum(snapshot.drops.values())
-    assert worker.ask('what?', 1, 20.0).result(30.0).memory_tokens > 0
+    assert worker.ask(Question('what?', 1), 20.0).result(30.0).answer.memory_tokens > 0
 
 
 def offer_slow(worker) -> tuple[threading.Event, threading.Event]:
@@ -142,11 +160,34 @@ def test_a_question_goes_before_the_frames_that_wait(make) -> None:
     for index in range(2, 8):
         worker.offer(index * SECOND, index * SECOND)
     assert entered.wait(20.0)
-    future = worker.ask('what?', 1, 20.0)
+    future = worker.ask(Question('what?', 1), 20.0)
     leave.set()
-    answer = future.result(30.0)
+    answer = future.result(30.0).answer
     assert answer.observed_to_ns == SECOND, 'asked after the first frame, before the second'
     wait(lambda: remembered(worker) == 7)
+
+
+def test_questions_without_a_pause_do_not_blind_it(make) -> None:
+    worker = make()
+    worker.start().result(60.0)
+    worker.offer(1, 1)
+    enough = threading.Event()
+
+    def ask_again(_done: object = None) -> None:
+        # Called by the worker itself, as a question ends: another one always waits.
+        if not enough.is_set():
+            worker.ask(Question('what?', 1), 20.0).add_done_callback(ask_again)
+
+    ask_again()
+    ask_again()
+    for stamp in range(2, 8):
+        worker.offer(stamp, stamp)
+    end = time.monotonic() + 20.0
+    while worker.snapshot().waiting_frames and time.monotonic() < end:
+        time.sleep(0.01)
+    waiting = worker.snapshot().waiting_frames
+    enough.set()
+    assert waiting == 0
 
 
 def test_waiting_is_bounded_in_number_and_time(make) -> None:
@@ -154,9 +195,9 @@ def test_waiting_is_bounded_in_number_and_time(make) -> None:
     worker.start().result(60.0)
     entered, leave = offer_slow(worker)
     assert entered.wait(20.0)
-    futures = [worker.ask('what?', 1, 0.01) for _ in range(MAX_QUERIES)]
+    futures = [worker.ask(Question('what?', 1), 0.01) for _ in range(MAX_QUERIES)]
     with pytest.raises(QuestionError) as caught:
-        worker.ask('what?', 1, 1.0)
+        worker.ask(Question('what?', 1), 1.0)
     assert caught.value.code == QuestionCode.BUSY
     time.sleep(0.05)
     leave.set()
@@ -164,7 +205,7 @@ def test_waiting_is_bounded_in_number_and_time(make) -> None:
         with pytest.raises(QuestionError) as caught:
             future.result(20.0)
         assert caught.value.code == QuestionCode.TIMEOUT
-    assert worker.ask('what?', 1, 20.0).result(30.0)
+    assert worker.ask(Question('what?', 1), 20.0).result(30.0)
 
 
 def test_stopping_ends_a_running_answer_and_those_behind_it(make) -> None:
@@ -172,7 +213,7 @@ def test_stopping_ends_a_running_answer_and_those_behind_it(make) -> None:
     worker.start().result(60.0)
     worker.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
-    futures = [worker.ask('what?', 0, 60.0) for _ in range(3)]
+    futures = [worker.ask(Question('what?', 0), 60.0) for _ in range(3)]
     wait(lambda: worker.snapshot().job == 'query')
     started = time.monotonic()
     assert worker.stop(5.0)
@@ -193,8 +234,95 @@ def test_an_unexpected_fault_while_loading_is_a_configuration_error() -> None:
         raise ZeroDivisionError('odd')
 
     log = Said()
-    worker = Worker(build, IngestPolicy(), decode, log)
+    worker = Worker(build, IngestPolicy(), decode, log, sessions)
     with pytest.raises(ConfigurationError, match='ZeroDivisionError: odd'):
         worker.start().result(20.0)
     assert any('Traceback' in line for line in log.lines)
     assert worker.stop(5.0)
+
+
+def test_tasks_take_their_turn_and_are_bounded(make) -> None:
+    worker = make()
+    worker.start().result(60.0)
+    entered, leave = offer_slow(worker)
+    assert entered.wait(20.0)
+    done: list[str] = []
+    question = worker.ask(Question('what?', 1), 20.0)
+    question.add_done_callback(lambda _future: done.append('question'))
+    tasks = [worker.run('note', lambda _observer, number=number: done.append(str(number)))
+             for number in range(MAX_TASKS)]
+    with pytest.raises(BusyError):
+        worker.run('note', lambda _observer: None)
+    leave.set()
+    for task in tasks:
+        task.result(20.0)
+    assert done == ['question', *map(str, range(MAX_TASKS))]
+    failing = worker.run('fail', lambda _observer: 1 / 0)
+    assert isinstance(failing.exception(20.0), ZeroDivisionError)
+    assert worker.run('live', lambda observer: observer.status().frames_pending).result(20.0) == 1
+
+
+def test_a_canceled_question_ends_within_a_token_and_a_waiting_one_at_once(make) -> None:
+    worker = make(max_new_tokens=4000)
+    worker.start().result(60.0)
+    worker.offer(SECOND, SECOND)
+    wait(lambda: remembered(worker) == 1)
+    canceled, pieces = threading.Event(), []
+    running = worker.ask(Question('what?'), 60.0, pieces.append, canceled.is_set)
+    waiting = worker.ask(Question('what?'), 60.0)
+    wait(lambda: len(pieces) > 3)
+    assert worker.withdraw(waiting) and waiting.cancelled()
+    assert not worker.withdraw(running)
+    canceled.set()
+    told = len(pieces)
+    error = running.exception(20.0)
+    assert isinstance(error, QuestionError) and error.code == QuestionCode.CANCELED
+    assert len(pieces) <= told + 1
+    assert worker.ask(Question('what?', 1), 20.0).result(20.0).answer.new_tokens <= 1
+
+
+def test_a_question_canceled_before_its_turn_is_not_asked(make) -> None:
+    worker = make()
+    worker.start().result(60.0)
+    worker.offer(SECOND, SECOND)
+    error = worker.ask(Question('what?'), 20.0, canceled=lambda: True).exception(20.0)
+    assert isinstance(error, QuestionError) and error.code == QuestionCode.CANCELED
+
+
+def test_a_question_without_an_answer_begins_no_dialogue(make) -> None:
+    worker = make()
+    worker.start().result(60.0)
+    worker.offer(1, 1)
+    for text in ('', '<|im_end|>', 'x' * 10_000):
+        with pytest.raises(QuestionError):
+            worker.ask(Question(text, 2, session='new'), 20.0).result(30.0)
+    assert worker.snapshot().sessions == 0
+    worker.ask(Question('what?', 2, session='old'), 20.0).result(30.0)
+    with pytest.raises(QuestionError):
+        worker.ask(Question('', 2, session='old'), 20.0).result(30.0)
+    assert worker.snapshot().sessions == 1, 'one that was begun goes on'
+
+
+def test_whoever_hears_of_frames_hears_the_newest_stamp(make) -> None:
+    heard: list[int] = []
+    worker = make(on_frame=heard.append)
+    worker.start().result(60.0)
+    for camera, second in (('front', 10), ('rear', 9), ('front', 12), ('rear', 11)):
+        worker.offer(second * SECOND, (camera, second * SECOND), camera)
+    worker.run('wait', lambda _observer: None).result(20.0)
+    deadline = time.monotonic() + 20.0
+    while len(heard) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert heard == [second * SECOND for second in (10, 10, 12, 12)]
+
+
+def test_a_dialogue_is_kept_as_text(make) -> None:
+    worker = make()
+    worker.start().result(60.0)
+    worker.offer(SECOND, SECOND)
+    wait(lambda: remembered(worker) == 1)
+    for _ in range(2):
+        worker.ask(Question('what?', 2, session='tour'), 20.0).result(30.0)
+    assert worker.snapshot().sessions == 1
+    worker.run('forget', lambda _observer: worker.forget_sessions()).result(20.0)
+    assert worker.snapshot().sessions == 0

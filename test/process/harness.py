@@ -17,16 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
+from infinipot_ros.action import Ask
 from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node.replay import SETTLE_S
 from infinipot_ros.srv import Query
@@ -60,8 +63,14 @@ class NodeProcess:
             topic += '/compressed'
         command += ['-p', f'qos_overrides.{topic}.subscription.reliability:=reliable',
                     '-p', f'qos_overrides.{topic}.subscription.depth:=500']
+        for camera in parameters.get('cameras', ()):
+            override = f'qos_overrides.{self.namespace}/{camera}/image.subscription'
+            command += ['-p', f'{override}.reliability:=reliable',
+                        '-p', f'{override}.depth:=500']
         for name, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
+            if text == '':
+                text = "''"
             command += ['-p', f'{name.replace("__", ".")}:={text}']
         with self.log.open('wb') as output:
             # Not from the checkout: its infinipot_ros has no messages and must not come first.
@@ -121,6 +130,8 @@ class Client:
         self._get = self.node.create_client(GetState, f'{node_name}/get_state')
         self._set = self.node.create_client(
             SetParametersAtomically, f'{node_name}/set_parameters_atomically')
+        self._services: dict[str, Any] = {}
+        self._action: Any = None
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -132,6 +143,44 @@ class Client:
         except Exception:
             # The context was shut down under it.
             return
+
+    def service(self, kind: type, name: str) -> Any:
+        """A client of one of the node's services, made once."""
+        if name not in self._services:
+            self._services[name] = self.node.create_client(kind, f'{self.name}/{name}')
+        return self._services[name]
+
+    def do(self, kind: type, name: str, timeout_s: float = 40.0, **fields: Any) -> Any:
+        """Call one of the node's services."""
+        return self.call(self.service(kind, name), kind.Request(**fields), timeout_s)
+
+    def send_async(self, question: str, feedback: Callable[[Any], None] | None = None,
+                   **fields: Any) -> Any:
+        """Send a goal to ``~/ask``; the future of its handle."""
+        if self._action is None:
+            self._action = ActionClient(self.node, Ask, f'{self.name}/ask')
+        assert self._action.wait_for_server(20.0), 'no action server'
+        return self._action.send_goal_async(
+            Ask.Goal(question=question, **fields),
+            feedback_callback=feedback and (lambda message: feedback(message.feedback)))
+
+    def send(self, question: str, feedback: Callable[[Any], None] | None = None,
+             **fields: Any) -> Any:
+        """Send a goal to ``~/ask``; its handle, accepted or not."""
+        future = self.send_async(question, feedback, **fields)
+        wait_until(future.done, 20.0, 'a goal response')
+        return future.result()
+
+    def result(self, handle: Any, timeout_s: float = 60.0) -> Any:
+        """Wait for a goal's end; its status and result."""
+        future = handle.get_result_async()
+        wait_until(future.done, timeout_s, 'a result')
+        return future.result()
+
+    def cancel(self, handle: Any) -> Any:
+        future = handle.cancel_goal_async()
+        wait_until(future.done, 20.0, 'a cancel response')
+        return future.result()
 
     def close(self) -> None:
         rclpy.try_shutdown(context=self.context)
@@ -145,8 +194,9 @@ class Client:
         wait_until(future.done, timeout_s, f'an answer from {client.srv_name}')
         return future.result()
 
-    def ask(self, question: str, max_new_tokens: int = 0, timeout_s: float = 40.0) -> Any:
-        request = Query.Request(question=question, max_new_tokens=max_new_tokens)
+    def ask(self, question: str, max_new_tokens: int = 0, timeout_s: float = 40.0,
+            **fields: Any) -> Any:
+        request = Query.Request(question=question, max_new_tokens=max_new_tokens, **fields)
         return self.call(self.query, request, timeout_s)
 
     def change(self, transition: str, timeout_s: float = 40.0) -> bool:
@@ -171,9 +221,16 @@ class Client:
                     timeout_s: float = 10.0) -> MemoryStatus:
         return self.wait_message(self.statuses, wanted, timeout_s, what)
 
-    def wait_active(self, timeout_s: float = 60.0) -> None:
+    def wait_active(self, timeout_s: float = 60.0, publisher: Any = None) -> None:
         self.wait_status(lambda s: s.state == 'active', 'state active', timeout_s)
-        wait_matched(self.images)
+        wait_matched(publisher or self.images)
+
+    def feed(self, first_ns: int, count: int, **changes: Any) -> None:
+        """Publish a frame a second, and wait until they are remembered."""
+        before = self.statuses[-1].frames_encoded
+        for index in range(count):
+            self.publish(first_ns + index * SECOND, **changes)
+        self.wait_status(lambda s: s.frames_encoded == before + count, f'{count} more frames')
 
     def wait_diagnostic(self, part: str, text: str, timeout_s: float = 20.0) -> Any:
         """Wait for a diagnostic of ``part`` (images, worker, memory) that says ``text``."""
@@ -202,16 +259,21 @@ class Client:
         (publisher or self.images).publish(image(stamp_ns, **changes))
 
 
-
 def image(stamp_ns: int, *, height: int = 56, width: int = 56, encoding: str = 'rgb8',
-          step: int | None = None, data: bytes | None = None, shade: int = 90) -> Image:
+          step: int | None = None, data: bytes | None = None, shade: int = 90,
+          frame_id: str = 'camera') -> Image:
     """Build a grey image, or one with a lie in it."""
     message = Image(height=height, width=width, encoding=encoding)
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, SECOND)
-    message.header.frame_id = 'camera'
+    message.header.frame_id = frame_id
     message.step = width * 3 if step is None else step
     message.data = array('B', bytes([shade]) * (height * width * 3) if data is None else data)
     return message
+
+
+def stamp(ns: int) -> Time:
+    sec, nanosec = divmod(ns, SECOND)
+    return Time(sec=sec, nanosec=nanosec)
 
 
 def drops(status: MemoryStatus) -> dict[str, int]:

@@ -150,16 +150,25 @@ def test_a_question_that_is_no_utf8_is_refused(running) -> None:
     assert process.running()
 
 
+class Text(ctypes.Structure):
+    """A string as C code lays it out."""
+
+    _fields_ = (('data', ctypes.c_char_p), ('size', ctypes.c_size_t),
+                ('capacity', ctypes.c_size_t))
+
+
 class QueryRequest(ctypes.Structure):
     """``Query.Request`` as C code lays it out; rclpy itself encodes proper UTF-8 only."""
 
-    _fields_ = (('data', ctypes.c_char_p), ('size', ctypes.c_size_t),
-                ('capacity', ctypes.c_size_t), ('max_new_tokens', ctypes.c_uint32))
+    _fields_ = (('question', Text), ('max_new_tokens', ctypes.c_uint32),
+                ('since', ctypes.c_int32 * 2), ('until', ctypes.c_int32 * 2),
+                ('cameras', ctypes.c_size_t * 3), ('session', Text), ('thumbnails', ctypes.c_bool))
 
 
 def send_bytes(client: Client, question: bytes) -> Any:
     """Ask with whatever bytes, as a client in another language can."""
-    request = QueryRequest(question, len(question), len(question) + 1, 2)
+    request = QueryRequest(Text(question, len(question), len(question) + 1), 2)
+    request.session = Text(b'', 0, 1)
     number = ctypes.c_int64()
     future: Future[Any] = Future()
     rcl = ctypes.CDLL('librcl.so')
@@ -209,6 +218,7 @@ def test_questions_are_answered_while_frames_flow(running, clock) -> None:
 
 @pytest.mark.parametrize(('name', 'value', 'words'), [
     ('memory__budget', 128, ('cleanup', 'configure')),
+    ('block_size', 4, ('cleanup', 'configure')),
     ('model', 'other', ('cleanup',)),
     ('ingest__queue_policy', 'random', ('keep_last', 'drop_new')),
     ('ingest__queue_size', 0, ('ingest.queue_size',)),

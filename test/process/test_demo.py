@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from harness import SECOND, START_NS
 from nav_msgs.msg import Odometry
+from PIL import Image
 from rclpy.serialization import serialize_message
 from rich.console import Console
 from rich.text import Text
@@ -22,7 +24,7 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage
 
 from infinipot_ros import demo_cli as demo
-from infinipot_ros.node.asking import Result
+from infinipot_ros.demo_moments import Shown
 from infinipot_ros.observer.answer import same_answer
 from infinipot_ros.srv import Query
 
@@ -37,6 +39,7 @@ CONFIG = """
     ingest.queue_size: 64
     ingest.max_pixels: 3136
     query.max_new_tokens: 5
+    pose_topic: /odom
 """
 
 
@@ -70,44 +73,74 @@ def write_tour(path: Path) -> None:
             _, data = cv2.imencode('.jpg', random.integers(0, 256, (56, 56, 3), np.uint8))
             message = CompressedImage(format='jpeg', data=bytes(data))
             odom = Odometry()
+            odom.header.frame_id = 'odom'
+            odom.pose.pose.position.x = 0.1 * index
+            odom.pose.pose.orientation.w = 1.0
             for header in (message.header, odom.header):
                 header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, SECOND)
             writer.write(odometry, stamp_ns, serialize_message(odom))
             writer.write(images, stamp_ns, serialize_message(message))
 
 
-def write_questions(share: Path, answers: list[str]) -> None:
+def write_questions(share: Path, answers: list[str], evidence: list[list[int]]) -> None:
     # In the middle, at the very end, and long after it.
     times = [START_NS + 10 * SECOND, START_NS + 29 * SECOND + SECOND // 2, START_NS * 2]
     lines = [json.dumps({'id': str(i), 'ask_at': at, 'question': f'What {i}?', 'answer': answer,
-                         'kind': 'test', 'evidence': []})
+                         'kind': 'test', 'evidence': evidence})
              for i, (at, answer) in enumerate(zip(times, answers))]
     (share / 'demo' / 'questions.jsonl').write_text('\n'.join(reversed(lines)) + '\n')
 
 
 def test_the_demo_succeeds_when_its_answers_are_right(share, monkeypatch, capsys) -> None:
-    results: list[Result] = []
+    shown: list[Shown] = []
     table = demo._table
-    monkeypatch.setattr(demo, '_table', lambda r, first: results.extend(r) or table(r, first))
-    write_questions(share, ['?', '?', '?'])
-    console = Console(width=200)
-    assert demo._run(share, console) == 1
+    monkeypatch.setattr(demo, '_table', lambda s, first: shown.extend(s) or table(s, first))
+    whole = [START_NS, START_NS + FRAMES * SECOND // 2]
+    write_questions(share, ['?', '?', '?'], [whole])
+    console, report = Console(width=200), share / 'report.html'
+    assert demo._run(share, report, console) == 1
     output = capsys.readouterr().out
-    assert '0 of 3 right' in output
+    assert '0 of 3 right; ' in output and 'the best moment shows it: 3 of 3' in output
     assert f'{FRAMES} frames remembered, dropped: none' in output
-    assert [r.question.id for r in results] == ['0', '1', '2']
-    first, second, third = (r.response for r in results)
+    assert f'wrote {report}' in output
+    assert [each.result.question.id for each in shown] == ['0', '1', '2']
+    first, second, third = (each.result.response for each in shown)
     assert first.success and first.observed_to.sec * SECOND == START_NS + 10 * SECOND
     assert second.observed_to == third.observed_to
     assert second.memory_tokens <= 64
 
-    # The same stream gives the same answers.
-    write_questions(share, [first.answer, second.answer, third.answer])
-    assert demo._run(share, console) == 0
+    # Time, place and picture are those of the frames the bag holds; 0.2 m a second.
+    moments = [moment for each in shown for moment in each.moments]
+    assert len(moments) >= 3
+    for moment in moments:
+        assert whole[0] <= moment.first_ns <= moment.stamp_ns <= moment.last_ns <= whole[1]
+        with Image.open(io.BytesIO(moment.thumbnail)) as picture:
+            assert picture.size == (56, 56)
+    for moment in moments:
+        assert moment.place is not None
+        metres = 0.2 * (moment.stamp_ns - START_NS) / SECOND
+        assert moment.place.x == pytest.approx(metres) and moment.place.y == 0.0
+        assert moment.place.frame_id == 'odom' and moment.place.room is None
+    page = report.read_text()
+    assert page.count('<article') == 3 and page.count('<img') == len(moments)
+
+    # The same stream gives the same answers; where the robot was has a name with a plan.
+    write_questions(share, [first.answer, second.answer, third.answer], [])
+    (share / 'demo' / 'rooms.json').write_text(
+        '{"frame_id": "odom", "rooms": [{"name": "attic", "x": [0, 9], "y": [-1, 1]}]}')
+    assert demo._run(share, report, console) == 0
     output = capsys.readouterr().out
-    assert '3 of 3 right' in output
-    for words in ('rests on', '0:00 to 0:10', 'compressions', ' ms'):
+    assert '3 of 3 right; ' in output and 'shows it: 0 of 0' in output
+    for words in ('moment', 'robot', 'compressions', ' ms', 'attic'):
         assert words in output
+    assert report.read_text().count('in the attic') and '0 of 0' in report.read_text()
+
+
+@pytest.mark.parametrize('place', ['', 'none/report.html'])
+def test_a_report_that_cannot_be_written_is_refused_at_once(place, tmp_path, capsys) -> None:
+    assert demo.main(tmp_path / place) == 1
+    output = capsys.readouterr().out
+    assert 'demo failed' in output and '--report' in output and 'frames' not in output
 
 
 @pytest.mark.parametrize(('answer', 'right'), [

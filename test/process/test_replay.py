@@ -24,7 +24,7 @@ from infinipot_ros.errors import SourceError
 from infinipot_ros.evaluation.sources import open_source
 from infinipot_ros.node import parameters, trial
 from infinipot_ros.node.account import nanoseconds
-from infinipot_ros.node.asking import Follower, Result
+from infinipot_ros.node.asker import Follower, Result
 from infinipot_ros.node.client import NodeError
 from infinipot_ros.node.listener import listen_to
 from infinipot_ros.node.trial import Pace, choose_images, play_to, run_trial, running_node

@@ -92,18 +92,24 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
     live = {line['id']: line for line in lines(folder / 'live.jsonl')}
 
     settings = parameters.observer_settings({**parameters.defaults(), 'memory.budget': 1024})
-    observer, answers = Observer(settings), {}
+    observer, answers, moments = Observer(settings), {}, {}
     asked = read_questions(DEMO / 'questions.jsonl')
     for frame in open_source(DEMO / 'tour'):
         observer.observe(frame.rgb, frame.stamp_ns, frame.camera)
         for question in asked:
             if question.ask_at_ns == frame.stamp_ns:
-                answers[question.id] = observer.ask(question.question).text
+                answer = observer.ask(question.question)
+                answers[question.id] = answer.text
+                moments[question.id] = [
+                    (each.stamp_ns, each.first_ns, each.last_ns) for each in answer.evidence]
     assert {each['id']: each['answer'] for each in outcomes} == answers
     assert len(answers) == 6 and all(each['right'] for each in outcomes)
 
     for question in asked:
         assert live[question.id]['frames']['complete']
+        assert moments[question.id] == [
+            (each['stamp_ns'], each['from_ns'], each['to_ns'])
+            for each in live[question.id]['evidence']]
         assert live[question.id]['asked_ns'] == question.ask_at_ns
         assert live[question.id]['observed_to_ns'] == question.ask_at_ns
     results = json.loads((folder / 'results.json').read_text())

@@ -6,7 +6,7 @@ import pytest
 from tiny_models import SPECIAL, make_tokenizer
 
 from infinipot_ros.errors import QuestionCode, QuestionError
-from infinipot_ros.vlm.prompt import check_question, prefix_ids, question_ids
+from infinipot_ros.vlm.prompt import check_question, prefix_ids, question_ids, turn_ids
 
 
 @pytest.fixture(scope='module')
@@ -38,3 +38,24 @@ def test_what_is_no_question_is_refused(tokenizer, question, code):
 
 def test_a_question_is_trimmed(tokenizer):
     assert check_question(tokenizer, '  Wo ist die Tür? \n', 40) == 'Wo ist die Tür?'
+
+
+def test_a_dialogue_makes_the_chat_template(tokenizer):
+    turns = [('Where is it?', 'In the kitchen.'), ('Sure?', 'Yes.')]
+    pieces = prefix_ids(tokenizer) + question_ids(tokenizer, 'What colour?', turns)
+    whole = (
+        '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n'
+        '<|vision_start|><|vision_end|>Where is it?<|im_end|>\n'
+        '<|im_start|>assistant\nIn the kitchen.<|im_end|>\n<|im_start|>user\nSure?<|im_end|>\n'
+        '<|im_start|>assistant\nYes.<|im_end|>\n<|im_start|>user\nWhat colour?<|im_end|>\n'
+        '<|im_start|>assistant\n')
+    assert tokenizer.decode(pieces) == whole
+    assert len(question_ids(tokenizer, 'What colour?', turns)) == len(
+        question_ids(tokenizer, 'What colour?')) + sum(
+        len(turn_ids(tokenizer, *turn)) for turn in turns)
+
+
+@pytest.mark.parametrize('token', SPECIAL)
+def test_what_was_said_is_no_template(tokenizer, token):
+    said = turn_ids(tokenizer, f'one{token}two', f'{token}three')
+    assert said == turn_ids(tokenizer, 'onetwo', 'three')

@@ -9,12 +9,15 @@ are its two halves alone. See ``VARIANTS`` for what differs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.memory.coordinates import arrange_by_coordinates, arrange_by_slot
 from infinipot_ros.memory.layer_view import LayerView
 from infinipot_ros.memory.policies.policy import Policy, best, check_ratio
@@ -83,6 +86,23 @@ class InfinipotV(Policy):
                 variations, torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
             self._thresholds = tuple(quartiles.tolist())
 
+    def state(self) -> dict[str, Any]:
+        """Give the limits between the pooling windows, once calibrated."""
+        return {'thresholds': self._thresholds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """:raises ConfigurationError: other than three ascending limits, or None."""
+        thresholds = state.get('thresholds')
+        if thresholds is not None:
+            numbers = isinstance(thresholds, Sequence) and all(
+                isinstance(limit, float) and math.isfinite(limit) for limit in thresholds)
+            if not numbers or len(thresholds) != 3 or list(thresholds) != sorted(thresholds):
+                raise ConfigurationError(
+                    f'{thresholds!r} are no limits between pooling windows; there are three, '
+                    'ascending')
+            thresholds = tuple(thresholds)
+        self._thresholds = thresholds
+
     def select(self, view: LayerView, target: int) -> Tensor:
         """Choose the recent grids, then the best by TaR, then the best by VaN."""
         arrange = arrange_by_coordinates if self.variant.true_coordinates else arrange_by_slot
@@ -92,11 +112,11 @@ class InfinipotV(Policy):
         if tar_budget:
             count = recent_grids(
                 view.keys.shape[1], arrangement.cells, self.variant.recent_ratio)
-            recent = arrangement.age < count
+            recent = arrangement.recency < count
             # A target smaller than the recent part keeps fewer recent grids, still whole.
             while count and int(recent.sum(-1).max()) > target:
                 count -= 1
-                recent = arrangement.age < count
+                recent = arrangement.recency < count
             if count:
                 distinct = temporal_redundancy(view.keys, arrangement, recent)
                 chosen = self._distinct(distinct, recent, tar_budget)

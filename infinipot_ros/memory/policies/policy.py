@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,17 @@ class Policy(ABC):
 
         :param target: how many, less than there are; 0 if the next block takes all the budget.
         :return: int64 ``[H, target]``, ascending along the last axis, so time order is kept.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """Give what it learned from the stream, as JSON can hold it; most learn nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most need nothing
+        """
+        Go on with what ``state`` gave.
+
+        :raises ConfigurationError: no policy of this kind learned that.
         """
 
 

@@ -43,5 +43,5 @@ class Rarity(Policy):
         count = recent_grids(view.keys.shape[1], arrangement.cells, self.recent_ratio)
         score = value_norms(view.values).clamp_min(1e-12).log() + value_rarity(view.values)
         # Of more recent tokens than there is room for, the newest stay.
-        newness = score.max() + 1.0 + count - arrangement.age
-        return best(torch.where(arrangement.age < count, newness, score), target)
+        newness = score.max() + 1.0 + count - arrangement.recency
+        return best(torch.where(arrangement.recency < count, newness, score), target)

@@ -46,7 +46,7 @@ class Uniform(Policy):
         # Every layer and head holds the same tokens under this policy, so one choice serves all.
         own = view.coordinates[0, :, GRID].cpu()
         grids, sizes = torch.unique_consecutive(own, return_counts=True)
-        rows, columns = view.shapes.lookup(grids)
+        rows, columns, _ = view.shapes.lookup(grids)
         dropped = drop_most_crowded(
             grids.tolist(), sizes.tolist(), (rows * columns).tolist(), own.shape[0] - target)
         keep = torch.ones(own.shape[0], dtype=torch.bool)

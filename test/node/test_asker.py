@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='questions are asked over ROS 2')
 
-from infinipot_ros.node.asking import Asker, Follower
+from infinipot_ros.node.asker import Asker, Follower
 
 
 @dataclass(frozen=True)

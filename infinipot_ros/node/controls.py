@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+``~/reset``, ``~/pause``, ``~/save``, ``~/load``, and the autosave.
+
+They work on a configured node, active or not. All but a pause, which holds at once, are tasks for
+the worker, in turn with the questions, so a question asked before a reset is answered from what
+was remembered then.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TYPE_CHECKING, Any
+
+from builtin_interfaces.msg import Time
+from rclpy.callback_groups import ReentrantCallbackGroup
+from std_srvs.srv import SetBool, Trigger
+
+from infinipot_ros.errors import InfinipotError
+from infinipot_ros.node.storage_path import saved_path
+from infinipot_ros.observer.autosave import Autosave
+from infinipot_ros.srv import LoadMemory, SaveMemory
+
+if TYPE_CHECKING:
+    from infinipot_ros.node.memory_node import InfinipotNode
+    from infinipot_ros.node.worker import Worker
+    from infinipot_ros.observer.answer import MemoryStatus
+    from infinipot_ros.observer.observer import Observer
+    from infinipot_ros.observer.storage import Saved
+
+#: Seconds a request waits for the worker; large memories on slow disks take their time.
+TASK_S = 120.0
+
+
+class Controls:
+    """
+    What people and programs do to the memory besides asking it.
+
+    :param node: the node that serves it.
+    """
+
+    def __init__(self, node: InfinipotNode) -> None:
+        self._node = node
+        self._autosave = Autosave(0.0)
+        self._saving: Future[Any] | None = None
+        #: When the memory was last saved, by the node's clock.
+        self.last_save = Time()
+        group = ReentrantCallbackGroup()
+        for kind, name, callback in (
+                (Trigger, 'reset', self._on_reset), (SetBool, 'pause', self._on_pause),
+                (SaveMemory, 'save', self._on_save), (LoadMemory, 'load', self._on_load)):
+            node.create_service(kind, f'~/{name}', callback, callback_group=group)
+
+    def run(self, name: str, function: Callable[[Observer], Any]) -> Any:
+        """
+        Have the worker do something, and wait.
+
+        :raises InfinipotError: it cannot be done now, or ``function`` raised it.
+        """
+        future = self._worker(name).run(name, function)
+        try:
+            return future.result(TASK_S)
+        except FutureTimeoutError:
+            state = 'it is given up' if future.cancel() else 'it is still under way'
+            raise InfinipotError(
+                f'the worker did not come to {name} within {TASK_S:.0f} s; {state}') from None
+
+    # -- autosave -----------------------------------------------------------------------------
+
+    def configured(self) -> None:
+        """Begin the autosave's period; the memory is as it was loaded, or empty."""
+        self._autosave = Autosave(float(self._node.value('storage.autosave_period')))
+        memory = self._memory()
+        if memory is not None:
+            self._autosave.start(time.monotonic_ns(), memory)
+
+    def autosave(self) -> None:
+        """Save if it is time; returns at once."""
+        memory = self._memory()
+        if (memory is None or not self._autosave.due(time.monotonic_ns(), memory)
+                or (self._saving is not None and not self._saving.done())):
+            return
+        try:
+            self._saving = self._begin_autosave()
+        except InfinipotError as error:
+            self._put_off(self._autosave, error)
+        else:
+            self._saving.add_done_callback(
+                functools.partial(self._autosaved, self._autosave, memory))
+
+    def save_before_end(self, timeout_s: float) -> None:
+        """Save what the autosave has not yet, before the memory is dropped."""
+        memory = self._memory()
+        if memory is None or not self._autosave.period_ns or not self._autosave.changed(memory):
+            return
+        try:
+            self._begin_autosave().result(timeout_s)
+            self._autosave.start(time.monotonic_ns(), memory)
+        except Exception as error:
+            self._node.log.error(f'the last autosave failed: {type(error).__name__}: {error}')
+
+    def _memory(self) -> MemoryStatus | None:
+        worker = self._node.worker
+        return worker.snapshot().memory if worker is not None else None
+
+    def _begin_autosave(self) -> Future[Any]:
+        return self._worker('save').run(
+            'autosave', self._save_task(self._node.value('storage.name')))
+
+    def _autosaved(self, autosave: Autosave, memory: MemoryStatus, future: Future[Any]) -> None:
+        error = future.exception()
+        if error is None:
+            autosave.start(time.monotonic_ns(), memory)
+        else:
+            self._put_off(autosave, error)
+
+    def _put_off(self, autosave: Autosave, error: BaseException) -> None:
+        # Only what was written is saved: until then the end of the memory tries once more.
+        autosave.put_off(time.monotonic_ns())
+        self._node.log.warn('autosave', f'autosave failed: {type(error).__name__}: {error}')
+
+    def _save_task(self, name: str) -> Callable[[Observer], Saved]:
+        directory = self._node.value('storage.directory')
+
+        def save(observer: Observer) -> Saved:
+            from infinipot_ros.observer import storage
+            saved = storage.save(observer, saved_path(directory, name))
+            self.last_save = self._node.get_clock().now().to_msg()
+            return saved
+
+        return save
+
+    # -- services -----------------------------------------------------------------------------
+
+    def _worker(self, name: str) -> Worker:
+        worker = self._node.worker
+        if worker is None or self._node.phase in ('unconfigured', 'configuring'):
+            raise InfinipotError(
+                f'the node is {self._node.phase}: there is no memory to {name} (lifecycle '
+                'transition configure makes one)')
+        return worker
+
+    def _on_reset(self, _request: Any, response: Any) -> Any:
+        def wait() -> None:
+            worker = self._worker('reset')
+
+            def reset(observer: Observer) -> None:
+                observer.reset()
+                worker.forget_sessions()
+                worker.drop_waiting('reset')
+                worker.latest = None
+
+            self.run('reset', reset)
+
+        return self._told(response, wait)
+
+    def _on_pause(self, request: Any, response: Any) -> Any:
+        return self._told(response, lambda: self._worker('pause').pause(request.data))
+
+    def _on_save(self, request: Any, response: Any) -> Any:
+        def save() -> None:
+            name = request.path or self._node.value('storage.name')
+            saved = self.run('save', self._save_task(name))
+            response.path, response.bytes = str(saved.path), saved.size
+
+        return self._told(response, save)
+
+    def _on_load(self, request: Any, response: Any) -> Any:
+        directory = self._node.value('storage.directory')
+
+        def load(observer: Observer) -> int:
+            from infinipot_ros.observer import storage
+            name = request.path or self._node.value('storage.name')
+            loaded = storage.load(observer, saved_path(directory, name))
+            self._node.log.info(loaded.describe())
+            return int(loaded.tokens)
+
+        def wait() -> None:
+            response.memory_tokens = self.run('load', load)
+
+        return self._told(response, wait)
+
+    def _told(self, response: Any, act: Callable[[], object]) -> Any:
+        """Act, and say in the response how it went."""
+        try:
+            act()
+            response.success = True
+        except InfinipotError as error:
+            response.success, response.message = False, str(error)
+        except Exception as error:
+            self._node.survived(error)
+            response.success = False
+            response.message = f"{type(error).__name__}: {error}; see the node's log"
+        self._node.publish_status()
+        return response

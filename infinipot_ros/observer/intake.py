@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames on their way into the memory: waiting in blocks, then keys and values in the cache."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from infinipot_ros.errors import ConfigurationError, FrameError, MemoryFullError
+from infinipot_ros.memory.cache import BoundedCache
+from infinipot_ros.memory.policies.policy import Policy
+from infinipot_ros.memory.policies.split import Split
+from infinipot_ros.observer.observations import Observation, Observations
+from infinipot_ros.observer.pending import PendingBlock, PendingFrame
+from infinipot_ros.observer.plan import PREFIX_ROOM, cache_shape, grids_per_block
+from infinipot_ros.observer.settings import ObserverSettings
+from infinipot_ros.observer.stamps import StampOrder
+from infinipot_ros.observer.thumbnails import Thumbnails, make_thumbnail
+from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.positions import grid_positions, text_positions
+from infinipot_ros.vlm.prompt import prefix_ids
+
+
+class Intake:
+    """
+    What is remembered and what waits to be.
+
+    :param settings: may be replaced by ones that fit the same buffers.
+    """
+
+    def __init__(self, settings: ObserverSettings, model: QwenVL) -> None:
+        self.settings = settings
+        self._model = model
+        self.cache = BoundedCache(
+            cache_shape(model.shape, settings), settings.make_budget(),
+            prefix_room=PREFIX_ROOM, tail_room=settings.tail_room)
+        self.observations = Observations()
+        self.thumbnails = Thumbnails(settings.thumbnail_bytes)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything; buffers and model stay."""
+        self._shares: dict[int, float] = {}
+        self.policy = self.make_policy(self.settings)
+        self.cache.clear()
+        self.observations.clear()
+        self.thumbnails.clear()
+        self.timeline = self._model.timeline()
+        self.stamps = StampOrder()
+        self.blocks: dict[str, PendingBlock] = {}
+        self.camera_tokens: dict[str, int] = {}
+        self.frames_encoded = 0
+        self.last_ingest_s = 0.0
+        ids = prefix_ids(self._model.tokenizer)
+        with self.cache.writing_prefix(len(ids)):
+            self._model.forward(
+                self._model.embed(ids), text_positions(0, len(ids)), self.cache)
+
+    def make_policy(self, settings: ObserverSettings) -> Policy:
+        """Build a fresh policy that divides the budget among cameras as declared."""
+        policy = settings.make_policy()
+        return Split(policy, self._shares) if settings.camera_shares else policy
+
+    def change(self, settings: ObserverSettings) -> None:
+        """
+        Go on with settings that fit the same buffers.
+
+        :raises ConfigurationError: the policy does not compress to a smaller budget; nothing was
+            changed.
+        :raises FrameError: waiting frames were lost on the way; nothing was changed.
+        """
+        budget, policy = settings.make_budget(), self.policy
+        chosen = ('policy', 'tar_ratio', 'recent_ratio', 'cameras', 'camera_shares')
+        if any(getattr(settings, name) != getattr(self.settings, name) for name in chosen):
+            policy = self.make_policy(settings)
+        if self.reserved > budget.tokens:
+            self.flush(*self.blocks)
+        try:
+            compressed = self.cache.change_budget(budget, policy, self.reserved)
+        except MemoryFullError as error:
+            raise ConfigurationError(f'the budget stays as it is: {error}') from error
+        if compressed:
+            self.forget()
+        self.thumbnails.shrink(settings.thumbnail_bytes)
+        self.settings, self.policy = settings, policy
+        self.count_cameras()
+
+    def take(self, frame: PendingFrame, jumped: bool) -> None:
+        """Let a frame wait for its block, and encode the block if it is complete."""
+        height, width = frame.pixels.shape[:2]
+        rows, columns = self._model.grid_size(height, width)
+        tokens = rows * columns
+        if tokens > self.cache.budget.tokens:
+            raise FrameError(
+                'too_many_tokens',
+                f'one grid of frames encoded at {width}x{height} has {tokens} tokens, the '
+                f'budget is {self.cache.budget.tokens}; raise the budget or lower max_pixels')
+        if jumped:
+            self.flush(*self.blocks)
+        elif frame.camera in self.blocks and not self.blocks[frame.camera].takes(frame.pixels):
+            self.flush(frame.camera)
+        block = self.blocks.get(frame.camera) or self._begin_block(frame.camera, tokens)
+        if jumped or not self.stamps.segments:
+            self.timeline = self.timeline.new_segment(frame.stamp_ns)
+        newcomer = frame.camera not in self.stamps.cameras
+        self.stamps.take(frame.camera, frame.stamp_ns, jumped)
+        if newcomer:
+            self.count_cameras()
+        self.blocks[frame.camera] = block
+        block.frames.append(frame)
+        if block.complete:
+            self.flush(frame.camera)
+
+    def _begin_block(self, camera: str, grid_tokens: int) -> PendingBlock:
+        """Make room now, so that incomplete blocks can be asked about at any time."""
+        cameras = len({*self.stamps.cameras, camera})
+        block = PendingBlock(grids_per_block(self.settings, grid_tokens, cameras), grid_tokens)
+        # Of blocks that do not fit beside each other, the one that waits longest goes first.
+        while self.blocks and self.reserved + block.tokens > self.cache.budget.tokens:
+            self.flush(next(iter(self.blocks)))
+        try:
+            compressed = self.cache.make_room(self.reserved + block.tokens, self.policy)
+        except MemoryFullError as error:
+            raise FrameError('memory_full', str(error)) from error
+        if compressed:
+            self.forget()
+        return block
+
+    @property
+    def reserved(self) -> int:
+        """Visual tokens that the waiting blocks may come to."""
+        return sum(block.tokens for block in self.blocks.values())
+
+    def forget(self) -> None:
+        """Give up what is known about grids of which no token is left."""
+        grids = self.cache.remembered_grids()
+        self.observations.keep(grids)
+        self.thumbnails.keep(grids)
+        self.count_cameras()
+
+    def count_cameras(self) -> None:
+        """Note each camera's tokens and its share, by number."""
+        self._shares.clear()
+        self._shares.update(self.settings.shares_of(self.stamps.cameras))
+        counts = self.cache.source_tokens()
+        self.camera_tokens = {
+            camera: round(counts.get(number, 0.0))
+            for number, camera in enumerate(self.stamps.cameras)}
+
+    def flush(self, *cameras: str) -> None:
+        """Make waiting frames part of the memory; those for which that fails are lost, no more."""
+        for camera in cameras:
+            block = self.blocks.pop(camera)
+            started = time.perf_counter()
+            grids = self.append(block)
+            # What the cache holds is known, whatever comes of its pictures.
+            for grid, frames in grids:
+                self.observations.add(grid, Observation.of(frames))
+            self.frames_encoded += len(block.frames)
+            self.count_cameras()
+            for grid, frames in grids if self.settings.thumbnail_bytes else ():
+                self.thumbnails.add(grid, make_thumbnail(frames[0].pixels))
+            self.last_ingest_s = time.perf_counter() - started
+
+    def append(self, waiting: PendingBlock) -> list[tuple[int, list[PendingFrame]]]:
+        """Write a block's keys and values into the cache, and tell which grid holds what."""
+        first_grid, grids = self.cache.next_grid, waiting.by_grid()
+        block = self._model.encode(torch.stack([frame.pixels for frame in waiting.frames]))
+        timeline, times = self.timeline, []
+        for frames in grids:
+            timeline = timeline.advance(frames[0].stamp_ns, block.rows, block.columns)
+            times.append(timeline.last)
+        positions = grid_positions(
+            self.cache.prefix_length, times, block.rows, block.columns)
+        source = self.stamps.number(waiting.frames[0].camera)
+        with self.cache.writing_grids(len(times), block.rows, block.columns, source):
+            hidden = self._model.forward(
+                block.tokens.flatten(0, 1).unsqueeze(0), positions, self.cache)
+            # Kept, they would spread to whatever looks at them: all later frames and answers.
+            if not bool(hidden.isfinite().all()):
+                raise FrameError(
+                    'overflow',
+                    f'the model comes to no finite numbers in {self.settings.dtype}; set dtype '
+                    'to bfloat16 or float32')
+        self.timeline = timeline
+        return list(enumerate(grids, first_grid))
+
+    @property
+    def frames_pending(self) -> int:
+        """How many frames wait for their block."""
+        return sum(len(block.frames) for block in self.blocks.values())
+
+    @property
+    def oldest_ns(self) -> int:
+        """Stamp of the oldest frame still remembered, or else waiting; 0 if none."""
+        oldest = self.observations.oldest
+        if oldest is not None:
+            return oldest.first_ns
+        return min((block.frames[0].stamp_ns for block in self.blocks.values()), default=0)

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Observations as columns of numbers: thousands of them, as a file holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from infinipot_ros.errors import StorageError
+from infinipot_ros.observer.frame import Pose
+from infinipot_ros.observer.observations import Observation
+
+COVARIANCE = 36
+POSE = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
+NOWHERE = [0.0] * (len(POSE) + COVARIANCE)
+NONE = -1
+LATEST_NS = 2 ** 62
+
+
+def to_columns(observations: Sequence[Observation]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """
+    Lay observations out in columns, in their order.
+
+    :return: ``stamps`` int64 ``[n, 2]``, ``names`` int64 ``[n, 2]`` (camera; frame of the pose, -1
+        where there is none) and ``poses`` float64 ``[n, 7 + 36]``; and the names, as JSON holds
+        them.
+    """
+    names: dict[str, int] = {}
+
+    def number(name: str) -> int:
+        return names.setdefault(name, len(names))
+
+    stamps, named, poses = [], [], []
+    for each in observations:
+        stamps.append((each.first_ns, each.last_ns))
+        frame, numbers = NONE, NOWHERE
+        if each.pose is not None:
+            # No variance is ever 0, so zeros can stand for an unknown covariance, as in ROS.
+            known = [
+                *(float(getattr(each.pose, axis)) for axis in POSE),
+                *(each.pose.covariance or NOWHERE[len(POSE):])]
+            # A pose that is no place is none.
+            if all(map(math.isfinite, known)):
+                frame, numbers = number(each.pose.frame_id), known
+        named.append((number(each.camera), frame))
+        poses.append(numbers)
+    columns = {
+        'stamps': torch.tensor(stamps, dtype=torch.int64).view(-1, 2),
+        'names': torch.tensor(named, dtype=torch.int64).view(-1, 2),
+        'poses': torch.tensor(poses, dtype=torch.float64).view(-1, len(POSE) + COVARIANCE)}
+    return columns, {'names': list(names)}
+
+
+def from_columns(columns: Mapping[str, Tensor], facts: Mapping[str, Any]) -> list[Observation]:
+    """
+    Read observations back, checking each.
+
+    :raises StorageError: what is there are no observations.
+    """
+    stamps, named, poses = (columns[name] for name in ('stamps', 'names', 'poses'))
+    names = facts.get('names')
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise StorageError('the names of cameras are no list of text')
+    for column, width, dtype in (
+            (stamps, 2, torch.int64), (named, 2, torch.int64),
+            (poses, len(POSE) + COVARIANCE, torch.float64)):
+        if column.shape != (len(stamps), width) or column.dtype != dtype:
+            raise StorageError(f'a column of observations is {column.dtype} {[*column.shape]}')
+    observations = []
+    for (first, last), (camera, frame), pose in zip(
+            stamps.tolist(), named.tolist(), poses.tolist(), strict=True):
+        if not 0 < first <= last < LATEST_NS:
+            raise StorageError(f'an observation lasts from {first} to {last} ns')
+        if not (0 <= camera < len(names) and NONE <= frame < len(names)):
+            raise StorageError(f'an observation is of camera {camera} of {len(names)} names')
+        if not all(map(math.isfinite, pose)):
+            raise StorageError('a pose is not finite')
+        observations.append(Observation(
+            first, last, names[camera],
+            None if frame == NONE else _to_pose(pose, names[frame])))
+    return observations
+
+
+def _to_pose(numbers: list[float], frame_id: str) -> Pose:
+    x, y, z, qx, qy, qz, qw, *covariance = numbers
+    return Pose(
+        x, y, z, qx, qy, qz, qw, frame_id, tuple(covariance) if any(covariance) else ())

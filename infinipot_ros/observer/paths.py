@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A name someone sent becomes a path within one declared directory, or is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from infinipot_ros.errors import StorageError
+
+# File systems take 255; what is written beside a file has a longer name than the file.
+MAX_NAME_BYTES = 200
+
+
+def resolve_inside(directory: Path | str, name: str) -> Path:
+    """
+    Find the file that ``name`` means within ``directory``, symbolic links followed.
+
+    :param directory: an existing directory; it may itself be reached through a link.
+    :param name: relative to the directory, or absolute and within it.
+    :return: the real path: no link and no ``..`` is left in it, and its parent exists.
+    :raises StorageError: the name is empty, too long, no path, names a directory, leads out of
+        the declared one, or lies in a folder that is not there.
+    """
+    if not str(directory):
+        raise StorageError(
+            'no directory is set for saved memories; set the parameter storage.directory')
+    if not name.strip():
+        raise StorageError(f'the path is empty; give the name of a file in {directory}')
+    if '\0' in name:
+        raise StorageError(f'the path {name!r} has a NUL character in it; leave it out')
+    try:
+        root = Path(directory).resolve(strict=True)
+        path = (root / name).resolve()
+        length = len(os.fsencode(path.name))
+        is_folder, parent_exists = path.is_dir(), path.parent.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        # Missing, too long, a loop of links (RuntimeError before Python 3.13), not UTF-8.
+        raise StorageError(
+            f'the path {name!r} in {directory} cannot be used ({_reason(error)}); give the name '
+            'of a file in an existing directory') from error
+    if not path.is_relative_to(root):
+        raise StorageError(
+            f'the path {name!r} leads out of {root}, where memories are kept; give a name within')
+    if is_folder or name.endswith(('/', '/.')):
+        raise StorageError(f'the path {name!r} names a directory; give the name of a file')
+    if length > MAX_NAME_BYTES:
+        raise StorageError(
+            f'the name of {length} bytes is too long, the limit is {MAX_NAME_BYTES}; shorten it')
+    if not parent_exists:
+        raise StorageError(f'there is no folder {path.parent}; make it first')
+    return path
+
+
+def _reason(error: Exception) -> str:
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)

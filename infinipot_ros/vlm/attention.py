@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What a question may look at, and what it looked at: the language model's attention, opened.
+
+transformers calls attention by a registered name. Ours goes under ``infinipot_`` and the name of
+what it wraps: without a ``Lens`` the call is handed on as it came, so nothing changes; with one,
+cached tokens can be hidden, layer by layer and KV head by KV head, and the shares that the new
+tokens' attention pays to the cached ones are added up.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+PREFIX = 'infinipot_'
+WRAPPED = ('sdpa', 'eager')
+# Queries whose shares of all keys are spelled out at once: this bounds the scratch.
+ROWS = 16
+
+
+class Lens:
+    """
+    A view of the ``tokens`` cached tokens from slot ``start`` on: the remembered ones.
+
+    :param hidden: which of them the new tokens must not see, bool ``[kv_heads, tokens]`` a layer;
+        None hides none.
+    :param paid: float32 ``[layers, kv_heads, tokens]``; each forward pass writes here what its
+        last token's attention paid to each of them, summed over a KV head's query heads. None
+        writes nothing.
+    """
+
+    def __init__(
+        self, start: int, tokens: int, *, hidden: Sequence[Tensor] | None = None,
+        paid: Tensor | None = None,
+    ) -> None:
+        self.start, self.end = start, start + tokens
+        self.hidden, self.paid = hidden, paid
+
+
+def install(model: Any) -> bool:
+    """
+    Have a model's language part call attention through here.
+
+    :return: whether it does; attention that takes no mask of each head's own is left alone.
+    """
+    base: str = model.config.get_text_config()._attn_implementation
+    if base not in WRAPPED:
+        return False
+    name = PREFIX + base
+    AttentionInterface.register(name, attend)
+    AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[base])
+    model.set_attn_implementation({'text_config': name})
+    return True
+
+
+def attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
+    *, lens: Lens | None = None, **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """
+    Attend as transformers' own function does, through ``lens`` where there is one.
+
+    :param query: ``[1, heads, new, head_dim]``, rotated; the new tokens' own keys are the last.
+    :param key: ``[1, kv_heads, keys, head_dim]``; ``value`` likewise.
+    """
+    if lens is not None:
+        hidden = None if lens.hidden is None else lens.hidden[module.layer_idx]
+        if lens.paid is not None:
+            lens.paid[module.layer_idx] = _paid(hidden, query, key, kwargs['scaling'], lens)
+        if hidden is not None:
+            return _attend_hiding(hidden, query, key, value, kwargs['scaling'], lens), None
+    base: str = module.config._attn_implementation.removeprefix(PREFIX)
+    if base == 'eager':
+        function = sys.modules[type(module).__module__].eager_attention_forward
+    else:
+        function = ALL_ATTENTION_FUNCTIONS[base]
+    result: tuple[Tensor, Tensor | None] = function(
+        module, query, key, value, attention_mask, **kwargs)
+    return result
+
+
+def _grouped(query: Tensor, key: Tensor) -> Tensor:
+    """Sort queries to their KV heads: ``[kv_heads, groups, new, head_dim]``."""
+    grouped: Tensor = query[0].unflatten(0, (key.shape[1], -1))
+    return grouped
+
+
+def _attend_hiding(
+    hidden: Tensor, query: Tensor, key: Tensor, value: Tensor, scaling: float, lens: Lens,
+) -> Tensor:
+    queries, new, keys = _grouped(query, key), query.shape[2], key.shape[2]
+    slots = torch.arange(keys, device=key.device)
+    parts = []
+    for first in range(0, new, ROWS):
+        part = queries[:, :, first:first + ROWS]
+        groups, rows = part.shape[1:3]
+        seen = slots <= slots[keys - new + first:keys - new + first + rows, None]
+        seen = seen.repeat(len(part), groups, 1, 1)
+        seen[..., lens.start:lens.end] &= ~hidden[:, None, None]
+        out = functional.scaled_dot_product_attention(
+            part.flatten(1, 2).unsqueeze(0), key, value,
+            attn_mask=seen.flatten(1, 2).unsqueeze(0), scale=scaling)
+        parts.append(out[0].unflatten(1, (groups, rows)))
+    # [kv_heads, groups, new, D] to [1, new, heads, D], as transformers' functions return it.
+    return torch.cat(parts, dim=2).flatten(0, 1).transpose(0, 1).unsqueeze(0).contiguous()
+
+
+def _paid(
+    hidden: Tensor | None, query: Tensor, key: Tensor, scaling: float, lens: Lens,
+) -> Tensor:
+    last = _grouped(query, key)[:, :, -1]
+    scores = (last @ key[0].transpose(1, 2)).float() * scaling
+    if hidden is not None:
+        scores[..., lens.start:lens.end].masked_fill_(hidden[:, None], -torch.inf)
+    paid: Tensor = scores.softmax(-1)[..., lens.start:lens.end].sum(1)
+    return paid

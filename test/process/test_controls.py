@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reset, pause, save, load, autosave and live parameters, over DDS."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from harness import SECOND, START_NS, Client, NodeProcess, drops, wait_until
+from std_srvs.srv import SetBool, Trigger
+
+from infinipot_ros.srv import LoadMemory, Query, SaveMemory
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp('memories') / 'kept'
+
+
+@pytest.fixture(scope='module')
+def running(start, tiny, folder) -> tuple[NodeProcess, Client]:
+    process, client = start(model=tiny, storage__directory=folder, query__max_new_tokens=16)
+    client.wait_active()
+    client.feed(START_NS, 30)
+    return process, client
+
+
+def test_a_pause_drops_frames_and_answers_questions(running) -> None:
+    _, client = running
+    before = client.statuses[-1].frames_encoded
+    assert client.do(SetBool, 'pause', data=True).success
+    client.wait_status(lambda s: s.paused, 'paused')
+    for index in range(100, 103):
+        client.publish(START_NS + index * SECOND)
+    status = client.wait_status(lambda s: drops(s).get('paused') == 3, 'three dropped')
+    assert status.frames_encoded == before
+    assert client.ask('What is there?', max_new_tokens=2).success
+    client.wait_diagnostic('images', 'paused')
+    assert client.do(SetBool, 'pause', data=False).success
+    client.feed(START_NS + 110 * SECOND, 2)
+
+
+def test_what_is_saved_is_there_again_after_a_reset(running, folder) -> None:
+    _, client = running
+    before = client.ask('What is there?')
+    tokens = client.statuses[-1].memory_tokens
+    saved = client.do(SaveMemory, 'save', path='tour.safetensors')
+    assert saved.success, saved.message
+    path = folder / 'tour.safetensors'
+    assert saved.path == str(path) and saved.bytes == path.stat().st_size
+    client.wait_status(lambda s: s.last_save.sec > 0, 'the time of the save')
+    assert client.ask('What?', max_new_tokens=1, session='old').success
+
+    assert client.do(Trigger, 'reset').success
+    status = client.wait_status(lambda s: s.memory_tokens == 0, 'an empty memory')
+    assert (status.frames_encoded, status.sessions, status.newest_stamp.sec) == (0, 0, 0)
+    assert client.ask('What is there?').error_code == Query.Response.NOTHING_OBSERVED
+
+    loaded = client.do(LoadMemory, 'load', path='tour.safetensors')
+    assert loaded.success and loaded.memory_tokens == tokens, loaded.message
+    client.wait_status(lambda s: s.memory_tokens == tokens, 'the memory')
+    after = client.ask('What is there?')
+    assert (after.answer, after.observed_from, after.observed_to) == (
+        before.answer, before.observed_from, before.observed_to)
+
+
+@pytest.mark.parametrize('path', [
+    '../outside.safetensors', '/etc/infinipot', 'a/../../b', 'link/x', '.', 'no/such/folder'])
+def test_a_path_outside_is_refused(running, folder, path: str) -> None:
+    _, client = running
+    link = folder / 'link'
+    if not link.is_symlink():
+        link.symlink_to('/tmp')
+    for kind, name in ((SaveMemory, 'save'), (LoadMemory, 'load')):
+        response = client.do(kind, name, path=path)
+        assert not response.success and response.message, path
+    assert not (folder.parent / 'outside.safetensors').exists()
+
+
+def test_what_cannot_be_loaded_leaves_the_memory_as_it_is(running, folder) -> None:
+    process, client = running
+    good = (folder / 'tour.safetensors').read_bytes()
+    (folder / 'short').write_bytes(good[:len(good) // 2])
+    (folder / 'changed').write_bytes(good[:-40] + bytes([good[-40] ^ 1]) + good[-39:])
+    (folder / 'foreign').write_bytes(os.urandom(5000))
+    before = client.ask('What is there?')
+    for name in ('short', 'changed', 'foreign', 'missing'):
+        response = client.do(LoadMemory, 'load', path=name)
+        assert not response.success and name in response.message
+    after = client.ask('What is there?')
+    assert (after.answer, after.memory_tokens) == (before.answer, before.memory_tokens)
+    assert 'Traceback' not in process.output()
+
+
+def test_a_smaller_budget_compresses_now(running) -> None:
+    _, client = running
+    assert client.statuses[-1].memory_tokens > 32
+    result = client.set(memory__budget=32)
+    assert result.successful, result.reason
+    status = client.wait_status(lambda s: s.budget_tokens == 32, 'the smaller budget')
+    assert 0 < status.memory_tokens <= 32
+    assert client.ask('What is there?').success
+    client.feed(START_NS + 500 * SECOND, 40)
+    assert client.statuses[-1].memory_tokens <= 32
+
+
+def test_what_can_change_changes_and_the_rest_says_why_not(running) -> None:
+    _, client = running
+    for changes in ({'memory__policy': 'infinipot_v'}, {'memory__tar_ratio': 0.25},
+                    {'memory__recent_ratio': 0.25},
+                    {'memory__keep_ratio': 0.5}, {'query__max_new_tokens': 4},
+                    {'query__max_question_chars': 10}, {'query__max_evidence': 1},
+                    {'ingest__fps': 1.0}, {'ingest__queue_size': 3}, {'pose_max_gap': 1.0}):
+        result = client.set(**changes)
+        assert result.successful, (changes, result.reason)
+    assert client.ask('What is there?').error_code == Query.Response.QUESTION_TOO_LONG
+    assert len(client.ask('What?', max_new_tokens=500).evidence) <= 1
+    for changes, words in (({'query__max_new_tokens': 4000}, 'max_new_tokens'),
+                           ({'memory__budget': 100_000}, 'cleanup'),
+                           ({'cameras': ['front', 'rear']}, 'cleanup'),
+                           ({'memory__keep_ratio': 3.0}, '0.99'),
+                           ({'ingest__fps': 2.0, 'device': 'cuda'}, 'cleanup')):
+        result = client.set(**changes)
+        assert not result.successful and words in result.reason, (changes, result.reason)
+    assert client.set(query__max_question_chars=100, ingest__fps=0.0).successful
+    client.feed(START_NS + 900 * SECOND, 4)
+
+
+def test_nothing_was_survived(running) -> None:
+    process, _ = running
+    assert 'survived' not in process.output() and 'Traceback' not in process.output()
+    assert process.stop() == 0
+
+
+def test_the_robot_remembers_over_a_restart(start, tiny, tmp_path) -> None:
+    settings = {'model': tiny, 'storage__directory': tmp_path, 'storage__autosave_period': 0.2,
+                'storage__load_at_configure': True}
+    process, client = start(**settings)
+    client.wait_active()
+    assert 'nothing was saved before' in process.output()
+    client.feed(START_NS, 12)
+    saved = tmp_path / 'memory.safetensors'
+    wait_until(saved.is_file, 20.0, 'an autosave')
+    client.feed(START_NS + 100 * SECOND, 2)
+    answer = client.ask('What is there?', max_new_tokens=4)
+    assert process.stop() == 0, 'which saves what the autosave has not yet'
+
+    process, client = start(**settings)
+    client.wait_active()
+    again = client.ask('What is there?', max_new_tokens=4)
+    assert (again.answer, again.observed_to) == (answer.answer, answer.observed_to)
+    assert process.stop() == 0
+
+    # A file that is damaged keeps no robot from starting, and is not written over.
+    saved.write_bytes(b'damaged')
+    process, client = start(**settings)
+    client.wait_active()
+    assert client.ask('What?').error_code == Query.Response.NOTHING_OBSERVED
+    assert (tmp_path / 'memory.safetensors.refused').read_bytes() == b'damaged'
+    assert 'the memory starts empty' in process.output()
+    assert process.stop() == 0
+
+
+def test_what_an_autosave_could_not_write_is_written_at_the_end(start, tiny, tmp_path) -> None:
+    in_the_way = tmp_path / 'memories'
+    in_the_way.write_text('no directory')
+    process, client = start(model=tiny, storage__directory=in_the_way,
+                            storage__autosave_period=0.2)
+    client.wait_active()
+    client.feed(START_NS, 6)
+    wait_until(lambda: 'autosave failed' in process.output(), 20.0, 'an autosave')
+    in_the_way.unlink()
+    assert process.stop() == 0
+    assert (in_the_way / 'memory.safetensors').is_file()
