@@ -22,6 +22,8 @@ ENTER := source scripts/environment.bash
 # Twice quiet: deprecation notes about other people's packages are none of the user's business.
 PIP := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 PYTEST ?= pytest
+# Two at a time, a test file in one process; `make test PYTEST_FLAGS=` runs one after the other.
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 
 ROS_INSTALLED := $(or $(ROS_DISTRO),$(wildcard /opt/ros/*/setup.bash))
 ifeq ($(ROS_INSTALLED),)

@@ -47,5 +47,5 @@ def py310(session: nox.Session) -> None:
         session.skip('no Python 3.10 on this machine: looked for python3.10 on PATH and in pyenv')
     session.install('--quiet', TORCH, 'transformers>=4.57,<5', '-e', '.[test,world]')
     # Without rclpy test/conftest.py leaves the ROS tests out; linters run on one version only.
-    session.run('pytest', '-m', 'not soak', '--ignore=test/test_style.py', *session.posargs,
-                env={'PYTHONPATH': ''})
+    session.run('pytest', '-n', '2', '--dist', 'loadfile', '-m', 'not soak',
+                '--ignore=test/test_style.py', *session.posargs, env={'PYTHONPATH': ''})

@@ -24,7 +24,7 @@ import typer
 from rich.progress import track
 
 from infinipot_ros.evaluation.quality import QualityQuestion, QualityStream
-from infinipot_ros.evaluation.statistics import bootstrap_mean
+from infinipot_ros.evaluation.reports.statistics import bootstrap_mean
 from infinipot_ros.memory.policies.registry import DEFAULT_POLICY
 from infinipot_ros.observer.answer import same_answer
 from infinipot_ros.observer.observer import Observer

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from infinipot_ros.evaluation.sources import open_source
+from infinipot_ros.evaluation.recordings.sources import open_source
 from infinipot_ros.observer.frame import RgbImage
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.observer.settings import ObserverSettings

@@ -26,8 +26,8 @@ from infinipot_ros.evaluation.quality import run_stream
 from infinipot_ros.evaluation.quality_run import quality_settings
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.question_files import read_questions
-from infinipot_ros.evaluation.sources import open_source
-from infinipot_ros.evaluation.statistics import bootstrap_mean
+from infinipot_ros.evaluation.recordings.sources import open_source
+from infinipot_ros.evaluation.reports.statistics import bootstrap_mean
 from infinipot_ros.evaluation.stream import QualityStream
 from infinipot_ros.memory.policies.registry import DEFAULT_POLICY
 from infinipot_ros.node.trial import Trial, run_trial

@@ -22,7 +22,7 @@ import typer
 from infinipot_ros.errors import ConfigurationError, InfinipotError, QuestionCode, QuestionError
 
 if TYPE_CHECKING:
-    from infinipot_ros.evaluation.frame_source import FrameSource
+    from infinipot_ros.evaluation.recordings.frame_source import FrameSource
     from infinipot_ros.evaluation.report import Report
     from infinipot_ros.observer.observer import Observer
     from infinipot_ros.observer.settings import ObserverSettings
@@ -147,7 +147,7 @@ def ask(
 ) -> None:
     """Show a recording to the memory and ask about it."""
     with _clean_exit():
-        from infinipot_ros.evaluation.sources import open_source
+        from infinipot_ros.evaluation.recordings.sources import open_source
 
         with open_source(recording, fps=fps or None, topic=topic) as source:
             from infinipot_ros.observer.settings import ObserverSettings

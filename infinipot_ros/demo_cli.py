@@ -26,9 +26,9 @@ from infinipot_ros.demo_moments import Shown, counts, moments_of
 from infinipot_ros.demo_report import DemoReport
 from infinipot_ros.demo_rooms import read_rooms
 from infinipot_ros.errors import ConfigurationError, InfinipotError
-from infinipot_ros.evaluation.page_parts import clock_text
 from infinipot_ros.evaluation.question_files import read_questions
 from infinipot_ros.evaluation.report import printable
+from infinipot_ros.evaluation.reports.page_parts import clock_text
 from infinipot_ros.node.account import nanoseconds
 from infinipot_ros.share import find_share
 

@@ -21,8 +21,8 @@ from typing import Any
 from infinipot_ros.demo_moments import Moment, Place, Shown, counts
 from infinipot_ros.demo_rooms import Rooms
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.page_parts import clock_text, shorten
 from infinipot_ros.evaluation.report import printable
+from infinipot_ros.evaluation.reports.page_parts import clock_text, shorten
 from infinipot_ros.node.account import nanoseconds
 
 TEMPLATE = Path(__file__).with_name('demo_report.html')

@@ -24,12 +24,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError, SourceError
-from infinipot_ros.evaluation.bags import BagSource
 from infinipot_ros.evaluation.cells import Cell
 from infinipot_ros.evaluation.eval_inputs import Wanted, named_recordings
 from infinipot_ros.evaluation.journal import FRESH, OUTCOMES, Journal
-from infinipot_ros.evaluation.quality_report import overview_table, write_report
+from infinipot_ros.evaluation.recordings.bags import BagSource
 from infinipot_ros.evaluation.report import printable
+from infinipot_ros.evaluation.reports.quality_report import overview_table, write_report
 from infinipot_ros.evaluation.streams import RecordedStream, Recording
 from infinipot_ros.live_record import LiveQuestion, LiveRecord, compare, live_questions
 from infinipot_ros.node import parameters

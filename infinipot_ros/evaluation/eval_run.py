@@ -32,7 +32,6 @@ from infinipot_ros.evaluation.journal import Journal
 from infinipot_ros.evaluation.judge import Judge, judge_outcomes
 from infinipot_ros.evaluation.outcome import Outcome
 from infinipot_ros.evaluation.progress import show_progress
-from infinipot_ros.evaluation.quality_report import overview_table, write_report
 from infinipot_ros.evaluation.quality_run import (
     Failure,
     StreamTask,
@@ -40,6 +39,7 @@ from infinipot_ros.evaluation.quality_run import (
     measure,
     quality_settings,
 )
+from infinipot_ros.evaluation.reports.quality_report import overview_table, write_report
 from infinipot_ros.evaluation.streams import Recording
 from infinipot_ros.observer.models import load_shared_model, weights_digest
 from infinipot_ros.observer.settings import ObserverSettings

@@ -16,8 +16,8 @@ from pathlib import Path
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.dumps import HEADER, dump_folder
 from infinipot_ros.evaluation.journal import FRESH, Journal
-from infinipot_ros.evaluation.page_parts import count_text
 from infinipot_ros.evaluation.quality_run import StreamTask
+from infinipot_ros.evaluation.reports.page_parts import count_text
 from infinipot_ros.evaluation.stream import questions_digest
 from infinipot_ros.evaluation.streams import Recording, described
 

@@ -93,7 +93,9 @@ def quality_settings(
     """
     settings = replace(ObserverSettings(
         model, device=device, dtype=dtype, block_size=block_size, max_new_tokens=12,
-        max_question_chars=200, local_files_only=local_files_only), **others)
+        max_question_chars=200, local_files_only=local_files_only,
+        # Right or wrong is all that counts here; moments and pictures cost time.
+        max_evidence=0, thumbnail_bytes=0), **others)
     settings.validate()
     return settings
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from infinipot_ros.errors import FrameError, SourceError
-from infinipot_ros.evaluation.frame_source import FrameSource
+from infinipot_ros.evaluation.recordings.frame_source import FrameSource
 from infinipot_ros.observer.observer import Observer
 
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from infinipot_ros.evaluation.frame_source import FrameSource
-from infinipot_ros.evaluation.page_parts import clock_text
+from infinipot_ros.evaluation.recordings.frame_source import FrameSource
 from infinipot_ros.evaluation.replay import Replay
+from infinipot_ros.evaluation.reports.page_parts import clock_text
 from infinipot_ros.observer.answer import Answer, MemoryStatus
 from infinipot_ros.observer.evidence import Evidence
 from infinipot_ros.observer.settings import ObserverSettings

@@ -20,9 +20,9 @@ from typing import Any
 from PIL import Image
 
 from infinipot_ros.errors import ConfigurationError, SourceError
-from infinipot_ros.evaluation.frame_source import SECOND_NS, FrameSource, Rate
 from infinipot_ros.evaluation.question import Clock, Question
-from infinipot_ros.evaluation.sources import IMAGE_SUFFIXES, open_source
+from infinipot_ros.evaluation.recordings.frame_source import SECOND_NS, FrameSource, Rate
+from infinipot_ros.evaluation.recordings.sources import IMAGE_SUFFIXES, open_source
 from infinipot_ros.evaluation.stream import END_NS, Stream, Survey, Surveyor
 from infinipot_ros.observer.frame import Frame
 

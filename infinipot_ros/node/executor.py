@@ -17,10 +17,12 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import (
     ExternalShutdownException,
     MultiThreadedExecutor,
     ShutdownException,
+    TimeoutException,
 )
 
 
@@ -46,6 +48,18 @@ class SurvivingExecutor(MultiThreadedExecutor):
                 break
             except Exception as error:
                 self._report(error)
+
+    def wait_for_ready_callbacks(self, *args: Any, **kwargs: Any) -> Any:
+        """
+        Wait as rclpy does; what was destroyed meanwhile is not waited for the next time.
+
+        A deactivation destroys a subscription while it is waited for. rclpy expects that of the
+        subscription, but not of its events.
+        """
+        try:
+            return super().wait_for_ready_callbacks(*args, **kwargs)
+        except InvalidHandle as error:
+            raise TimeoutException from error
 
     # The takes of rclpy, guarded. They exist under these names from Humble to Lyrical; where one
     # does not, the class simply never calls it.

@@ -37,7 +37,9 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--clock', action='store_true', help='publish /clock from the stamps')
     parser.add_argument('--topic', help='the only image topic to play; all of them by default')
     parser.add_argument('--wait', type=float, default=60.0,
-                        help='seconds to wait for a subscriber')
+                        help='seconds to wait for subscribers')
+    parser.add_argument('--subscribers', type=int, default=1,
+                        help='how many to wait for; 2 beside `infinipot replay --listen`')
     options = parser.parse_args(remove_ros_args(args)[1:])
     if options.rate <= 0:
         parser.error(f'--rate is {options.rate}, but must be above 0')
@@ -47,7 +49,7 @@ def main(args: list[str] | None = None) -> int:
         node = rclpy.create_node('infinipot_play')
         with open_replay(node, options.bag, clock=options.clock,
                          topic=options.topic) as replay:
-            replay.wait_matched(options.wait)
+            replay.wait_matched(options.wait, options.subscribers)
             node.get_logger().info(f'playing {replay.frames} frames, {replay.seconds:.0f} s')
             replay.play(options.rate, lambda _stamp_ns: _stop_when_told(node.context))
             # What was not acknowledged dies with the writer.

@@ -68,19 +68,20 @@ class Replay:
         self.frames = sum(c.msgcount for c in self._images)
         self.seconds = reader.duration / 1e9
 
-    def wait_matched(self, timeout_s: float) -> None:
+    def wait_matched(self, timeout_s: float, subscribers: int = 1) -> None:
         """
-        Wait until every image topic has a subscriber.
+        Wait until every image topic has its subscribers.
 
-        :raises SourceError: one has none in time.
+        :raises SourceError: one has too few in time.
         """
         end = time.monotonic() + timeout_s
         for connection in self._images:
             publisher = self._publishers[connection.topic]
-            while not publisher.get_subscription_count():
+            while (count := publisher.get_subscription_count()) < subscribers:
                 if time.monotonic() > end:
+                    who = f'only {count} of {subscribers}' if count else 'nobody'
                     raise SourceError(
-                        f'nobody subscribed to {publisher.topic_name} ({connection.msgtype}) '
+                        f'{who} subscribed to {publisher.topic_name} ({connection.msgtype}) '
                         f'within {timeout_s} s: check the image topic, image_transport, '
                         'ROS_DOMAIN_ID')
                 time.sleep(0.02)

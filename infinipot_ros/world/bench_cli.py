@@ -206,8 +206,8 @@ def _measure_and_report(
     from infinipot_ros.evaluation.cluster import run_on_cluster
     from infinipot_ros.evaluation.journal import Journal
     from infinipot_ros.evaluation.progress import show_progress
-    from infinipot_ros.evaluation.quality_report import headline_tables, write_report
     from infinipot_ros.evaluation.quality_run import measure, quality_settings
+    from infinipot_ros.evaluation.reports.quality_report import headline_tables, write_report
     from infinipot_ros.vlm.loading import load_model, weights_digest
     from infinipot_ros.world.quality import load_stream, stream_code
     from infinipot_ros.world.suites import SUITES

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from infinipot_ros.evaluation.quality_groups import DELAYS
+from infinipot_ros.evaluation.reports.quality_groups import DELAYS
 from infinipot_ros.world.evidence import Candidate, Sightings
 
 # The same question is not asked twice within this many frames.

@@ -42,7 +42,7 @@ class Answered:
             newest_stamp=stamp(frames), frames_seen=frames, frames_encoded=frames,
             drop_reasons=[], drop_counts=[])
 
-    def ask_async(self, question: str) -> SimpleNamespace:
+    def ask_async(self, question: str, thumbnails: bool = False) -> SimpleNamespace:
         return SimpleNamespace(
             done=lambda: True, result=lambda: self.response,
             add_done_callback=lambda told: told(None))

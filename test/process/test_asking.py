@@ -33,6 +33,8 @@ def running(start, tiny) -> tuple[NodeProcess, Client]:
 
 def test_a_goal_is_answered_as_a_question_is(running) -> None:
     _, client = running
+    # Feedback is lost, reliable or not, until its writer has found its reader.
+    client.result(client.send('Are you there?', max_new_tokens=2))
     told: list[Ask.Feedback] = []
     handle = client.send('What is there?', told.append, max_new_tokens=20)
     assert handle.accepted

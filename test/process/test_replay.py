@@ -21,7 +21,7 @@ from recordings import STORE, camera, header, text, write_bag
 from rosbags.rosbag2 import StoragePlugin
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.sources import open_source
+from infinipot_ros.evaluation.recordings.sources import open_source
 from infinipot_ros.node import parameters, trial
 from infinipot_ros.node.account import nanoseconds
 from infinipot_ros.node.asker import Follower, Result
@@ -213,7 +213,8 @@ def play(bag: Path, namespace: str, folder: Path) -> subprocess.Popen[bytes]:
     code = 'import sys; from infinipot_ros.node.player import main; sys.exit(main())'
     return subprocess.Popen(
         [sys.executable, '-c', code, str(bag), '--rate', '4', '--clock', '--topic',
-         '/front/image', '--ros-args', '-r', f'/front/image:={namespace}/image'], cwd=folder)
+         '/front/image', '--subscribers', '2', '--ros-args', '-r',
+         f'/front/image:={namespace}/image'], cwd=folder)
 
 
 def test_nobody_is_there(tmp_path) -> None:

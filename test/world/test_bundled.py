@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer
 
-from infinipot_ros.evaluation.sources import open_source
+from infinipot_ros.evaluation.recordings.sources import open_source
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.observer.settings import ObserverSettings
 from infinipot_ros.vlm.loading import load_model, resolve_model

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infinipot_ros.evaluation.sources import open_source
+from infinipot_ros.evaluation.recordings.sources import open_source
 from infinipot_ros.observer.answer import same_answer
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.observer.scope import Scope

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.sources import open_source
+from infinipot_ros.evaluation.recordings.sources import open_source
 from infinipot_ros.world.bag import write_bag
 from infinipot_ros.world.dataset import open_shard, render_shard
 from infinipot_ros.world.house import COLOUR_NAMES, COLOURS, ROOMS, SHAPES, make_house

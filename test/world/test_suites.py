@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from infinipot_ros.cli import app
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.sources import open_source
+from infinipot_ros.evaluation.recordings.sources import open_source
 from infinipot_ros.world.bag import read_questions
 from infinipot_ros.world.house import SHAPES, make_house
 from infinipot_ros.world.questions import CLEAR, TRACE

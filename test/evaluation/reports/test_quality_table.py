@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, Cell
 from infinipot_ros.evaluation.outcome import Outcome
-from infinipot_ros.evaluation.quality_groups import COMPRESSED, LONG, delay_group
-from infinipot_ros.evaluation.quality_table import (
+from infinipot_ros.evaluation.reports.quality_groups import COMPRESSED, LONG, delay_group
+from infinipot_ros.evaluation.reports.quality_table import (
     ALL_SUITES,
     as_row,
     cell_order,

@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell
-from infinipot_ros.evaluation.statistics import Interval
+from infinipot_ros.evaluation.reports.statistics import Interval
 
 # A stamp later than this, in 2001, is a date; what is earlier counts from some start.
 DATES_FROM_NS = 10**18

@@ -14,10 +14,15 @@ from report_folders import CONFIG, START_NS, make_samples, write_folder
 
 from infinipot_ros.evaluation.cells import Cell
 from infinipot_ros.evaluation.journal import TIMELINE, Journal
-from infinipot_ros.evaluation.quality_report import write_report
-from infinipot_ros.evaluation.svg_plots import styles_of
-from infinipot_ros.evaluation.timeline_section import timeline_section
-from infinipot_ros.evaluation.timeline_table import STAGES, read_samples, read_tracks, write_csv
+from infinipot_ros.evaluation.reports.quality_report import write_report
+from infinipot_ros.evaluation.reports.svg_plots import styles_of
+from infinipot_ros.evaluation.reports.timeline_section import timeline_section
+from infinipot_ros.evaluation.reports.timeline_table import (
+    STAGES,
+    read_samples,
+    read_tracks,
+    write_csv,
+)
 
 CELL = Cell('rarity', '/8')
 
@@ -104,7 +109,7 @@ def test_a_timeline_without_milliseconds_has_no_curve_of_them(folder, tmp_path, 
 
 
 def test_without_matplotlib_there_is_a_report_without_curves(folder, monkeypatch):
-    monkeypatch.setattr('infinipot_ros.evaluation.svg_plots.find_spec', lambda name: None)
+    monkeypatch.setattr('infinipot_ros.evaluation.reports.svg_plots.find_spec', lambda name: None)
     with Journal(folder, CONFIG) as journal:
         summary = write_report(journal)
     text = (folder / 'report.html').read_text()

@@ -28,9 +28,9 @@ from recordings import (
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from infinipot_ros.errors import ConfigurationError, SourceError
-from infinipot_ros.evaluation.folders import natural_key
-from infinipot_ros.evaluation.frame_source import Rate
-from infinipot_ros.evaluation.sources import open_source
+from infinipot_ros.evaluation.recordings.folders import natural_key
+from infinipot_ros.evaluation.recordings.frame_source import Rate
+from infinipot_ros.evaluation.recordings.sources import open_source
 
 # Bags -------------------------------------------------------------------------------------------
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, budget_divisor
-from infinipot_ros.evaluation.quality_groups import ALL, DELAYS, SHOWN
-from infinipot_ros.evaluation.quality_table import Figures, Summary
-from infinipot_ros.evaluation.statistics import Interval
-from infinipot_ros.evaluation.svg_plots import Style, draw
+from infinipot_ros.evaluation.reports.quality_groups import ALL, DELAYS, SHOWN
+from infinipot_ros.evaluation.reports.quality_table import Figures, Summary
+from infinipot_ros.evaluation.reports.statistics import Interval
+from infinipot_ros.evaluation.reports.svg_plots import Style, draw
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,13 @@ def _plot(
 
     def paint(axes: Any) -> None:
         axes.set_xscale('log')
+        # Limits come first: matplotlib finds none for a single point, and says so.
+        axes.set_xlim(0.75 * min(ticks), 1.33 * max(ticks))
+        axes.set_ylim(-3, 103)
         for number, curve in enumerate(curves):
             _draw_curve(axes, curve, styles[curve.policy], number - (len(curves) - 1) / 2)
         axes.set_xlabel(name)
         axes.set_ylabel(label)
-        # First of all limits: matplotlib finds none for a single point, and says so.
-        axes.set_xlim(0.75 * min(ticks), 1.33 * max(ticks))
-        axes.set_ylim(-3, 103)
         axes.set_xticks(list(ticks), list(ticks.values()))
         axes.minorticks_off()
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from report_folders import START_NS, make_outcome, paint_frame, with_picture
 
-from infinipot_ros.evaluation import question_cards
 from infinipot_ros.evaluation.cells import Cell
-from infinipot_ros.evaluation.page_parts import (
+from infinipot_ros.evaluation.reports import question_cards
+from infinipot_ros.evaluation.reports.page_parts import (
     clock_text,
     count_text,
     fact_text,
@@ -21,7 +21,7 @@ from infinipot_ros.evaluation.page_parts import (
     size_text,
     stamp_text,
 )
-from infinipot_ros.evaluation.question_cards import gather, question_section
+from infinipot_ros.evaluation.reports.question_cards import gather, question_section
 
 CELLS = [Cell('full', 'full'), Cell('rarity', '/8'), Cell('rarity', '/16')]
 

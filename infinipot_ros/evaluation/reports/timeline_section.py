@@ -10,17 +10,17 @@ from pathlib import Path
 
 from infinipot_ros.evaluation.cells import FULL, Cell
 from infinipot_ros.evaluation.outcome import Outcome
-from infinipot_ros.evaluation.page_parts import (
+from infinipot_ros.evaluation.reports.page_parts import (
     budget_note,
     clock_text,
     size_text,
     stacked_chart,
     table,
 )
-from infinipot_ros.evaluation.quality_table import cell_order
-from infinipot_ros.evaluation.svg_plots import Style, can_draw
-from infinipot_ros.evaluation.timeline_plots import STAGE_COLOURS, stream_plots
-from infinipot_ros.evaluation.timeline_table import STAGES, Track, read_tracks
+from infinipot_ros.evaluation.reports.quality_table import cell_order
+from infinipot_ros.evaluation.reports.svg_plots import Style, can_draw
+from infinipot_ros.evaluation.reports.timeline_plots import STAGE_COLOURS, stream_plots
+from infinipot_ros.evaluation.reports.timeline_table import STAGES, Track, read_tracks
 
 # Curves of more streams would all look alike.
 MOST_STREAMS = 3

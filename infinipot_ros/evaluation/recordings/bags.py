@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from infinipot_ros.errors import ConfigurationError, FrameError, SourceError
-from infinipot_ros.evaluation.frame_source import SECOND_NS, FrameSource, Rate
+from infinipot_ros.evaluation.recordings.frame_source import SECOND_NS, FrameSource, Rate
 from infinipot_ros.observer.frame import Frame
 from infinipot_ros.observer.image_messages import to_rgb
 

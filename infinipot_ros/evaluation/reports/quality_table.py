@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell, budget_divisor
 from infinipot_ros.evaluation.outcome import Outcome
-from infinipot_ros.evaluation.quality_groups import (
+from infinipot_ros.evaluation.reports.quality_groups import (
     ALL,
     COMPRESSED,
     NOT_SHOWN,
@@ -30,7 +30,7 @@ from infinipot_ros.evaluation.quality_groups import (
     knows_delays,
     never_shown,
 )
-from infinipot_ros.evaluation.statistics import Interval, difference_of, mean_of, share_of
+from infinipot_ros.evaluation.reports.statistics import Interval, difference_of, mean_of, share_of
 
 ALL_SUITES = 'all suites'
 

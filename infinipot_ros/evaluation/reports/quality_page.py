@@ -11,23 +11,23 @@ from string import Template
 from typing import Any
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell
-from infinipot_ros.evaluation.live_section import live_section
 from infinipot_ros.evaluation.outcome import Outcome
-from infinipot_ros.evaluation.page_parts import fact_html, fact_text, policy_name
-from infinipot_ros.evaluation.quality_groups import COMPRESSED, LONG, NOT_SHOWN
-from infinipot_ros.evaluation.quality_sections import (
+from infinipot_ros.evaluation.reports.live_section import live_section
+from infinipot_ros.evaluation.reports.page_parts import fact_html, fact_text, policy_name
+from infinipot_ros.evaluation.reports.quality_groups import COMPRESSED, LONG, NOT_SHOWN
+from infinipot_ros.evaluation.reports.quality_sections import (
     by_suite,
     headline_tables,
     main_figures,
     overview,
     suite_section,
 )
-from infinipot_ros.evaluation.quality_table import ALL_SUITES, Summary
-from infinipot_ros.evaluation.question_cards import gather, question_section
-from infinipot_ros.evaluation.statistics import FEW
-from infinipot_ros.evaluation.svg_plots import can_draw, styles_of, swatch
-from infinipot_ros.evaluation.timeline_section import timeline_section
-from infinipot_ros.evaluation.timeline_table import Track
+from infinipot_ros.evaluation.reports.quality_table import ALL_SUITES, Summary
+from infinipot_ros.evaluation.reports.question_cards import gather, question_section
+from infinipot_ros.evaluation.reports.statistics import FEW
+from infinipot_ros.evaluation.reports.svg_plots import can_draw, styles_of, swatch
+from infinipot_ros.evaluation.reports.timeline_section import timeline_section
+from infinipot_ros.evaluation.reports.timeline_table import Track
 
 TEMPLATE = Path(__file__).with_name('quality_report.html')
 # Suites that get a part of their own; tables of all the others are in results.csv.

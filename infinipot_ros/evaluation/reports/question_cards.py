@@ -17,9 +17,9 @@ from pathlib import Path
 
 from infinipot_ros.evaluation.cells import FULL
 from infinipot_ros.evaluation.outcome import Outcome
-from infinipot_ros.evaluation.page_parts import count_text, shorten, stamp_text
-from infinipot_ros.evaluation.quality_table import cell_order
-from infinipot_ros.evaluation.wording import Wording, shared_wording
+from infinipot_ros.evaluation.reports.page_parts import count_text, shorten, stamp_text
+from infinipot_ros.evaluation.reports.quality_table import cell_order
+from infinipot_ros.evaluation.reports.wording import Wording, shared_wording
 
 MOST_CARDS = 200
 MOST_ROWS = 2_000

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.frame_source import FrameSource
+from infinipot_ros.evaluation.recordings.frame_source import FrameSource
 
 BAG_SUFFIXES = ('.mcap', '.db3')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
@@ -39,16 +39,16 @@ def open_source(
         )
     bag = _find_bag(path)
     if bag is not None:
-        from infinipot_ros.evaluation.bags import BagSource
+        from infinipot_ros.evaluation.recordings.bags import BagSource
 
         return BagSource(bag, fps=fps, topic=topic)
     if topic is not None:
         raise SourceError(f'{path} is no ROS 2 bag, so it has no topic {topic}: leave topic out')
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        from infinipot_ros.evaluation.folders import FolderSource
+        from infinipot_ros.evaluation.recordings.folders import FolderSource
 
         return FolderSource(path, suffixes=IMAGE_SUFFIXES, fps=fps)
-    from infinipot_ros.evaluation.videos import VideoSource
+    from infinipot_ros.evaluation.recordings.videos import VideoSource
 
     return VideoSource(path, fps=fps)
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from infinipot_ros.evaluation.cells import FULL
 from infinipot_ros.evaluation.journal import Journal, write_whole
-from infinipot_ros.evaluation.provenance import provenance
-from infinipot_ros.evaluation.quality_groups import ALL, HEADLINE_GROUPS, LONG
-from infinipot_ros.evaluation.quality_page import page
-from infinipot_ros.evaluation.quality_sections import main_figures, main_suite
-from infinipot_ros.evaluation.quality_table import ALL_SUITES, Summary, as_row, summarise
-from infinipot_ros.evaluation.statistics import Interval
-from infinipot_ros.evaluation.timeline_table import read_tracks, write_csv
+from infinipot_ros.evaluation.reports.provenance import provenance
+from infinipot_ros.evaluation.reports.quality_groups import ALL, HEADLINE_GROUPS, LONG
+from infinipot_ros.evaluation.reports.quality_page import page
+from infinipot_ros.evaluation.reports.quality_sections import main_figures, main_suite
+from infinipot_ros.evaluation.reports.quality_table import ALL_SUITES, Summary, as_row, summarise
+from infinipot_ros.evaluation.reports.statistics import Interval
+from infinipot_ros.evaluation.reports.timeline_table import read_tracks, write_csv
 
 if TYPE_CHECKING:
     from rich.table import Table

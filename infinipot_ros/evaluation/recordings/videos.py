@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from infinipot_ros.errors import ConfigurationError, SourceError
-from infinipot_ros.evaluation.frame_source import SECOND_NS, FrameSource, Rate
+from infinipot_ros.evaluation.recordings.frame_source import SECOND_NS, FrameSource, Rate
 from infinipot_ros.observer.frame import Frame, RgbImage
 from infinipot_ros.observer.image_messages import MAX_PIXELS
 

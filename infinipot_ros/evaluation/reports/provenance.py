@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from infinipot_ros.evaluation.journal import Journal
-from infinipot_ros.evaluation.quality_table import ALL_SUITES, Summary
-from infinipot_ros.evaluation.statistics import FEW, LEVEL, RESAMPLES, SEED
+from infinipot_ros.evaluation.reports.quality_table import ALL_SUITES, Summary
+from infinipot_ros.evaluation.reports.statistics import FEW, LEVEL, RESAMPLES, SEED
 
 
 def provenance(journal: Journal, summary: Summary) -> dict[str, Any]:

@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from infinipot_ros.evaluation.page_parts import Bar, count_text, interval_chart, stacked_chart
-from infinipot_ros.evaluation.statistics import wilson
+from infinipot_ros.evaluation.reports.page_parts import (
+    Bar,
+    count_text,
+    interval_chart,
+    stacked_chart,
+)
+from infinipot_ros.evaluation.reports.statistics import wilson
 
 FATES = (
     ('remembered', '#0072b2'), ('left out by the rate', '#9aa4ae'), ('dropped', '#d55e00'),

@@ -17,11 +17,11 @@ from tiny_models import make_tiny
 
 from infinipot_ros.evaluation.journal import OUTCOMES, Journal
 from infinipot_ros.evaluation.outcome import Outcome
-from infinipot_ros.evaluation.quality_groups import HEADLINE_GROUPS
-from infinipot_ros.evaluation.quality_plots import suite_plots
-from infinipot_ros.evaluation.quality_report import headline_tables, write_report
-from infinipot_ros.evaluation.quality_table import as_row, summarise, tabulate
-from infinipot_ros.evaluation.svg_plots import styles_of
+from infinipot_ros.evaluation.reports.quality_groups import HEADLINE_GROUPS
+from infinipot_ros.evaluation.reports.quality_plots import suite_plots
+from infinipot_ros.evaluation.reports.quality_report import headline_tables, write_report
+from infinipot_ros.evaluation.reports.quality_table import as_row, summarise, tabulate
+from infinipot_ros.evaluation.reports.svg_plots import styles_of
 
 pytest.importorskip('matplotlib', reason='the report draws with matplotlib')
 

@@ -14,7 +14,7 @@ from PIL import Image
 from report_folders import CONFIG, write_folder
 
 from infinipot_ros.evaluation.journal import Journal
-from infinipot_ros.evaluation.quality_report import overview_table, write_report
+from infinipot_ros.evaluation.reports.quality_report import overview_table, write_report
 
 pytest.importorskip('matplotlib', reason='the report draws with matplotlib')
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infinipot_ros.evaluation.statistics import (
+from infinipot_ros.evaluation.reports.statistics import (
     FEW,
     Interval,
     bonett_price,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell
-from infinipot_ros.evaluation.page_parts import (
+from infinipot_ros.evaluation.reports.page_parts import (
     Bar,
     budget_note,
     interval_chart,
@@ -16,7 +16,7 @@ from infinipot_ros.evaluation.page_parts import (
     size_text,
     table,
 )
-from infinipot_ros.evaluation.quality_groups import (
+from infinipot_ros.evaluation.reports.quality_groups import (
     ALL,
     COMPRESSED,
     DELAYS,
@@ -25,10 +25,10 @@ from infinipot_ros.evaluation.quality_groups import (
     NOT_SHOWN,
     SHOWN,
 )
-from infinipot_ros.evaluation.quality_plots import suite_plots
-from infinipot_ros.evaluation.quality_table import ALL_SUITES, Figures, Summary, cell_order
-from infinipot_ros.evaluation.statistics import Interval
-from infinipot_ros.evaluation.svg_plots import Style, can_draw
+from infinipot_ros.evaluation.reports.quality_plots import suite_plots
+from infinipot_ros.evaluation.reports.quality_table import ALL_SUITES, Figures, Summary, cell_order
+from infinipot_ros.evaluation.reports.statistics import Interval
+from infinipot_ros.evaluation.reports.svg_plots import Style, can_draw
 
 # Up to as many memories are shown at once.
 MANY = 14

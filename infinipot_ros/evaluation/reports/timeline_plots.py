@@ -9,9 +9,9 @@ from typing import Any
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL
 from infinipot_ros.evaluation.outcome import Outcome
-from infinipot_ros.evaluation.svg_plots import Style, draw
+from infinipot_ros.evaluation.reports.svg_plots import Style, draw
+from infinipot_ros.evaluation.reports.timeline_table import STAGES, Track, stage_ms
 from infinipot_ros.evaluation.timeline import Sample
-from infinipot_ros.evaluation.timeline_table import STAGES, Track, stage_ms
 
 # Dark, middle and light enough to be told apart without their hue, on white and on black.
 STAGE_COLOURS = dict(zip(STAGES, ('#0072b2', '#56b4e9', '#d55e00')))
