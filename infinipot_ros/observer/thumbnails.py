@@ -65,6 +65,8 @@ class Thumbnails:
         known = set(grids)
         for grid in [grid for grid in self._remembered if grid not in known]:
             self._forgotten[grid] = self._remembered.pop(grid)
+        # Of several calls the later may forget older ones.
+        self._forgotten = dict(sorted(self._forgotten.items()))
 
     def shrink(self, byte_limit: int) -> None:
         """Hold to another limit from now on."""

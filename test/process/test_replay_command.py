@@ -52,7 +52,9 @@ def begin(*arguments: Any, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, '-c', 'from infinipot_ros.cli import main; main()', 'replay',
          *map(str, arguments)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env={**os.environ, 'COLUMNS': '200'})
+        text=True, env={**os.environ, 'COLUMNS': '200'},
+        # A shell's background jobs, and what they start, are deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def run(*arguments: Any, folder: Path) -> subprocess.CompletedProcess[str]:
