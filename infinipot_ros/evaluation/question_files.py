@@ -263,7 +263,10 @@ def parse_moment(text: str, place: str) -> Moment:
     if re.match(r'\d{4}-', text) is None:
         return 'start', nanoseconds(text.removesuffix('s').strip(), place)
     try:
-        date = datetime.fromisoformat(re.sub(r'[zZ]$', '+00:00', text))
+        # Python 3.10 knows no Z, and fractions of three or six digits only.
+        iso = re.sub(r'[zZ]$', '+00:00', text)
+        iso = re.sub(r'\.(\d{1,6})\d*', lambda found: f'.{found[1]:0<6}', iso)
+        date = datetime.fromisoformat(iso)
     except ValueError as error:
         raise SourceError(f'{place}: {text!r} is no ISO date: {error}') from error
     if date.tzinfo is None:
