@@ -34,18 +34,20 @@ def running(start, tiny) -> tuple[NodeProcess, Client]:
 def test_a_goal_is_answered_as_a_question_is(running) -> None:
     _, client = running
     # Feedback is lost, reliable or not, until its writer has found its reader.
-    client.result(client.send('Are you there?', max_new_tokens=2))
+    warm: list[Ask.Feedback] = []
+    while not warm:
+        client.result(client.send('Are you there?', warm.append, max_new_tokens=2))
     told: list[Ask.Feedback] = []
-    handle = client.send('What is there?', told.append, max_new_tokens=20)
+    # A reader that is late keeps ten messages: more tokens at once may overtake it.
+    handle = client.send('What is there?', told.append, max_new_tokens=8)
     assert handle.accepted
     answer = client.result(handle)
     assert answer.status == GoalStatus.STATUS_SUCCEEDED
     result = answer.result
     assert result.success and result.error_code == Ask.Result.NONE
-    assert result.answer == client.ask('What is there?', max_new_tokens=20).answer
-    wait_until(lambda: bool(told) and told[-1].tokens == max(each.tokens for each in told), 5.0,
-               'feedback')
-    assert ''.join(each.text for each in told).strip() == result.answer
+    assert result.answer == client.ask('What is there?', max_new_tokens=8).answer
+    wait_until(lambda: ''.join(each.text for each in told).strip() == result.answer, 5.0,
+               'all of the feedback')
     assert [each.tokens for each in told] == sorted(each.tokens for each in told)
     assert 0 < told[-1].tokens <= 20
 
