@@ -1,13 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-How often the evidence of a right answer is a moment that shows it.
+How often the evidence of a right answer is a moment, and a place, that shows it.
 
 Streams of a suite are watched as in ``infinipot bench quality``; of every question that is
 answered rightly and has evidence in the rendered truth, the stamps of the moments that the answer
-names are compared with the intervals in which the thing was in view. Beside it stands what a
-moment drawn from all that is remembered would reach. Intervals are bootstrapped over streams.
-Needs the simulator, or films that it made before::
+names are compared with the intervals in which the thing was in view. The best moment's pose is
+compared with where the robot was in those intervals: its error is the way to the nearest of these
+places, and it should be below the extent of that interval, the most the robot moved in it. A
+frame's pose is interpolated, as the node does, between the one before and the one after it, a
+second apart. Beside it stands what a moment drawn from all that is remembered would reach.
+Intervals are bootstrapped over streams. Needs the simulator, or films that it made before::
 
     python bench/evidence.py --suite tour --streams 20 --budget 4096
 """
@@ -15,35 +18,78 @@ Needs the simulator, or films that it made before::
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 from rich.progress import track
 
-from infinipot_ros.evaluation.quality import QualityQuestion, QualityStream
+from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.reports.statistics import bootstrap_mean
+from infinipot_ros.evaluation.stream import QualityStream
 from infinipot_ros.memory.policies.registry import DEFAULT_POLICY
+from infinipot_ros.node.poses import interpolate
 from infinipot_ros.observer.answer import same_answer
+from infinipot_ros.observer.frame import Pose
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.observer.settings import ObserverSettings
 from infinipot_ros.vlm.loading import load_model
 from infinipot_ros.world.quality import load_stream
 from infinipot_ros.world.splits import seed_range
+from infinipot_ros.world.suites import make_stream
+from infinipot_ros.world.tour import Tour
 
 MODEL = 'infinipot-tiny'
 # Frames are 112 x 168.
 PIXELS = 112 * 168
 
 
-def shows(question: QualityQuestion, first_ns: int, last_ns: int) -> bool:
+def shows(question: Question, first_ns: int, last_ns: int) -> bool:
     """Tell whether a stretch of time touches one in which the answer was in view."""
     return any(low <= last_ns and first_ns <= high for low, high in question.evidence)
 
 
-def examine(observer: Observer, question: QualityQuestion) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Places:
+    """Where the robot was: x, y in metres by stamp."""
+
+    by_stamp: dict[int, tuple[float, float]]
+
+    @classmethod
+    def of(cls, tour: Tour) -> Places:
+        """Take them from a tour, in the frame of its bag's odometry."""
+        return cls({
+            stamp: (x, -z) for stamp, (x, z, _) in zip(tour.stamps_ns.tolist(), tour.poses)})
+
+    def pose(self, stamp_ns: int) -> Pose:
+        """Interpolate between the frame before and the one after."""
+        stamps = list(self.by_stamp)
+        index = stamps.index(stamp_ns)
+        first, last = (
+            Pose(*self.by_stamp[stamps[min(max(each, 0), len(stamps) - 1)]], 0.0, 0.0, 0.0, 0.0,
+                 1.0, frame_id='odom') for each in (index - 1, index + 1))
+        return interpolate(first, last, 0.5)
+
+    def error(self, question: Question, pose: Pose) -> tuple[float, float]:
+        """Return metres to the nearest place that showed it, and the extent of its interval."""
+        found = []
+        for low, high in question.evidence:
+            inside = [place for stamp, place in self.by_stamp.items() if low <= stamp <= high]
+            found.append((
+                min(math.dist(place, (pose.x, pose.y)) for place in inside),
+                max((math.dist(*pair) for pair in combinations(inside, 2)), default=0.0)))
+        return min(found, key=lambda each: (each[0], -each[1]))
+
+
+def examine(
+    observer: Observer, question: Question, places: Places,
+) -> dict[str, Any] | None:
     """Ask, and compare the evidence with the truth; None where there is nothing to compare."""
     answer = observer.ask(question.question)
     if not question.evidence or not same_answer(answer.text, question.answer):
@@ -52,19 +98,28 @@ def examine(observer: Observer, question: QualityQuestion) -> dict[str, Any] | N
     stamps = [each.stamp_ns for each in answer.evidence]
     found = [shows(question, stamp, stamp) for stamp in stamps]
     seconds = [(each.last_ns - each.first_ns) / 1e9 for each in answer.evidence[:1]]
+    errors = [places.error(question, each.pose) for each in answer.evidence if each.pose]
+    drawn = [places.error(question, each.pose) for _, each in observer.moments() if each.pose]
     return {
+        'metres': errors[0][0] if errors else math.inf,
+        'extent': errors[0][1] if errors else 0.0,
+        'near': bool(errors and errors[0][0] <= errors[0][1]),
+        'near_chance': sum(error <= extent for error, extent in drawn) / max(1, len(drawn)),
         'kind': question.kind, 'question': question.question, 'delay': question.delay,
         'first': bool(found and found[0]), 'any': any(found),
         'chance': sum(held) / max(1, len(held)), 'seconds': seconds[0] if seconds else 0.0,
         'score': answer.evidence[0].score if answer.evidence else 0.0}
 
 
-def watch(stream: QualityStream, observer: Observer) -> list[dict[str, Any]]:
+def watch(stream: QualityStream, observer: Observer, places: Places) -> list[dict[str, Any]]:
     """Show a stream and ask its questions, each right after its frame."""
-    asked, rows = stream.questions_by_stamp(), []
+    asked: dict[int | None, list[Question]] = defaultdict(list)
+    for question in stream.questions:
+        asked[question.ask_at_ns].append(question)
+    rows: list[dict[str, Any] | None] = []
     for rgb, stamp in zip(stream.frames, stream.stamps_ns):
-        observer.observe(rgb, int(stamp))
-        rows += [examine(observer, question) for question in asked.get(stamp, ())]
+        observer.observe(rgb, int(stamp), pose=places.pose(int(stamp)))
+        rows += [examine(observer, question, places) for question in asked.get(int(stamp), ())]
     return [row for row in rows if row is not None]
 
 
@@ -84,7 +139,9 @@ def main(
     rows: list[dict[str, Any]] = []
     for index, seed in enumerate(track(seed_range(split, streams), 'streams')):
         stream = load_stream(suite, seed, cache=cache)
-        rows += [{'stream': index, **row} for row in watch(stream, Observer(settings, model))]
+        places = Places.of(make_stream(suite, seed))
+        rows += [{'stream': index, **row}
+                 for row in watch(stream, Observer(settings, model), places)]
     if output:
         output.write_text(json.dumps(rows, indent=1) + '\n')
     by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -93,15 +150,18 @@ def main(
         by_kind[row['kind']].append(row)
     typer.echo(f'{suite}, {streams} {split} streams, {policy} at {budget} tokens: of questions '
                'answered rightly that have evidence, % with 95 % intervals')
-    typer.echo('| kind | questions | best moment shows it | one of the moments | by chance |')
-    typer.echo('|---|---|---|---|---|')
+    typer.echo('| kind | questions | best moment shows it | one of the moments | by chance '
+               '| its pose is there | by chance | metres: median, 95 % |')
+    typer.echo('|---|---|---|---|---|---|---|---|')
     for kind, group in by_kind.items():
         cells = []
-        for name in ('first', 'any', 'chance'):
+        for name in ('first', 'any', 'chance', 'near', 'near_chance'):
             values = [[row[name] for row in group if row['stream'] == each]
                       for each in range(streams)]
             interval = bootstrap_mean([sum(each) for each in values], [*map(len, values)])
             cells.append(interval.percent() if interval else '')
+        middle, most = np.quantile([row['metres'] for row in group], [0.5, 0.95], method='lower')
+        cells.append(f'{middle:.2f}, {most:.2f}')
         typer.echo(f'| {kind} | {len(group)} | {" | ".join(cells)} |')
 
 

@@ -33,8 +33,7 @@ from infinipot_ros.memory.policies.policy import Policy
 from infinipot_ros.memory.scores import (
     recent_grids,
     temporal_redundancy,
-    value_norms,
-    value_rarity,
+    value_norms_and_rarity,
 )
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.observer.settings import FRAMES_PER_GRID
@@ -77,9 +76,10 @@ class Witness(Policy):
         count = recent_grids(view.keys.shape[1], arrangement.cells, RECENT_RATIO)
         recent = arrangement.age < count
         shows = torch.isin(number(view.coordinates), self._evidence)
+        norms, rarity = value_norms_and_rarity(view.values)
         scores = {
             'TaR': temporal_redundancy(view.keys, arrangement, recent),
-            'VaN': value_norms(view.values), 'rarity': value_rarity(view.values)}
+            'VaN': norms, 'rarity': rarity}
         for name, score in scores.items():
             for head in range(score.shape[0]):
                 past = ~recent[head]

@@ -29,7 +29,7 @@ from infinipot_ros.errors import ConfigurationError, InfinipotError
 from infinipot_ros.evaluation.question_files import read_questions
 from infinipot_ros.evaluation.report import printable
 from infinipot_ros.evaluation.reports.page_parts import clock_text
-from infinipot_ros.node.account import nanoseconds
+from infinipot_ros.ros_time import nanoseconds
 from infinipot_ros.share import find_share
 
 REPORT = Path('demo_report.html')

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from infinipot_ros.demo_rooms import Rooms
-from infinipot_ros.node.account import nanoseconds
 from infinipot_ros.observer.answer import same_answer
+from infinipot_ros.ros_time import nanoseconds
 
 JPEG = b'\xff\xd8\xff'
 

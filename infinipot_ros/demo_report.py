@@ -15,15 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from infinipot_ros.demo_moments import Moment, Place, Shown, counts
 from infinipot_ros.demo_rooms import Rooms
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.report import printable
-from infinipot_ros.evaluation.reports.page_parts import clock_text, shorten
-from infinipot_ros.node.account import nanoseconds
+from infinipot_ros.evaluation.reports.page_parts import clock_text, fill_page, shorten
+from infinipot_ros.ros_time import nanoseconds
 
 TEMPLATE = Path(__file__).with_name('demo_report.html')
 TITLE = 'What the robot remembers, and where from'
@@ -63,8 +62,8 @@ class DemoReport:
 
     def page(self) -> str:
         """Lay out the page."""
-        return Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
-            title=TITLE, lede=self._lede(), tiles=self._tiles(),
+        return fill_page(
+            TEMPLATE, TITLE, lede=self._lede(), tiles=self._tiles(),
             cards=''.join(map(self._card, self.shown)))
 
     def _lede(self) -> str:

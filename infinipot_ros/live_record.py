@@ -26,8 +26,9 @@ from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.scoring import is_right, score
 from infinipot_ros.evaluation.stream import Asked, Stream, Stretches, questions_digest
 from infinipot_ros.evaluation.timeline import Sample
-from infinipot_ros.node.account import count_frames, nanoseconds
+from infinipot_ros.node.account import count_frames
 from infinipot_ros.node.asker import Result
+from infinipot_ros.ros_time import nanoseconds
 from infinipot_ros.vlm.model import MIN_PIXELS
 from infinipot_ros.vlm.pixels import smart_resize
 
@@ -126,13 +127,14 @@ class LiveRecord:
             # What each stage takes is not told outside the node.
             None, None, None, self._resident()))
 
-    def run(self, status: Any, sent: int, seconds: float, left_out: int, ended: bool) -> CellRun:
+    def run(self, status: Any, sent: int, seconds: float, left_out: Mapping[str, int],
+            ended: bool) -> CellRun:
         """
         Sum up.
 
         :param status: the node's last.
         :param sent: images that went out.
-        :param left_out: questions that were not asked because no frame was before them.
+        :param left_out: questions that were not asked, by when they would have been.
         :param ended: nothing is on its way any more; else it was interrupted.
         """
         count = count_frames(sent, status, self.before)
@@ -143,7 +145,7 @@ class LiveRecord:
             self._stream.name, self._stream.digest(), self._cell,
             self._tokens(self._survey.frames), int(status.budget_tokens), frames=count.encoded,
             seconds=seconds, compressions=int(status.compressions - self.before.compressions),
-            skipped=count.thinned, dropped=dropped, left_out=left_out,
+            skipped=count.thinned, dropped=dropped, left_out=dict(left_out),
             asked=questions_digest(self._stream.questions), inputs=self._stream.inputs,
             outcomes=[outcome for _, outcome in self.results], timeline=self._samples)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -212,7 +212,7 @@ class LiveRun(Follower):
 
     def _replay(
         self, node: Node, source: BagSource, stream: RecordedStream,
-        questions: Sequence[LiveQuestion], left_out: int, journal: Journal,
+        questions: Sequence[LiveQuestion], left_out: Mapping[str, int], journal: Journal,
     ) -> int:
         plan, before = self._plan, node.client.status
         record = self._record = LiveRecord(
@@ -236,7 +236,7 @@ class LiveRun(Follower):
         return code or self._compared(source, node, record)
 
     def _keep(self, node: Node, record: LiveRecord, journal: Journal, started: float,
-              left_out: int, trial: Trial | None) -> None:
+              left_out: Mapping[str, int], trial: Trial | None) -> None:
         """Write what there is, and show the main figures."""
         self._progress.stop()
         status = trial.memory if trial is not None else node.client.status

@@ -13,6 +13,7 @@ import math
 import signal
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -143,8 +144,23 @@ def _arguments(file: Path | None, values: dict[str, Any], further: Sequence[str]
     for each in (*given, *further):
         if ':=' not in each:
             raise ConfigurationError(f'--param {each} is none; write it as name:=value')
+        _refuse_unknown(each.partition(':=')[0])
         arguments += ['-p', each]
     return arguments
+
+
+def _refuse_unknown(name: str) -> None:
+    """Refuse a parameter the node does not have, which ROS would drop without a word."""
+    from infinipot_ros.node.live_parameters import FOREIGN_PARAMETERS
+    from infinipot_ros.node.parameter_table import BY_NAME
+
+    plain = name.rpartition(':')[2]  # NODE:NAME is for the node of that name only
+    if plain in BY_NAME or plain.startswith(FOREIGN_PARAMETERS):
+        return
+    near = get_close_matches(plain, BY_NAME, 3)
+    raise ConfigurationError(
+        f'--param {name}: the node has no such parameter; '
+        + (f'perhaps {" or ".join(near)}' if near else 'README.md lists them'))
 
 
 def _absolute(model: str | None) -> str | None:

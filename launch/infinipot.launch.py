@@ -69,6 +69,8 @@ def start_node(context: LaunchContext) -> list[Node]:
         arguments=['--ros-args', '--log-level', value('log_level')],
         respawn=as_bool(value('respawn')),
         respawn_delay=2.0,
+        # Ctrl-C comes first: the node ends by itself once it has saved its memory.
+        sigterm_timeout=LaunchConfiguration('stop_timeout'),
         output='screen',
         emulate_tty=True,
     )]
@@ -92,6 +94,7 @@ def generate_launch_description() -> LaunchDescription:
             ('use_sim_time', '', 'take the time from /clock: true or false'),
             ('autostart', '', 'configure and activate at once: true or false'),
             ('respawn', 'false', 'start the node again when it ends: true or false'),
+            ('stop_timeout', '65', 'seconds to save the memory in after Ctrl-C'),
             ('log_level', 'info', 'debug, info, warn, error or fatal'),
         )
     ]

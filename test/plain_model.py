@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
+from infinipot_ros.observer.observer import Observer
 from infinipot_ros.vlm.pixels import patchify
 
 
@@ -66,3 +67,17 @@ class PlainModel:
             pixel_values_videos=pixels, video_grid_thw=grid,
             position_ids=positions_of_4_57(prefix, rows, columns, times, suffix))
         return output.logits[0, len(ids) - 1:].float()
+
+
+def watch_scores(observer: Observer) -> list[Tensor]:
+    """Listen to the scores the model gives, without changing them."""
+    seen: list[Tensor] = []
+    scores_of = observer._model.logits
+
+    def listening(hidden):
+        scores = scores_of(hidden)
+        seen.append(scores.clone())
+        return scores
+
+    observer._model.logits = listening
+    return seen

@@ -26,7 +26,8 @@ def write(cache: BoundedCache, tokens: int, generator: torch.Generator) -> None:
     """What a forward pass does to the cache."""
     shape = cache.shape
     for layer in range(shape.layers):
-        new = torch.randn(2, 1, shape.kv_heads, tokens, shape.head_dim, generator=generator)
+        new = torch.randn(
+            2, 1, shape.kv_heads, tokens, shape.head_dim, generator=generator).to(shape.dtype)
         keys, values = cache.update(new[0], new[1], layer)
         assert keys.shape == values.shape
         assert torch.equal(keys[:, :, -tokens:], new[0])

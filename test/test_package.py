@@ -30,7 +30,8 @@ MANIFEST = ElementTree.parse(ROOT / 'package.xml').getroot()
 DISTRIBUTION = {'av': 'av', 'cv2': 'opencv-python-headless', 'PIL': 'pillow',
                 'tf2_ros': 'tf2_ros_py', 'yaml': 'pyyaml'}
 # Of extras, imported only where they are asked for; the last two come with miniworld.
-OPTIONAL = {'httpx', 'matplotlib', 'miniworld', 'ray', 'gymnasium', 'pyglet'}
+OPTIONAL = {
+    'bitsandbytes', 'gymnasium', 'httpx', 'matplotlib', 'miniworld', 'pyglet', 'ray'}
 INSTALLED = ROOT / 'install' / 'infinipot_ros'
 
 built = pytest.mark.skipif(not INSTALLED.is_dir(), reason='not built: make build')

@@ -37,12 +37,14 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 def make_tiny(
     kind: str, path: Path | str, *, layers: int = 3, seed: int = 0, patch_hidden: int = 32,
+    positions: int = 32768,
 ) -> Path:
     """
     Save a random checkpoint with its tokenizer.
 
     :param kind: ``qwen2_vl`` or ``qwen2_5_vl``.
     :param layers: decoder layers; 3 is no multiple of 4 on purpose.
+    :param positions: how many it declares to know.
     :return: the folder.
     """
     tokenizer = make_tokenizer()
@@ -50,7 +52,7 @@ def make_tiny(
     text = {
         'vocab_size': len(tokenizer), 'hidden_size': 64, 'intermediate_size': 96,
         'num_hidden_layers': layers, 'num_attention_heads': 4, 'num_key_value_heads': 2,
-        'max_position_embeddings': 32768, 'tie_word_embeddings': False,
+        'max_position_embeddings': positions, 'tie_word_embeddings': False,
         'rope_scaling': {'type': 'mrope', 'rope_type': 'default', 'mrope_section': [2, 3, 3]},
         'bos_token_id': None, 'eos_token_id': ids('<|im_end|>'),
     }

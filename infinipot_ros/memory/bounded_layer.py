@@ -12,6 +12,7 @@ from transformers.cache_utils import CacheLayerMixin
 
 from infinipot_ros.errors import MemoryFullError
 from infinipot_ros.memory.budget import COORDINATE_AXES, Budget, CacheShape
+from infinipot_ros.memory.layer_view import in_parts
 
 
 class BoundedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
@@ -58,6 +59,28 @@ class BoundedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is un
         self.values[:, :, self.length:end] = value_states
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def keep(self, start: int, kept: Tensor) -> None:
+        """
+        Close the gaps between the visual tokens that stay, in place; what follows them goes.
+
+        :param start: slot of the first visual token.
+        :param kept: integers ``[heads, n]``, which of them stay, ascending for each head.
+        """
+        for buffer, first in (
+                (self.keys[0], start), (self.values[0], start), (self.coordinates, 0)):
+            heads, capacity, width = buffer.shape
+            # As one table of rows, which are moved whole; gather would move number by number.
+            table = buffer.view(heads * capacity, width)
+            head = torch.arange(heads, device=buffer.device).unsqueeze(-1)
+            end = first
+            # No slot moves up, so what one part overwrites no later one reads: the scratch is
+            # one part of the tokens, however many there are.
+            for part in in_parts(kept):
+                rows = (part + (head * capacity + first)).flatten()
+                begin, end = end, end + part.shape[1]
+                buffer[:, begin:end] = table.index_select(0, rows).view(heads, -1, width)
+        self.length = start + kept.shape[1]
 
     def get_seq_length(self, *_: Any) -> int:
         """Give the number of stored tokens, which is not a position."""

@@ -20,21 +20,27 @@ from transformers.cache_utils import Cache
 
 from infinipot_ros.errors import MemoryFullError
 from infinipot_ros.memory.bounded_layer import BoundedLayer
-from infinipot_ros.memory.budget import COORDINATE_AXES, Budget, CacheShape
-from infinipot_ros.memory.coordinates import GRID, GridShapes, Runs, grid_coordinates
+from infinipot_ros.memory.budget import Budget, CacheShape
+from infinipot_ros.memory.coordinates import (
+    GRID,
+    MOST_GRIDS,
+    GridShapes,
+    Runs,
+    grid_coordinates,
+)
 from infinipot_ros.memory.layer_view import LayerView
 from infinipot_ros.memory.policies.policy import Policy
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A point a cache can be rolled back to, as long as nothing was compressed since."""
+    """A point a cache can be rolled back to, as long as nothing was compressed or moved since."""
 
     prefix: int
     memory: int
     tail: int
     next_grid: int
-    compressions: int
+    rewritings: tuple[int, int, int]
     shapes: Runs
 
 
@@ -54,7 +60,8 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self.allocated_tokens = budget.tokens
         self.prefix_length = self.memory_length = self.tail_length = 0
         self.next_grid = 0
-        self.compressions = 0
+        # How often tokens were forgotten, keys moved in time, grids called anew.
+        self.compressions = self.rebases = self.renumberings = 0
         self.grid_shapes = GridShapes()
         capacity = prefix_room + budget.tokens + tail_room
         super().__init__(
@@ -91,8 +98,8 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         Let one forward pass append ``grids * rows * columns`` visual tokens.
 
         :param source: what they came from, see ``GridShapes``.
-        :raises MemoryFullError: they would pass the budget, or a tail is still there; nothing
-            was written.
+        :raises MemoryFullError: they would pass the budget or the last number a grid can have, or
+            a tail is still there; nothing was written.
         """
         tokens = grids * rows * columns
         if self.tail_length:
@@ -101,6 +108,10 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             raise MemoryFullError(
                 f'{self.memory_length} remembered and {tokens} new visual tokens pass the '
                 f'budget of {self.budget.tokens}; compress first')
+        if self.next_grid + grids > MOST_GRIDS:
+            raise MemoryFullError(
+                f'grid {self.next_grid} and {grids - 1} more pass {MOST_GRIDS}, the last number '
+                'there is; renumber first')
         coordinates = grid_coordinates(self.next_grid, grids, rows, columns)
         end = self.memory_length + tokens
         for layer in self.layers:
@@ -149,16 +160,21 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         """Remember this point, to ``rollback`` to."""
         return Mark(
             self.prefix_length, self.memory_length, self.tail_length, self.next_grid,
-            self.compressions, self.grid_shapes.snapshot())
+            self._rewritings, self.grid_shapes.snapshot())
+
+    @property
+    def _rewritings(self) -> tuple[int, int, int]:
+        return self.compressions, self.rebases, self.renumberings
 
     def rollback(self, mark: Mark) -> None:
         """
         Forget everything written since ``mark``; what was there before is untouched, to the bit.
 
-        :raises MemoryFullError: the memory was compressed since, so that point is gone.
+        :raises MemoryFullError: the memory was compressed or moved since, so that point is gone.
         """
-        if mark.compressions != self.compressions:
-            raise MemoryFullError('the memory was compressed since the mark; it cannot go back')
+        if mark.rewritings != self._rewritings:
+            raise MemoryFullError(
+                'the memory was compressed or moved since the mark; it cannot go back')
         self.prefix_length, self.memory_length = mark.prefix, mark.memory
         self.tail_length, self.next_grid = mark.tail, mark.next_grid
         self.grid_shapes.restore(mark.shapes)
@@ -196,42 +212,40 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         views = self.views()
         policy.prepare(views)
         # All layers choose before one is changed: a fault while choosing leaves them as they were.
-        choices = [policy.select(view, target).unsqueeze(-1) for view in views]
-        start = self.prefix_length
-        for view, layer, kept in zip(views, self.layers, choices, strict=True):
-            # One gather at a time: the scratch is one layer's keys, never two.
-            wide = kept.expand(-1, -1, self.shape.head_dim)
-            layer.keys[0, :, start:start + target] = view.keys.gather(1, wide)
-            layer.values[0, :, start:start + target] = view.values.gather(1, wide)
-            layer.coordinates[:, :target] = view.coordinates.gather(
-                1, kept.expand(-1, -1, COORDINATE_AXES))
-            layer.length = start + target
+        choices = [policy.select(view, target).int() for view in views]
+        for layer, kept in zip(self.layers, choices, strict=True):
+            layer.keep(self.prefix_length, kept)
         self.memory_length = target
         self.compressions += 1
-        if not self.grid_shapes.uniform:
+        self._forget_shapes()
+
+    def _forget_shapes(self) -> None:
+        # Of a single one, which as a rule there is, some token is left, or none at all.
+        if not (self.grid_shapes.uniform and self.memory_length):
             self.grid_shapes.keep(self.remembered_grids())
 
     def remembered_grids(self) -> list[int]:
         """Give the grids that still have a token in some layer and head, ascending."""
-        distinct = [
-            torch.unique(layer.coordinates[:, :self.memory_length, GRID])
+        return list(torch.unique(self._runs_of_grids()[0]).tolist())
+
+    def _runs_of_grids(self) -> tuple[Tensor, Tensor]:
+        """Give the grid and the length of each run of tokens of one grid, in any head."""
+        # In a head they stand in order: runs are few, to find them is cheap, to sort all is not.
+        runs = [
+            torch.unique_consecutive(
+                layer.coordinates[:, :self.memory_length, GRID], return_counts=True)
             for layer in self.layers]
-        return list(torch.unique(torch.cat(distinct)).tolist())
+        return torch.cat([grids for grids, _ in runs]), torch.cat([counts for _, counts in runs])
 
     def source_tokens(self) -> dict[int, float]:
         """Give the visual tokens of each source, mean over layers and KV heads."""
         sources = self.grid_shapes.sources
         if len(sources) <= 1 or not self.memory_length:
             return dict.fromkeys(sources, float(self.memory_length))
-        totals = dict.fromkeys(sources, 0.0)
-        for layer in self.layers:
-            grids, counts = torch.unique(
-                layer.coordinates[:, :self.memory_length, GRID], return_counts=True)
-            own = self.grid_shapes.lookup(grids)[2]
-            for source in sources:
-                totals[source] += int(counts[own == source].sum())
+        grids, counts = self._runs_of_grids()
+        own = self.grid_shapes.lookup(grids)[2]
         rows = len(self.layers) * self.shape.kv_heads
-        return {source: total / rows for source, total in totals.items()}
+        return {source: int(counts[own == source].sum()) / rows for source in sources}
 
     def change_budget(self, budget: Budget, policy: Policy, reserved: int = 0) -> bool:
         """
@@ -253,7 +267,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
 
     def restore(
         self, layers: Iterable[tuple[Tensor, Tensor, Tensor]], tokens: int, *, next_grid: int,
-        compressions: int, shapes: Runs,
+        compressions: int, rebases: int, shapes: Runs,
     ) -> None:
         """
         Hold other visual tokens than now, behind the prefix that is there.
@@ -275,14 +289,14 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             layer.values[0, :, start:end] = values
             layer.coordinates[:, :tokens] = coordinates
             layer.length = end
-        self.memory_length, self.next_grid, self.compressions = tokens, next_grid, compressions
+        self.memory_length, self.next_grid = tokens, next_grid
+        self.compressions, self.rebases = compressions, rebases
         self.grid_shapes.restore(shapes)
-        if not self.grid_shapes.uniform:
-            self.grid_shapes.keep(self.remembered_grids())
+        self._forget_shapes()
 
     def clear(self) -> None:
         """Forget everything, the prefix too; the buffers stay."""
         self.prefix_length = self.memory_length = self.tail_length = 0
-        self.next_grid = self.compressions = 0
+        self.next_grid = self.compressions = self.rebases = self.renumberings = 0
         self.grid_shapes = GridShapes()
         self._truncate(0)

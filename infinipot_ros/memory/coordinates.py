@@ -9,13 +9,16 @@ others; so each carries its coordinate. ``Arrangement`` is the view of these the
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 GRID, ROW, COLUMN = 0, 1, 2
+# Coordinates are int32; no grid's number may pass this.
+MOST_GRIDS = 2 ** 31 - 1
 
 
 def grid_coordinates(first_grid: int, grids: int, rows: int, columns: int) -> Tensor:
@@ -74,6 +77,16 @@ class GridShapes:
         runs = sorted({bisect_right(self._starts, grid) - 1 for grid in grids})
         self._starts = [self._starts[run] for run in runs]
         self._shapes = [self._shapes[run] for run in runs]
+
+    def renumber(self, grids: Sequence[int], numbers: Sequence[int]) -> None:
+        """
+        Give grids other numbers, in the same order.
+
+        :param grids: all that are remembered, ascending, and the next one to come; ``numbers``,
+            what they are called from now on.
+        """
+        # A run begins with the first of its grids that is left.
+        self._starts = [numbers[bisect_left(grids, start)] for start in self._starts]
 
     @property
     def uniform(self) -> bool:

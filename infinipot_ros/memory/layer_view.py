@@ -12,6 +12,8 @@ from torch import Tensor
 
 from infinipot_ros.memory.coordinates import COLUMN, GRID, ROW, GridShapes
 
+PARTS = 4
+
 
 @dataclass(frozen=True)
 class LayerView:
@@ -29,6 +31,15 @@ class LayerView:
     layer: int
     layers: int
     shapes: GridShapes
+
+
+def in_parts(tokens: Tensor) -> tuple[Tensor, ...]:
+    """
+    Cut ``[H, N, ...]`` into parts along N, for work that needs a copy or float32 numbers.
+
+    A compression's scratch is a share of one layer's cache so, and fits a processor's caches.
+    """
+    return tokens.chunk(PARTS, dim=1)
 
 
 def share_held(views: Sequence[LayerView], grid: int) -> Tensor:

@@ -14,9 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from infinipot_ros.memory.coordinates import Arrangement
+from infinipot_ros.memory.layer_view import in_parts
 
 POOLING_KERNELS = (7, 5, 3, 1)
 RARITY_SAMPLES = 64
+SMALLEST = 1e-12
 
 
 def recent_grids(tokens: int, grid_tokens: int, recent_ratio: float) -> int:
@@ -40,53 +42,79 @@ def temporal_redundancy(keys: Tensor, arrangement: Arrangement, recent: Tensor) 
     :param recent: bool ``[H, N]``, the tokens of the recent grids.
     :return: float32 ``[H, N]``, within [-1, 1]; 0 where no recent token shares the place.
     """
-    heads, _, width = keys.shape
+    first_cells = arrangement.cells * torch.arange(len(keys), device=keys.device)
+    place = arrangement.cell + first_cells.unsqueeze(-1)
+    means = _mean_directions(keys[recent], place[recent], len(keys) * arrangement.cells)
+    cosines = [
+        _cosines(part.float(), means.index_select(0, places.flatten()).view(part.shape))
+        for part, places in zip(in_parts(keys), in_parts(place), strict=True)]
+    return -torch.cat(cosines, dim=1)
+
+
+def _cosines(keys: Tensor, means: Tensor) -> Tensor:
+    """Multiply the directions of keys with means, which are overwritten."""
+    return means.mul_(keys).sum(-1) / _norms(keys)
+
+
+def _norms(vectors: Tensor) -> Tensor:
+    """Give norms to divide by."""
+    norms: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
+    return norms.clamp_min(SMALLEST)
+
+
+def _mean_directions(keys: Tensor, place: Tensor, places: int) -> Tensor:
+    """Average the directions of keys ``[n, D]`` at each place; float32 ``[places, D]``."""
     directions = functional.normalize(keys.float(), dim=-1)
-    weight = recent.float()
-    sums = torch.zeros(heads, arrangement.cells, width, device=keys.device)
-    index = arrangement.cell.unsqueeze(-1).expand_as(directions)
-    sums.scatter_add_(1, index, directions * weight.unsqueeze(-1))
-    counts = torch.zeros(heads, arrangement.cells, device=keys.device)
-    counts.scatter_add_(1, arrangement.cell, weight)
-    means = sums / counts.clamp_min(1).unsqueeze(-1)
-    cosines: Tensor = (directions * means.gather(1, index)).sum(-1)
-    return -cosines
+    sums = torch.zeros(places, keys.shape[1], device=keys.device).index_add_(0, place, directions)
+    return sums.div_(torch.bincount(place, minlength=places).clamp_min(1).unsqueeze(-1))
 
 
 def value_norms(values: Tensor) -> Tensor:
     """VaN: the Euclidean norm of each value vector; ``[H, N, D]`` to float32 ``[H, N]``."""
-    norms: Tensor = torch.linalg.vector_norm(values.float(), dim=-1)
-    return norms
+    return torch.cat([
+        torch.linalg.vector_norm(part.float(), dim=-1) for part in in_parts(values)], dim=1)
 
 
-def value_rarity(
+def value_norms_and_rarity(
     values: Tensor, samples: int = RARITY_SAMPLES, sharpness: float = 8.0,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """
-    Say how unlike the others each value vector is: minus the log density of its direction.
+    Say how large each value vector is, and how unlike the others: minus its log density.
 
-    The density is estimated from an even sample of the tokens in time order, so the cost is linear
-    in the tokens: a mean of ``exp(sharpness * (cosine - 1))``, a token's own share left out.
+    The density of directions is estimated from an even sample of the tokens in time order, so the
+    cost is linear in the tokens: a mean of ``exp(sharpness * (cosine - 1))``, a token's own share
+    left out.
 
     :param values: ``[H, N, D]``, any floating type.
     :param samples: most tokens of the sample.
-    :return: float32 ``[H, N]``, 0 or more; 0 where all are alike.
+    :return: float32 ``[H, N]`` each: norms above 0, and rarity, 0 or more; 0 where all are alike.
     """
     count = values.shape[1]
-    directions = functional.normalize(values.float(), dim=-1)
     slots = torch.linspace(0, count - 1, min(samples, count), device=values.device).round().long()
-    likeness = sharpness * (directions @ directions[:, slots].transpose(1, 2) - 1.0)
+    sample = functional.normalize(values[:, slots].float(), dim=-1)
+    scaled = sharpness * sample.transpose(1, 2)
+
+    def likeness(vectors: Tensor, norms: Tensor | float) -> Tensor:
+        return (vectors @ scaled).div_(norms).sub_(sharpness).exp_()
+
+    all_norms, all_sums = [], []
+    for part in in_parts(values):
+        vectors = part.float()
+        all_norms.append(_norms(vectors))
+        all_sums.append(likeness(vectors, all_norms[-1].unsqueeze(-1)).sum(-1))
+    norms, sums = torch.cat(all_norms, dim=1), torch.cat(all_sums, dim=1)
     others = torch.full((count,), float(len(slots)), device=values.device)
     if count > 1:
-        likeness[:, slots, torch.arange(len(slots), device=values.device)] = -torch.inf
+        among = likeness(sample, 1.0)
+        among.diagonal(dim1=1, dim2=2).zero_()
+        sums[:, slots] = among.sum(-1)
         others[slots] -= 1.0
-    rarity: Tensor = others.log() - torch.logsumexp(likeness, dim=-1)
-    return rarity
+    return norms, others.log() - sums.log()
 
 
 def coefficient_of_variation(norms: Tensor) -> float:
     """Standard deviation over mean of a layer's value norms; picks the pooling kernel."""
-    return float(norms.std(correction=0) / norms.mean().clamp_min(1e-12))
+    return float(norms.std(correction=0) / norms.mean().clamp_min(SMALLEST))
 
 
 def pool_neighbours(scores: Tensor, arrangement: Arrangement, kernel: int) -> Tensor:
@@ -102,25 +130,35 @@ def pool_neighbours(scores: Tensor, arrangement: Arrangement, kernel: int) -> Te
     """
     if kernel == 1:
         return scores
-    reach, columns = kernel // 2, arrangement.columns
-    age, row, column = arrangement.age, arrangement.row, arrangement.column
-    # Number the grids a head still knows 0, 1, 2...: as the tokens stand in order, so do their
-    # places, and a window's line is a stretch of slots. The scratch is linear in the tokens,
-    # however few are left of each grid.
-    page = functional.pad((age[:, 1:] != age[:, :-1]).long(), (1, 0)).cumsum(-1)
-    line = (page * arrangement.rows + row) * columns
-    place = line + column
-    left, right = (column - reach).clamp_min(0), (column + reach).clamp_max(columns - 1)
-    running = functional.pad(scores.double().cumsum(-1), (1, 0))
-    sums, shares = torch.zeros_like(running[:, 1:]), torch.zeros_like(place)
+    reach, width = kernel // 2, arrangement.columns + kernel
+    heads, count = scores.shape
+    # Lines of a grid that still hold a token are laid out side by side, so that the scratch is
+    # linear in the tokens, however few are left of each grid. Lines of different grids are
+    # numbered so far apart that no window reaches from one into another.
+    line = _number(arrangement.age) * (arrangement.rows + reach) + arrangement.row
+    slot = _number(line) + reach
+    lines = line.new_full((heads, int(slot.max()) + reach + 1), -kernel).scatter_(1, slot, line)
+    # Running sums of scores and of tokens along each line, which begins and ends in zeros: what
+    # lies within a window is a difference of two.
+    running = scores.new_zeros(2, heads, lines.shape[1] * width)
+    place = slot * width + reach + 1 + arrangement.column
+    running[0].scatter_(1, place, scores)
+    running[1].scatter_(1, place, 1.0)
+    running.view(2, heads, -1, width).cumsum_(-1)
+    sums, shares = torch.zeros(2, heads, count, device=scores.device)
     for step in range(-reach, reach + 1):
-        low = torch.searchsorted(place, line + step * columns + left)
-        high = torch.searchsorted(place, line + step * columns + right, right=True)
-        outside = (row + step < 0) | (row + step >= arrangement.rows)
-        sums += (running.gather(1, high) - running.gather(1, low)).masked_fill(outside, 0.0)
-        shares += (high - low).masked_fill(outside, 0)
-    means: Tensor = (sums / shares).float()
+        near = (lines.gather(1, slot + step) - line).abs() <= reach
+        right = place + step * width + reach
+        left = right - kernel
+        sums += (running[0].gather(1, right) - running[0].gather(1, left)) * near
+        shares += (running[1].gather(1, right) - running[1].gather(1, left)) * near
+    means: Tensor = sums / shares
     return means
+
+
+def _number(ascending: Tensor) -> Tensor:
+    """Number equal neighbours of ``[H, N]`` alike: 0, 1, 2..., int64."""
+    return functional.pad((ascending[:, 1:] != ascending[:, :-1]).long(), (1, 0)).cumsum(-1)
 
 
 def choose_kernel(variation: float, thresholds: tuple[float, ...]) -> int:

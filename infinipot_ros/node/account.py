@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Left out because ``ingest.fps`` wants it so: no loss.
-BY_RATE = 'rate'
+from infinipot_ros.ros_time import nanoseconds
+
+#: Left out because ``ingest.fps``, ``ingest.still_likeness`` want it so: no loss.
+ON_PURPOSE = ('rate', 'still')
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class FrameCount:
 
     @property
     def thinned(self) -> int:
-        """Left out by the rate the node was set to."""
-        return self.dropped.get(BY_RATE, 0)
+        """Left out on purpose."""
+        return sum(self.dropped.get(reason, 0) for reason in ON_PURPOSE)
 
     @property
     def lost(self) -> int:
@@ -93,11 +95,6 @@ def status_of_answer(statuses: Iterable[Any], observed_to_ns: int) -> Any:
         if found is None or newest_ns <= observed_to_ns:
             found = status
     return found
-
-
-def nanoseconds(stamp: Any) -> int:
-    """Return a ROS time or duration as integer nanoseconds."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def _drops(status: Any) -> dict[str, int]:

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from infinipot_ros.node.account import FrameCount, count_frames, nanoseconds, status_of_answer
+from infinipot_ros.node.account import FrameCount, count_frames, status_of_answer
 from infinipot_ros.node.client import NodeClient, NodeError
+from infinipot_ros.ros_time import nanoseconds
 
 
 class Asked(Protocol):

@@ -19,7 +19,8 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from infinipot_ros.errors import QuestionCode, QuestionError
 from infinipot_ros.node.answers import answer_response, error_response
 from infinipot_ros.node.jobs import Answered, Question, canceled
-from infinipot_ros.node.status import nanoseconds
+from infinipot_ros.node.replies import unexpected
+from infinipot_ros.ros_time import nanoseconds
 from infinipot_ros.srv import Query
 
 if TYPE_CHECKING:
@@ -129,9 +130,8 @@ class Asking:
         except QuestionError as error:
             return error_response(response, error.code, str(error))
         except Exception as error:
-            self._node.survived(error)
-            return error_response(response, QuestionCode.INTERNAL,
-                                  f"{type(error).__name__}: {error}; see the node's log")
+            return error_response(
+                response, QuestionCode.INTERNAL, unexpected(self._node, error))
 
     def _on_query(self, request: Any, response: Any) -> Any:
         return self.fill(

@@ -30,6 +30,8 @@ MAX_TASKS = 4
 #: Questions and tasks in a row, as many as can wait at once; then a frame that waits
 #: has its turn, so that a robot that is asked without a pause still sees.
 MAX_IN_A_ROW = MAX_QUERIES + MAX_TASKS
+#: Of the worker's turns the least share that frames have while any wait.
+FRAME_SHARE = 1 / (MAX_IN_A_ROW + 1)
 #: How often an idle worker shows that it lives.
 BEAT_S = 0.5
 
@@ -47,6 +49,7 @@ class Backlog:
         self._jobs: deque[QuestionJob | Task] = deque()
         self._running: QuestionJob | Task | None = None
         self._in_a_row = 0
+        self._last: Task | None = None
         self._stopping = False
         self._job = 'loading'
         self._job_since = self._beat = time.monotonic()
@@ -99,7 +102,7 @@ class Backlog:
         """
         job = QuestionJob(question, time.monotonic() + timeout_s, on_text, canceled)
         with self._ready:
-            if self._stopping:
+            if self._leaving():
                 raise stopped()
             if self._count(QuestionJob) >= MAX_QUERIES:
                 raise QuestionError(
@@ -112,7 +115,7 @@ class Backlog:
     def room(self) -> bool:
         """Tell whether a question asked now would be queued."""
         with self._ready:
-            return not self._stopping and self._count(QuestionJob) < MAX_QUERIES
+            return not self._leaving() and self._count(QuestionJob) < MAX_QUERIES
 
     def withdraw(self, future: Future[Answered]) -> bool:
         """Take a question back that has not had its turn; return whether that was so."""
@@ -136,7 +139,7 @@ class Backlog:
         """
         task = Task(name, function)
         with self._ready:
-            if self._stopping:
+            if self._leaving():
                 raise stopped()
             if self._count(Task) >= MAX_TASKS:
                 raise BusyError(
@@ -144,6 +147,28 @@ class Backlog:
                     'when they are done')
             self._jobs.append(task)
             self._ready.notify()
+        return task.future
+
+    def run_last(self, name: str, function: Callable[[Observer], Any]) -> Future[Any]:
+        """
+        Queue the last task before ``stop``: what waits or comes is refused, an answer is cut off.
+
+        :param name: as in ``run``, as is ``function``; a second call means the first one's task.
+        :return: what it returns or raises.
+        :raises QuestionError: INACTIVE when the worker stops.
+        """
+        with self._ready:
+            if self._stopping:
+                raise stopped()
+            if self._last is not None:
+                return self._last.future
+            self._last = task = Task(name, function)
+            waiting = list(self._jobs)
+            self._jobs = deque([task])
+            self._ingest.forget_waiting('inactive')
+            self._ready.notify()
+        for job in waiting:
+            fail(job.future, stopped())
         return task.future
 
     # -- for the worker's thread --------------------------------------------------------------
@@ -165,9 +190,17 @@ class Backlog:
                 self._ready.wait(BEAT_S)
         return None
 
+    def _following(self, camera: str) -> int:
+        with self._ready:
+            return self._ingest.waiting(camera)
+
     def _set_job(self, job: str) -> None:
         self._job = job
         self._job_since = self._beat = time.monotonic()
+
+    def _leaving(self) -> bool:
+        """Whether nothing is taken any more."""
+        return self._stopping or self._last is not None
 
     def _live(self) -> None:
         self._beat = time.monotonic()

@@ -44,10 +44,13 @@ def build_sessions(observer: Observer, values: Mapping[str, Any]) -> Sessions:
 
 
 def _load(observer: Observer, values: Mapping[str, Any], log: Log) -> None:
-    from infinipot_ros.observer.storage import load_at_start
+    from infinipot_ros.observer.storage import load_at_start, was_cut_off
     try:
-        loaded = load_at_start(
-            observer, saved_path(values['storage.directory'], values['storage.name']))
+        path = saved_path(values['storage.directory'], values['storage.name'])
+        if was_cut_off(path):
+            log.warn('cut_off', f'the last save to {path} was cut off: what was remembered then '
+                     'is lost, the file is the one before it')
+        loaded = load_at_start(observer, path)
     except StorageError as error:
         raise ConfigurationError(f'the saved memory cannot be looked for: {error}') from error
     if loaded is None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Any
 
 from builtin_interfaces.msg import Time
@@ -22,6 +23,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from std_srvs.srv import SetBool, Trigger
 
 from infinipot_ros.errors import InfinipotError
+from infinipot_ros.node.replies import reply
 from infinipot_ros.node.storage_path import saved_path
 from infinipot_ros.observer.autosave import Autosave
 from infinipot_ros.srv import LoadMemory, SaveMemory
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
 
 #: Seconds a request waits for the worker; large memories on slow disks take their time.
 TASK_S = 120.0
+#: Seconds the last save may take before the memory is dropped without it;
+#: ``launch/infinipot.launch.py`` waits a little longer.
+SAVE_S = 60.0
+#: Seconds between two looks how it goes.
+LOOK_S = 0.1
+AUTOSAVE, SAVE = 'autosave', 'save'
 
 
 class Controls:
@@ -93,24 +101,39 @@ class Controls:
             self._saving.add_done_callback(
                 functools.partial(self._autosaved, self._autosave, memory))
 
-    def save_before_end(self, timeout_s: float) -> None:
-        """Save what the autosave has not yet, before the memory is dropped."""
+    def save_before_end(self, begin_s: float, last: bool) -> None:
+        """
+        Save what the autosave has not yet, before the memory is dropped.
+
+        :param begin_s: seconds the worker gets to come to it; saving may take ``SAVE_S``.
+        :param last: nothing else is wanted of the worker any more.
+        """
         memory = self._memory()
         if memory is None or not self._autosave.period_ns or not self._autosave.changed(memory):
             return
+        name = self._node.value('storage.name')
+        self._node.log.info(
+            f'saving what was remembered since the last save as {name}, for up to {SAVE_S:.0f} s; '
+            'if the process is killed before, that file stays as it is')
         try:
-            self._begin_autosave().result(timeout_s)
-            self._autosave.start(time.monotonic_ns(), memory)
+            worker = self._worker(SAVE)
+            run = worker.run_last if last else worker.run
+            saved = _last_saved(worker, run(AUTOSAVE, self._save_task(name)), begin_s)
         except Exception as error:
-            self._node.log.error(f'the last autosave failed: {type(error).__name__}: {error}')
+            self._node.log.error(
+                f'what was remembered since the last save is not in {name}, which is as it was: '
+                f'{type(error).__name__}: {error}')
+        else:
+            self._autosave.start(time.monotonic_ns(), memory)
+            self._node.log.info(saved.describe())
 
     def _memory(self) -> MemoryStatus | None:
         worker = self._node.worker
         return worker.snapshot().memory if worker is not None else None
 
     def _begin_autosave(self) -> Future[Any]:
-        return self._worker('save').run(
-            'autosave', self._save_task(self._node.value('storage.name')))
+        return self._worker(SAVE).run(
+            AUTOSAVE, self._save_task(self._node.value('storage.name')))
 
     def _autosaved(self, autosave: Autosave, memory: MemoryStatus, future: Future[Any]) -> None:
         error = future.exception()
@@ -157,18 +180,18 @@ class Controls:
 
             self.run('reset', reset)
 
-        return self._told(response, wait)
+        return reply(self._node, response, wait)
 
     def _on_pause(self, request: Any, response: Any) -> Any:
-        return self._told(response, lambda: self._worker('pause').pause(request.data))
+        return reply(self._node, response, lambda: self._worker('pause').pause(request.data))
 
     def _on_save(self, request: Any, response: Any) -> Any:
         def save() -> None:
             name = request.path or self._node.value('storage.name')
-            saved = self.run('save', self._save_task(name))
+            saved = self.run(SAVE, self._save_task(name))
             response.path, response.bytes = str(saved.path), saved.size
 
-        return self._told(response, save)
+        return reply(self._node, response, save)
 
     def _on_load(self, request: Any, response: Any) -> Any:
         directory = self._node.value('storage.directory')
@@ -183,18 +206,25 @@ class Controls:
         def wait() -> None:
             response.memory_tokens = self.run('load', load)
 
-        return self._told(response, wait)
+        return reply(self._node, response, wait)
 
-    def _told(self, response: Any, act: Callable[[], object]) -> Any:
-        """Act, and say in the response how it went."""
-        try:
-            act()
-            response.success = True
-        except InfinipotError as error:
-            response.success, response.message = False, str(error)
-        except Exception as error:
-            self._node.survived(error)
-            response.success = False
-            response.message = f"{type(error).__name__}: {error}; see the node's log"
-        self._node.publish_status()
-        return response
+
+def _last_saved(worker: Worker, future: Future[Saved], begin_s: float) -> Saved:
+    """
+    Wait for a save, longer if others are under way before it.
+
+    :raises InfinipotError: it takes too long.
+    :raises StorageError: it failed.
+    """
+    now = time.monotonic()
+    begin, end = now + begin_s, now + begin_s + SAVE_S
+    while not wait_for([future], LOOK_S).done:
+        now = time.monotonic()
+        if worker.snapshot().job in (AUTOSAVE, SAVE):
+            begin = now + begin_s
+        if now > min(begin, end):
+            future.cancel()
+            raise InfinipotError(
+                f'it was not done within {SAVE_S:.0f} s' if now > end else
+                f'the model was busy for {begin_s:.0f} s with what cannot be interrupted')
+    return future.result()

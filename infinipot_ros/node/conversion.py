@@ -23,6 +23,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from infinipot_ros.errors import FrameError
 from infinipot_ros.observer.frame import Frame, RgbImage
 from infinipot_ros.observer.image_messages import peek, pixel_bytes, to_rgb
+from infinipot_ros.ros_time import SECOND_NS, nanoseconds
 
 _CDR_HEADER = 4
 
@@ -39,9 +40,9 @@ def stamp_of(raw: bytes) -> int:
         raise FrameError('malformed', f'a message of {len(raw)} bytes has no header')
     order = '<' if raw[1] & 1 else '>'
     sec, nanosec = struct.unpack_from(order + 'iI', raw, _CDR_HEADER)
-    if nanosec >= 1_000_000_000:
+    if nanosec >= SECOND_NS:
         raise FrameError('malformed', f'the stamp has {nanosec} nanoseconds in its last second')
-    return int(sec) * 1_000_000_000 + int(nanosec)
+    return int(sec) * SECOND_NS + int(nanosec)
 
 
 def topic_type(transport: str) -> type[Any]:
@@ -80,7 +81,7 @@ class Decoder:
                 'malformed', f'{len(raw)} bytes are no {self._type.__name__}: {error}') from error
         stamp = message.header.stamp
         rgb = to_rgb(message) if self._bridge is None else self._through_bridge(message)
-        return Frame(rgb, stamp.sec * 1_000_000_000 + stamp.nanosec, message.header.frame_id)
+        return Frame(rgb, nanoseconds(stamp), message.header.frame_id)
 
     def _through_bridge(self, message: Any) -> RgbImage:
         assert self._bridge is not None

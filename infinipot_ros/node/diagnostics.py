@@ -9,6 +9,7 @@ second. A warning names the likely cause and what to do about it.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,24 @@ class CallbackTimes:
             return 0.0, 0.0, 0.0
         last = len(values) - 1
         return values[last // 2], values[min(last, int(len(values) * 0.99))], values[last]
+
+
+@dataclass
+class RecentTimes:
+    """Durations of the last seconds, a few thousand at most; one thread adds, another reads."""
+
+    window_s: float = 10.0
+    _noted: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4096))
+
+    def add(self, elapsed_ms: float) -> None:
+        """Note one."""
+        self._noted.append((time.monotonic(), elapsed_ms))
+
+    def percentile(self, share: float) -> float:
+        """Return the milliseconds that so large a share of them is within; 0 of none."""
+        since = time.monotonic() - self.window_s
+        values = sorted(ms for noted, ms in list(self._noted) if noted >= since)
+        return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +109,8 @@ def starvation_cause(image: ImageTopic) -> str:
 def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
                   starvation_s: float, snapshot: WorkerSnapshot | None, queue_drops: int,
                   times: CallbackTimes, clock_missing: bool = False,
-                  camera: str = '', poses: int = 0) -> DiagnosticStatus:
+                  camera: str = '', poses: int = 0,
+                  answerable: RecentTimes | None = None) -> DiagnosticStatus:
     """
     Report on what arrives.
 
@@ -101,6 +121,7 @@ def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
     :param clock_missing: the node's time is simulated and has not begun.
     :param camera: which, where there are several.
     :param poses: how many are kept to be interpolated.
+    :param answerable: how long frames took from their stamps until they could be asked about.
     """
     name = f'{node}: images {camera}'.rstrip()
     status = _status(name, DiagnosticStatus.OK, 'images arrive')
@@ -124,6 +145,10 @@ def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
               'last image s': f'{age_s:.1f}',
               'image callback p50 ms': f'{p50:.3f}', 'image callback p99 ms': f'{p99:.3f}',
               'image callback max ms': f'{longest:.3f}'}
+    if answerable is not None:
+        for percent in (50, 95):
+            values[f'stamp to answerable p{percent} ms'] = (
+                f'{answerable.percentile(percent / 100):.1f}')
     if image is not None:
         values['publishers'] = str(len(image.publishers))
     if snapshot is not None:

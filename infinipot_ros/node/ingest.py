@@ -14,6 +14,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from infinipot_ros.ros_time import SECOND_NS
+
 #: A camera that runs at just the wanted rate jitters; a frame this share of an interval early
 #: still counts as on time.
 EARLY = 0.1
@@ -33,15 +35,16 @@ class IngestPolicy:
     fps: float = 2.0
     queue_size: int = 8
     keep_last: bool = True
-    max_backward_jump_ns: int = 1_000_000_000
+    max_backward_jump_ns: int = SECOND_NS
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A message in the queue: its stamp in ns and what arrived."""
+    """A message in the queue: its stamp in ns, what arrived, and the camera it is of."""
 
     stamp_ns: int
     item: Any
+    camera: str = ''
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,16 @@ class Ingest:
         while len(self._queue) >= self.policy.queue_size:
             self._queue.popleft()
             self.drops['queue'] += 1
-        self._queue.append(Waiting(stamp_ns, item))
+        self._queue.append(Waiting(stamp_ns, item, camera))
         return Verdict(jumped_back_ns=jumped_back_ns)
 
     def take(self) -> Waiting | None:
         """Return the oldest waiting message, or None."""
         return self._queue.popleft() if self._queue else None
+
+    def waiting(self, camera: str) -> int:
+        """Return how many messages of a camera wait."""
+        return sum(each.camera == camera for each in self._queue)
 
     def refuse(self, reason: str, count: int = 1) -> None:
         """Count messages that were seen but never offered, or taken and found bad."""

@@ -16,6 +16,7 @@ from rcl_interfaces.msg import SetParametersResult
 
 from infinipot_ros.errors import InfinipotError
 from infinipot_ros.node import parameters
+from infinipot_ros.node.replies import unexpected
 
 if TYPE_CHECKING:
     from infinipot_ros.node.memory_node import InfinipotNode
@@ -52,8 +53,7 @@ class LiveParameters:
             wanted = {each.name: _plain(each.value) for each in changed}
             reason = self._take(wanted, self.values())
         except Exception as error:
-            self._node.survived(error)
-            reason = f"{type(error).__name__}: {error}; see the node's log"
+            reason = unexpected(self._node, error)
         return SetParametersResult(successful=not reason, reason=reason)
 
     def _take(self, wanted: dict[str, Any], known: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from infinipot_ros.node.jobs import Answered
+from infinipot_ros.ros_time import SECOND_NS
 
 if TYPE_CHECKING:
     from infinipot_ros.node.memory_node import InfinipotNode
@@ -66,7 +67,7 @@ def evidence_markers(evidence: tuple[Evidence, ...]) -> MarkerArray:
             pose=Pose(position=Point(x=pose.x, y=pose.y, z=pose.z),
                       orientation=Quaternion(x=pose.qx, y=pose.qy, z=pose.qz, w=pose.qw)),
             scale=ARROW, color=colour))
-        seconds, fraction = divmod(each.stamp_ns, 1_000_000_000)
+        seconds, fraction = divmod(each.stamp_ns, SECOND_NS)
         array.markers.append(Marker(
             header=header, ns='evidence_text', id=rank, type=Marker.TEXT_VIEW_FACING,
             action=Marker.ADD,

@@ -33,7 +33,7 @@ from infinipot_ros.node.building import build_observer, build_sessions
 from infinipot_ros.node.cameras import FrameMaker
 from infinipot_ros.node.controls import Controls
 from infinipot_ros.node.conversion import Decoder
-from infinipot_ros.node.diagnostics import CallbackTimes
+from infinipot_ros.node.diagnostics import CallbackTimes, RecentTimes
 from infinipot_ros.node.live_parameters import LiveParameters
 from infinipot_ros.node.logs import NodeLog
 from infinipot_ros.node.markers import EvidenceMarkers
@@ -76,6 +76,8 @@ class InfinipotNode(LifecycleNode):
         self.inputs: list[ImageInput] = []
         self.camera_names: tuple[str, ...] = ()
         self.times = CallbackTimes()
+        #: From frames' stamps until they could be asked about.
+        self.answerable = RecentTimes()
         self.survived_count = 0
         self._frames: FrameMaker | None = None
         self._pose_input: PoseTopic | PoseTransforms | None = None
@@ -117,9 +119,13 @@ class InfinipotNode(LifecycleNode):
                       f'survived {type(error).__name__}: {error}')
 
     def stop_work(self, timeout_s: float) -> None:
-        """End the worker before the process leaves, if it ends in time; save what changed."""
+        """
+        Save what changed and end the worker before the process leaves.
+
+        :param timeout_s: seconds to finish what cannot be interrupted; a save may take its time.
+        """
         deadline = time.monotonic() + timeout_s
-        self.controls.save_before_end(timeout_s)
+        self.controls.save_before_end(timeout_s, last=True)
         worker = self.worker
         if worker is not None:
             worker.stop(max(0.1, deadline - time.monotonic()))
@@ -145,7 +151,7 @@ class InfinipotNode(LifecycleNode):
             self.worker = Worker(
                 lambda: build_observer(values, self.log), parameters.ingest_policy(values),
                 self._frames, self.log, lambda observer: build_sessions(observer, values),
-                self.watching.on_frame)
+                self._on_frame)
             loaded = self.worker.start()
             if self._stop.is_set():
                 self.worker.stop(0.0)
@@ -187,7 +193,7 @@ class InfinipotNode(LifecycleNode):
         """Unsubscribe; the memory stays as it is."""
         self._enter('deactivating')
         self._stop_listening()
-        self.controls.save_before_end(RELEASE_S)
+        self.controls.save_before_end(RELEASE_S, last=False)
         self._enter('inactive')
         return super().on_deactivate(state)
 
@@ -212,6 +218,11 @@ class InfinipotNode(LifecycleNode):
         self._release()
         self._enter('unconfigured')
         return super().on_error(state)
+
+    def _on_frame(self, newest_ns: int) -> None:
+        # In the worker's thread, as soon as the frame is remembered.
+        self.answerable.add((self.get_clock().now().nanoseconds - newest_ns) / 1e6)
+        self.watching.on_frame(newest_ns)
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
@@ -258,7 +269,7 @@ class InfinipotNode(LifecycleNode):
     def _release(self) -> None:
         self._stop_listening()
         if self.phase != 'unconfigured':
-            self.controls.save_before_end(RELEASE_S)
+            self.controls.save_before_end(RELEASE_S, last=True)
         self.watching.clear()
         worker, self.worker = self.worker, None
         deadline = time.monotonic() + RELEASE_S

@@ -50,7 +50,7 @@ class Parameter:
     def limits(self) -> str:
         """Return the allowed values in words, empty when every value of the type is allowed."""
         if self.choices:
-            return ', '.join(self.choices)
+            return ', '.join(map(plain, self.choices))
         if self.low is not None and self.high is not None:
             return f'{plain(self.low)} to {plain(self.high)}'
         return ''
@@ -116,6 +116,10 @@ TABLE = (
               UNCONFIGURED, setting='device'),
     Parameter('dtype', 'float32', 'The number format of weights and memory.',
               UNCONFIGURED, choices=('float32', 'float16', 'bfloat16'), setting='dtype'),
+    Parameter('weights', '',
+              "`int8` or `int4` keeps the language model's matrices in so many bits "
+              '(bitsandbytes); empty: as published.',
+              UNCONFIGURED, choices=('', 'int8', 'int4'), setting='weights', may_be_empty=True),
     Parameter('attn_implementation', 'sdpa', 'The attention kernel transformers uses.',
               UNCONFIGURED, choices=('sdpa', 'eager', 'flash_attention_2'),
               setting='attn_implementation'),
@@ -168,6 +172,16 @@ TABLE = (
     Parameter('ingest.max_pixels', 128 * 28 * 28,
               'Frames are resized to at most this many pixels; 784 pixels make a token.',
               UNCONFIGURED, 784, 16_777_216, setting='max_pixels'),
+    Parameter('ingest.max_batch', 8,
+              'Frames encoded in one forward pass while more of them wait; `block_size` where '
+              'that is more.', UNCONFIGURED, 1, 64, setting='max_batch'),
+    Parameter('ingest.still_likeness', 0.0,
+              'Leave out frames at least this much like the last one remembered, which stands for '
+              'them; they count as `still`. 0 takes every frame, 0.95 suits a robot that often '
+              'stands.', AT_ONCE, 0.0, 1.0, setting='still_likeness'),
+    Parameter('ingest.max_still', 10.0,
+              'Seconds of header time after which a frame is remembered though nothing changed.',
+              AT_ONCE, 0.1, 3600.0, setting='max_still_s'),
     Parameter('ingest.max_backward_jump', 1.0,
               'Seconds a stamp may lie before the last one and be dropped as `stale_stamp`; a '
               'larger jump (a bag that loops) starts a new segment.', AT_ONCE, 0.0, 86_400.0),
@@ -208,7 +222,7 @@ TABLE = (
               'nearest pose; across more, a frame has no pose.', AT_ONCE, 0.001, 3600.0),
     Parameter('storage.directory', '~/.ros/infinipot',
               'Where memories are saved; made when it is needed. Nothing outside is touched.',
-              AT_ONCE),
+              AT_START),
     Parameter('storage.name', 'memory.safetensors',
               'The file in it that autosave, load at configure, and requests without a path use.',
               AT_ONCE),

@@ -137,7 +137,7 @@ def markdown_table() -> str:
     lines = ['| Parameter | Type | Default | Allowed | Changes | What it does |',
              '|---|---|---|---|---|---|']
     for row in TABLE:
-        allowed = ', '.join(f'`{c}`' for c in row.choices) or row.limits()
+        allowed = ', '.join(f'`{plain(c)}`' for c in row.choices) or row.limits()
         lines.append(f'| `{row.name}` | {row.type_name} | `{plain(row.default)}` | {allowed} '
                      f'| {row.changes} | {row.description} |')
     return '\n'.join(lines) + '\n'

@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from infinipot_ros.ros_time import SECOND_NS
+
 if TYPE_CHECKING:
     from infinipot_ros.observer.frame import RgbImage
     from infinipot_ros.observer.observer import Observer
@@ -59,7 +61,7 @@ def remembered_moments(observer: Observer) -> list[Moment]:
         return camera[:LABEL_CHARS] if several else ''
 
     return [
-        Moment(f'-{max(0, newest_ns - each.first_ns) // 1_000_000_000} s {name_of(each.camera)}',
+        Moment(f'-{max(0, newest_ns - each.first_ns) // SECOND_NS} s {name_of(each.camera)}',
                observer.thumbnails.get(grid), observer.share_held(grid).numpy())
         for grid, each in chosen]
 

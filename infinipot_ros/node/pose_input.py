@@ -22,8 +22,8 @@ from rclpy.time import Time
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.node.poses import PoseBuffer, normalized
-from infinipot_ros.node.status import nanoseconds
 from infinipot_ros.observer.frame import Pose
+from infinipot_ros.ros_time import nanoseconds
 
 if TYPE_CHECKING:
     from infinipot_ros.node.memory_node import InfinipotNode

@@ -26,6 +26,7 @@ from rosgraph_msgs.msg import Clock
 from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.node.conversion import stamp_of
 from infinipot_ros.node.status import time_message
+from infinipot_ros.ros_time import SECOND_NS
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 #: A writer knows of its reader before the reader knows of it, and nothing tells when it does; what
@@ -36,7 +37,7 @@ POSE_TYPES = ('nav_msgs/msg/Odometry',)
 #: Seconds between two looks at the bag's time, and two of its /clock, while no message is due.
 TICK_S = 0.02
 #: A stamp this much before the last one, ns, is a clock that was set back, and no jitter.
-JUMP_NS = 1_000_000_000
+JUMP_NS = SECOND_NS
 
 
 class Replay:

@@ -85,5 +85,6 @@ class Reports:
                 name, node.phase, images.graph() if images else None,
                 images.age_s() if images else 0.0, node.value('ingest.starvation_timeout'),
                 snapshot, new_drops, node.times, clock_missing=clock_missing,
-                camera=images.camera if images else '', poses=len(node.poses))
+                camera=images.camera if images else '', poses=len(node.poses),
+                answerable=node.answerable)
             for images in node.inputs or (None,)]

@@ -8,23 +8,22 @@ from builtin_interfaces.msg import Duration, Time
 
 from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node.snapshot import WorkerSnapshot
+from infinipot_ros.ros_time import SECOND_NS
+
+#: The most that the fields of messages hold.
+MOST_UINT32, MOST_SECONDS = 2 ** 32 - 1, 2 ** 31 - 1
 
 
 def time_message(stamp_ns: int | None) -> Time:
-    """Return integer nanoseconds as a ROS time; None as zero."""
-    sec, nanosec = divmod(stamp_ns or 0, 1_000_000_000)
-    return Time(sec=sec, nanosec=nanosec)
+    """Return integer nanoseconds as a ROS time, until 2038; None as zero."""
+    sec, nanosec = divmod(stamp_ns or 0, SECOND_NS)
+    return Time(sec=min(sec, MOST_SECONDS), nanosec=nanosec)
 
 
 def duration_message(seconds: float) -> Duration:
     """Return seconds as a ROS duration, to the nanosecond."""
-    sec, nanosec = divmod(round(seconds * 1e9), 1_000_000_000)
+    sec, nanosec = divmod(round(seconds * 1e9), SECOND_NS)
     return Duration(sec=sec, nanosec=nanosec)
-
-
-def nanoseconds(time: Time) -> int:
-    """Return a ROS time as integer nanoseconds."""
-    return int(time.sec) * 1_000_000_000 + int(time.nanosec)
 
 
 def status_message(now: Time, state: str, model: str, policy: str,
@@ -62,7 +61,7 @@ def status_message(now: Time, state: str, model: str, policy: str,
         message.memory_bytes = memory.bytes
         message.budget_bytes = memory.budget_bytes
         message.compressions = memory.compressions
-        message.segments = memory.segments
+        message.segments = min(memory.segments, MOST_UINT32)
         message.oldest_stamp = time_message(memory.oldest_ns)
         message.newest_stamp = time_message(memory.newest_ns)
     return message

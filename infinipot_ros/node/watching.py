@@ -14,8 +14,10 @@ from infinipot_ros.msg import Alert
 from infinipot_ros.node.answers import evidence_messages, ros_text
 from infinipot_ros.node.asking import Asking
 from infinipot_ros.node.jobs import Answered, Question
-from infinipot_ros.node.status import nanoseconds, time_message
+from infinipot_ros.node.replies import reply
+from infinipot_ros.node.status import MOST_UINT32, time_message
 from infinipot_ros.node.watches import Watch, Watches
+from infinipot_ros.ros_time import nanoseconds
 from infinipot_ros.srv import Watch as WatchService
 
 if TYPE_CHECKING:
@@ -90,23 +92,16 @@ class Watching:
         alert = Alert(
             id=watch.id, question=watch.question, value=watch.value,
             answer=ros_text(watch.answer), previous=ros_text(previous),
-            asked=watch.asked, skipped=watch.skipped,
+            asked=min(watch.asked, MOST_UINT32), skipped=min(watch.skipped, MOST_UINT32),
             evidence=evidence_messages(answered, self._node.frame_id_of))
         alert.header.stamp = time_message(answered.answer.observed_to_ns)
         self._alerts.publish(alert)
 
     def _on_watch(self, request: Any, response: Any) -> Any:
-        try:
+        def change() -> None:
             response.id = self._change(request)
-            response.success = True
-        except InfinipotError as error:
-            response.success, response.message = False, str(error)
-        except Exception as error:
-            self._node.survived(error)
-            response.success = False
-            response.message = f"{type(error).__name__}: {error}; see the node's log"
-        self._node.publish_status()
-        return response
+
+        return reply(self._node, response, change)
 
     def _change(self, request: Any) -> int:
         if request.id:

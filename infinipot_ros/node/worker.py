@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from infinipot_ros.observer.sessions import Sessions
 
 THREAD_NAME = 'infinipot_worker'
+#: Why frames are dropped that show what the last one remembered showed, which stands for them.
+STILL = 'still'
 
 
 class Worker(Backlog):
@@ -48,7 +50,8 @@ class Worker(Backlog):
     :param log: where to say things.
     :param make_sessions: makes the dialogues, once there is an observer to count their tokens.
     :param on_frame: called in the worker's thread after each frame that was remembered, with the
-        stamp in ns of the newest one; must not raise.
+        stamp in ns of the newest one; must not raise. Frames that show nothing new are not
+        remembered, so that what they would bring about waits for the next that does.
     """
 
     def __init__(self, build: Callable[[], Observer], policy: IngestPolicy,
@@ -86,7 +89,7 @@ class Worker(Backlog):
 
     def snapshot(self) -> WorkerSnapshot:
         """Return the present figures."""
-        now = time.monotonic()
+        now, sessions = time.monotonic(), self._sessions
         with self._ready:
             return WorkerSnapshot(
                 job=self._job, job_s=now - self._job_since, beat_age_s=now - self._beat,
@@ -94,7 +97,7 @@ class Worker(Backlog):
                 waiting_tasks=self._count(Task),
                 frames_seen=self._ingest.seen, drops=dict(self._ingest.drops),
                 jumps=self._ingest.jumps, paused=self._ingest.paused,
-                sessions=len(self._sessions or ()),
+                sessions=sessions.count(time.monotonic_ns()) if sessions is not None else 0,
                 last_ingest_ms=self._last_ingest_ms, last_query_ms=self._last_query_ms,
                 memory=self._memory)
 
@@ -120,6 +123,9 @@ class Worker(Backlog):
     def _run(self) -> None:
         try:
             observer = self._build()
+            started = time.monotonic()
+            observer.warm_up()
+            self._log.info(f'warmed up in {time.monotonic() - started:.2f} s')
             self._sessions = self._make_sessions(observer)
         except ConfigurationError as error:
             fail(self._loaded, error)
@@ -129,7 +135,7 @@ class Worker(Backlog):
             fail(self._loaded, ConfigurationError(
                 f'the model could not be set up: {type(error).__name__}: {error}'))
             return
-        answering = Answering(self._sessions, self._live, lambda: self._stopping, self._log)
+        answering = Answering(self._sessions, self._live, self._leaving, self._log)
         try:
             self._memory = observer.status()
             self._set_job('idle')
@@ -157,8 +163,12 @@ class Worker(Backlog):
         reason = ''
         try:
             frame = self._decode(waiting.item)
-            observer.observe(frame.rgb, frame.stamp_ns, camera=frame.camera, pose=frame.pose)
-            self.latest = frame
+            if observer.observe(
+                    frame.rgb, frame.stamp_ns, frame.camera, frame.pose,
+                    following=self._following(waiting.camera)):
+                self.latest = frame
+            else:
+                reason = STILL
         except FrameError as error:
             reason = error.reason
             self._log.warn(reason, f"frame dropped as '{reason}': {error}")

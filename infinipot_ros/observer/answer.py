@@ -43,10 +43,12 @@ class MemoryStatus:
     """
     How full the memory is and what it has seen.
 
+    :param frames_still: frames left out because the last one shows the same; it stands for them.
     :param tokens: visual tokens a layer and KV head holds now, of ``budget_tokens``.
     :param bytes: bytes of what is remembered; ``budget_bytes`` of the buffers, allocated once.
     :param oldest_ns: stamp of the oldest frame still remembered, 0 if none.
     :param segments: stretches of time between which the clock jumped.
+    :param rebases: how often positions were brought back, which days-long streams need.
     :param camera_tokens: of ``tokens``, each camera's; means over layers and KV heads, rounded.
     """
 
@@ -63,6 +65,8 @@ class MemoryStatus:
     last_ingest_ms: float
     last_query_ms: float
     camera_tokens: Mapping[str, int] = field(default_factory=dict)
+    frames_still: int = 0
+    rebases: int = 0
 
 
 def same_answer(answer: str, expected: str) -> bool:

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.observer.answer import MemoryStatus
-
-NANOSECONDS = 1_000_000_000
+from infinipot_ros.ros_time import SECOND_NS
 
 
 class Autosave:
@@ -24,7 +23,7 @@ class Autosave:
         if not 0.0 <= period_s < float('inf'):
             raise ConfigurationError(
                 f'the autosave period is {period_s} s, it must be 0 (never) or more')
-        self.period_ns = round(period_s * NANOSECONDS)
+        self.period_ns = round(period_s * SECOND_NS)
         self._since_ns = 0
         self._saved: tuple[int, ...] = ()
 

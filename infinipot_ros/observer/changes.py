@@ -14,7 +14,8 @@ from infinipot_ros.observer.settings import ObserverSettings
 
 # Model, buffers and plan follow from these.
 FIXED = (
-    'model', 'device', 'dtype', 'attn_implementation', 'local_files_only', 'block_size',
+    'model', 'device', 'dtype', 'weights', 'attn_implementation', 'local_files_only', 'block_size',
+    'max_batch',
     'max_pixels', 'cameras')
 
 

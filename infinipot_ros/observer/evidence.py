@@ -32,6 +32,7 @@ class Evidence:
     :param score: share of the attention paid to all the memory; within (0, 1].
     :param pose: where the camera was at ``stamp_ns``, if known.
     :param grid: number of the strongest observation; ``Observer.thumbnails`` may have its picture.
+        Look it up before the next frame is taken: in a stream of years grids are called anew.
     :param stamp_ns: first stamp of that observation, within the moment.
     """
 

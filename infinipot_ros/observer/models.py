@@ -19,5 +19,5 @@ def load_shared_model(settings: ObserverSettings) -> QwenVL:
     """
     return load_model(
         settings.model, device=settings.device, dtype=settings.dtype,
-        attn_implementation=settings.attn_implementation,
+        attn_implementation=settings.attn_implementation, weights=settings.weights,
         local_files_only=settings.local_files_only)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 from infinipot_ros.errors import StorageError
 from infinipot_ros.observer.frame import Pose
 from infinipot_ros.observer.observations import Observation
+from infinipot_ros.vlm.positions import Timeline
 
 COVARIANCE = 36
 POSE = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
@@ -90,3 +93,41 @@ def _to_pose(numbers: list[float], frame_id: str) -> Pose:
     x, y, z, qx, qy, qz, qw, *covariance = numbers
     return Pose(
         x, y, z, qx, qy, qz, qw, frame_id, tuple(covariance) if any(covariance) else ())
+
+
+def read_times(column: Tensor, timeline: Timeline) -> list[int]:
+    """
+    Read where in time observations stand, in the order of their grids.
+
+    :raises StorageError: they are no rising numbers up to the timeline's last.
+    """
+    if column.dtype != torch.int64 or column.ndim != 1:
+        raise StorageError(f'a column of numbers is {column.dtype} {[*column.shape]}')
+    times: list[int] = column.tolist()
+    if times and any(a > b for a, b in pairwise([0, *times, timeline.last])):
+        raise StorageError('its moments are out of order in time')
+    return times
+
+
+def times_of_version_1(
+    grids: Sequence[int], observations: Sequence[Observation], next_grid: int,
+    timeline: Timeline,
+) -> list[int]:
+    """
+    Work out where in time grids stand, which files of version 1 do not say.
+
+    :raises StorageError: it cannot be told any more.
+    """
+    times = [*grids]
+    if timeline.tokens_per_second is not None:
+        replayed, times = replace(timeline, last=-1, _offset=0), []
+        for each in observations:
+            replayed = replayed.advance(each.first_ns, 0, 0)
+            times.append(replayed.last)
+        if replayed != timeline or len(grids) != next_grid:
+            raise StorageError(
+                'it does not say where in time its moments stand, as files of version 1 do not, '
+                'and some were forgotten since, so it cannot be worked out')
+    if max(times, default=-1) > timeline.last:
+        raise StorageError('its moments are out of order in time')
+    return times

@@ -22,21 +22,23 @@ from infinipot_ros.observer.asking import Patience, speak
 from infinipot_ros.observer.changes import check_change
 from infinipot_ros.observer.evidence import Evidence, best_moments
 from infinipot_ros.observer.frame import Pose, RgbImage
+from infinipot_ros.observer.frame_filter import FrameFilter, mean_colours
 from infinipot_ros.observer.intake import Intake
 from infinipot_ros.observer.looking import PaidAttention, hidden_tokens
 from infinipot_ros.observer.observations import Observation, span
-from infinipot_ros.observer.pending import PendingBlock, PendingFrame
+from infinipot_ros.observer.pending import PendingFrame
 from infinipot_ros.observer.plan import available_bytes, plan_memory
 from infinipot_ros.observer.scope import Scope
 from infinipot_ros.observer.sessions import Turn, newest_that_fit
 from infinipot_ros.observer.settings import ObserverSettings
 from infinipot_ros.observer.state import ObserverState, check_model, state_of, take_in
 from infinipot_ros.observer.thumbnails import Thumbnails, make_thumbnail
+from infinipot_ros.observer.warming import warm_up
+from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.vlm.attention import Lens
 from infinipot_ros.vlm.decoding import Sampling, TextStream, decode
 from infinipot_ros.vlm.loading import load_config, load_model
 from infinipot_ros.vlm.model import QwenVL
-from infinipot_ros.vlm.positions import NANOSECONDS
 from infinipot_ros.vlm.prompt import check_question, question_ids, turn_ids
 
 EVERYTHING = Scope()
@@ -63,7 +65,7 @@ class Observer:
         self.plan.check(available_bytes(settings.device) + loaded, settings.device)
         self._model = model if model is not None else load_model(
             settings.model, device=settings.device, dtype=settings.dtype,
-            attn_implementation=settings.attn_implementation,
+            attn_implementation=settings.attn_implementation, weights=settings.weights,
             local_files_only=settings.local_files_only)
         self._intake = Intake(settings, self._model)
         self._cache, self._observations = self._intake.cache, self._intake.observations
@@ -72,12 +74,18 @@ class Observer:
         self._paid = PaidAttention(
             shape.layers, shape.kv_heads, settings.budget, shape.device,
         ) if settings.max_evidence and self._model.takes_lens else None
+        self._filter = FrameFilter()
         self._last_query_s = 0.0
 
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""
         self._intake.reset()
+        self._filter.clear()
         self._last_query_s = 0.0
+
+    def warm_up(self) -> None:
+        """Compute what is slower for the first time, now; what is remembered stays as it is."""
+        warm_up(self._model, self._cache, self.settings, self._paid)
 
     def change(self, settings: ObserverSettings) -> None:
         """
@@ -98,7 +106,8 @@ class Observer:
 
     def observe(
         self, rgb: RgbImage, stamp_ns: int, camera: str = '', pose: Pose | None = None,
-    ) -> None:
+        following: int = 0,
+    ) -> bool:
         """
         Take one frame into the memory; a question asked right after it sees it.
 
@@ -107,6 +116,9 @@ class Observer:
             or further behind than ``max_backward_jump_s``, which starts a new segment.
         :param camera: frames of different cameras fill blocks of their own, and may come in any
             order.
+        :param following: frames of this camera that wait to be taken next: up to ``max_batch`` are
+            encoded in one forward pass.
+        :return: false where ``still_likeness`` leaves it out: the last frame stands for it.
         :raises FrameError: the frame is not taken and the memory is as it was.
         """
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
@@ -114,10 +126,21 @@ class Observer:
                 'bad_pixels',
                 f'a frame is uint8 [height, width, 3], not {rgb.dtype} {list(rgb.shape)}')
         jumped = self._intake.stamps.check(
-            camera, stamp_ns, round(self.settings.max_backward_jump_s * NANOSECONDS),
+            camera, stamp_ns, round(self.settings.max_backward_jump_s * SECOND_NS),
             self.settings.cameras)
+        cells = mean_colours(rgb) if self.settings.still_likeness else None
+        if cells is not None and not jumped:
+            since_ns = self._filter.stands_since(
+                camera, cells, stamp_ns, self.settings.still_likeness,
+                round(self.settings.max_still_s * SECOND_NS))
+            if since_ns and self._intake.stand_for(camera, since_ns, stamp_ns, following):
+                self._filter.stood(camera, stamp_ns)
+                return False
         pixels = self._model.fit(rgb, self.settings.max_pixels)
-        self._intake.take(PendingFrame(pixels, stamp_ns, camera, pose), jumped)
+        self._intake.take(PendingFrame(pixels, stamp_ns, camera, pose), jumped, following)
+        if cells is not None:
+            self._filter.took(camera, cells, stamp_ns)
+        return True
 
     # -- answers out --------------------------------------------------------------------------
 
@@ -157,9 +180,12 @@ class Observer:
         mark, timeline = self._cache.mark(), self._intake.timeline
         try:
             known = dict(self._observations.items())
-            waiting = dict(
-                pair for block in self._by_age() for pair in self._intake.append(block))
+            waiting, fault = self._intake.append_waiting()
             known |= {grid: Observation.of(frames) for grid, frames in waiting.items()}
+            if not known:
+                raise QuestionError(
+                    QuestionCode.NOTHING_OBSERVED,
+                    f'nothing that was observed can be remembered: {fault}') from fault
             inside = scope.choose(known.items())
             hidden = None
             if len(inside) < len(known):
@@ -199,9 +225,6 @@ class Observer:
                 f'attn_implementation {self.settings.attn_implementation} cannot leave out parts '
                 'of the memory; use sdpa or eager, or ask without since, until and cameras')
         scope.check(self.settings.cameras or list(self._intake.stamps.cameras))
-
-    def _by_age(self) -> list[PendingBlock]:
-        return sorted(self._intake.blocks.values(), key=lambda block: block.frames[0].stamp_ns)
 
     def _answer(
         self, ids: list[int], new_tokens: int, patience: Patience,
@@ -269,7 +292,10 @@ class Observer:
         :raises StorageError: it cannot be held, and why; the memory is as it was.
         """
         check_model(state, self.state())
-        return take_in(self._intake, state)
+        lost = take_in(self._intake, state)
+        # What its last frames looked like is not known, though their stamps may be the same.
+        self._filter.clear()
+        return lost
 
     def coordinates(self) -> Tensor:
         """
@@ -289,4 +315,5 @@ class Observer:
             compressions=cache.compressions, segments=intake.stamps.segments,
             oldest_ns=intake.oldest_ns, newest_ns=intake.stamps.newest_ns,
             last_ingest_ms=1000 * intake.last_ingest_s, last_query_ms=1000 * self._last_query_s,
-            camera_tokens=dict(intake.camera_tokens))
+            camera_tokens=dict(intake.camera_tokens), frames_still=intake.frames_still,
+            rebases=cache.rebases)

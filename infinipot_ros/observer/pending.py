@@ -14,12 +14,22 @@ from infinipot_ros.observer.settings import FRAMES_PER_GRID
 
 @dataclass(frozen=True)
 class PendingFrame:
-    """A frame that waits for its block: pixels as they will be encoded, uint8 ``[h, w, 3]``."""
+    """
+    A frame that waits for its block: pixels as they will be encoded, uint8 ``[h, w, 3]``.
+
+    :param until_ns: stamp of the last frame left out because it showed the same; 0 for none.
+    """
 
     pixels: Tensor
     stamp_ns: int
     camera: str
     pose: Pose | None
+    until_ns: int = 0
+
+    @property
+    def last_ns(self) -> int:
+        """The last stamp it stands for."""
+        return max(self.stamp_ns, self.until_ns)
 
 
 @dataclass

@@ -3,14 +3,15 @@
 """
 What a memory will need, told before anything is allocated.
 
-Weights and cache are exact; activations and scratch are upper estimates from the model's shape.
+Weights and cache are exact; activations and scratch are upper estimates from the model's shape,
+held against what is really taken by ``infinipot bench speed --only bounds``.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ from infinipot_ros.observer.stamps import MAX_CAMERAS
 from infinipot_ros.vlm.attention import ROWS
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
 from infinipot_ros.vlm.model import TextShape, text_shape
+from infinipot_ros.vlm.quantization import scratch_bytes, weight_bytes
 
 PREFIX_ROOM = 64
 MIB = 1024 ** 2
-# The largest camera image the figure allows for, with its float copies while it is shrunk.
-CAMERA_BYTES = 1920 * 1080 * 3 * (1 + 4 + 4)
+# The largest camera image the figure allows for.
+CAMERA_BYTES = 1920 * 1080 * 3
+# What CUDA's matrix products keep for themselves, on the largest devices.
+CUDA_WORKSPACE = 64 * MIB
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class MemoryPlan:
 
     :param weights: the model.
     :param cache: keys, values and coordinates of prefix, budget and question room.
+    :param question: of ``cache``, the room for a question, its dialogue and its answer.
     :param vision: activations while a block is encoded.
     :param language: activations while a block or a question is read, its mask and logits.
     :param compression: scratch of a compression.
@@ -49,6 +54,7 @@ class MemoryPlan:
 
     weights: int
     cache: int
+    question: int
     vision: int
     language: int
     compression: int
@@ -59,7 +65,12 @@ class MemoryPlan:
         """All of it; the parts that are never there at once count by the largest."""
         return (
             self.weights + self.cache + self.moments
-            + max(self.vision, self.language, self.compression))
+            + max(self.activations, self.compression))
+
+    @property
+    def activations(self) -> int:
+        """What a forward pass takes at most, of the tower or of the language model."""
+        return max(self.vision, self.language)
 
     def describe(self) -> str:
         """Give the figures in MiB, for people."""
@@ -78,23 +89,29 @@ class MemoryPlan:
                 'choose a smaller model')
 
 
-def grids_per_block(settings: ObserverSettings, grid_tokens: int, cameras: int = 1) -> int:
+def grids_per_block(
+    settings: ObserverSettings, grid_tokens: int, cameras: int = 1, frames: int = 0,
+) -> int:
     """
     Count the grids one forward pass takes: a block, or less where a compression frees less.
 
     :param grid_tokens: visual tokens of one grid.
     :param cameras: how many fill blocks at the same time.
+    :param frames: that it takes, if not ``block_size``.
     """
     budget = settings.make_budget()
     free = max((budget.tokens - budget.target) // cameras, grid_tokens)
-    return max(1, min(settings.block_size // FRAMES_PER_GRID, free // grid_tokens))
+    return max(1, min((frames or settings.block_size) // FRAMES_PER_GRID, free // grid_tokens))
 
 
 def cache_shape(shape: TextShape, settings: ObserverSettings) -> CacheShape:
     """Give the shape of the cache that goes with a model."""
-    return CacheShape(
-        shape.layers, shape.kv_heads, shape.head_dim, parse_dtype(settings.dtype),
-        parse_device(settings.device))
+    return replace(_planned_shape(shape, settings), device=parse_device(settings.device))
+
+
+def _planned_shape(shape: TextShape, settings: ObserverSettings) -> CacheShape:
+    # On no device yet: what a robot will need can be told on any machine.
+    return CacheShape(shape.layers, shape.kv_heads, shape.head_dim, parse_dtype(settings.dtype))
 
 
 def check_grid(config: Any, settings: ObserverSettings) -> int:
@@ -116,21 +133,21 @@ def check_grid(config: Any, settings: ObserverSettings) -> int:
 
 def plan_memory(config: Any, settings: ObserverSettings) -> MemoryPlan:
     """
-    Compute what a memory of these settings takes.
+    Compute what a memory of these settings takes; their device need not be there.
 
     :param config: a Qwen2-VL or Qwen2.5-VL configuration.
     :raises ConfigurationError: a single grid may be larger than the whole budget.
     """
     shape = text_shape(config)
-    kv = cache_shape(shape, settings)
+    kv = _planned_shape(shape, settings)
     budget = settings.make_budget()
     vision = config.vision_config
     grid_tokens = check_grid(config, settings)
     with torch.device('meta'):
         model = AutoModelForImageTextToText.from_config(config)
-    weights = sum(p.numel() for p in model.parameters()) * kv.dtype.itemsize
+    weights = weight_bytes(model, settings.weights, kv.dtype.itemsize)
     capacity = PREFIX_ROOM + budget.tokens + settings.tail_room
-    block = grids_per_block(settings, grid_tokens) * grid_tokens
+    block = grids_per_block(settings, grid_tokens, frames=settings.most_frames) * grid_tokens
     new = max(block, settings.tail_room)
     eager_vision = eager_language = 0
     if settings.attn_implementation == 'eager':
@@ -140,13 +157,21 @@ def plan_memory(config: Any, settings: ObserverSettings) -> MemoryPlan:
         eager_vision = (
             vision.num_heads * (grid_tokens * vision.spatial_merge_size ** 2) ** 2 * score)
         eager_language = heads * new * capacity * score
+    on_cuda = settings.device.startswith('cuda')
+    workspace = CUDA_WORKSPACE if on_cuda else 0
+    # With its float copies while it is shrunk; a processor shrinks it as it is.
+    camera = CAMERA_BYTES * (1 + 4 + 4 if on_cuda else 2)
     return MemoryPlan(
         weights=weights,
+        question=settings.tail_room * kv.bytes_per_token,
         cache=capacity * kv.bytes_per_token + budget.tokens * kv.coordinate_bytes_per_token,
-        vision=_vision_bytes(vision, block, kv.dtype.itemsize) + eager_vision,
+        vision=(
+            _vision_bytes(vision, block, kv.dtype.itemsize) + eager_vision + camera + workspace),
         language=(
             _language_bytes(shape, new, capacity, kv) + eager_language
-            + _lens_bytes(config, capacity, kv)),
+            + _lens_bytes(config, capacity, kv) + workspace
+            + scratch_bytes(
+                shape.hidden * shape.intermediate, new, shape.intermediate, settings.weights)),
         compression=compression_bytes(kv, budget.tokens),
         moments=_moment_bytes(settings, kv))
 
@@ -164,7 +189,7 @@ def compression_bytes(kv: CacheShape, tokens: int) -> int:
 
 def _moment_bytes(settings: ObserverSettings, kv: CacheShape) -> int:
     cameras = len(settings.cameras) or MAX_CAMERAS
-    waiting = 3 * settings.max_pixels * settings.block_size * cameras
+    waiting = 3 * settings.max_pixels * settings.most_frames * cameras
     paid = 2 * 4 * kv.layers * kv.kv_heads * settings.budget if settings.max_evidence else 0
     return settings.thumbnail_bytes + waiting + paid
 
@@ -184,14 +209,16 @@ def _vision_bytes(vision: Any, block_tokens: int, itemsize: int) -> int:
     inner: int = getattr(vision, 'intermediate_size', None) or math.ceil(
         hidden * getattr(vision, 'mlp_ratio', 4))
     pixels: int = 3 * vision.temporal_patch_size * vision.patch_size ** 2 * (4 + 4 + itemsize)
-    return CAMERA_BYTES + patches * (pixels + (6 * hidden + 3 * inner) * itemsize)
+    return patches * (pixels + (10 * hidden + 5 * inner) * itemsize)
 
 
 def _language_bytes(shape: TextShape, new: int, capacity: int, kv: CacheShape) -> int:
-    # Keys and values repeated for grouped heads, and the mask, are what grows with the cache.
+    # Keys and values repeated for grouped heads, and the mask, as truth values while it is made
+    # and twice as numbers where a kernel uses it, are what grows with the cache.
     repeated = 2 * capacity * shape.hidden
     activations = new * (8 * shape.hidden + 3 * shape.intermediate)
-    return (repeated + activations) * kv.dtype.itemsize + new * capacity * 4 + 8 * shape.vocabulary
+    mask = new * capacity * (4 + 2 * 4)
+    return (repeated + activations) * kv.dtype.itemsize + mask + 8 * shape.vocabulary
 
 
 def available_bytes(device: str) -> int:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infinipot_ros.errors import QuestionCode, QuestionError
+from infinipot_ros.ros_time import SECOND_NS
 
 if TYPE_CHECKING:
     from infinipot_ros.observer.observations import Observation
 
-SECOND_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def count(self, now_ns: int) -> int:
+        """Count those that have not expired; may be called from another thread."""
+        return sum(not self._expired(session, now_ns) for session in tuple(
+            self._sessions.values()))
+
     def turns(self, name: str, now_ns: int) -> tuple[Turn, ...]:
         """
         Give a session's turns, oldest first; a name not known yet opens a session.
@@ -106,12 +111,15 @@ class Sessions:
     def expire(self, now_ns: int) -> None:
         """End the sessions that were not used for ``expiry_s``."""
         for name in [name for name, session in self._sessions.items()
-                     if now_ns - session.used_ns > self.expiry_s * 1e9]:
+                     if self._expired(session, now_ns)]:
             del self._sessions[name]
 
     def clear(self) -> None:
         """End all."""
         self._sessions.clear()
+
+    def _expired(self, session: _Session, now_ns: int) -> bool:
+        return now_ns - session.used_ns > self.expiry_s * 1e9
 
     def _open(self, name: str, now_ns: int) -> _Session:
         if not name or len(name) > NAME_CHARS or not name.isprintable():

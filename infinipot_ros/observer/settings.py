@@ -11,6 +11,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.memory.budget import Budget
 from infinipot_ros.memory.policies.policy import Policy
 from infinipot_ros.memory.policies.registry import DEFAULT_POLICY, make_policy
+from infinipot_ros.vlm.quantization import check_weights
 
 FRAMES_PER_GRID = 2
 # Tokens of the chat template around a question, generously.
@@ -24,6 +25,7 @@ class ObserverSettings:
 
     :param model: folder, hub id or bundled name of a Qwen2-VL or Qwen2.5-VL checkpoint.
     :param dtype: float32, float16 or bfloat16; of weights and cache.
+    :param weights: int8 or int4 quantises the language model's matrices; empty leaves them.
     :param local_files_only: never download.
     :param policy: what decides which tokens stay; see ``memory.policies.registry``.
     :param budget: M, the most visual tokens a layer and KV head holds.
@@ -31,6 +33,8 @@ class ObserverSettings:
     :param tar_ratio: alpha, the share of C for TaR; None leaves it to the policy.
     :param recent_ratio: share of the grids that is recent; None leaves it to the policy.
     :param block_size: frames encoded in one forward pass, even.
+    :param max_batch: frames encoded in one forward pass while more of them wait to be; where that
+        is less than ``block_size``, no more than that.
     :param max_pixels: pixels a frame is shrunk to; 784 (28 x 28) make one visual token.
     :param max_new_tokens: most tokens of an answer.
     :param max_question_chars: most characters, and about the most tokens, of a question.
@@ -40,6 +44,9 @@ class ObserverSettings:
     :param cameras: names of the cameras there are; none: whichever send frames.
     :param camera_shares: each camera's share of what a compression leaves, in the order of
         ``cameras``; none: they share one budget.
+    :param still_likeness: frames at least this like the last one taken are left out, and that one
+        stands for them; 0 takes every frame. ``observer.frame_filter`` tells how it is counted.
+    :param max_still_s: seconds one frame may stand for others.
     :param max_backward_jump_s: a stamp this far behind the newest starts a new segment.
     :param temperature: 0 answers greedily; above, answers are drawn.
     :param top_p: share of the probability mass that is drawn from.
@@ -48,6 +55,7 @@ class ObserverSettings:
     model: str
     device: str = 'cpu'
     dtype: str = 'float32'
+    weights: str = ''
     attn_implementation: str = 'sdpa'
     local_files_only: bool = True
     policy: str = DEFAULT_POLICY
@@ -56,6 +64,7 @@ class ObserverSettings:
     tar_ratio: float | None = None
     recent_ratio: float | None = None
     block_size: int = FRAMES_PER_GRID
+    max_batch: int = 4 * FRAMES_PER_GRID
     max_pixels: int = 128 * 28 * 28
     max_new_tokens: int = 64
     max_question_chars: int = 1000
@@ -64,12 +73,15 @@ class ObserverSettings:
     thumbnail_bytes: int = 4 * 1024 ** 2
     cameras: tuple[str, ...] = ()
     camera_shares: tuple[float, ...] = ()
+    still_likeness: float = 0.0
+    max_still_s: float = 10.0
     max_backward_jump_s: float = 1.0
     temperature: float = 0.0
     top_p: float = 1.0
 
     def validate(self) -> None:
         """:raises ConfigurationError: the first value that cannot work, and what could."""
+        check_weights(self.weights)
         self.make_budget()
         self.make_policy()
         if self.block_size < FRAMES_PER_GRID or self.block_size % FRAMES_PER_GRID:
@@ -77,7 +89,8 @@ class ObserverSettings:
                 f'block_size is {self.block_size}, it must be an even number of frames, at '
                 f'least {FRAMES_PER_GRID}: a grid is made of {FRAMES_PER_GRID} frames')
         for name, least in (
-                ('max_pixels', 28 * 28), ('max_new_tokens', 1), ('max_question_chars', 1),
+                ('max_pixels', 28 * 28), ('max_batch', 1), ('max_new_tokens', 1),
+                ('max_question_chars', 1),
                 ('session_tokens', 0), ('max_evidence', 0), ('thumbnail_bytes', 0)):
             if getattr(self, name) < least:
                 raise ConfigurationError(
@@ -86,6 +99,13 @@ class ObserverSettings:
             raise ConfigurationError(
                 f'max_backward_jump_s is {self.max_backward_jump_s}, it must be 0 or more')
 
+        if not 0.0 <= self.still_likeness <= 1.0:
+            raise ConfigurationError(
+                f'still_likeness is {self.still_likeness}, it must be within 0 and 1; 0 takes '
+                'every frame')
+        if not self.max_still_s > 0.0:
+            raise ConfigurationError(
+                f'max_still_s is {self.max_still_s}, it must be above 0')
         if len(set(self.cameras)) < len(self.cameras):
             raise ConfigurationError(
                 f'cameras are {list(self.cameras)}: two have the same name; names must differ')
@@ -110,6 +130,11 @@ class ObserverSettings:
         shares = dict(zip(self.cameras, self.camera_shares))
         return {
             number: shares[camera] for number, camera in enumerate(cameras) if camera in shares}
+
+    @property
+    def most_frames(self) -> int:
+        """Frames that one forward pass takes at most."""
+        return max(self.block_size, self.max_batch)
 
     @property
     def question_room(self) -> int:

@@ -28,7 +28,9 @@ from torch import Tensor
 from infinipot_ros.errors import StorageError
 
 FORMAT = 'infinipot_ros.memory'
-VERSION = 1
+VERSION = 2
+# What else is read; it lacks something that its reader works out.
+OLDER_VERSIONS = (1,)
 DTYPES = {
     torch.float32: 'F32', torch.float16: 'F16', torch.bfloat16: 'BF16', torch.float64: 'F64',
     torch.int64: 'I64', torch.int32: 'I32', torch.uint8: 'U8'}
@@ -115,6 +117,11 @@ def _write_tensor(file: BinaryIO, tensor: Tensor) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def part_of(path: Path) -> Path:
+    """Name the file that is written beside ``path``; one that lies there was cut off."""
+    return path.with_name(f'.{path.name}.part')
+
+
 @contextmanager
 def _beside(path: Path) -> Iterator[BinaryIO]:
     """
@@ -122,7 +129,7 @@ def _beside(path: Path) -> Iterator[BinaryIO]:
 
     Its name is always the same, so that what a crash left behind is overwritten, not added to.
     """
-    part = path.with_name(f'.{path.name}.part')
+    part = part_of(path)
     handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     with open(handle, 'wb') as file:
         _claim(handle, part)
@@ -205,10 +212,10 @@ def _check_header(raw: bytes, metadata: Mapping[str, str], path: Path) -> None:
     if metadata.get('format') != FORMAT:
         raise _foreign(path)
     version = metadata.get('version', '')
-    if version != str(VERSION):
+    if version not in map(str, (VERSION, *OLDER_VERSIONS)):
         raise StorageError(
-            f'{path} was written in version {version!r} of the format, this release reads version '
-            f'{VERSION}; load it with the release that wrote it, or a newer one than this')
+            f'{path} was written in version {version!r} of the format, this release reads up to '
+            f'version {VERSION}; load it with the release that wrote it, or a newer one than this')
     digest = metadata.get('sha256', '').encode()
     if len(digest) != len(NO_DIGEST) or raw.count(digest) != 1 or hashlib.sha256(
             raw.replace(digest, NO_DIGEST.encode())).hexdigest().encode() != digest:

@@ -7,13 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from infinipot_ros.errors import FrameError
-from infinipot_ros.vlm.positions import NANOSECONDS
+from infinipot_ros.ros_time import SECOND_NS
 
 # A clock that leaps this far ahead was set (0 to wall time, say), or nothing was seen meanwhile;
 # its numbers would only use up the positions the model was trained on.
-MAX_FORWARD_JUMP_NS = 3600 * NANOSECONDS
+MAX_FORWARD_JUMP_NS = 3600 * SECOND_NS
 # As far as one camera's frames may lag behind another's after both followed the same jump.
-MAX_LAG_NS = 10 * NANOSECONDS
+MAX_LAG_NS = 10 * SECOND_NS
 # Every camera has frames of its own waiting; a robot has a few.
 MAX_CAMERAS = 8
 
@@ -63,8 +63,8 @@ class StampOrder:
         if behind <= max_backward_ns:
             raise FrameError(
                 'stale_stamp',
-                f'the stamp is {behind / NANOSECONDS:.3f} s behind the newest frame; frames come '
-                f'in order, and only a jump back of more than {max_backward_ns / NANOSECONDS} s '
+                f'the stamp is {behind / SECOND_NS:.3f} s behind the newest frame; frames come '
+                f'in order, and only a jump back of more than {max_backward_ns / SECOND_NS} s '
                 'starts a new segment')
         follows = segment < self.segments and self.newest_ns - stamp_ns <= MAX_LAG_NS
         return too_far or not follows

@@ -11,10 +11,8 @@ from typing import Any
 from infinipot_ros.errors import ConfigurationError, FrameError, StorageError
 from infinipot_ros.memory.coordinates import Runs
 from infinipot_ros.memory.layer_view import LayerView
-from infinipot_ros.memory.policies.policy import Policy
-from infinipot_ros.memory.policies.split import Split
 from infinipot_ros.observer.fitting import fit_layers
-from infinipot_ros.observer.intake import Intake
+from infinipot_ros.observer.intake import Intake, divide
 from infinipot_ros.observer.observations import Observation
 from infinipot_ros.observer.pending import PendingBlock
 from infinipot_ros.observer.plan import grids_per_block
@@ -35,6 +33,7 @@ class ObserverState:
     :param policy: name of the policy that chose them; ``policy_state``, what it learned.
     :param views: the visual tokens, layer by layer; of a living memory, not a copy.
     :param stamps: the newest stamp of each camera, and how often a clock jumped.
+    :param times: where each observation stands on the temporal axis, by grid.
     :param blocks: frames that wait until their block is complete, as they are encoded in turn.
     :param thumbnails: jpegs by grid, oldest first.
     """
@@ -47,10 +46,12 @@ class ObserverState:
     shapes: Runs
     next_grid: int
     compressions: int
+    rebases: int
     timeline: Timeline
     frames_encoded: int
     stamps: StampOrder
     observations: dict[int, Observation]
+    times: dict[int, int]
     blocks: list[PendingBlock]
     thumbnails: list[tuple[int, bytes]]
 
@@ -72,9 +73,9 @@ def state_of(intake: Intake, model: QwenVL) -> ObserverState:
         identity=model.identity, prefix_digest=digest_tokens(prefix_ids(model.tokenizer)),
         policy=intake.settings.policy, policy_state=intake.policy.state(), views=cache.views(),
         shapes=cache.grid_shapes.snapshot(), next_grid=cache.next_grid,
-        compressions=cache.compressions, timeline=intake.timeline,
+        compressions=cache.compressions, rebases=cache.rebases, timeline=intake.timeline,
         frames_encoded=intake.frames_encoded, stamps=_copy(intake.stamps),
-        observations=dict(intake.observations.items()),
+        observations=dict(intake.observations.items()), times=dict(intake.observations.times),
         blocks=[replace(block, frames=[*block.frames]) for block in intake.blocks.values()],
         thumbnails=intake.thumbnails.items())
 
@@ -100,9 +101,8 @@ def take_in(intake: Intake, state: ObserverState) -> int:
     """
     settings, cache = intake.settings, intake.cache
     # The cameras' shares by the numbers they have in the file, which are not yet ours.
-    chooser: Policy = settings.make_policy()
-    if settings.camera_shares:
-        chooser = Split(chooser, settings.shares_of(state.stamps.cameras))
+    chooser = divide(
+        settings.make_policy(), settings, settings.shares_of(state.stamps.cameras))
     if state.policy == settings.policy:
         try:
             chooser.restore(state.policy_state)
@@ -113,13 +113,17 @@ def take_in(intake: Intake, state: ObserverState) -> int:
     policy.restore(chooser.state())
     cache.restore(
         layers, layers.tokens, next_grid=state.next_grid,
-        compressions=state.compressions + layers.compressed, shapes=state.shapes)
+        compressions=state.compressions + layers.compressed, rebases=state.rebases,
+        shapes=state.shapes)
     intake.policy, intake.timeline, intake.stamps = policy, state.timeline, _copy(state.stamps)
-    intake.frames_encoded = state.frames_encoded
-    intake.observations.restore(state.observations)
+    intake.frames_encoded, intake.frames_still = state.frames_encoded, 0
+    intake.observations.restore(state.observations, state.times)
     intake.thumbnails.restore(state.thumbnails)
     intake.forget()
-    return _wait_again(intake, state)
+    lost = _wait_again(intake, state)
+    # It may come from where more positions were free.
+    intake.keep_going()
+    return lost
 
 
 def _wait_again(intake: Intake, state: ObserverState) -> int:

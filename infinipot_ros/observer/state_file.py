@@ -16,9 +16,15 @@ from torch import Tensor
 
 from infinipot_ros.errors import StorageError
 from infinipot_ros.memory.budget import COORDINATE_AXES
-from infinipot_ros.memory.coordinates import GridShapes
+from infinipot_ros.memory.coordinates import MOST_GRIDS, GridShapes
 from infinipot_ros.memory.layer_view import LayerView
-from infinipot_ros.observer.observation_table import LATEST_NS, from_columns, to_columns
+from infinipot_ros.observer.observation_table import (
+    LATEST_NS,
+    from_columns,
+    read_times,
+    times_of_version_1,
+    to_columns,
+)
 from infinipot_ros.observer.observations import Observation
 from infinipot_ros.observer.pending import PendingBlock, PendingFrame
 from infinipot_ros.observer.stamps import StampOrder
@@ -27,8 +33,8 @@ from infinipot_ros.vlm.identity import ModelIdentity
 from infinipot_ros.vlm.loading import DTYPES
 from infinipot_ros.vlm.positions import Timeline
 
-# Coordinates are int32; rows and columns beyond this are no picture.
-MOST_GRIDS, MOST_SIDE = 2 ** 31 - 1, 2 ** 15
+# Rows and columns beyond this are no picture.
+MOST_SIDE = 2 ** 15
 LARGEST = 2 ** 62
 
 
@@ -44,13 +50,16 @@ def to_file(state: ObserverState) -> tuple[dict[str, Any], dict[str, Tensor]]:
         'prefix_sha256': state.prefix_digest, 'policy': state.policy,
         'policy_state': state.policy_state, 'tokens': state.tokens,
         'next_grid': state.next_grid, 'compressions': state.compressions,
+        'rebases': state.rebases,
         'shapes': [[start, *shape] for start, shape in zip(starts, shapes, strict=True)],
         'timeline': asdict(state.timeline), 'frames_encoded': state.frames_encoded,
         'newest_ns': state.stamps.newest_ns, 'segments': state.stamps.segments,
         'cameras': [[name, *newest] for name, newest in state.stamps.cameras.items()],
         'observations': facts_seen, 'pending': facts_waiting,
         'blocks': [[block.grids, len(block.frames)] for block in state.blocks]}
-    tensors = {'weights': state.identity.sample, 'grids': _integers(grids)}
+    tensors = {
+        'weights': state.identity.sample, 'grids': _integers(grids),
+        'times': _integers([state.times[grid] for grid in grids])}
     for view in state.views:
         tensors[f'layers.{view.layer}.keys'] = view.keys
         tensors[f'layers.{view.layer}.values'] = view.values
@@ -100,6 +109,11 @@ def _read(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ObserverSt
     ascend = all(a < b for a, b in pairwise([-1, *grids, next_grid]))
     if not ascend or len(grids) != len(observations):
         raise StorageError('its observations are not those of its grids')
+    timeline = _read_timeline(facts['timeline'], identity)
+    if 'times' in tensors:
+        times = read_times(tensors['times'], timeline)
+    else:
+        times = times_of_version_1(grids, observations, next_grid, timeline)
     views = _read_views(facts, tensors, shapes)
     for view in views:
         _check_coordinates(view, tensors['grids'])
@@ -112,9 +126,10 @@ def _read(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ObserverSt
         identity=identity, prefix_digest=prefix, policy=policy, policy_state=policy_state,
         views=views, shapes=shapes.snapshot(), next_grid=next_grid,
         compressions=_integer(facts['compressions']),
-        timeline=_read_timeline(facts['timeline'], identity),
+        rebases=_integer(facts.get('rebases', 0)), timeline=timeline,
         frames_encoded=_integer(facts['frames_encoded']), stamps=stamps,
         observations=dict(zip(grids, observations, strict=True)),
+        times=dict(zip(grids, times, strict=True)),
         blocks=_read_blocks(facts, tensors, identity, stamps),
         thumbnails=_read_thumbnails(tensors, next_grid))
 
@@ -213,8 +228,8 @@ def _read_timeline(facts: Mapping[str, Any], identity: ModelIdentity) -> Timelin
     timeline = Timeline(**facts)
     _integer(timeline.last, MOST_GRIDS, -1)
     _integer(timeline.extent, MOST_SIDE)
-    for name in ('_origin_ns', '_offset'):
-        _integer(facts[name], LATEST_NS)
+    _integer(facts['_origin_ns'], LATEST_NS, -1)
+    _integer(facts['_offset'], LATEST_NS, -LATEST_NS)
     if timeline.tokens_per_second != identity.layout['temporal steps per second']:
         raise StorageError('its time does not run as its model counts it')
     return timeline
@@ -228,7 +243,7 @@ def _read_blocks(
         name: column for name, column in _named(tensors, 'pending.').items() if '.' not in name}
     frames = [
         PendingFrame(_read_pixels(tensors[f'pending.{index}.pixels'], identity), seen.first_ns,
-                     seen.camera, seen.pose)
+                     seen.camera, seen.pose, seen.last_ns)
         for index, seen in enumerate(from_columns(columns, facts['pending']))]
     blocks: dict[str, PendingBlock] = {}
     for grids, count in facts['blocks']:

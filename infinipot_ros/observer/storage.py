@@ -15,10 +15,12 @@ from pathlib import Path
 
 from infinipot_ros.errors import StorageError
 from infinipot_ros.observer.observer import Observer
-from infinipot_ros.observer.snapshot_file import read_snapshot, write_snapshot
+from infinipot_ros.observer.snapshot_file import part_of, read_snapshot, write_snapshot
 from infinipot_ros.observer.state_file import from_file, to_file
 
 REFUSED = '.refused'
+#: Refused files that are kept; the first ones stay, the last place is for the newest.
+MAX_REFUSED = 4
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,8 @@ def load_at_start(observer: Observer, path: Path | str) -> Loaded | StorageError
     """
     Take in what was remembered before a restart, if there is something.
 
-    A file that is refused is set aside, under its name and ``.refused``, so that it keeps no robot
-    from starting and the next save does not write over it.
+    A file that is refused is set aside, under its name and ``.refused``, ``.refused.2``, ..., so
+    that it keeps no robot from starting and the next save does not write over it.
 
     :return: what was loaded; why not; None where there is no file.
     """
@@ -120,10 +122,22 @@ def load_at_start(observer: Observer, path: Path | str) -> Loaded | StorageError
     try:
         return load(observer, path)
     except StorageError as error:
-        aside = path.with_name(path.name + REFUSED)
+        if not path.is_file():
+            return error
+        aside = _place_aside(path)
         try:
-            if path.is_file():
-                os.replace(path, aside)
+            os.replace(path, aside)
         except OSError as problem:
             return StorageError(f'{error} (it could not be set aside: {problem.strerror})')
         return StorageError(f'{error} (it was set aside as {aside})')
+
+
+def was_cut_off(path: Path | str) -> bool:
+    """Tell whether the last save to a file did not end; the file is then the one before."""
+    return part_of(Path(path)).is_file()
+
+
+def _place_aside(path: Path) -> Path:
+    names = [REFUSED, *(f'{REFUSED}.{number}' for number in range(2, MAX_REFUSED + 1))]
+    places = [path.with_name(path.name + name) for name in names]
+    return next((place for place in places if not os.path.lexists(place)), places[-1])

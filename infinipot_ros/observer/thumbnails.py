@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 
 from PIL import Image
@@ -67,6 +67,13 @@ class Thumbnails:
             self._forgotten[grid] = self._remembered.pop(grid)
         # Of several calls the later may forget older ones.
         self._forgotten = dict(sorted(self._forgotten.items()))
+
+    def renumber(self, numbers: Mapping[int, int]) -> None:
+        """Call each grid by another number, in the same order."""
+        self._waiting.clear()
+        self._remembered, self._forgotten = (
+            {numbers[grid]: jpeg for grid, jpeg in shelf.items()}
+            for shelf in (self._remembered, self._forgotten))
 
     def shrink(self, byte_limit: int) -> None:
         """Hold to another limit from now on."""

@@ -73,12 +73,18 @@ def attend(
     :param query: ``[1, heads, new, head_dim]``, rotated; the new tokens' own keys are the last.
     :param key: ``[1, kv_heads, keys, head_dim]``; ``value`` likewise.
     """
-    if lens is not None:
-        hidden = None if lens.hidden is None else lens.hidden[module.layer_idx]
-        if lens.paid is not None:
-            lens.paid[module.layer_idx] = _paid(hidden, query, key, kwargs['scaling'], lens)
-        if hidden is not None:
-            return _attend_hiding(hidden, query, key, value, kwargs['scaling'], lens), None
+    scaling: float = kwargs['scaling']
+    # One token at a time the fused kernels of processors are slower than this, in float32.
+    alone = query.shape[2] == 1 and query.device.type == 'cpu' and query.dtype == torch.float32
+    hidden = None if lens is None or lens.hidden is None else lens.hidden[module.layer_idx]
+    if alone or (lens is not None and lens.paid is not None):
+        shares = _shares(query, key, scaling, hidden, lens)
+        if lens is not None and lens.paid is not None:
+            lens.paid[module.layer_idx] = shares[..., lens.start:lens.end].sum(1)
+        if alone:
+            return (shares @ value[0]).flatten(0, 1)[None, None], None
+    if lens is not None and hidden is not None:
+        return _attend_hiding(hidden, query, key, value, scaling, lens), None
     base: str = module.config._attn_implementation.removeprefix(PREFIX)
     if base == 'eager':
         function = sys.modules[type(module).__module__].eager_attention_forward
@@ -115,12 +121,12 @@ def _attend_hiding(
     return torch.cat(parts, dim=2).flatten(0, 1).transpose(0, 1).unsqueeze(0).contiguous()
 
 
-def _paid(
-    hidden: Tensor | None, query: Tensor, key: Tensor, scaling: float, lens: Lens,
+def _shares(
+    query: Tensor, key: Tensor, scaling: float, hidden: Tensor | None, lens: Lens | None,
 ) -> Tensor:
+    """Spell out what the last token pays to each: float32 ``[kv_heads, groups, keys]``."""
     last = _grouped(query, key)[:, :, -1]
-    scores = (last @ key[0].transpose(1, 2)).float() * scaling
-    if hidden is not None:
+    scores = (last @ key[0].transpose(1, 2)).float().mul_(scaling)
+    if lens is not None and hidden is not None:
         scores[..., lens.start:lens.end].masked_fill_(hidden[:, None], -torch.inf)
-    paid: Tensor = scores.softmax(-1)[..., lens.start:lens.end].sum(1)
-    return paid
+    return scores.softmax(-1)

@@ -43,9 +43,11 @@ class ModelIdentity:
 
     def difference(self, other: ModelIdentity) -> str:
         """Say in what ``other`` differs; empty if it is the same model, maybe of another dtype."""
-        for name, own in self.layout.items():
-            if other.layout.get(name) != own:
-                return f'{name} is {own} there and {other.layout.get(name)} here'
+        # What is not named is as it was published.
+        for name in {**self.layout, **other.layout}:
+            own, others = self.layout.get(name, 'plain'), other.layout.get(name, 'plain')
+            if own != others:
+                return f'{name} is {own} there and {others} here'
         if self.sample.shape != other.sample.shape:
             return 'its weights have other shapes'
         if self.dtype == other.dtype:

@@ -20,7 +20,9 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 from transformers.utils import cached_file
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.vlm.identity import sample_weights
 from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.quantization import quantize
 
 MODEL_TYPES = ('qwen2_vl', 'qwen2_5_vl')
 DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
@@ -97,12 +99,14 @@ def load_model(
     device: str = 'cpu',
     dtype: str = 'float32',
     attn_implementation: str = 'sdpa',
+    weights: str = '',
     local_files_only: bool = True,
 ) -> QwenVL:
     """
     Load weights and tokenizer.
 
     :param name: a folder, a hub id in the local cache, or a bundled name.
+    :param weights: ``int8`` or ``int4`` quantises the language model's; empty leaves them.
     :param local_files_only: False lets transformers download what is missing.
     :raises ConfigurationError: anything that keeps the model from working, with the way out.
     """
@@ -129,7 +133,12 @@ def load_model(
         raise ConfigurationError(
             f"model {path!r} has no tokenizer with '<|vision_start|>'; it is incomplete, fetch it "
             'again')
-    return QwenVL(model.to(torch_device).eval(), tokenizer)
+    sample = None
+    if weights:
+        # Memories know their model by its weights as they were before.
+        sample = sample_weights(model.model)
+        quantize(model.model.language_model, weights, torch_device)
+    return QwenVL(model.to(torch_device).eval(), tokenizer, weights=weights, sample=sample)
 
 
 def _not_found(path: str, local_files_only: bool, error: Exception) -> str:

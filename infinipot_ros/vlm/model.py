@@ -21,8 +21,11 @@ from torch import Tensor
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.attention import Lens, install
 from infinipot_ros.vlm.identity import ModelIdentity, rope_sections, sample_weights
+from infinipot_ros.vlm.patch_embedding import make_linear
 from infinipot_ros.vlm.pixels import patchify, resize, smart_resize
 from infinipot_ros.vlm.positions import Timeline
+from infinipot_ros.vlm.quantization import held_bytes
+from infinipot_ros.vlm.tower_tables import TowerTables
 
 MIN_PIXELS = 4 * 28 * 28
 
@@ -74,9 +77,13 @@ class QwenVL:
     A loaded model and its tokenizer.
 
     :param model: a transformers ``Qwen2VLForConditionalGeneration`` or its 2.5 successor.
+    :param weights: how its language model was quantised, if it was.
+    :param sample: ``sample_weights`` of it before that; None takes them when they are needed.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, weights: str = '', sample: Tensor | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
         self.config = model.config
         self.shape = text_shape(model.config)
@@ -90,10 +97,13 @@ class QwenVL:
             per_second if model.config.model_type == 'qwen2_5_vl' else None)
         self._model = model
         self._core = model.model
+        self.weights, self._sample = weights, sample
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
         self.stop_ids = self._find_stop_ids(model)
         self.takes_lens = install(model)
+        make_linear(self._core.visual)
+        self._tables = TowerTables(self._core.visual)
 
     def _find_stop_ids(self, model: Any) -> frozenset[int]:
         declared = model.generation_config.eos_token_id
@@ -104,7 +114,24 @@ class QwenVL:
     @property
     def weight_bytes(self) -> int:
         """Bytes of the weights."""
-        return sum(p.numel() * p.element_size() for p in self._model.parameters())
+        return held_bytes(self._model)
+
+    @property
+    def most_positions(self) -> int:
+        """How many positions the checkpoint declares to know."""
+        most: int = self.config.get_text_config().max_position_embeddings
+        return most
+
+    @property
+    def temporal_frequencies(self) -> Tensor:
+        """
+        Angles that one step in time turns a key by: float32 ``[n]``.
+
+        They turn dimensions 0 to n of a head, each with the one half a head further on; the other
+        dimensions turn with row and column.
+        """
+        frequencies: Tensor = self._core.language_model.rotary_emb.inv_freq
+        return frequencies[:rope_sections(self.config)[0]].float()
 
     @cached_property
     def identity(self) -> ModelIdentity:
@@ -115,7 +142,10 @@ class QwenVL:
             'M-RoPE sections': rope_sections(self.config), 'patch size': self.patch_size,
             'merge size': self.merge_size, 'temporal patch size': self.temporal_patch_size,
             'temporal steps per second': self.tokens_per_second}
-        return ModelIdentity(layout, sample_weights(self._core), self.dtype)
+        if self.weights:
+            layout['weights'] = self.weights
+        sample = sample_weights(self._core) if self._sample is None else self._sample
+        return ModelIdentity(layout, sample, self.dtype)
 
     def timeline(self) -> Timeline:
         """Start the temporal axis of a stream."""
@@ -163,7 +193,9 @@ class QwenVL:
             frames.to(self.device), patch_size=self.patch_size,
             temporal_patch_size=self.temporal_patch_size, merge_size=self.merge_size)
         rows, columns = self.grid_size(frames.shape[1], frames.shape[2])
-        output = self._core.visual(patches.to(self.dtype), grid_thw=grid.to(self.device))
+        output = self._core.visual(
+            patches.to(self.dtype), grid_thw=grid.to(self.device),
+            **self._tables.of(*grid[0].tolist()))
         # transformers 5 wraps the merged tokens, 4.57 returns them bare.
         merged: Tensor = output if isinstance(output, Tensor) else output.pooler_output
         return VisualBlock(merged.view(-1, rows * columns, merged.shape[-1]), rows, columns)

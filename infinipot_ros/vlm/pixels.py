@@ -62,10 +62,16 @@ def resize(frames: Tensor, height: int, width: int) -> Tensor:
     """Resize uint8 ``[T, H, W, 3]`` to uint8 ``[T, height, width, 3]``; bicubic, antialiased."""
     if frames.shape[1:3] == (height, width):
         return frames
-    channels_first = frames.permute(0, 3, 1, 2).float()
+    channels_first = frames.permute(0, 3, 1, 2)
+    # Processors have a kernel for bytes, ten times as fast and within one step of the exact
+    # result; GPUs have not.
+    if frames.device.type != 'cpu':
+        channels_first = channels_first.float()
     resized = functional.interpolate(
         channels_first, (height, width), mode='bicubic', antialias=True, align_corners=False)
-    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    if resized.is_floating_point():
+        resized = resized.round_().clamp_(0, 255).to(torch.uint8)
+    return resized.permute(0, 2, 3, 1)
 
 
 def patchify(
@@ -90,17 +96,19 @@ def patchify(
     missing = -video.shape[0] % temporal_patch_size
     if missing:
         video = torch.cat([video, video[-1:].expand(missing, -1, -1, -1)])
-    centre, spread = (video.new_tensor(axis, dtype=torch.float32) for axis in (mean, std))
-    pixels = (video.float() / 255 - centre) / spread
-    count, height, width, channels = pixels.shape
+    count, height, width, channels = video.shape
     grids, rows, columns = (
         count // temporal_patch_size, height // patch_size, width // patch_size)
-    pixels = pixels.reshape(
+    parts = video.reshape(
         grids, temporal_patch_size,
         rows // merge_size, merge_size, patch_size,
         columns // merge_size, merge_size, patch_size,
         channels)
-    # grid, merged row, merged column, row in merge, column in merge | channel, time, y, x
-    patches = pixels.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(
-        grids * rows * columns, channels * temporal_patch_size * patch_size ** 2)
-    return patches.contiguous(), torch.tensor([[grids, rows, columns]])
+    # grid, merged row, merged column, row in merge, column in merge | channel, time, y, x;
+    # put in order as bytes, a quarter of what the numbers take.
+    patches = parts.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(
+        grids * rows * columns, channels, temporal_patch_size * patch_size ** 2).float()
+    centre, spread = (
+        255 * torch.tensor(axis, device=video.device).unsqueeze(1) for axis in (mean, std))
+    patches = patches.sub_(centre).div_(spread).flatten(1)
+    return patches, torch.tensor([[grids, rows, columns]])

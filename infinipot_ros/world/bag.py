@@ -24,6 +24,7 @@ import numpy.typing as npt
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.world.tour import Film, Tour
 
 IMAGE_TOPIC = '/camera/image_raw/compressed'
@@ -87,7 +88,7 @@ def write_bag(folder: Path, tour: Tour, shots: Film) -> None:
             twist_type(vector(0.0, 0.0, 0.0), vector(0.0, 0.0, 0.0)), np.zeros(36))
         for (x, z, heading), stamp, jpeg in zip(
                 tour.poses.tolist(), tour.stamps_ns.tolist(), shots.jpegs, strict=True):
-            when = time_type(stamp // 1_000_000_000, stamp % 1_000_000_000)
+            when = time_type(*divmod(stamp, SECOND_NS))
             turn = quaternion(0.0, 0.0, float(np.sin(heading / 2)), float(np.cos(heading / 2)))
             place = pose_covariance(pose_type(point(x, -z, 0.0), turn), np.zeros(36))
             message = odometry_type(header_type(when, 'odom'), 'base_link', place, still)

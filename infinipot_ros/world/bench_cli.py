@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation import model_options as options
 from infinipot_ros.evaluation.ray_option import HELP as RAY_HELP
-from infinipot_ros.evaluation.ray_option import RayCommand, check_ray
+from infinipot_ros.evaluation.ray_option import check_ray
 
 if TYPE_CHECKING:
     from infinipot_ros.evaluation.quality_run import StreamTask
@@ -33,13 +34,6 @@ HEADLINE_BUDGET = '/8'
 BUDGETS = ('/2', '/4', HEADLINE_BUDGET, '/16', '512', '1024', '2048')
 # No seed that was trained on is ever asked about.
 SPLITS = ('test', 'validation')
-
-bench_app = typer.Typer(help='Measure what compression costs.', no_args_is_help=True)
-
-
-@bench_app.callback()
-def _bench() -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,6 @@ def _resumable() -> Iterator[None]:
         raise typer.Exit(130) from error
 
 
-@bench_app.command(cls=RayCommand)
 def quality(
     output: Annotated[
         Path, typer.Option(help='Folder for figures and report.html; goes on with what is there.')
@@ -110,12 +103,10 @@ def quality(
     ] = None,
     questions: Annotated[int, typer.Option(help='Questions a stream.', min=1)] = 20,
     split: Annotated[str, typer.Option(help=f'Held-out seeds: {" or ".join(SPLITS)}.')] = 'test',
-    model: Annotated[
-        str, typer.Option(help='A folder, a hub id in the local cache, or a bundled name.')
-    ] = 'infinipot-tiny',
-    device: Annotated[str, typer.Option(help='cpu, or cuda, which takes one process.')] = 'cpu',
-    dtype: Annotated[str, typer.Option(help='float32, float16 or bfloat16.')] = 'float32',
-    block_size: Annotated[int, typer.Option(help='Frames encoded in one forward pass, even.')] = 8,
+    model: options.Model = 'infinipot-tiny',
+    device: options.OneDevice = 'cpu',
+    dtype: options.Dtype = 'float32',
+    block_size: Annotated[int, typer.Option(help=options.BLOCK_SIZE)] = 8,
     workers: Annotated[
         int | None,
         typer.Option(

@@ -258,10 +258,14 @@ class Renderer:
         try:
             with redirect_stdout(io.StringIO()):  # remarks on multisampling
                 self._environment = _environment(width, height)
+        except ImportError as error:
+            raise ConfigurationError(
+                f"the simulator is not installed ({error}): pip install '.[world]' in a clone",
+            ) from error
         except Exception as error:  # pyglet raises what the driver makes it raise
             raise ConfigurationError(
                 f'the simulator cannot draw here ({type(error).__name__}: {error}); install '
-                'miniworld with pip and libegl1 libgl1-mesa-dri libglu1-mesa with apt') from error
+                'libegl1 libgl1-mesa-dri libglu1-mesa with apt') from error
 
     def enter(self, house: House) -> None:
         """Build a house; its lights, tints and camera mount follow from its seed."""

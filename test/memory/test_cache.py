@@ -72,6 +72,9 @@ def test_a_stream_stays_within_its_budget(
         for layer, saved in zip(cache.layers, prefix, strict=True):
             assert torch.equal(layer.keys[:, :, :PREFIX], saved)
         assert cache.get_seq_length() == PREFIX + cache.memory_length
+        assert cache.remembered_grids() == sorted({
+            grid for view in cache.views()
+            for grid in view.coordinates[..., GRID].unique().tolist()})
     assert cache.nbytes == allocated
 
 

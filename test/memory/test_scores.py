@@ -14,7 +14,7 @@ from infinipot_ros.memory.scores import (
     pool_neighbours,
     temporal_redundancy,
     value_norms,
-    value_rarity,
+    value_norms_and_rarity,
 )
 
 
@@ -103,7 +103,8 @@ def test_even_norms_get_the_wide_window():
 def test_rarity_is_minus_the_log_of_the_mean_likeness_to_a_sample(heads, count, seed):
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(heads, count, 8, generator=generator)
-    found = value_rarity(values, samples=16, sharpness=4.0)
+    norms, found = value_norms_and_rarity(values, samples=16, sharpness=4.0)
+    assert torch.equal(norms, value_norms(values))
     slots = torch.linspace(0, count - 1, min(16, count)).round().long().tolist()
     for head in range(heads):
         for token in range(count):
@@ -116,5 +117,6 @@ def test_rarity_is_minus_the_log_of_the_mean_likeness_to_a_sample(heads, count, 
 
 
 def test_what_is_all_alike_is_not_rare():
-    assert torch.allclose(value_rarity(torch.ones(2, 30, 4)), torch.zeros(2, 30), atol=1e-5)
-    assert torch.equal(value_rarity(torch.ones(1, 1, 4)), torch.zeros(1, 1))
+    for alike in (torch.ones(2, 30, 4), torch.ones(1, 1, 4)):
+        found = value_norms_and_rarity(alike)[1]
+        assert torch.allclose(found, torch.zeros(found.shape), atol=1e-5)

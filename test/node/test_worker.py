@@ -23,7 +23,7 @@ from infinipot_ros.errors import (
     QuestionCode,
     QuestionError,
 )
-from infinipot_ros.node.backlog import MAX_QUERIES, MAX_TASKS
+from infinipot_ros.node.backlog import FRAME_SHARE, MAX_IN_A_ROW, MAX_QUERIES, MAX_TASKS
 from infinipot_ros.node.ingest import IngestPolicy
 from infinipot_ros.node.jobs import Question
 from infinipot_ros.node.worker import Worker
@@ -79,12 +79,12 @@ def make(tiny):
     workers = []
 
     def begin(log: Said | None = None, on_frame: Callable[[int], None] = lambda _ns: None,
-              **changes) -> Worker:
+              make_sessions: Callable[[Observer], Sessions] = sessions, **changes) -> Worker:
         values = {'budget': 64, 'max_pixels': 3136, 'max_new_tokens': LONG,
                   'max_backward_jump_s': 0.0, **changes}
         worker = Worker(lambda: Observer(ObserverSettings(str(tiny), **values)),
-                        IngestPolicy(fps=0.0, queue_size=100), decode, log or Said(), sessions,
-                        on_frame)
+                        IngestPolicy(fps=0.0, queue_size=100), decode, log or Said(),
+                        make_sessions, on_frame)
         workers.append(worker)
         return worker
 
@@ -224,6 +224,30 @@ def test_stopping_ends_a_running_answer_and_those_behind_it(make) -> None:
         assert caught.value.code == QuestionCode.INACTIVE
 
 
+def test_the_last_task_cuts_off_answers_and_is_the_last(make) -> None:
+    worker = make(max_new_tokens=4000)
+    worker.start().result(60.0)
+    worker.offer(SECOND, SECOND)
+    wait(lambda: remembered(worker) == 1)
+    asked = [worker.ask(Question('what?', 0), 60.0) for _ in range(2)]
+    earlier = worker.run('earlier', lambda _observer: None)
+    wait(lambda: worker.snapshot().job == 'query')
+    last = worker.run_last('save', lambda observer: observer.status().frames_pending)
+    assert worker.run_last('save', lambda _observer: -1) is last
+    assert not worker.room()
+    for future in (*asked, earlier):
+        assert future.exception(20.0).code == QuestionCode.INACTIVE
+    for late in (lambda: worker.ask(Question('what?'), 1.0),
+                 lambda: worker.run('late', lambda _observer: None)):
+        with pytest.raises(QuestionError) as caught:
+            late()
+        assert caught.value.code == QuestionCode.INACTIVE
+    assert last.result(20.0) == 1
+    assert worker.stop(5.0)
+    with pytest.raises(QuestionError):
+        worker.run_last('save', lambda _observer: None)
+
+
 def test_a_configuration_that_cannot_work(make) -> None:
     with pytest.raises(ConfigurationError, match='keep_ratio'):
         make(keep_ratio=2.0).start().result(60.0)
@@ -326,3 +350,146 @@ def test_a_dialogue_is_kept_as_text(make) -> None:
     assert worker.snapshot().sessions == 1
     worker.run('forget', lambda _observer: worker.forget_sessions()).result(20.0)
     assert worker.snapshot().sessions == 0
+
+
+def test_ten_thousand_dialogues_of_a_careless_client_grow_nothing(make) -> None:
+    worker = make(make_sessions=lambda observer: Sessions(observer.turn_tokens, max_sessions=4))
+    worker.start().result(60.0)
+    worker.offer(SECOND, SECOND)
+    wait(lambda: remembered(worker) == 1)
+    answered, refused = 0, 0
+    for number in range(10_000):
+        error = worker.ask(
+            Question('what?', 1, session=f'careless {number}'), 60.0).exception(60.0)
+        answered += error is None
+        refused += error is not None and error.code == QuestionCode.TOO_MANY_SESSIONS
+    assert (answered, refused) == (4, 9_996)
+    assert worker.snapshot().sessions == 4
+    # Whoever has a dialogue goes on.
+    worker.ask(Question('and now?', 1, session='careless 3'), 20.0).result(20.0)
+
+
+def test_a_dialogue_that_has_expired_is_not_counted(make) -> None:
+    worker = make(make_sessions=lambda observer: Sessions(observer.turn_tokens, expiry_s=1e-9))
+    worker.start().result(60.0)
+    worker.offer(SECOND, SECOND)
+    wait(lambda: remembered(worker) == 1)
+    worker.ask(Question('what?', 1, session='short'), 20.0).result(20.0)
+    assert worker.snapshot().sessions == 0
+
+
+class Turns:
+    """What the worker did, in order: frames begin, questions are asked and begin."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def frame(self, stamp_ns: int) -> Callable[[], int]:
+        def begin() -> int:
+            self.events.append('frame')
+            return stamp_ns
+        return begin
+
+    def ask(self, worker: Worker, name: str = 'question') -> object:
+        begun: list[bool] = []
+
+        def canceled() -> bool:
+            # Looked at as the question has its turn, and again with every token.
+            if not begun:
+                begun.append(True)
+                self.events.append(name)
+            return False
+        return worker.ask(Question('what?', 1), 60.0, canceled=canceled)
+
+
+def test_a_flood_of_frames_does_not_hold_up_a_question(make) -> None:
+    turns, enough = Turns(), threading.Event()
+    worker = make()
+    worker.start().result(60.0)
+
+    def flood() -> None:
+        for stamp in range(1, 1_000_000):
+            worker.offer(stamp, turns.frame(stamp))
+            while worker.snapshot().waiting_frames > 90 and not enough.is_set():
+                time.sleep(0.0005)
+            if enough.is_set():
+                return
+
+    thread = threading.Thread(target=flood, daemon=True)
+    thread.start()
+    try:
+        wait(lambda: remembered(worker) > 0 and worker.snapshot().waiting_frames > 50)
+        for number in range(10):
+            future = turns.ask(worker, f'begins {number}')
+            turns.events.append(f'asked {number}')
+            future.result(60.0)
+            assert worker.snapshot().waiting_frames > 0, 'frames wait all the time'
+    finally:
+        enough.set()
+        thread.join(20.0)
+    events = list(turns.events)
+    for number in range(10):
+        begins = events.index(f'begins {number}')
+        # The worker may be quicker than the line after the asking.
+        between = events[min(events.index(f'asked {number}'), begins):begins]
+        assert between.count('frame') <= 1, 'it waits for the frame in work, for no other'
+
+
+def test_a_flood_of_questions_leaves_frames_their_share(make) -> None:
+    turns, enough = Turns(), threading.Event()
+    worker = make()
+    worker.start().result(60.0)
+    entered, leave = offer_slow(worker)
+    assert entered.wait(20.0)
+
+    def ask_again(_done: object = None) -> None:
+        if not enough.is_set():
+            turns.ask(worker).add_done_callback(ask_again)
+
+    ask_again()
+    ask_again()
+    for stamp in range(2 * SECOND, 12 * SECOND, SECOND):
+        worker.offer(stamp, turns.frame(stamp))
+    leave.set()
+    wait(lambda: turns.events.count('frame') == 10, 60.0)
+    enough.set()
+    last = len(turns.events) - turns.events[::-1].index('frame')
+    taken = turns.events[:last]
+    in_a_row = ''.join(event[0] for event in taken).split('f')
+    assert max(map(len, in_a_row)) == MAX_IN_A_ROW, 'it is asked without a pause'
+    assert taken.count('frame') / len(taken) >= FRAME_SHARE
+
+
+def test_frames_that_wait_together_are_encoded_together(make) -> None:
+    worker = make()
+    worker.start().result(60.0)
+    passes: list[int] = []
+
+    def listen(observer: Observer) -> None:
+        encode = observer._model.encode
+        observer._model.encode = lambda frames: (passes.append(len(frames)), encode(frames))[1]
+
+    worker.run('listen', listen).result(20.0)
+    entered, leave = offer_slow(worker)
+    assert entered.wait(20.0)
+    for index in range(2, 13):
+        worker.offer(index * SECOND, index * SECOND)
+    leave.set()
+    wait(lambda: remembered(worker) == 12)
+    assert passes[0] == 8 and sum(passes) == 12
+    assert not worker.snapshot().drops
+
+
+def test_frames_that_show_nothing_new_are_counted_apart(make) -> None:
+    heard: list[int] = []
+    worker = make(on_frame=heard.append, still_likeness=0.95, max_still_s=10.0)
+    worker.start().result(60.0)
+    for second in range(1, 16):
+        worker.offer(second * SECOND, ('', second * SECOND))
+    wait(lambda: worker.snapshot().waiting_frames == 0 and worker.snapshot().job == 'idle')
+    snapshot = worker.snapshot()
+    assert dict(snapshot.drops) == {'still': 13} and remembered(worker) == 2
+    assert snapshot.frames_seen == remembered(worker) + sum(snapshot.drops.values())
+    assert heard == [SECOND, 11 * SECOND]
+    answer = worker.ask(Question('what?', 1), 20.0).result(20.0).answer
+    assert answer.observed_to_ns == 15 * SECOND

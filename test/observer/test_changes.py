@@ -45,6 +45,24 @@ def test_a_smaller_budget_compresses_now_and_may_grow_back(tiny):
     assert 40 < observer.status().tokens <= 96
 
 
+def test_new_shares_hold_for_the_compression_that_comes_with_them(tiny):
+    cameras = ('front', 'rear')
+    observer = make(
+        tiny, budget=120, policy='recent', cameras=cameras, camera_shares=(0.5, 0.5))
+    for index in range(40):
+        for camera in cameras:
+            observer.observe(noise(index), stamp(index), camera=camera)
+    before = observer.status().camera_tokens
+    with pytest.raises(ConfigurationError, match='full'):
+        observer.change(replace(
+            observer.settings, budget=60, policy='full', camera_shares=(0.1, 0.9)))
+    assert observer._intake.policy.weights == {0: 0.5, 1: 0.5}
+    assert observer.status().camera_tokens == before
+    observer.change(replace(observer.settings, budget=40, camera_shares=(0.8, 0.2)))
+    status = observer.status()
+    assert status.camera_tokens['front'] == pytest.approx(0.8 * status.tokens, abs=1)
+
+
 def test_blocks_larger_than_the_new_budget_are_encoded_first(tiny):
     observer = make(tiny, block_size=16, keep_ratio=0.4)
     feed(observer, 31)

@@ -11,26 +11,12 @@ import numpy as np
 import pytest
 import torch
 from camera import noise, stamp
-from plain_model import PlainModel
+from plain_model import PlainModel, watch_scores
 
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.observer.settings import ObserverSettings
 
 QUESTION = 'Where did I leave the red mug?'
-
-
-def watch_scores(observer: Observer) -> list[torch.Tensor]:
-    """Listen to the scores the model gives, without changing them."""
-    seen: list[torch.Tensor] = []
-    scores_of = observer._model.logits
-
-    def listening(hidden):
-        scores = scores_of(hidden)
-        seen.append(scores.clone())
-        return scores
-
-    observer._model.logits = listening
-    return seen
 
 
 @pytest.mark.parametrize('kind', ['qwen2_vl', 'qwen2_5_vl'])

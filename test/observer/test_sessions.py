@@ -75,6 +75,7 @@ def test_a_careless_client_opens_no_more_than_there_may_be():
             assert error.code is QuestionCode.TOO_MANY_SESSIONS
             assert '16' in str(error)
     assert (len(sessions), refused) == (16, 9_984)
+    assert (sessions.count(60 * SECOND), sessions.count(61 * SECOND)) == (16, 0)
     assert sessions.turns('late', 61 * SECOND) == ()
     assert len(sessions) == 1, 'the others have expired'
 

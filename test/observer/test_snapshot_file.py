@@ -132,7 +132,7 @@ def test_what_is_foreign_newer_or_no_file_is_refused_with_the_reason(good, tmp_p
     assert_refused(tmp_path / 'empty', b'', 'no saved memory')
     assert_refused(tmp_path / 'text', b'frame,time\n1,2\n' * 100, 'no saved memory')
     assert_refused(
-        tmp_path / 'newer', content.replace(b'"version": "1"', b'"version": "2"'), "version '2'")
+        tmp_path / 'newer', content.replace(b'"version": "2"', b'"version": "3"'), "version '3'")
     save_file({'weight': torch.ones(4)}, tmp_path / 'foreign')
     assert_refused(tmp_path / 'foreign', (tmp_path / 'foreign').read_bytes(), 'no saved memory')
     save_file({'weight': torch.ones(4)}, tmp_path / 'claims', {'format': FORMAT, 'version': '1'})

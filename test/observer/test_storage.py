@@ -15,6 +15,7 @@ from tiny_models import KINDS, make_tiny
 
 from infinipot_ros.errors import StorageError
 from infinipot_ros.memory.policies.registry import POLICY_NAMES
+from infinipot_ros.observer import storage
 from infinipot_ros.observer.frame import Pose
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.observer.settings import ObserverSettings
@@ -371,7 +372,7 @@ def test_a_damaged_file_changes_nothing(untouched, good, path, data):
 def test_what_is_no_memory_changes_nothing(untouched, good, tmp_path):
     (tmp_path / 'text').write_text('a file about something else')
     (tmp_path / 'empty').touch()
-    newer = good.read_bytes().replace(b'"version": "1"', b'"version": "7"')
+    newer = good.read_bytes().replace(b'"version": "2"', b'"version": "7"')
     (tmp_path / 'newer').write_bytes(newer)
     write_snapshot(tmp_path / 'hollow', {}, {})
     for name, reason in (
@@ -481,16 +482,22 @@ def test_at_start_there_may_be_nothing_something_or_something_bad(tiny, tmp_path
     loaded = load_at_start(restarted, path)
     assert loaded.tokens == observer.status().tokens
     assert_twins(observer, restarted)
-    for attempt in range(2):
+    aside = ['', *(f'.{number}' for number in range(2, storage.MAX_REFUSED + 1))]
+    for attempt in range(storage.MAX_REFUSED + 2):
         path.write_text(f'damaged {attempt}')
         empty = make(tiny)
         refused = load_at_start(empty, path)
         assert isinstance(refused, StorageError)
         assert 'set aside' in str(refused)
         assert not path.exists()
-        assert (tmp_path / 'memory.safetensors.refused').read_text() == f'damaged {attempt}'
+        # The first ones stay; the last place is for the newest.
+        for number, ending in enumerate(aside[:attempt + 1]):
+            kept = attempt if ending == aside[-1] else number
+            assert (tmp_path / f'memory.safetensors.refused{ending}').read_text() == (
+                f'damaged {kept}')
         feed(empty, 4)
         save(empty, path)
+    assert len(list(tmp_path.iterdir())) == storage.MAX_REFUSED + 1
     path.unlink()
     path.mkdir()
     assert isinstance(load_at_start(make(tiny), path), StorageError)

@@ -28,11 +28,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool, Trigger
 
 from infinipot_ros.action import Ask
 from infinipot_ros.msg import MemoryStatus
+from infinipot_ros.node.ask_action import FEEDBACK_DEPTH
 from infinipot_ros.node.replay import SETTLE_S
-from infinipot_ros.srv import Query
+from infinipot_ros.srv import LoadMemory, Query, SaveMemory, Watch
 
 SECOND = 1_000_000_000
 #: Header time of the first frame in the tests.
@@ -130,8 +132,15 @@ class Client:
         self._get = self.node.create_client(GetState, f'{node_name}/get_state')
         self._set = self.node.create_client(
             SetParametersAtomically, f'{node_name}/set_parameters_atomically')
+        # Made before they are used: a response is lost whose writer has not found its reader yet.
         self._services: dict[str, Any] = {}
-        self._action: Any = None
+        for kind, name in ((Trigger, 'reset'), (SetBool, 'pause'), (SaveMemory, 'save'),
+                           (LoadMemory, 'load'), (Watch, 'watch')):
+            self.service(kind, name)
+        # As deep as what the node sends, or a slow reader loses text.
+        self._action = ActionClient(
+            self.node, Ask, f'{node_name}/ask',
+            feedback_sub_qos_profile=QoSProfile(depth=FEEDBACK_DEPTH))
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -157,8 +166,6 @@ class Client:
     def send_async(self, question: str, feedback: Callable[[Any], None] | None = None,
                    **fields: Any) -> Any:
         """Send a goal to ``~/ask``; the future of its handle."""
-        if self._action is None:
-            self._action = ActionClient(self.node, Ask, f'{self.name}/ask')
         assert self._action.wait_for_server(20.0), 'no action server'
         return self._action.send_goal_async(
             Ask.Goal(question=question, **fields),

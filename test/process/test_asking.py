@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from infinipot_ros.action import Ask
 from infinipot_ros.msg import Evidence
 from infinipot_ros.srv import Query
 
-LONG = 1000
+LONG = 500
 FRAMES = 24
 
 
@@ -145,10 +146,17 @@ def test_dialogues_are_kept_and_bounded(running) -> None:
         assert client.ask('What is there?', max_new_tokens=2, session=name).success
     status = client.wait_status(lambda s: s.sessions == 3, 'three sessions')
     tokens = status.memory_tokens
-    for number in range(40):
-        response = client.ask('Me too?', max_new_tokens=1, session=f'careless_{number}')
-        assert response.error_code == Query.Response.TOO_MANY_SESSIONS
-    assert 'session.max_sessions' in response.message
+    # A careless client: three questions at a time, each in a dialogue of its own.
+    room, futures = threading.Semaphore(3), []
+    for number in range(1000):
+        assert room.acquire(timeout=20.0)
+        futures.append(client.query.call_async(Query.Request(
+            question='Me too?', max_new_tokens=1, session=f'careless_{number}')))
+        futures[-1].add_done_callback(lambda _done: room.release())
+    wait_until(lambda: all(future.done() for future in futures), 20.0, 'a thousand answers')
+    assert {future.result().error_code for future in futures} == {
+        Query.Response.TOO_MANY_SESSIONS}
+    assert 'session.max_sessions' in futures[-1].result().message
     refused = client.ask('What?', session='x' * 5000)
     assert refused.error_code == Query.Response.UNKNOWN_SESSION
     assert (client.statuses[-1].sessions, client.statuses[-1].memory_tokens) == (3, tokens)

@@ -5,13 +5,45 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from harness import SECOND, START_NS, Client, NodeProcess, drops, wait_until
 from std_srvs.srv import SetBool, Trigger
 
+from infinipot_ros.observer.snapshot_file import read_snapshot
 from infinipot_ros.srv import LoadMemory, Query, SaveMemory
+
+#: A disk that takes three seconds to bring a file to, more than a node has to end in.
+SLOW_DISK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int fsync(int file) {
+  struct stat about;
+  if (fstat(file, &about) == 0 && S_ISREG(about.st_mode)) sleep(3);
+  return ((int (*)(int)) dlsym(RTLD_NEXT, "fsync"))(file);
+}
+"""
+#: A model that stays in its third frame.
+STUCK = """
+import sys, time
+from infinipot_ros.node.infinipot_node import main
+from infinipot_ros.observer.observer import Observer
+observe = Observer.observe
+def stuck(self, *frame, **more):
+    if self.status().frames_encoded == 2:
+        time.sleep(60)
+    return observe(self, *frame, **more)
+Observer.observe = stuck
+sys.exit(main())
+"""
 
 
 @pytest.fixture(scope='module')
@@ -94,6 +126,51 @@ def test_what_cannot_be_loaded_leaves_the_memory_as_it_is(running, folder) -> No
     assert 'Traceback' not in process.output()
 
 
+@contextmanager
+def small_disk(_pid: int, folder: Path, room: int) -> Iterator[None]:
+    done = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={room}', 'tmpfs', folder],
+                          capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f'mounting a tmpfs takes root: {done.stderr.strip()}')
+    try:
+        yield
+    finally:
+        subprocess.run(['umount', folder], check=True)
+
+
+@contextmanager
+def small_files(pid: int, _folder: Path, room: int) -> Iterator[None]:
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (room // 2, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(('full', 'words'), [
+    (small_disk, 'No space left'), (small_files, 'File too large')])
+def test_a_full_disk_leaves_the_file_and_the_node(running, folder, full, words: str) -> None:
+    process, client = running
+    inner = folder / full.__name__
+    inner.mkdir()
+    size = (folder / 'tour.safetensors').stat().st_size
+    path, first = inner / 'memory', f'{inner.name}/memory'
+    before = client.ask('What is there?')
+    with full(process.pid, inner, size * 3 // 2):
+        path.write_bytes((folder / 'tour.safetensors').read_bytes())
+        response = client.do(SaveMemory, 'save', path=first)
+        assert not response.success
+        assert words in response.message and 'bytes are needed' in response.message
+        assert path.read_bytes() == (folder / 'tour.safetensors').read_bytes()
+        assert os.listdir(inner) == ['memory']
+        # It goes on, and the file can be taken in.
+        assert client.do(LoadMemory, 'load', path=first).success
+        assert client.ask('What is there?').answer == before.answer
+    response = client.do(SaveMemory, 'save', path=first)
+    assert response.success, response.message
+
+
 def test_a_smaller_budget_compresses_now(running) -> None:
     _, client = running
     assert client.statuses[-1].memory_tokens > 32
@@ -120,6 +197,7 @@ def test_what_can_change_changes_and_the_rest_says_why_not(running) -> None:
     for changes, words in (({'query__max_new_tokens': 4000}, 'max_new_tokens'),
                            ({'memory__budget': 100_000}, 'cleanup'),
                            ({'cameras': ['front', 'rear']}, 'cleanup'),
+                           ({'storage__directory': '/tmp'}, 'storage.directory'),
                            ({'memory__keep_ratio': 3.0}, '0.99'),
                            ({'ingest__fps': 2.0, 'device': 'cuda'}, 'cleanup')):
         result = client.set(**changes)
@@ -147,8 +225,11 @@ def test_the_robot_remembers_over_a_restart(start, tiny, tmp_path) -> None:
     answer = client.ask('What is there?', max_new_tokens=4)
     assert process.stop() == 0, 'which saves what the autosave has not yet'
 
+    # What a save leaves that was cut off.
+    (tmp_path / '.memory.safetensors.part').write_bytes(b'half')
     process, client = start(**settings)
     client.wait_active()
+    assert 'was cut off' in process.output()
     again = client.ask('What is there?', max_new_tokens=4)
     assert (again.answer, again.observed_to) == (answer.answer, answer.observed_to)
     assert process.stop() == 0
@@ -163,7 +244,17 @@ def test_the_robot_remembers_over_a_restart(start, tiny, tmp_path) -> None:
     assert process.stop() == 0
 
 
-def test_what_an_autosave_could_not_write_is_written_at_the_end(start, tiny, tmp_path) -> None:
+@pytest.fixture
+def slow_disk(tmp_path, monkeypatch) -> None:
+    """For the processes that are started from now on."""
+    library = tmp_path / 'slow_disk.so'
+    subprocess.run(['gcc', '-shared', '-fPIC', '-x', 'c', '-', '-o', library, '-ldl'],
+                   input=SLOW_DISK, text=True, check=True)
+    monkeypatch.setenv('LD_PRELOAD', str(library))
+
+
+def test_what_an_autosave_could_not_write_is_written_at_the_end(
+        start, tiny, tmp_path, slow_disk) -> None:
     in_the_way = tmp_path / 'memories'
     in_the_way.write_text('no directory')
     process, client = start(model=tiny, storage__directory=in_the_way,
@@ -173,4 +264,40 @@ def test_what_an_autosave_could_not_write_is_written_at_the_end(start, tiny, tmp
     wait_until(lambda: 'autosave failed' in process.output(), 20.0, 'an autosave')
     in_the_way.unlink()
     assert process.stop() == 0
-    assert (in_the_way / 'memory.safetensors').is_file()
+    assert 'saved ' in process.output()
+    with read_snapshot(in_the_way / 'memory.safetensors') as file:
+        assert file.facts['frames_encoded'] == 6
+
+
+def test_a_last_save_that_is_killed_leaves_the_file(start, tiny, tmp_path, slow_disk) -> None:
+    process, client = start(model=tiny, storage__directory=tmp_path,
+                            storage__autosave_period=3600.0)
+    client.wait_active()
+    client.feed(START_NS, 6)
+    saved = client.do(SaveMemory, 'save')
+    assert saved.success, saved.message
+    before = Path(saved.path).read_bytes()
+    client.feed(START_NS + 100 * SECOND, 4)
+    process.send(signal.SIGTERM)
+    wait_until((tmp_path / '.memory.safetensors.part').is_file, 20.0, 'the last save')
+    process.send(signal.SIGKILL)
+    assert process.wait(20.0) == -signal.SIGKILL
+    assert Path(saved.path).read_bytes() == before
+    assert 'if the process is killed before, that file stays as it is' in process.output()
+
+
+def test_a_model_that_is_stuck_is_not_waited_for(start, tiny, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(NodeProcess, 'PROGRAM', ('-c', STUCK))
+    process, client = start(model=tiny, storage__directory=tmp_path,
+                            storage__autosave_period=3600.0)
+    client.wait_active()
+    client.feed(START_NS, 2)
+    client.publish(START_NS + 10 * SECOND)
+    client.wait_message(
+        client.diagnostics, lambda message: any(
+            (value.key, value.value) == ('job', 'frame')
+            for status in message.status for value in status.values), 10.0, 'a busy model')
+    process.send(signal.SIGTERM)
+    assert process.wait(20.0) == 0
+    assert 'is not in memory.safetensors' in process.output()
+    assert not list(tmp_path.glob('*memory.safetensors*'))

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -43,13 +41,7 @@ CONFIG = """
 """
 
 
-@pytest.fixture(autouse=True)
-def environment() -> Iterator[None]:
-    """The demo takes a domain of its own; the other tests get theirs back."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures('kept_environment')
 
 
 @pytest.fixture

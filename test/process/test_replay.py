@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,12 @@ from rosbags.rosbag2 import StoragePlugin
 from infinipot_ros.errors import SourceError
 from infinipot_ros.evaluation.recordings.sources import open_source
 from infinipot_ros.node import parameters, trial
-from infinipot_ros.node.account import nanoseconds
 from infinipot_ros.node.asker import Follower, Result
 from infinipot_ros.node.client import NodeError
 from infinipot_ros.node.listener import listen_to
 from infinipot_ros.node.trial import Pace, choose_images, play_to, run_trial, running_node
 from infinipot_ros.observer.observer import Observer
+from infinipot_ros.ros_time import nanoseconds
 
 END_NS = 2**63
 NO_PROFILE = Path('/nonexistent')
@@ -63,13 +62,7 @@ class Told(Follower):
         self._on_result(result)
 
 
-@pytest.fixture(autouse=True)
-def environment() -> Iterator[None]:
-    """A node of one's own takes a domain of its own; the other tests get theirs back."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures('kept_environment')
 
 
 def noisy(stamp_ns: int, index: int = 0, side: int = 56) -> Any:

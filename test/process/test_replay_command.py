@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,13 +37,7 @@ SMALL = ('--param', 'ingest.max_pixels:=3136', '--budget', '64', '--fps', '0',
          '--param', 'query.max_new_tokens:=5')
 
 
-@pytest.fixture(autouse=True)
-def environment() -> Iterator[None]:
-    """A node of one's own takes a domain of its own; the other tests get theirs back."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures('kept_environment')
 
 
 def begin(*arguments: Any, folder: Path) -> subprocess.Popen[str]:
@@ -205,6 +198,7 @@ def test_a_question_before_the_first_frame_is_told_with_its_file(tiny, tmp_path)
     (['--listen', '--rate', '2'], '--listen leaves the playing'),
     (['--node', '/robot', '--budget', '64'], '/robot runs already: its parameters'),
     (['--param', 'memory.budget=64'], '--param memory.budget=64 is none; write it as name:=value'),
+    (['--param', 'memory.bugdet:=64'], 'no such parameter; perhaps memory.budget'),
     (['--params-file', 'none.yaml'], '--params-file none.yaml does not exist'),
 ])
 def test_what_cannot_be_meant_is_refused(arguments, told, capsys) -> None:

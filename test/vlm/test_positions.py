@@ -13,7 +13,7 @@ from packaging.version import Version
 from plain_model import PlainModel, positions_of_4_57
 from tiny_models import make_tiny
 
-from infinipot_ros.vlm.positions import Timeline, grid_positions, text_positions
+from infinipot_ros.vlm.positions import Timeline, close_gaps, grid_positions, text_positions
 
 SECOND = 10**9
 
@@ -88,3 +88,63 @@ def test_a_new_segment_goes_on_behind_the_old_one():
 def test_rows_and_columns_can_reach_past_time():
     timeline = Timeline(2).advance(1, 9, 12)
     assert timeline.text_start(5) == 17
+
+
+def test_real_time_goes_on_from_where_it_was_put():
+    timeline = Timeline(2).advance(100 * SECOND, 2, 2).advance(900 * SECOND, 2, 2)
+    assert (timeline.last, timeline.due(903 * SECOND)) == (1600, 1606)
+    timeline = timeline.rebased(40, 40 - 1600)
+    assert (timeline.last, timeline.due(903 * SECOND)) == (40, 46)
+    assert timeline.advance(903 * SECOND, 2, 2).last == 46
+    assert timeline.new_segment(5 * SECOND).advance(6 * SECOND, 2, 2).last == 43
+    assert Timeline(None).advance(1, 2, 2).rebased(-1, -1).advance(2, 2, 2).last == 0
+
+
+@given(
+    st.sampled_from([None, 2, 4, 25.0]), st.integers(0, 3),
+    st.lists(st.integers(-3 * SECOND, 9 * SECOND), min_size=1, max_size=12), st.randoms())
+def test_no_order_of_what_waits_comes_further_than_told(per_second, before, steps, random):
+    timeline, stamp = Timeline(per_second).new_segment(50 * SECOND), 50 * SECOND
+    for _ in range(before):
+        timeline = timeline.advance(stamp, 2, 2)
+        stamp += SECOND
+    stamps = [stamp := max(1, stamp + step) for step in steps]
+    most = timeline.reach(max(stamps), len(stamps))
+    random.shuffle(stamps)
+    for each in stamps:
+        timeline = timeline.advance(each, 2, 2)
+    assert timeline.last <= most
+
+
+@given(
+    st.lists(st.one_of(st.integers(0, 30), st.integers(0, 2**40)), min_size=1, max_size=60),
+    st.integers(1, 200), st.randoms())
+def test_only_the_longest_gaps_are_cut(places, most, random):
+    moved = close_gaps(places, most)
+    assert min(moved) == 0
+    assert max(moved) <= most
+    pairs = sorted(set(zip(places, moved, strict=True)))
+    assert len(pairs) == len(set(places)), 'equals stay equal'
+    gaps = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(pairs)]
+    if len(gaps) > most:
+        assert all(0 <= after <= 1 for _, after in gaps)
+        assert max(moved) == most
+    else:
+        longest = max((after for _, after in gaps), default=0)
+        for before, after in gaps:
+            assert after == min(before, longest)
+            assert after >= 1
+        # No more could be kept: one step more in the longest would not fit.
+        if any(before > after for before, after in gaps):
+            assert sum(min(before, longest + 1) for before, _ in gaps) > most
+    order = random.sample(range(len(places)), len(places))
+    assert close_gaps([places[i] for i in order], most) == [moved[i] for i in order]
+
+
+def test_an_hour_of_nothing_shrinks_before_seconds_do():
+    places = [1000, 1002, 1004, 8204, 8206, 8207]
+    assert close_gaps(places, 10_000) == [0, 2, 4, 7204, 7206, 7207]
+    assert close_gaps(places, 100) == [0, 2, 4, 97, 99, 100]
+    assert close_gaps(places, 5) == [0, 1, 2, 3, 4, 5]
+    assert close_gaps(places, 3) == [0, 0, 1, 1, 2, 3]
+    assert close_gaps([2**31 - 5], 7) == [0]

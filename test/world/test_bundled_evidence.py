@@ -7,12 +7,18 @@ What the bundled model's answers about the bundled tour rest on, against the ren
 """
 
 import json
+import math
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
 
 from infinipot_ros.evaluation.recordings.sources import open_source
+from infinipot_ros.node.poses import PoseBuffer
 from infinipot_ros.observer.answer import same_answer
+from infinipot_ros.observer.frame import Pose
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.observer.scope import Scope
 from infinipot_ros.observer.settings import ObserverSettings
@@ -32,14 +38,29 @@ def wordings(question):
 
 
 @pytest.fixture(scope='module')
-def told():
+def places():
+    """Where the robot was on the tour: x, y in metres by stamp, from its odometry."""
+    with AnyReader([DEMO / 'tour'], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as bag:
+        lines = [line for line in bag.connections if line.topic == '/odom']
+        messages = [bag.deserialize(raw, line.msgtype) for line, _, raw in bag.messages(lines)]
+    return {
+        message.header.stamp.sec * 10 ** 9 + message.header.stamp.nanosec: (
+            message.pose.pose.position.x, message.pose.pose.position.y) for message in messages}
+
+
+@pytest.fixture(scope='module')
+def told(places):
     """Every rightly answered wording: question, answer, and the answer in a scope of its truth."""
     lines = (DEMO / 'questions.jsonl').read_text().splitlines()
     questions = [json.loads(line) for line in lines]
     observer = Observer(ObserverSettings(model=str(MODEL), budget=BUDGET, max_new_tokens=12))
     found = []
+    # Odometry of every other frame: those between have theirs interpolated, over a second.
+    poses = PoseBuffer(max_gap_ns=10 ** 9)
+    for stamp_ns in list(places)[1::2]:
+        poses.add(stamp_ns, Pose(*places[stamp_ns], 0.0, 0.0, 0.0, 0.0, 1.0, frame_id='odom'))
     for frame in open_source(DEMO / 'tour'):
-        observer.observe(frame.rgb, frame.stamp_ns)
+        observer.observe(frame.rgb, frame.stamp_ns, pose=poses.at(frame.stamp_ns))
         for question in questions:
             if question['ask_at'] != frame.stamp_ns or question['kind'] not in (
                     'colour', 'room', 'seen') or not question['evidence']:
@@ -60,6 +81,23 @@ def test_the_best_moment_shows_what_was_asked(told):
     assert len(hits) >= 12
     # Measured: see docs/method.md. A moment drawn at random would be right for about a quarter.
     assert sum(hits) >= 0.65 * len(hits), f'{sum(hits)} of {len(hits)}'
+
+
+def test_the_pose_of_the_best_moment_is_where_it_was_seen(told, places):
+    near, errors = 0, []
+    for question, answer, _, _ in told:
+        best = answer.evidence[0]
+        assert best.pose.frame_id == 'odom'
+        position = best.pose.x, best.pose.y
+        errors.append(math.dist(position, places[best.stamp_ns]))
+        within = []
+        for low, high in question['evidence']:
+            inside = [place for stamp, place in places.items() if low <= stamp <= high]
+            extent = max((math.dist(*pair) for pair in combinations(inside, 2)), default=0.0)
+            within.append(min(math.dist(position, place) for place in inside) <= extent)
+        near += any(within)
+    assert 0.0 < max(errors) < 0.2, 'interpolated: never exact, never far'
+    assert near >= 0.8 * len(told), f'{near} of {len(told)}'
 
 
 def test_moments_are_stretches_of_the_memory_best_first(told):

@@ -8,8 +8,7 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.quality_run import count_workers
 from infinipot_ros.memory.policies.registry import DEFAULT_POLICY, POLICY_NAMES
 from infinipot_ros.vlm.loading import weights_digest
-from infinipot_ros.world import quality
+from infinipot_ros.world import bench_cli, quality
 from infinipot_ros.world.bench_cli import POLICIES, QUICK, Plan, plan_tasks
 from infinipot_ros.world.quality import (
     STREAM_CODE,
@@ -177,13 +176,13 @@ def test_a_small_benchmark_runs_and_goes_on(renderer, tmp_path):
 
 @pytest.fixture(scope='module')
 def quick(renderer, tmp_path_factory):
-    """The quick benchmark as a user runs it."""
+    """The quick benchmark as a user runs it, but of two streams a suite instead of six."""
     folder = tmp_path_factory.mktemp('quick')
-    done = subprocess.run(
-        [sys.executable, '-m', 'infinipot_ros.cli', 'bench', 'quality', '--quick', '--workers',
-         '2', '--output', str(folder / 'out'), '--cache', str(folder / 'cache')],
-        capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_cli, 'QUICK', replace(QUICK, streams=2, other_streams=2))
+        done = bench('--quick', '--workers', 2, '--output', folder / 'out', '--cache',
+                     folder / 'cache')
+    assert done.exit_code == 0, done.stderr
     shutil.rmtree(folder / 'cache')
     return folder / 'out', done.stdout
 

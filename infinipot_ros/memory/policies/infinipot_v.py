@@ -112,12 +112,11 @@ class InfinipotV(Policy):
         if tar_budget:
             count = recent_grids(
                 view.keys.shape[1], arrangement.cells, self.variant.recent_ratio)
-            recent = arrangement.recency < count
             # A target smaller than the recent part keeps fewer recent grids, still whole.
-            while count and int(recent.sum(-1).max()) > target:
-                count -= 1
-                recent = arrangement.recency < count
+            first_too_many = arrangement.recency.kthvalue(target + 1, dim=-1).values
+            count = min(count, int(first_too_many.min()))
             if count:
+                recent = arrangement.recency < count
                 distinct = temporal_redundancy(view.keys, arrangement, recent)
                 chosen = self._distinct(distinct, recent, tar_budget)
         norms = value_norms(view.values)
@@ -129,8 +128,9 @@ class InfinipotV(Policy):
     @staticmethod
     def _distinct(distinct: Tensor, recent: Tensor, tar_budget: int) -> Tensor:
         """Mark the recent tokens and the most distinct others, ``tar_budget`` in all."""
-        # Heads may hold different numbers of recent tokens; ranks serve each its own.
+        # Heads may hold different numbers of recent tokens, so each has room of its own.
         past = distinct.masked_fill(recent, -torch.inf)
-        rank = past.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
-        room = (tar_budget - recent.sum(-1, keepdim=True)).clamp_min(0)
-        return recent | (rank < room)
+        order = past.argsort(dim=-1, descending=True, stable=True)
+        room = tar_budget - recent.sum(-1, keepdim=True)
+        within = torch.arange(recent.shape[1], device=recent.device) < room
+        return recent | torch.zeros_like(recent).scatter_(1, order, within)

@@ -19,7 +19,7 @@ from torch import Tensor
 from infinipot_ros.memory.coordinates import arrange_by_coordinates
 from infinipot_ros.memory.layer_view import LayerView
 from infinipot_ros.memory.policies.policy import Policy, best, check_ratio
-from infinipot_ros.memory.scores import recent_grids, value_norms, value_rarity
+from infinipot_ros.memory.scores import recent_grids, value_norms_and_rarity
 
 
 class Rarity(Policy):
@@ -41,7 +41,8 @@ class Rarity(Policy):
         """Choose the newest tokens, then the rarest."""
         arrangement = arrange_by_coordinates(view.coordinates, view.shapes)
         count = recent_grids(view.keys.shape[1], arrangement.cells, self.recent_ratio)
-        score = value_norms(view.values).clamp_min(1e-12).log() + value_rarity(view.values)
+        norms, rarity = value_norms_and_rarity(view.values)
+        score = norms.log() + rarity
         # Of more recent tokens than there is room for, the newest stay.
         newness = score.max() + 1.0 + count - arrangement.recency
         return best(torch.where(arrangement.recency < count, newness, score), target)

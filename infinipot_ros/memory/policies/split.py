@@ -66,23 +66,29 @@ class Split(Policy):
         self.inner.restore(state)
 
     def select(self, view: LayerView, target: int) -> Tensor:
-        """Choose head by head, for heads hold different numbers of a source's tokens."""
+        """Choose source by source, for all heads that hold the same numbers of tokens at once."""
         source = view.shapes.lookup(view.coordinates[..., GRID].long())[2]
-        return torch.stack([
-            self._select_in_head(view, head, source[head], target)
-            for head in range(view.keys.shape[0])])
+        names = torch.unique(source)
+        held = (source.unsqueeze(-1) == names).sum(1)
+        kept = torch.empty(len(held), target, dtype=torch.int64, device=source.device)
+        # As a rule these are all heads: they differ only where another policy chose before.
+        divisions, division = torch.unique(held, dim=0, return_inverse=True)
+        for number, each in enumerate(divisions.tolist()):
+            heads = (division == number).nonzero().flatten()
+            shares = share_out(
+                target, dict(zip(names.tolist(), each, strict=True)), self.weights)
+            kept[heads] = torch.cat([
+                self._select_of(view, heads, source[heads] == name, share)
+                for name, share in shares.items()], dim=1).sort(dim=-1).values
+        return kept
 
-    def _select_in_head(
-        self, view: LayerView, head: int, source: Tensor, target: int,
-    ) -> Tensor:
-        slots = {int(one): (source == one).nonzero().flatten() for one in torch.unique(source)}
-        kept = share_out(target, {one: len(own) for one, own in slots.items()}, self.weights)
-        chosen = []
-        for one, own in slots.items():
-            if 0 < kept[one] < len(own):
-                part = LayerView(
-                    view.keys[head:head + 1, own], view.values[head:head + 1, own],
-                    view.coordinates[head:head + 1, own], view.layer, view.layers, view.shapes)
-                own = own[self.inner.select(part, kept[one])[0]]
-            chosen.append(own[:kept[one]])
-        return torch.cat(chosen).sort().values
+    def _select_of(self, view: LayerView, heads: Tensor, own: Tensor, target: int) -> Tensor:
+        """Choose among the tokens marked in ``own``, equally many for each of the heads."""
+        slots = own.nonzero()[:, 1].view(len(heads), -1)
+        if target == 0 or target == slots.shape[1]:
+            return slots[:, :target]
+        at = heads.unsqueeze(-1), slots
+        part = LayerView(
+            view.keys[at], view.values[at], view.coordinates[at], view.layer, view.layers,
+            view.shapes)
+        return slots.gather(1, self.inner.select(part, target))

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from heapq import heapify, heappop, heappush
+
 import torch
 from torch import Tensor
 
@@ -13,8 +16,8 @@ from infinipot_ros.memory.policies.policy import Policy, same_for_all_heads
 
 
 def drop_most_crowded(
-    grids: list[int], sizes: list[int], whole: list[int], surplus: int,
-) -> dict[int, int]:
+    grids: Sequence[int], sizes: Sequence[int], whole: Sequence[int], surplus: int,
+) -> list[int]:
     """
     Give up tokens of the grids whose neighbours are closest, until ``surplus`` are gone.
 
@@ -23,19 +26,38 @@ def drop_most_crowded(
 
     :param grids: grid numbers, ascending.
     :param sizes: their remembered tokens; ``whole``, the tokens they once had.
-    :return: tokens to drop, by grid number.
+    :return: tokens that are left of each.
     """
-    left = list(zip(grids, sizes, whole, strict=True))
-    dropped: dict[int, int] = {}
-    while surplus > 0:
-        inner = range(1, len(left) - 1)
-        index = min(
-            inner, default=0,
-            key=lambda i: (left[i][1] == left[i][2], left[i + 1][0] - left[i - 1][0]))
-        grid, size, _ = left.pop(index)
-        dropped[grid] = min(size, surplus)
-        surplus -= dropped[grid]
-    return dropped
+    last = len(grids) - 1
+    before, after = list(range(-1, last)), list(range(1, last + 2))
+
+    def crowding(index: int) -> tuple[bool, int, int]:
+        gap = grids[after[index]] - grids[before[index]]
+        return sizes[index] == whole[index], gap, index
+
+    def most_crowded() -> Iterator[int]:
+        waiting = [crowding(index) for index in range(1, last)]
+        heapify(waiting)
+        while waiting:
+            entry = heappop(waiting)
+            index = entry[-1]
+            # A gap that has grown since has a later entry.
+            if entry == crowding(index):
+                yield index
+                left, right = before[index], after[index]
+                after[left], before[right] = right, left
+                for neighbour in {left, right} - {0, last}:
+                    heappush(waiting, crowding(neighbour))
+        yield from (0, last)
+
+    left = list(sizes)
+    for index in most_crowded():
+        paid = min(surplus, left[index])
+        left[index] -= paid
+        surplus -= paid
+        if not surplus:
+            break
+    return left
 
 
 class Uniform(Policy):
@@ -47,10 +69,9 @@ class Uniform(Policy):
         own = view.coordinates[0, :, GRID].cpu()
         grids, sizes = torch.unique_consecutive(own, return_counts=True)
         rows, columns, _ = view.shapes.lookup(grids)
-        dropped = drop_most_crowded(
+        left = drop_most_crowded(
             grids.tolist(), sizes.tolist(), (rows * columns).tolist(), own.shape[0] - target)
-        keep = torch.ones(own.shape[0], dtype=torch.bool)
-        for grid, count in dropped.items():
-            slots = (own == grid).nonzero().flatten()
-            keep[slots[-count:]] = False
+        # Of each grid the first tokens stay.
+        within = torch.arange(own.shape[0]) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+        keep = within < torch.tensor(left).repeat_interleave(sizes)
         return same_for_all_heads(keep.nonzero().flatten(), view)

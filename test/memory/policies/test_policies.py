@@ -16,6 +16,7 @@ from infinipot_ros.errors import ConfigurationError, MemoryFullError
 from infinipot_ros.memory.budget import Budget, CacheShape
 from infinipot_ros.memory.coordinates import GRID
 from infinipot_ros.memory.policies.registry import POLICY_NAMES, make_policy
+from infinipot_ros.memory.policies.uniform import drop_most_crowded
 
 
 def filled(grids: int, rows: int = 2, columns: int = 2, seed: int = 0, **shape):
@@ -63,6 +64,30 @@ def test_uniform_spreads_over_the_stream_however_often_it_compresses():
     assert grids[-1] == 399
     assert len(grids) >= 12
     assert max(gaps) <= 5 * 400 / len(grids)
+
+
+def dropped_one_by_one(grids, sizes, whole, surplus):
+    """Look at all that is left, each time a grid has to go."""
+    left, stays = list(zip(grids, sizes, whole, strict=True)), dict(zip(grids, sizes, strict=True))
+    while surplus > 0:
+        index = min(
+            range(1, len(left) - 1), default=0,
+            key=lambda i: (left[i][1] == left[i][2], left[i + 1][0] - left[i - 1][0]))
+        grid, size, _ = left.pop(index)
+        stays[grid] -= min(size, surplus)
+        surplus -= min(size, surplus)
+    return list(stays.values())
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    grids=st.sets(st.integers(0, 60), min_size=1, max_size=25), missing=st.integers(0, 2**31),
+    share=st.floats(0.0, 1.0))
+def test_uniform_drops_whichever_grid_is_most_crowded_then(grids, missing, share):
+    generator = torch.Generator().manual_seed(missing)
+    sizes = torch.randint(1, 4, (len(grids),), generator=generator).tolist()
+    arguments = sorted(grids), sizes, [3] * len(sizes), int(share * sum(sizes))
+    assert drop_most_crowded(*arguments) == dropped_one_by_one(*arguments)
 
 
 def test_random_is_an_even_sample_of_all_that_was_ever_seen():

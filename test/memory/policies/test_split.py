@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from streams import make_cache, write
 
 from infinipot_ros.memory.budget import Budget
+from infinipot_ros.memory.coordinates import GRID
+from infinipot_ros.memory.layer_view import LayerView
 from infinipot_ros.memory.policies.registry import POLICY_NAMES, make_policy
 from infinipot_ros.memory.policies.split import Split, share_out
 
@@ -70,3 +72,52 @@ def test_a_source_that_fell_silent_is_compared_with_itself():
     newest = 6
     assert tokens[1] >= newest, 'the newest grid of each source stays whole'
     assert tokens[0] > 2 * tokens[1], 'what repeats goes first'
+
+
+def divided_head_by_head(view, target, policy, weights):
+    """What to keep, one head and one source after the other."""
+    kept = []
+    for head in range(view.keys.shape[0]):
+        source = view.shapes.lookup(view.coordinates[head, :, GRID].long())[2]
+        slots = {int(one): (source == one).nonzero().flatten() for one in source.unique()}
+        shares = share_out(target, {one: len(own) for one, own in slots.items()}, weights)
+        chosen = []
+        for one, own in slots.items():
+            if 0 < shares[one] < len(own):
+                part = LayerView(
+                    view.keys[head:head + 1, own], view.values[head:head + 1, own],
+                    view.coordinates[head:head + 1, own], view.layer, view.layers, view.shapes)
+                own = own[policy.select(part, shares[one])[0]]
+            chosen.append(own[:shares[one]])
+        kept.append(torch.cat(chosen).sort().values)
+    return torch.stack(kept)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    # Policies that look at each head for itself: lots and pooling are a layer's.
+    name=st.sampled_from(
+        ['recent', 'rarity', 'tar', 'van', 'infinipot_v', 'infinipot_v/official']),
+    sources=st.lists(st.integers(0, 2), min_size=2, max_size=12),
+    later=st.lists(st.integers(0, 2), min_size=1, max_size=4),
+    undivided=st.booleans(), share=st.floats(0.0, 0.99), seed=st.integers(0, 2**31))
+def test_all_heads_at_once_choose_what_each_would(
+        name, sources, later, undivided, share, seed):
+    cache, generator = make_cache(Budget(200)), torch.Generator().manual_seed(seed)
+    fill(cache, sources, generator)
+    if undivided:
+        # What chose without a thought to sources left other numbers of each in every head.
+        cache.compress(make_policy('random'), cache.memory_length // 2)
+    fill(cache, later, generator)
+    weights, target = {0: 0.5, 1: 0.3}, int(share * cache.memory_length)
+    for view in cache.views():
+        kept = Split(make_policy(name), weights).select(view, target)
+        assert kept.shape == (2, target)
+        alone = divided_head_by_head(view, target, make_policy(name), weights)
+        if undivided:
+            # How recent a grid is, TaR tells by all heads that are looked at together.
+            source = view.shapes.lookup(view.coordinates[..., GRID].long())[2]
+            assert torch.equal(source.gather(1, kept).sort().values,
+                               source.gather(1, alone).sort().values)
+        else:
+            assert torch.equal(kept, alone)

@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Options of several commands that say which model remembers, and how; torch is not needed here.
+
+Where one command has a default and another takes it from a preset, they share the words.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+FPS = 'Frames a second to take; 0 takes all.'
+MAX_PIXELS = 'Pixels a frame is shrunk to; 784 make one visual token.'
+BLOCK_SIZE = 'Frames encoded in one forward pass, even.'
+KEEP_RATIO = 'Share of the budget left after a compression.'
+MAX_NEW_TOKENS = 'Most tokens of an answer.'
+
+Model = Annotated[
+    str, typer.Option(help='A folder, a hub id in the local cache, or a bundled name.')]
+Dtype = Annotated[str, typer.Option(help='float32, float16 or bfloat16.')]
+#: Of what can use several processes.
+OneDevice = Annotated[str, typer.Option(help='cpu, or cuda, which takes one process.')]
+TarRatio = Annotated[
+    float | None, typer.Option(help="TaR's share of what is kept.", show_default='the policy')]
+RecentRatio = Annotated[
+    float | None,
+    typer.Option(help='Share of the grids that is recent.', show_default='the policy')]

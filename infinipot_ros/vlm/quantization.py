@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Weights in 8 or 4 bits: the language model's matrices, by bitsandbytes.
+
+``int8`` is LLM.int8() (Dettmers et al. 2022): matrix products in integers, but for activations'
+outliers. ``int4`` is NF4 (Dettmers et al. 2023): weights in blocks of 64 that are spelled out when
+they are used. Embeddings, head and vision tower stay as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from infinipot_ros.errors import ConfigurationError
+
+WEIGHTS = ('', 'int8', 'int4')
+# The activations that LLM.int8() keeps out of the integers: the paper's figure.
+OUTLIER = 6.0
+# Of each 64 weights in 4 bits, one float32 as their scale (a processor's kernels spell it out).
+INT4_BYTES = 0.5 + 4 / 64
+
+
+def check_weights(weights: str) -> None:
+    """:raises ConfigurationError: no such form of weights."""
+    if weights not in WEIGHTS:
+        raise ConfigurationError(
+            f'weights {weights!r} is none of int8 and int4; leave it empty for the weights as '
+            'they were published')
+
+
+def matrices(language_model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+    """Yield each matrix of the decoder layers, with the module it sits in and its name there."""
+    layers: Any = language_model.layers
+    for path, module in list(layers.named_modules()):
+        if isinstance(module, nn.Linear):
+            parent, _, name = path.rpartition('.')
+            yield layers.get_submodule(parent), name, module
+
+
+def quantize(language_model: nn.Module, weights: str, device: torch.device) -> None:
+    """
+    Replace the decoder layers' matrices by quantised ones on ``device``, one at a time.
+
+    :param language_model: on the host; the rest of it stays there.
+    :param weights: ``int8`` or ``int4``.
+    :raises ConfigurationError: bitsandbytes is missing or does not work on this device.
+    """
+    check_weights(weights)
+    # Of each product in integers it would say again that activations are rounded before.
+    logging.getLogger('bitsandbytes').setLevel(logging.ERROR)
+    try:
+        import bitsandbytes
+    except ImportError as error:
+        raise ConfigurationError(
+            f'weights {weights!r} take bitsandbytes, which is not installed; '
+            "pip install '.[quantized]' in a clone") from error
+    try:
+        for parent, name, linear in matrices(language_model):
+            setattr(parent, name, _quantized(bitsandbytes.nn, linear, weights, device))
+    except (RuntimeError, NotImplementedError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise ConfigurationError(
+            f'weights {weights!r} do not work on {device} ({reason}); leave weights empty, or '
+            'use a bitsandbytes made for this device') from error
+
+
+def _quantized(
+    library: Any, linear: nn.Linear, weights: str, device: torch.device,
+) -> nn.Module:
+    size, bias = (linear.in_features, linear.out_features), linear.bias is not None
+    # On no device, for the weights drawn at random there are not needed.
+    with torch.device('meta'):
+        if weights == 'int8':
+            made = library.Linear8bitLt(
+                *size, bias=bias, has_fp16_weights=False, threshold=OUTLIER)
+        else:
+            made = library.Linear4bit(
+                *size, bias=bias, compute_dtype=linear.weight.dtype, quant_type='nf4')
+    weight = linear.weight.detach()
+    if weights == 'int8':
+        made.weight = library.Int8Params(weight, requires_grad=False, has_fp16_weights=False)
+    else:
+        made.weight = library.Params4bit(
+            weight, requires_grad=False, quant_type='nf4', module=made)
+    made.bias = linear.bias
+    # Moving quantises, to the same device too.
+    result: nn.Module = made.to(device).eval()
+    return result
+
+
+def weight_bytes(model: Any, weights: str, itemsize: int) -> int:
+    """
+    Count the bytes of a model's weights, before it is loaded.
+
+    :param model: a Qwen-VL model of any device, ``meta`` too, not quantised.
+    :param itemsize: bytes of a number that is not quantised.
+    """
+    check_weights(weights)
+    plain: int = itemsize * sum(weight.numel() for weight in model.parameters())
+    if not weights:
+        return plain
+    saved = 0
+    for _, _, linear in matrices(model.model.language_model):
+        outputs, inputs = linear.weight.shape
+        # Each row of integers has its scale, a float32.
+        own = outputs * (inputs + 4) if weights == 'int8' else int(outputs * inputs * INT4_BYTES)
+        saved += outputs * inputs * itemsize - own
+    return plain - saved
+
+
+def scratch_bytes(largest: int, new: int, wide: int, weights: str) -> int:
+    """
+    Count what products with quantised matrices take beside their result, at most.
+
+    :param largest: weights of the largest matrix, of which all may be spelled out.
+    :param new: tokens of a forward pass.
+    :param wide: most inputs or outputs of a matrix; integers and their sums have so many.
+    """
+    return 4 * largest + 8 * new * wide if weights else 0
+
+
+def held_bytes(model: Any) -> int:
+    """Count the bytes of a loaded model's weights, those of quantised ones with their scales."""
+    total: int = sum(weight.nbytes for weight in model.parameters())
+    for _, _, linear in matrices(model.model.language_model):
+        blocks = getattr(linear.weight, 'quant_state', None)
+        # Where bitsandbytes keeps scales: of rows, once used with its state; of blocks.
+        places = (
+            (linear.weight, 'SCB'), (getattr(linear, 'state', None), 'SCB'), (blocks, 'absmax'),
+            (getattr(blocks, 'state2', None), 'absmax'))
+        for holder, name in places:
+            scales = getattr(holder, name, None)
+            total += scales.nbytes if isinstance(scales, torch.Tensor) else 0
+    return total

@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What a vision tower computes from the size of a block alone, kept from one block to the next.
+
+Positions and windows of patches, and where one grid's attention ends: transformers 5 takes them
+as they are given. Older releases compute them inside, every time.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+try:
+    from transformers import vision_utils
+except ImportError:
+    vision_utils = None
+
+# Sizes to remember: of a few cameras, with complete and incomplete blocks.
+SIZES = 16
+
+
+class TowerTables:
+    """
+    The tables of one tower, by the size of a block.
+
+    :param tower: the vision part of a transformers Qwen2-VL or Qwen2.5-VL model.
+    """
+
+    def __init__(self, tower: Any) -> None:
+        self._tower = tower
+        self._windows = hasattr(tower, 'window_size')
+        self.of = lru_cache(SIZES)(self._compute)
+
+    def _compute(self, grids: int, rows: int, columns: int) -> dict[str, Tensor]:
+        """
+        Give the arguments a tower takes beside patches and their counts.
+
+        :param grids: with ``rows`` and ``columns`` the counts of patches, see ``patchify``.
+        :return: empty where transformers takes none.
+        """
+        helpers, tower = vision_utils, self._tower
+        if not takes_tables(helpers):
+            return {}
+        counts = torch.tensor([[grids, rows, columns]], device=tower.device)
+        merge = tower.spatial_merge_size
+        tables = {
+            'position_ids': helpers.get_vision_position_ids(counts, merge),
+            'cu_seqlens': helpers.get_vision_cu_seqlens(counts)}
+        if self._windows:
+            tables['window_index'], tables['cu_window_seqlens'] = helpers.get_vision_window_index(
+                counts, spatial_merge_size=merge, window_size=tower.window_size,
+                patch_size=tower.patch_size)
+        return tables
+
+
+def takes_tables(helpers: Any) -> bool:
+    """Tell whether this release's towers look for tables among their arguments."""
+    function = getattr(helpers, 'get_vision_window_index', None)
+    return function is not None and 'kwargs' in inspect.signature(function).parameters

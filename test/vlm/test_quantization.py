@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights in 8 and 4 bits: smaller by what was planned, near the published ones, known apart."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import DynamicCache
+
+from infinipot_ros.errors import ConfigurationError, StorageError
+from infinipot_ros.evaluation.recordings.sources import open_source
+from infinipot_ros.observer.observer import Observer
+from infinipot_ros.observer.plan import plan_memory
+from infinipot_ros.observer.settings import ObserverSettings
+from infinipot_ros.vlm.loading import load_config, load_model
+from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.positions import text_positions
+from infinipot_ros.world.bag import read_questions
+
+MODEL = 'infinipot-tiny'
+DEMO = Path(__file__).resolve().parents[2] / 'demo'
+SETTINGS = ObserverSettings(model=MODEL, budget=512, max_new_tokens=12)
+
+needs_library = pytest.mark.skipif(
+    importlib.util.find_spec('bitsandbytes') is None, reason='bitsandbytes is not installed')
+
+
+@pytest.fixture(scope='module', params=['int8', 'int4'])
+def weights(request):
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def quantised(weights) -> QwenVL:
+    return load_model(MODEL, weights=weights)
+
+
+def logits(model: QwenVL) -> torch.Tensor:
+    ids = model.tokenizer('Where was the red ball? It was in the kitchen.')['input_ids']
+    hidden = model.forward(model.embed(ids), text_positions(0, len(ids)), DynamicCache())
+    return model.logits(hidden[0])
+
+
+@needs_library
+def test_it_is_as_small_as_planned_and_near_the_published_weights(weights, quantised):
+    plain = load_model(MODEL)
+    near = {'int8': 0.02, 'int4': 0.2}[weights]
+    theirs = logits(plain)
+    assert (logits(quantised) - theirs).norm() < near * theirs.norm()
+    # The tiny model is a third embeddings and tower, which keep their form.
+    assert quantised.weight_bytes < {'int8': 0.65, 'int4': 0.6}[weights] * plain.weight_bytes
+    plan = plan_memory(load_config(MODEL), replace(SETTINGS, weights=weights))
+    assert 0.98 * plan.weights <= quantised.weight_bytes <= plan.weights
+    assert quantised.dtype == torch.float32
+
+
+@needs_library
+def test_memories_of_other_weights_are_told_apart(weights, quantised):
+    plain = load_model(MODEL).identity
+    assert plain.difference(quantised.identity) == f'weights is plain there and {weights} here'
+    assert quantised.identity.difference(plain) == f'weights is {weights} there and plain here'
+    again = load_model(MODEL, weights=weights)
+    assert not quantised.identity.difference(again.identity)
+    observer = Observer(SETTINGS)
+    with pytest.raises(StorageError, match='weights'):
+        Observer(replace(SETTINGS, weights=weights), quantised).restore(observer.state())
+
+
+@needs_library
+def test_the_bundled_model_answers_alike_in_8_bits():
+    plain = Observer(SETTINGS)
+    small = Observer(replace(SETTINGS, weights='int8'))
+    questions = read_questions(DEMO / 'questions.jsonl')
+    for number, frame in enumerate(open_source(DEMO / 'tour')):
+        # A second of every four: enough to be compressed, and no longer than needed.
+        if number % 8 < 2:
+            plain.observe(frame.rgb, frame.stamp_ns)
+            small.observe(frame.rgb, frame.stamp_ns)
+    assert small.status().compressions
+    answers = [
+        [observer.ask(question.question).text for question in questions]
+        for observer in (plain, small)]
+    assert answers[0] == answers[1]
+
+
+def test_what_is_missing_or_unknown_is_named(monkeypatch):
+    with pytest.raises(ConfigurationError, match="'int3' is none of int8 and int4"):
+        replace(SETTINGS, weights='int3').validate()
+    monkeypatch.setitem(sys.modules, 'bitsandbytes', None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'infinipot_ros\[quantized\]'"):
+        load_model(MODEL, weights='int8')
