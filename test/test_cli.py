@@ -365,7 +365,7 @@ def test_world_without_its_simulator_says_what_is_missing(tmp_path):
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith('infinipot: ')
     assert 'miniworld' in result.stderr
-    assert 'with pip' in result.stderr
+    assert "pip install '.[world]'" in result.stderr
     assert 'Traceback' not in result.stderr
 
 

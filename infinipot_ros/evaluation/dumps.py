@@ -227,6 +227,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 def unwritable(folder: Path, error: Exception) -> ConfigurationError:
     """Say that a folder cannot be written, and why."""
-    return ConfigurationError(
-        f'{folder} cannot be written: {getattr(error, "strerror", None) or error}; free some '
-        'space, or give another folder')
+    # safetensors tells of a full disk in words only.
+    told = str(getattr(error, 'strerror', None) or error)
+    space = 'free some space, or ' if 'space left' in told or 'quota' in told.lower() else ''
+    return ConfigurationError(f'{folder} cannot be written: {told}; {space}give another folder')

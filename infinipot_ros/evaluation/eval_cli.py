@@ -15,6 +15,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation import model_options as options
 from infinipot_ros.evaluation.ray_option import HELP as RAY_HELP
 from infinipot_ros.evaluation.ray_option import RayCommand, check_ray
 
@@ -66,18 +67,16 @@ def evaluate(
         typer.Option(
             help='infinipot-v-paper or infinipot-v-code; options given besides win.'),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help='A folder, a hub id in the local cache, or a bundled name.')
-    ] = 'infinipot-tiny',
-    device: Annotated[str, typer.Option(help='cpu, or cuda, which takes one process.')] = 'cpu',
-    dtype: Annotated[str, typer.Option(help='float32, float16 or bfloat16.')] = 'float32',
+    model: options.Model = 'infinipot-tiny',
+    device: options.OneDevice = 'cpu',
+    dtype: options.Dtype = 'float32',
     topic: Annotated[
         list[str] | None,
         typer.Option(help='Image topic of bags with several; may be repeated, a stream each.'),
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(help='Frames a second to take; 0 takes all.', show_default='2'),
+        typer.Option(help=options.FPS, show_default='2'),
     ] = None,
     max_frames: Annotated[
         int | None,
@@ -86,34 +85,26 @@ def evaluate(
     ] = None,
     max_pixels: Annotated[
         int | None,
-        typer.Option(
-            help='Pixels a frame is shrunk to; 784 make one visual token.',
-            show_default='128 x 784'),
+        typer.Option(help=options.MAX_PIXELS, show_default='128 x 784'),
     ] = None,
     block_size: Annotated[
         int | None,
-        typer.Option(help='Frames encoded in one forward pass, even.', show_default='8'),
+        typer.Option(help=options.BLOCK_SIZE, show_default='8'),
     ] = None,
     keep_ratio: Annotated[
         float | None,
-        typer.Option(
-            help='Share of the budget left after a compression.', show_default='0.75'),
+        typer.Option(help=options.KEEP_RATIO, show_default='0.75'),
     ] = None,
-    tar_ratio: Annotated[
-        float | None, typer.Option(help="TaR's share of what is kept.", show_default='the policy')
-    ] = None,
-    recent_ratio: Annotated[
-        float | None,
-        typer.Option(help='Share of the grids that is recent.', show_default='the policy'),
-    ] = None,
+    tar_ratio: options.TarRatio = None,
+    recent_ratio: options.RecentRatio = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option(help='Most tokens of an answer.', show_default='64')
+        int | None, typer.Option(help=options.MAX_NEW_TOKENS, show_default='64')
     ] = None,
     skip_missing: Annotated[
         bool,
         typer.Option(
             '--skip-missing',
-            help='Leave out, and count, recordings that cannot be read, questions before them.'),
+            help='Leave out, and count, recordings that cannot be read, questions outside them.'),
     ] = False,
     limit: Annotated[
         int | None, typer.Option(help='Only so many recordings.', min=1, show_default='all')

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infinipot_ros.errors import ConfigurationError, SourceError
+from infinipot_ros.evaluation.outcome import LeftOut
 from infinipot_ros.evaluation.question_files import find_questions, read_questions
 from infinipot_ros.evaluation.recordings.sources import BAG_SUFFIXES, IMAGE_SUFFIXES
 from infinipot_ros.evaluation.streams import Recording
@@ -44,10 +45,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Found:
-    """Recordings to be watched, and what was left out: a line each."""
+    """Recordings to be watched, and those left out."""
 
     recordings: list[Recording]
-    left_out: list[str]
+    left_out: list[LeftOut]
 
 
 def named_recordings(
@@ -77,7 +78,8 @@ def named_recordings(
         except SourceError as error:
             if not wanted.skip_missing:
                 raise
-            found.left_out.append(str(error))
+            found.left_out.append(LeftOut(
+                names[index], _count_questions(path, given, wanted), str(error)))
             continue
         questions = read_questions(file)[:wanted.questions]
         for topic in topics or (None,):
@@ -87,6 +89,15 @@ def named_recordings(
                 fps=wanted.fps, max_frames=wanted.max_frames, told_in=str(file),
                 skip_missing=wanted.skip_missing, question_files=(file,), output=wanted.output))
     return found
+
+
+def _count_questions(path: Path, given: Path | None, wanted: Wanted) -> int:
+    """Count the questions about a recording that is not there, if there are any."""
+    file = given or find_questions(path)
+    try:
+        return len(read_questions(file)[:wanted.questions]) if file is not None else 0
+    except SourceError:
+        return 0
 
 
 def _topic_mark(topic: str | None) -> str:
@@ -160,6 +171,9 @@ def dataset_recordings(
     for number, entry in enumerate(load(name, annotations), 1):
         if wanted.streams is not None and len(found.recordings) == wanted.streams:
             break
+        times[entry.video] += 1
+        again = f'#{times[entry.video]}' if times[entry.video] > 1 else ''
+        stream = f'{entry.video}{again}'
         path = _video(videos, entry.video)
         if path is None:
             missing = (
@@ -168,12 +182,11 @@ def dataset_recordings(
             if not wanted.skip_missing:
                 raise SourceError(
                     f'{missing}; fetch it, or --skip-missing to leave its questions out')
-            found.left_out.append(missing)
+            found.left_out.append(
+                LeftOut(stream, len(entry.questions[:wanted.questions]), missing))
             continue
-        times[entry.video] += 1
-        again = f'#{times[entry.video]}' if times[entry.video] > 1 else ''
         found.recordings.append(Recording(
-            f'{entry.video}{again}', name, len(found.recordings), path,
+            stream, name, len(found.recordings), path,
             entry.questions[:wanted.questions], fps=wanted.fps, max_frames=wanted.max_frames,
             start_ns=entry.start_ns, end_ns=entry.end_ns, clock=entry.questions[0].clock,
             told_in=str(annotations), skip_missing=wanted.skip_missing,

@@ -28,9 +28,9 @@ from infinipot_ros.evaluation.going_on import (
     refuse_changed,
     refuse_undumped,
 )
-from infinipot_ros.evaluation.journal import Journal
+from infinipot_ros.evaluation.journal import LEFT_OUT, Journal
 from infinipot_ros.evaluation.judge import Judge, judge_outcomes
-from infinipot_ros.evaluation.outcome import Outcome
+from infinipot_ros.evaluation.outcome import LeftOut, Outcome
 from infinipot_ros.evaluation.progress import show_progress
 from infinipot_ros.evaluation.quality_run import (
     Failure,
@@ -39,6 +39,7 @@ from infinipot_ros.evaluation.quality_run import (
     measure,
     quality_settings,
 )
+from infinipot_ros.evaluation.reports.caveats import BUNDLED, KNOWS, left_out, left_out_text
 from infinipot_ros.evaluation.reports.quality_report import overview_table, write_report
 from infinipot_ros.evaluation.streams import Recording
 from infinipot_ros.observer.models import load_shared_model, weights_digest
@@ -46,7 +47,7 @@ from infinipot_ros.observer.settings import ObserverSettings
 
 DONE, BELOW, REFUSED, INTERRUPTED = 0, 1, 2, 130
 SHORTEST_QUESTION_ROOM = 200
-BUNDLED = 'infinipot-tiny'
+MOST_TOLD = 5
 
 
 class EvalRun:
@@ -106,23 +107,27 @@ class EvalRun:
         tasks, recordings = self._tasks(found)
         if not recordings:
             raise SourceError(
-                'there is nothing left to watch: ' + '; '.join(found.left_out[:3]))
+                'there is nothing left to watch: '
+                + '; '.join(each.reason for each in found.left_out[:3]))
         longest = max(len(question.question) for recording in recordings
                       for question in recording.questions)
         settings = replace(
             self._settings, max_question_chars=max(SHORTEST_QUESTION_ROOM, longest))
         if self._settings.model == BUNDLED:
             self._console.print(
-                f'note: {BUNDLED} knows its simulated houses only; what it says of real pictures '
-                'means nothing. Give --model a Qwen2-VL or Qwen2.5-VL for those.',
-                highlight=False)
-        for line in found.left_out:
+                f'note: {KNOWS}', highlight=False)
+        lines = [each.reason for each in found.left_out]
+        if len(lines) > MOST_TOLD:
+            lines[MOST_TOLD:] = [f'and {len(lines) - MOST_TOLD:,} more recordings, all named in '
+                                 f'{self._output / LEFT_OUT}']
+        for line in lines:
             self._console.print(
                 f'left out: {line}', markup=False, highlight=False, soft_wrap=True)
         with Journal(
                 self._output, self._config(settings, recordings), fresh=fresh) as journal:
             refuse_changed(journal, recordings)
             refuse_undumped(journal, tasks, self._dump)
+            journal.leave_out(found.left_out)
             tasks, recordings = numbered(journal, tasks, recordings)
             others = not_named(journal, recordings)
             if others:
@@ -130,19 +135,32 @@ class EvalRun:
                     f'note: {others}', markup=False, highlight=False, soft_wrap=True)
             try:
                 failures = self._measure(journal, tasks, recordings, settings)
+                asked = {each.name: len(each.questions) for each in recordings}
+                journal.leave_out([
+                    LeftOut(each.stream, asked[each.stream], each.message) for each in failures])
             except KeyboardInterrupt:
-                self._report(journal, recordings, found)
+                self._report(journal, recordings)
                 print('infinipot: interrupted; run again to go on', file=sys.stderr)
                 return INTERRUPTED
-            except (InfinipotError, OSError) as error:
-                self._report_after(error, journal, recordings, found)
+            except InfinipotError:
+                self._report_after(journal, recordings)
                 raise
-            self._report(journal, recordings, found)
+            except OSError as error:
+                self._report_after(journal, recordings)
+                raise ConfigurationError(
+                    f'the run cannot go on ({error}); what is finished is kept') from error
+            self._report(journal, recordings)
             for failure in failures:
                 print(f'infinipot: {failure.stream}: {failure.message}', file=sys.stderr)
             named = {recording.name for recording in recordings}
-            return REFUSED if failures else self._verdict(
-                [each for each in journal.outcomes if each.stream in named])
+            if failures:
+                return REFUSED
+            outcomes = [each for each in journal.outcomes if each.stream in named]
+            if not outcomes and not all(run['budget_tokens'] is None and run['stream_tokens']
+                                        for run in journal.runs if run['stream'] in named):
+                raise SourceError(
+                    f'not one question could be asked: {left_out_text(left_out(journal))}')
+            return self._verdict(outcomes)
 
     def _tasks(self, found: Found) -> tuple[list[StreamTask], list[Recording]]:
         """Open every recording once, so that what cannot be read is told before all else."""
@@ -155,7 +173,8 @@ class EvalRun:
             except SourceError as error:
                 if not self._wanted.skip_missing:
                     raise
-                found.left_out.append(str(error))
+                found.left_out.append(
+                    LeftOut(recording.name, len(recording.questions), str(error)))
                 continue
             recordings.append(recording)
             tasks.append(StreamTask(
@@ -166,7 +185,9 @@ class EvalRun:
         if self._load_dumped is not None:
             stream = self._loader([recording], self._settings)('', recording.seed)
             return stream.survey().frames
-        hint = recording.open().count_hint or 1
+        source = recording.open()
+        recording.refuse_far(source)
+        hint = source.count_hint or 1
         return max(1, min(hint, recording.max_frames or hint))
 
     def _config(
@@ -206,9 +227,7 @@ class EvalRun:
                 workers=workers, spread=spread, keep_going=True, leave_out=False, on_run=on_run,
                 on_frames=on_frames)
 
-    def _report(
-        self, journal: Journal, recordings: Sequence[Recording], found: Found,
-    ) -> None:
+    def _report(self, journal: Journal, recordings: Sequence[Recording]) -> None:
         """
         Write figures and page, and show the main table.
 
@@ -233,21 +252,16 @@ class EvalRun:
         console.print(
             f'wrote {self._output / "report.html"}, results.json, results.csv, timeline.csv and '
             'outcomes.jsonl', highlight=False, markup=False, soft_wrap=True)
-        questions = sum(
-            {run['stream']: run['left_out'] for run in journal.runs}.values())
-        if questions or found.left_out:
-            console.print(
-                f'left out: {len(found.left_out)} recordings, {questions} questions',
-                highlight=False)
+        said = left_out_text(left_out(journal))
+        if said:
+            console.print(f'left out: {said}', highlight=False, soft_wrap=True)
         if unrated is not None:
             raise unrated
 
-    def _report_after(
-        self, error: Exception, journal: Journal, recordings: Sequence[Recording], found: Found,
-    ) -> None:
+    def _report_after(self, journal: Journal, recordings: Sequence[Recording]) -> None:
         """Report what is there, though something went wrong, which matters more."""
         try:
-            self._report(journal, recordings, found)
+            self._report(journal, recordings)
         except InfinipotError as another:
             print(f'infinipot: {another}', file=sys.stderr)
 

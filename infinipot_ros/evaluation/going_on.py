@@ -56,8 +56,11 @@ def refuse_undumped(journal: Journal, tasks: Sequence[StreamTask], dump: Path | 
     """
     if dump is None:
         return
+    # Nothing can be dumped of a recording that lacks all that is asked about.
+    empty = {run['stream'] for run in journal.runs if not run['stream_tokens']}
     for task in tasks:
-        if all((task.name, cell) in journal.done for cell in task.cells) and not (
+        finished = all((task.name, cell) in journal.done for cell in task.cells)
+        if finished and task.name not in empty and not (
                 dump_folder(dump, task.name) / HEADER).exists():
             raise ConfigurationError(
                 f'{task.name} is finished in {journal.folder} but was not dumped; give another '

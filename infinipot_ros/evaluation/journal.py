@@ -10,6 +10,7 @@ The output folder of a benchmark, written so that a run that was killed goes on.
                      files it read, and digests of stream and code; outcomes count only once their
                      line is here
 ``timeline.jsonl``   one line a sample of a stream and cell: the fields of ``timeline.Sample``
+``left_out.jsonl``   one line a recording that no memory watched: ``outcome.LeftOut``
 ``frames/``          pictures of questions' evidence, ``<stream>/<question id>.jpg``
 ``results.json``     config, provenance, the figures of every cell, suite and group, and those at
                      the headline budget, on the streams that all its cells watched
@@ -23,12 +24,13 @@ stream that has changed since is never mixed in.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -41,10 +43,10 @@ import psutil
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.cells import Cell
-from infinipot_ros.evaluation.outcome import CellRun, Outcome
+from infinipot_ros.evaluation.outcome import CellRun, LeftOut, Outcome
 
 CONFIG, OUTCOMES, CELLS = 'config.json', 'outcomes.jsonl', 'cells.jsonl'
-TIMELINE, FRAMES = 'timeline.jsonl', 'frames'
+TIMELINE, FRAMES, LEFT_OUT = 'timeline.jsonl', 'frames', 'left_out.jsonl'
 PACKAGES = (
     'infinipot_ros', 'torch', 'transformers', 'numpy', 'pillow', 'av', 'rosbags', 'miniworld')
 CODE = ('memory', 'observer', 'vlm')
@@ -115,6 +117,11 @@ def write_whole(path: Path, text: str) -> None:
         draft.unlink(missing_ok=True)
 
 
+def way_out(error: OSError) -> str:
+    """Say what helps where a folder cannot be written, but for giving another one."""
+    return 'free some space, or ' if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''
+
+
 class Journal:
     """
     What is finished, kept on disk after every stream and cell.
@@ -123,7 +130,7 @@ class Journal:
     :param config: plain values all outcomes depend on.
     :param fresh: throw away what an earlier run left.
     :raises ConfigurationError: another process writes there, or the folder holds outcomes of
-        another config or other code, or what is no journal.
+        another config or other code, what is no journal, or a report of something else.
     :ivar outcomes: all that count, earlier runs' included.
     :ivar runs: the lines of ``cells.jsonl``.
     :ivar timeline: the lines of ``timeline.jsonl``.
@@ -135,13 +142,15 @@ class Journal:
         self.outcomes: list[Outcome] = []
         self.runs: list[dict[str, Any]] = []
         self.timeline: list[dict[str, Any]] = []
+        self._left_out: dict[str, LeftOut] = {}
         self._code = code_digest()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / '.lock').open('w')
         except OSError as error:
             raise ConfigurationError(
-                f'{folder} cannot be written: {error.strerror}; give another --output') from error
+                f'{folder} cannot be written: {error.strerror}; {way_out(error)}give another '
+                '--output') from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -150,8 +159,9 @@ class Journal:
                 f'another run is writing to {folder}; wait for it, or give another --output',
             ) from error
         try:
+            self._refuse_foreign()
             if fresh:
-                for name in (CELLS, OUTCOMES, TIMELINE, CONFIG, *REPORTS):
+                for name in (*REPORTS, LEFT_OUT, CELLS, OUTCOMES, TIMELINE, CONFIG):
                     (folder / name).unlink(missing_ok=True)
             self._take_up()
             self._files = {
@@ -159,7 +169,7 @@ class Journal:
         except OSError as error:
             self._lock.close()
             raise ConfigurationError(
-                f'{folder} cannot be written: {error.strerror}; free some space, or give another '
+                f'{folder} cannot be written: {error.strerror}; {way_out(error)}give another '
                 '--output') from error
         except BaseException:
             self._lock.close()
@@ -181,12 +191,25 @@ class Journal:
     def _append_to(self, name: str) -> TextIO:
         return (self.folder / name).open('a', encoding='utf-8', errors=ODD_NAMES)
 
+    def _refuse_foreign(self) -> None:
+        """Leave reports alone that no run of ours can have written: it begins with its config."""
+        if any((self.folder / name).exists() for name in (CONFIG, CELLS, OUTCOMES)):
+            return
+        for name in REPORTS:
+            if (self.folder / name).exists():
+                raise ConfigurationError(
+                    f'{self.folder / name} would be overwritten, but {self.folder} is no output '
+                    'folder of an evaluation; give another --output')
+
     def _take_up(self) -> None:
         """Read what an earlier run finished, and leave out what it had begun."""
         path = self.folder / CONFIG
         try:
             earlier = json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
             self.runs = _read_lines(self.folder / CELLS)
+            self._left_out = {
+                line['recording']: LeftOut(**line)
+                for line in _read_lines(self.folder / LEFT_OUT)}
             codes = {run['code'] for run in self.runs}
             done = self.done
             found = [Outcome(**line) for line in _read_lines(self.folder / OUTCOMES)]
@@ -223,6 +246,22 @@ class Journal:
         """Streams and cells that are finished."""
         return {(run['stream'], Cell(run['policy'], run['budget'])) for run in self.runs}
 
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """Recordings that no memory watched, neither now nor in an earlier run."""
+        watched = {run['stream'] for run in self.runs}
+        return [each for name, each in self._left_out.items() if name not in watched]
+
+    def leave_out(self, found: Sequence[LeftOut]) -> None:
+        """
+        Keep what is not watched, and why.
+
+        :raises ConfigurationError: it cannot be written.
+        """
+        self._left_out |= {each.recording: each for each in found}
+        if found:
+            self._replace(LEFT_OUT, _lines(map(asdict, self.left_out)))
+
     def add(self, run: CellRun, ran_on: Mapping[str, Any] | None = None) -> None:
         """
         Keep a finished run; once this returns it survives a kill.
@@ -256,11 +295,23 @@ class Journal:
         self.outcomes += run.outcomes
 
     def put_in_order(self) -> None:
-        """Sort outcomes, so that the file does not depend on which process finished first."""
+        """
+        Sort outcomes, so that the file does not depend on which process finished first.
+
+        :raises ConfigurationError: it cannot be written; what is finished is kept as it came.
+        """
         self.outcomes.sort(key=lambda each: (each.suite, each.seed, each.stream, each.cell))
-        self._write(self.outcomes)
+        self._replace(OUTCOMES, _lines(map(asdict, self.outcomes)))
         self._files[OUTCOMES].close()
         self._files[OUTCOMES] = self._append_to(OUTCOMES)
+
+    def _replace(self, name: str, text: str) -> None:
+        try:
+            write_whole(self.folder / name, text)
+        except OSError as error:
+            raise ConfigurationError(
+                f'{self.folder} cannot be written: {error.strerror}; the {len(self.runs)} runs '
+                'that are finished are kept: free some space and run again') from error
 
     def _write(self, outcomes: Iterable[Outcome]) -> None:
         write_whole(self.folder / OUTCOMES, _lines(map(asdict, outcomes)))

@@ -89,7 +89,7 @@ class Judge:
             import httpx
         except ImportError as error:
             raise ConfigurationError(
-                "a judge needs httpx: pip install 'infinipot_ros[judge]'") from error
+                "a judge needs httpx: pip install '.[judge]' in a clone") from error
         self.url = url.rstrip('/').removesuffix('/chat/completions') + '/chat/completions'
         self.model = model
         self._httpx = httpx

@@ -8,7 +8,7 @@ import re
 
 from infinipot_ros.errors import SourceError
 from infinipot_ros.evaluation.question_files import parse_moment
-from infinipot_ros.evaluation.recordings.frame_source import SECOND_NS
+from infinipot_ros.ros_time import SECOND_NS
 
 UNIT_SECONDS = {'s': 1, 'min': 60, 'h': 3600, 'd': 86400}
 _AGO = re.compile(rf'-\s*(\d+(?:\.\d+)?)\s*({"|".join(UNIT_SECONDS)})')

@@ -73,19 +73,29 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A recording that no memory watched, how many questions there were about it, and why not."""
+
+    recording: str
+    questions: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class CellRun:
     """
     What one cell made of one stream.
 
     :param digest: of the stream, ``Stream.digest``; ``asked`` of its questions alone.
-    :param stream_tokens: visual tokens of the whole stream.
+    :param stream_tokens: visual tokens of the whole stream; 0 where nothing of it is shown.
     :param budget_tokens: None where the cell was left out because its budget holds the stream.
     :param frames: frames observed: up to the last question, none later.
     :param seconds: of this process, asking included, reading the stream too unless it is in
         memory.
     :param skipped: frames the wanted rate left out until then.
     :param dropped: frames that could not be used, by reason.
-    :param left_out: questions left out because they are asked before the first frame.
+    :param left_out: questions left out because they are asked before the first frame or after the
+        last one: how many of each.
     :param inputs: the files the stream was read from: ``path``, ``sha256``, ``bytes``.
     """
 
@@ -99,7 +109,7 @@ class CellRun:
     compressions: int = 0
     skipped: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
-    left_out: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
     asked: str = ''
     inputs: list[dict[str, Any]] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)

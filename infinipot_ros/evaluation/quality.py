@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,9 @@ from infinipot_ros.evaluation.outcome import TIMINGS, CellRun, Outcome
 from infinipot_ros.evaluation.retention import retention
 from infinipot_ros.evaluation.scoring import is_right, score
 from infinipot_ros.evaluation.stream import (
+    AFTER,
     Asked,
+    NothingShown,
     QualityStream,
     Stream,
     Stretches,
@@ -56,11 +58,17 @@ def run_stream(
     :param on_refused: told of a cell that cannot be, for want of memory say, to go on with the
         others; None raises it.
     :return: a run for every cell, in order.
-    :raises SourceError: a question before the first frame, two with one id, one that cannot be
-        asked, or no usable frame.
+    :raises SourceError: a question before the first or after the last frame, two with one id, one
+        that cannot be asked, or no usable frame.
     :raises ConfigurationError: a budget that holds not one grid.
     """
-    asked, left_out = stream.schedule()
+    try:
+        asked, left_out = stream.schedule()
+    except NothingShown:
+        if not stream.skip_missing:
+            raise
+        yield from _nothing_asked(stream, cells)
+        return
     remembering = RememberedEncodings(model, *stream.kept(model))
     for cell in cells:
         try:
@@ -73,6 +81,14 @@ def run_stream(
         else:
             yield run
     stream.close()
+
+
+def _nothing_asked(stream: Stream, cells: Iterable[Cell]) -> Iterator[CellRun]:
+    """Leave out all questions about a part that a recording lacks."""
+    asked = questions_digest(stream.questions)
+    for cell in cells:
+        yield CellRun(stream.name, asked, cell, 0, None, asked=asked, inputs=stream.inputs,
+                      left_out={AFTER: len(stream.questions)})
 
 
 class _CellWatch:
@@ -107,12 +123,12 @@ class _CellWatch:
             height, width, self._settings.max_pixels))
         return int(rows * columns)
 
-    def run(self, on_frame: Callable[[], None], left_out: int) -> CellRun:
+    def run(self, on_frame: Callable[[], None], left_out: Mapping[str, int]) -> CellRun:
         stream, cell = self._stream, self._cell
         shared: dict[str, Any] = {
             'stream': stream.name, 'digest': stream.digest(), 'cell': cell,
-            'stream_tokens': self._stream_tokens, 'left_out': left_out, 'inputs': stream.inputs,
-            'asked': questions_digest(stream.questions)}
+            'stream_tokens': self._stream_tokens, 'left_out': dict(left_out),
+            'inputs': stream.inputs, 'asked': questions_digest(stream.questions)}
         if self._budget is None:
             return CellRun(budget_tokens=None, **shared)
         started = time.perf_counter()
@@ -176,7 +192,7 @@ class _CellWatch:
         seen_tokens = self._seen.tokens(self._grid_tokens)
         # Evidence is told by the grids and cells of all frames at their full size.
         whole = self._unshrunk and self._met == len(self._stamps) and not (
-            stream.skipped or stream.dropped)
+            stream.skipped or stream.dropped or status.frames_still)
         for each in due:
             question = each.question
             share = None

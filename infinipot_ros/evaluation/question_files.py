@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,7 @@ def _of_line(line: Line, place: str) -> Question:
     for start_ns, end_ns in _pairs(line.evidence, place):
         if end_ns < start_ns:
             raise SourceError(f'{place}: evidence {[start_ns, end_ns]} ends before it starts')
+    _refuse_unseen(line.evidence, line.ask_at, place)
     tokens = None
     if line.evidence_tokens is not None:
         if any(len(token) != 3 or min(token) < 0 for token in line.evidence_tokens):
@@ -226,6 +227,7 @@ def _of_item(path: Path, number: int, line: int, value: dict[str, Any]) -> Quest
     if len(clocks) > 1:
         raise SourceError(
             f'{place}: some times are dates and some count from the start; use one of them')
+    _refuse_unseen([[start[1], end[1]] for start, end in shown], asked and asked[1], place)
     answers = [item.answer] if isinstance(item.answer, str) else item.answer
     if not answers or not all(answer.strip() for answer in answers):
         raise SourceError(f'{place}: answer is empty')
@@ -289,6 +291,14 @@ def _interval(value: str | list[str], place: str) -> tuple[Moment, Moment]:
 
 # -- both -----------------------------------------------------------------------------------------
 
+
+def _refuse_unseen(
+    evidence: Sequence[Sequence[int]], asked_ns: int | None, place: str,
+) -> None:
+    """Refuse a question whose evidence comes only after it is asked: one of the times is wrong."""
+    if evidence and asked_ns is not None and min(start for start, _ in evidence) > asked_ns:
+        raise SourceError(
+            f'{place}: all of its evidence comes after it is asked; correct one of the times')
 
 def _said(question: str, place: str) -> str:
     if not question.strip():

@@ -81,7 +81,7 @@ def _import_ray() -> Any:
         import ray
     except ImportError as error:
         raise ConfigurationError(
-            f"--ray needs Ray ({error}): pip install 'infinipot_ros[ray]'") from error
+            f"--ray needs Ray ({error}): pip install '.[ray]' in a clone") from error
     return ray
 
 

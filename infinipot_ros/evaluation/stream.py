@@ -24,6 +24,7 @@ from infinipot_ros.errors import SourceError
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.survey import Stretches, Survey, Surveyor
 from infinipot_ros.observer.frame import Frame
+from infinipot_ros.ros_time import SECOND_NS
 
 __all__ = [
     'END_NS', 'Asked', 'QualityStream', 'Stream', 'Stretches', 'Survey', 'Surveyor',
@@ -31,6 +32,13 @@ __all__ = [
 
 END_NS = 2 ** 63 - 1
 """When a question is asked that waits for the end."""
+LATE_NS = SECOND_NS
+"""How long after the last frame, and the time from frame to frame, a question may be asked."""
+BEFORE, AFTER = 'before the first frame', 'after the last frame'
+
+
+class NothingShown(SourceError):
+    """A recording lacks the whole part that its questions are about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +63,7 @@ class Stream(ABC):
     :ivar suite: the sort it belongs to, for questions that name none.
     :ivar seed: what it was made from, or a number of its own.
     :ivar told_in: where the questions come from, for messages.
-    :ivar skip_missing: leave out, and count, questions of a time before the first frame.
+    :ivar skip_missing: leave out, and count, questions before the first or after the last frame.
     """
 
     name: str
@@ -109,12 +117,14 @@ class Stream(ABC):
         both = self.survey().digest + questions_digest(self.questions)
         return hashlib.blake2b(both.encode(), digest_size=16).hexdigest()
 
-    def schedule(self) -> tuple[list[Asked], int]:
+    def schedule(self) -> tuple[list[Asked], Counter[str]]:
         """
         Tell when which question is asked.
 
-        :return: questions in the order of their times, and how many were left out.
-        :raises SourceError: two questions have one id, or one is asked before the first frame.
+        :return: questions in the order of their times, and how many were left out: ``BEFORE`` and
+            ``AFTER``.
+        :raises SourceError: two questions have one id, or one is asked before the first frame or
+            clearly after the last.
         """
         survey, where = self.survey(), self.told_in or self.name
         counts = Counter(question.id for question in self.questions)
@@ -122,22 +132,40 @@ class Stream(ABC):
             if count > 1:
                 raise SourceError(
                     f'{where}: {count} questions have the same id {name!r}; ids must differ')
-        asked, left_out = [], 0
+        asked, left_out = [], Counter[str]()
         for question in self.questions:
             base = survey.origin_ns if question.clock == 'start' else 0
             at_ns = END_NS if question.ask_at_ns is None else base + question.ask_at_ns
-            if at_ns < survey.first_ns:
+            outside = self._outside(question, at_ns, base)
+            if outside is not None:
+                when, message = outside
                 if not self.skip_missing:
-                    raise SourceError(
-                        f'{where}: question {question.id!r} is asked at {at_ns} ns, '
-                        f'{(survey.first_ns - at_ns) / 1e9:.3f} s before the first frame of '
-                        f'{self.name} ({survey.first_ns} ns); ask later, or --skip-missing')
-                left_out += 1
+                    raise SourceError(f'{where}: {message}, or --skip-missing')
+                left_out[when] += 1
                 continue
             asked.append(Asked(
                 question, at_ns,
                 [[base + start, base + end] for start, end in question.evidence]))
         return sorted(asked, key=lambda each: each.at_ns), left_out
+
+    def _outside(self, question: Question, at_ns: int, base: int) -> tuple[str, str] | None:
+        """Tell of a question that is not about this recording: when it is asked, and a message."""
+        survey = self.survey()
+
+        def told(stamp_ns: int) -> str:
+            return f'{(stamp_ns - base) / 1e9:.3f} s' if base else f'{stamp_ns} ns'
+
+        asked = f'question {question.id!r} is asked at {told(at_ns)}'
+        if at_ns < survey.first_ns:
+            return BEFORE, (
+                f'{asked}, {(survey.first_ns - at_ns) / 1e9:.3f} s {BEFORE} of {self.name} '
+                f'({told(survey.first_ns)}); ask later')
+        if survey.last_ns + survey.interval_ns + LATE_NS < at_ns < END_NS:
+            return AFTER, (
+                f'{asked}, {(at_ns - survey.last_ns) / 1e9:.3f} s {AFTER} of {self.name} '
+                f'({told(survey.last_ns)}): is the recording whole, and the one that is meant? '
+                'Ask earlier, or at the end')
+        return None
 
 
 def questions_digest(questions: Sequence[Question]) -> str:

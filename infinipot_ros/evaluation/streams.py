@@ -20,15 +20,25 @@ from typing import Any
 from PIL import Image
 
 from infinipot_ros.errors import ConfigurationError, SourceError
+from infinipot_ros.evaluation.journal import way_out
 from infinipot_ros.evaluation.question import Clock, Question
-from infinipot_ros.evaluation.recordings.frame_source import SECOND_NS, FrameSource, Rate
+from infinipot_ros.evaluation.recordings.frame_source import FrameSource, Rate
 from infinipot_ros.evaluation.recordings.sources import IMAGE_SUFFIXES, open_source
-from infinipot_ros.evaluation.stream import END_NS, Stream, Survey, Surveyor
+from infinipot_ros.evaluation.stream import (
+    END_NS,
+    NothingShown,
+    Stream,
+    Survey,
+    Surveyor,
+)
 from infinipot_ros.observer.frame import Frame
+from infinipot_ros.ros_time import SECOND_NS
 
 FRAMES = 'frames'
 PICTURE_WIDTH = 320
 PICTURE_QUALITY = 80
+# A header's length is that of the longest of its streams, and not to the frame.
+FAR_SHARE, FAR_S = 0.05, 10.0
 _PART = 2 ** 20
 
 
@@ -71,6 +81,25 @@ class Recording:
         :raises SourceError: it cannot be read.
         """
         return open_source(self.path, fps=self.fps, topic=self.topic)
+
+    def refuse_far(self, source: FrameSource) -> None:
+        """
+        Find questions far after a video's end, which its header tells, before it is watched.
+
+        What is nearer the end, and what is no video, is found by ``Stream.schedule``.
+
+        :raises SourceError: there is one.
+        """
+        if source.kind != 'video' or source.seconds is None or self.skip_missing:
+            return
+        limit_ns = round((source.seconds * (1 + FAR_SHARE) + FAR_S) * SECOND_NS)
+        for question in self.questions:
+            if question.clock == 'start' and (question.ask_at_ns or 0) > limit_ns:
+                raise SourceError(
+                    f'{self.told_in or self.name}: question {question.id!r} is asked at '
+                    f'{(question.ask_at_ns or 0) / 1e9:.3f} s, but {self.path} ends at '
+                    f'{source.seconds:.3f} s: is it whole, and the one that is meant? Ask '
+                    'earlier, or --skip-missing')
 
 
 class RecordedStream(Stream):
@@ -165,7 +194,7 @@ class RecordedStream(Stream):
                         for question in self.questions})
                     self._keep(pictures.passed(frame))
             if not surveyor.met:
-                raise SourceError(self._nothing_shown())
+                raise NothingShown(self._nothing_shown())
             self._survey = surveyor.survey(str(self.recording.path), self._origin_ns)
             if pictures is not None:
                 self._keep(pictures.left())
@@ -189,8 +218,8 @@ class RecordedStream(Stream):
                 picture.save(path, 'JPEG', quality=PICTURE_QUALITY)
             except OSError as error:
                 raise ConfigurationError(
-                    f'{path} cannot be written: {error.strerror}; free some space, or give '
-                    'another --output') from error
+                    f'{path} cannot be written: {error.strerror}; {way_out(error)}give another '
+                    '--output') from error
 
 
 class _Pictures:

@@ -20,8 +20,9 @@ from infinipot_ros.errors import SourceError
 from infinipot_ros.observer.frame import Frame
 from infinipot_ros.observer.settings import FRAMES_PER_GRID, ObserverSettings
 from infinipot_ros.observer.stamps import MAX_FORWARD_JUMP_NS
+from infinipot_ros.ros_time import SECOND_NS
 
-_BACKWARD_NS = round(ObserverSettings.max_backward_jump_s * 1_000_000_000)
+_BACKWARD_NS = round(ObserverSettings.max_backward_jump_s * SECOND_NS)
 
 
 @dataclass
@@ -83,7 +84,7 @@ class Survey:
     """
     What a stream holds.
 
-    :param first_ns: stamp of the first frame; ``last_ns`` of the last.
+    :param first_ns: stamp of the first frame; ``last_ns`` the latest stamp of all.
     :param origin_ns: the stamp of the recording's time zero, from which a ``start`` clock counts.
     :param digest: of pixels and stamps: equal digests, equal frames.
     """
@@ -98,6 +99,11 @@ class Survey:
     def frames(self) -> int:
         """Frames a memory takes."""
         return self.stretches.frames
+
+    @property
+    def interval_ns(self) -> int:
+        """From one frame to the next, on average; 0 where there is only one."""
+        return (self.last_ns - self.first_ns) // max(1, self.frames - 1)
 
 
 class Surveyor:
@@ -125,7 +131,7 @@ class Surveyor:
             return False
         if self._first_ns is None:
             self._first_ns = frame.stamp_ns
-        self._last_ns = frame.stamp_ns
+        self._last_ns = max(self._last_ns, frame.stamp_ns)
         return True
 
     def survey(self, where: str, origin_ns: int | None = None) -> Survey:

@@ -137,7 +137,7 @@ def quality(
         check_ray(ray, workers, device)
         if find_spec('matplotlib') is None:
             raise ConfigurationError(
-                "the report needs matplotlib: pip install 'infinipot_ros[world]'")
+                "the report needs matplotlib: pip install '.[world]'")
         from infinipot_ros.evaluation.quality_run import count_workers
         from infinipot_ros.world.suites import SUITES
 

@@ -28,7 +28,6 @@ from quality_streams import (
     untimed_lines,
 )
 from recordings import START, camera, write_bag
-from tiny_models import make_tiny
 from typer.testing import CliRunner
 
 from infinipot_ros.cli import app
@@ -43,26 +42,13 @@ PYTHONPATH = os.pathsep.join(path for path in sys.path if path)
 
 
 @pytest.fixture(scope='module')
-def model(tmp_path_factory):
-    return make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('cluster') / 'tiny', layers=2)
-
-
-@pytest.fixture(scope='module')
-def reference(model, tmp_path_factory):
-    """The outcomes of one process that ran through."""
-    folder = tmp_path_factory.mktemp('reference')
-    measure_all(model, folder)
-    return untimed_lines(folder / OUTCOMES)
-
-
-@pytest.fixture(scope='module')
 def address():
     """Two nodes of one core each, which only this machine reaches."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('RAY_USAGE_STATS_ENABLED', '0')
         patch.setenv('RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER', '0')
         patch.setenv('PYTHONPATH', PYTHONPATH)
-        pytest.importorskip('ray', reason="Ray is not there: pip install 'infinipot_ros[ray]'")
+        pytest.importorskip('ray', reason="Ray is not there: pip install '.[ray]'")
         from ray.cluster_utils import Cluster
 
         node = {'num_cpus': 1, 'object_store_memory': 2 ** 27, 'include_dashboard': False}
@@ -167,7 +153,7 @@ def room():
 @pytest.fixture
 def started(model, recordings, room, tmp_path):
     """``--ray`` in a process group of its own, which is to end with all it started."""
-    pytest.importorskip('ray', reason="Ray is not there: pip install 'infinipot_ros[ray]'")
+    pytest.importorskip('ray', reason="Ray is not there: pip install '.[ray]'")
     child = subprocess.Popen(
         [sys.executable, '-m', 'infinipot_ros.cli',
          *command(model, *recordings, '--output', tmp_path / 'out', '--ray')],
@@ -252,7 +238,7 @@ def test_without_ray_everything_goes_together():
 
 
 def test_a_cluster_that_is_not_there_is_told():
-    pytest.importorskip('ray', reason="Ray is not there: pip install 'infinipot_ros[ray]'")
+    pytest.importorskip('ray', reason="Ray is not there: pip install '.[ray]'")
     told = r'no Ray cluster answers at 127\.0\.0\.1:1 .*ray start --head'
     with pytest.raises(ConfigurationError, match=told), ray_session('127.0.0.1:1'):
         pass

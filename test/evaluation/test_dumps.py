@@ -19,7 +19,7 @@ from tiny_models import make_tiny
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation import dumps
 from infinipot_ros.evaluation.cells import make_cells
-from infinipot_ros.evaluation.dumps import DumpingStream
+from infinipot_ros.evaluation.dumps import DumpingStream, unwritable
 from infinipot_ros.evaluation.loaded_dumps import LoadedStream
 from infinipot_ros.evaluation.quality import run_stream
 from infinipot_ros.evaluation.quality_run import quality_settings
@@ -216,3 +216,10 @@ def test_dtypes_come_back(tmp_path):
     store.flush()
     assert torch.equal(store.get((b'a', b'b')).tokens, block.tokens)
     assert store.get((b'a',)) is None
+
+
+@pytest.mark.parametrize(('error', 'told'), [
+    (OSError(2, 'No such file or directory'), 'directory; give another folder'),
+    (OSError(28, 'No space left on device'), 'free some space, or give another folder')])
+def test_space_is_freed_only_where_there_is_none(tmp_path, error, told):
+    assert str(unwritable(tmp_path, error)).endswith(told)

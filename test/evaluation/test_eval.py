@@ -19,15 +19,15 @@ import pytest
 from PIL import Image as PilImage
 from quality_streams import untimed_lines
 from recordings import START, camera, compressed, shared_videos, write_bag, write_video
-from tiny_models import make_tiny
+from report_folders import CONFIG, write_folder
 from typer.testing import CliRunner
 
 from infinipot_ros.cli import app
-from infinipot_ros.errors import InfinipotError, SourceError
+from infinipot_ros.errors import ConfigurationError, InfinipotError, SourceError
 from infinipot_ros.evaluation import judge
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY
 from infinipot_ros.evaluation.eval_inputs import Wanted, named_recordings
-from infinipot_ros.evaluation.journal import CELLS, OUTCOMES
+from infinipot_ros.evaluation.journal import CELLS, OUTCOMES, Journal
 from infinipot_ros.evaluation.streams import RecordedStream
 from infinipot_ros.vlm.model import QwenVL
 
@@ -35,11 +35,6 @@ TENTH = 100_000_000
 WRITTEN = {
     'cells.jsonl', 'config.json', 'frames', 'outcomes.jsonl', 'report.html', 'results.csv',
     'results.json', 'timeline.csv', 'timeline.jsonl'}
-
-
-@pytest.fixture(scope='module')
-def model(tmp_path_factory):
-    return make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('models') / 'tiny', layers=2)
 
 
 def evaluate(model, *arguments):
@@ -118,7 +113,7 @@ def test_yaml_a_video_and_a_folder(model, tmp_path):
     video = write_video(tmp_path / 'walk.mp4', [0, 100, 900, 1000, 2500, 2600])
     (tmp_path / 'walk.yaml').write_text(
         'questions:\n- {ask: What is it, answer: grey, at: 0:01}\n'
-        '- {ask: And now, answer: [grey, gray], at: 99}\n')
+        '- {ask: And now, answer: [grey, gray], at: end}\n')
     pictures = tmp_path / 'pictures'
     pictures.mkdir()
     for index in range(8):
@@ -163,9 +158,29 @@ def test_a_dataset_with_a_video_missing(model, tmp_path):
     assert f'{annotations}, video 2: two.mp4' in result.stderr
     result = evaluate(model, *given, '--skip-missing', '--output', tmp_path / 'out')
     assert result.exit_code == 0, result.stderr
-    assert 'left out: 1 recordings' in result.stdout
-    [outcome] = outcomes(tmp_path / 'out')
-    assert outcome['stream'] == 'one.mp4'
+    assert 'left out: 1 recording with 1 question' in result.stdout
+    # Nothing new to watch, other questions: what was left out is still told.
+    more = json.loads(annotations.read_text())
+    for _ in range(2):
+        results = json.loads((tmp_path / 'out' / 'results.json').read_text())['left_out']
+        assert (results['recordings'], results['questions']) == (1, 1)
+        [left_out] = results['why']
+        assert left_out['recording'] == 'two.mp4'
+        assert f'is not in {videos}' in left_out['reason']
+        page = (tmp_path / 'out' / 'report.html').read_text()
+        assert 'Left out: 1 recording with 1 question.' in page
+        assert f'is not in {videos}' in page
+        annotations.write_text(json.dumps(more[:1]))
+        changed = evaluate(model, *given, '--output', tmp_path / 'out')
+        assert changed.exit_code == 0, changed.stderr
+    annotations.write_text(json.dumps(more))
+    write_video(videos / 'two.mp4', [0, 500, 1000, 1500])
+    result = evaluate(model, *given, '--output', tmp_path / 'out')
+    assert result.exit_code == 0, result.stderr
+    assert 'left out' not in result.stdout
+    assert 'Left out' not in (tmp_path / 'out' / 'report.html').read_text()
+    outcome, other = outcomes(tmp_path / 'out')
+    assert (outcome['stream'], other['stream']) == ('one.mp4', 'two.mp4')
     assert outcome['options'] == ['a cat', 'grey']
 
 
@@ -277,7 +292,7 @@ def test_a_run_is_widened_and_a_change_is_refused(model, bag, tmp_path):
     assert len(outcomes(tmp_path / 'out')) == 2
 
 
-def long_recordings(folder, count=2, frames=160):
+def long_recordings(folder, count=2, frames=100):
     """Pictures enough to be in the middle of them when a signal comes."""
     made = []
     for number in range(count):
@@ -293,12 +308,21 @@ def long_recordings(folder, count=2, frames=160):
     return made
 
 
-@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(model, tmp_path, how):
-    out = tmp_path / 'out'
+@pytest.fixture(scope='module')
+def run_through(model, tmp_path_factory):
+    """What to give for a run that takes a while, and its outcomes."""
+    folder = tmp_path_factory.mktemp('through')
     given = (
-        *long_recordings(tmp_path), '--policy', 'full', '--policy', 'uniform', '--budget', '/8',
+        *long_recordings(folder), '--policy', 'full', '--policy', 'uniform', '--budget', '/8',
         '--workers', 1)
+    result = evaluate(model, *given, '--output', folder / 'out')
+    assert result.exit_code == 0, result.stderr
+    return given, untimed_lines(folder / 'out' / OUTCOMES)
+
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(model, run_through, tmp_path, how):
+    out, (given, through) = tmp_path / 'out', run_through
     child = process(model, *given, '--output', out)
     deadline = time.monotonic() + 300
     try:
@@ -323,9 +347,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(model, tmp_path, 
     result = evaluate(model, *given, '--output', out)
     assert result.exit_code == 0, result.stderr
     assert (out / CELLS).read_text().splitlines()[:len(finished)] == finished
-    result = evaluate(model, *given, '--output', tmp_path / 'through')
-    assert result.exit_code == 0, result.stderr
-    assert untimed_lines(out / OUTCOMES) == untimed_lines(tmp_path / 'through' / OUTCOMES)
+    assert untimed_lines(out / OUTCOMES) == through
 
 
 # Bad input --------------------------------------------------------------------------------------
@@ -400,8 +422,88 @@ def test_a_question_before_the_first_frame(model, bag, tmp_path):
     assert 'before the first frame of walk' in result.stderr
     result = evaluate(model, bag, '--skip-missing', '--fresh', '--output', tmp_path / 'out')
     assert result.exit_code == 0, result.stderr
-    assert '0 recordings, 1 questions' in result.stdout
+    assert 'left out: 1 question before the first frame of a recording' in result.stdout
     assert [each['id'] for each in outcomes(tmp_path / 'out')] == ['q1']
+
+
+def test_a_recording_too_short_for_its_questions(model, bag, tmp_path):
+    write_lines(bag / 'questions.jsonl', (12, 39, 50, 300))
+    given = (bag, '--fps', 0, '--workers', 1, '--output', tmp_path / 'out')
+    result = evaluate(model, *given)
+    assert result.exit_code == 2
+    # A second and a frame late is near enough.
+    assert "questions.jsonl: question 'q3' is asked at 1700000030000000000 ns, 26.100 s after " \
+        'the last frame of walk (1700000003900000000 ns)' in result.stderr
+    result = evaluate(model, *given, '--skip-missing')
+    assert result.exit_code == 0, result.stderr
+    assert [each['id'] for each in outcomes(tmp_path / 'out')] == ['q0', 'q1', 'q2']
+    told = 'eft out: 1 question after the last frame of a recording'
+    assert told in result.stdout
+    assert told in (tmp_path / 'out' / 'report.html').read_text()
+    found = json.loads((tmp_path / 'out' / 'results.json').read_text())['left_out']
+    assert found['questions_of_others'] == {'after the last frame': 1}
+
+
+def test_a_video_too_short_is_told_before_any_is_watched(model, tmp_path):
+    for name, at in (('long', '0:01'), ('short', '10:00')):
+        write_video(tmp_path / f'{name}.mp4', range(0, 2000, 100))
+        (tmp_path / f'{name}.yaml').write_text(
+            f'questions:\n- {{ask: What is it, answer: grey, at: {at}}}\n')
+    given = (tmp_path / 'long.mp4', tmp_path / 'short.mp4', '--output', tmp_path / 'out')
+    result = evaluate(model, *given)
+    assert result.exit_code == 2
+    assert "question 'q1' is asked at 600.000 s, but" in result.stderr
+    assert not (tmp_path / 'out').exists()
+    result = evaluate(model, *given, '--skip-missing')
+    assert result.exit_code == 0, result.stderr
+    assert [each['stream'] for each in outcomes(tmp_path / 'out')] == ['long']
+    result = evaluate(
+        model, tmp_path / 'short.mp4', '--skip-missing', '--output', tmp_path / 'none')
+    assert result.exit_code == 2
+    assert 'not one question could be asked: 1 question after the last frame' in result.stderr
+
+
+def test_a_part_that_is_not_there_is_left_out_too(model, tmp_path):
+    videos = tmp_path / 'videos'
+    videos.mkdir()
+    write_video(videos / 'one.mp4', range(0, 6000, 250))
+    request = {'task_type': 'Proactive Output', 'question': 'Say it.', 'required_ability': '',
+               'ground_truth_output': 'grey'}
+    annotations = tmp_path / 'questions_proactive.json'
+    annotations.write_text(json.dumps([{
+        'video_path': './one.mp4', 'questions': [
+            request | {'time_stamp': start, 'ground_truth_time_stamp': end}
+            for start, end in (('00:00:01', '00:00:05'), ('00:10:00', '00:10:04'))]}]))
+    given = ('--dataset', 'streamingbench', '--annotations', annotations, '--videos', videos,
+             '--workers', 1, '--output', tmp_path / 'out')
+    result = evaluate(model, *given)
+    assert result.exit_code == 2
+    assert 'is asked at 601.000 s' in result.stderr
+    for _ in range(2):
+        result = evaluate(model, *given, '--skip-missing')
+        assert result.exit_code == 0, result.stderr
+        assert 'left out: 3 questions after the last frame of a recording' in result.stdout
+    assert {each['stream'] for each in outcomes(tmp_path / 'out')} == {'one.mp4'}
+
+
+def test_many_that_are_left_out_are_not_all_told(model, bag, tmp_path):
+    missing = [tmp_path / f'gone{number}' for number in range(20)]
+    result = evaluate(model, bag, *missing, '--skip-missing', '--questions',
+                      bag / 'questions.jsonl', '--output', tmp_path / 'out')
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count('left out: ') == 6
+    assert 'and 15 more recordings' in result.stderr
+    found = json.loads((tmp_path / 'out' / 'results.json').read_text())['left_out']
+    assert (found['recordings'], found['questions'], len(found['why'])) == (20, 60, 20)
+
+
+def test_the_report_of_something_else_is_not_overwritten(model, bag, tmp_path):
+    (tmp_path / 'report.html').write_text('mine')
+    for further in ((), ('--fresh',)):
+        result = evaluate(model, bag, *further, '--output', tmp_path)
+        assert result.exit_code == 2
+        assert 'report.html would be overwritten' in result.stderr
+    assert (tmp_path / 'report.html').read_text() == 'mine'
 
 
 def test_two_questions_of_one_id(model, bag, tmp_path):
@@ -474,6 +576,17 @@ def test_a_disk_that_fills_up_keeps_what_is_finished(model, bag, small_disk, tmp
     assert result.exit_code == 0, result.stderr
     result = evaluate(model, *given, '--output', tmp_path / 'through')
     assert untimed_lines(moved / OUTCOMES) == untimed_lines(tmp_path / 'through' / OUTCOMES)
+
+
+def test_a_disk_that_is_full_when_answers_are_sorted(small_disk, tmp_path):
+    folder = small_disk / 'out'
+    with Journal(folder, CONFIG) as journal:
+        write_folder(tmp_path / 'other', streams=1, pictures=False, timeline=False)
+        with Journal(tmp_path / 'other', CONFIG) as other:
+            journal.outcomes = other.outcomes
+        (small_disk / 'filler').write_bytes(b'x' * 50_000)
+        with pytest.raises(ConfigurationError, match=r'No space left on device.* are kept'):
+            journal.put_in_order()
 
 
 # Where recordings and questions lie -------------------------------------------------------------

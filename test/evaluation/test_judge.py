@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from endpoint import said, serving
 
-pytest.importorskip('httpx', reason='the judge is an extra: pip install infinipot_ros[judge]')
+pytest.importorskip('httpx', reason='the judge is an extra: pip install .[judge]')
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.judge import (

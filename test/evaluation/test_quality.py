@@ -22,6 +22,7 @@ from infinipot_ros.evaluation.encodings import RememberedEncodings
 from infinipot_ros.evaluation.quality import run_stream
 from infinipot_ros.evaluation.quality_run import quality_settings
 from infinipot_ros.evaluation.retention import retention
+from infinipot_ros.evaluation.stream import LATE_NS
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.vlm.loading import load_model
 
@@ -167,11 +168,23 @@ def test_a_question_between_frames_sees_the_one_before(common, model, cell):
 
 def test_a_question_after_the_last_frame_is_asked_at_the_end(common, model):
     stream = make_stream(questions=1)
-    for at_ns in (None, stream.stamps_ns[-1], stream.stamps_ns[-1] + 100 * STEP_NS):
+    for at_ns in (None, stream.stamps_ns[-1], stream.stamps_ns[-1] + STEP_NS + LATE_NS):
         late = replace(stream.questions[0], ask_at_ns=at_ns)
         [run] = run_stream(replace(stream, questions=[late]), [DEFAULT], common, model)
         assert run.frames == FRAMES
         assert run.outcomes[0].asked_ns == stream.stamps_ns[-1]
+
+
+def test_what_is_asked_long_after_the_last_frame_is_refused_or_left_out(common, model):
+    stream = make_stream(questions=2)
+    end_ns = stream.stamps_ns[-1]
+    late = replace(stream.questions[0], ask_at_ns=end_ns + STEP_NS + LATE_NS + 1)
+    asked = replace(stream, questions=[late, stream.questions[1]], told_in='asked.jsonl')
+    with pytest.raises(SourceError, match=rf"question '{late.id}' .* after the last .*{end_ns}"):
+        list(run_stream(asked, CELLS, common, model))
+    [run] = run_stream(replace(asked, skip_missing=True), [DEFAULT], common, model)
+    assert [each.id for each in run.outcomes] == [stream.questions[1].id]
+    assert run.left_out == {'after the last frame': 1}
 
 
 def test_what_is_asked_before_the_first_frame_is_refused_or_left_out(common, model):
@@ -182,7 +195,7 @@ def test_what_is_asked_before_the_first_frame_is_refused_or_left_out(common, mod
         list(run_stream(asked, CELLS, common, model))
     [run] = run_stream(replace(asked, skip_missing=True), [DEFAULT], common, model)
     assert [each.id for each in run.outcomes] == [stream.questions[1].id]
-    assert run.left_out == 1
+    assert run.left_out == {'before the first frame': 1}
 
 
 def test_two_questions_of_one_id_are_refused(common, model):

@@ -25,23 +25,9 @@ from quality_streams import (
     other_stream,
     untimed_lines,
 )
-from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError
 from infinipot_ros.evaluation.journal import CELLS, OUTCOMES, TIMELINE, Journal, code_digest
-
-
-@pytest.fixture(scope='module')
-def model(tmp_path_factory):
-    return make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('quality') / 'tiny', layers=2)
-
-
-@pytest.fixture(scope='module')
-def reference(model, tmp_path_factory):
-    """The outcomes of one process that ran through."""
-    folder = tmp_path_factory.mktemp('reference')
-    measure_all(model, folder)
-    return untimed_lines(folder / OUTCOMES)
 
 
 def test_every_stream_and_cell_is_there_once(reference):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,14 @@ from infinipot_ros.evaluation.recordings.sources import open_source
 from infinipot_ros.world.bag import write_bag
 from infinipot_ros.world.dataset import open_shard, render_shard
 from infinipot_ros.world.house import COLOUR_NAMES, COLOURS, ROOMS, SHAPES, make_house
+from infinipot_ros.world.rendering import Renderer
 from infinipot_ros.world.tour import CELL, film, make_tour
+
+
+def test_a_simulator_that_is_not_installed_is_named_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pyglet', None)
+    with pytest.raises(ConfigurationError, match=r"not installed \(.*\): pip install '\.\[world"):
+        Renderer(18, 12)
 
 
 def facing(house, thing):

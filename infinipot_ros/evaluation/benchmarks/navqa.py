@@ -39,8 +39,9 @@ from infinipot_ros.evaluation.benchmarks.entries import (
     read_text,
     where,
 )
-from infinipot_ros.evaluation.benchmarks.times import SECOND_NS, nanoseconds
+from infinipot_ros.evaluation.benchmarks.times import nanoseconds
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
+from infinipot_ros.ros_time import SECOND_NS
 
 TABLE, CLIPS = 'data.csv', 'qa_unfilled.json'
 ANNOTATED_IN = timezone(timedelta(hours=-8))

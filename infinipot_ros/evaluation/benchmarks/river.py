@@ -27,8 +27,9 @@ from infinipot_ros.evaluation.benchmarks.entries import (
     read_list,
     where,
 )
-from infinipot_ros.evaluation.benchmarks.times import SECOND_NS, nanoseconds
+from infinipot_ros.evaluation.benchmarks.times import nanoseconds
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
+from infinipot_ros.ros_time import SECOND_NS
 
 # The benchmark's words, with its options one a line.
 PROMPT = """Carefully watch the video and pay attention to the cause and sequence of events, the \

@@ -39,8 +39,9 @@ from infinipot_ros.evaluation.benchmarks.entries import (
     read_json,
     where,
 )
-from infinipot_ros.evaluation.benchmarks.times import SECOND_NS, nanoseconds
+from infinipot_ros.evaluation.benchmarks.times import nanoseconds
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
+from infinipot_ros.ros_time import SECOND_NS
 
 # The benchmark's words.
 CHOICE = """You are an advanced video question-answering AI assistant. You have been provided \

@@ -8,8 +8,7 @@ import math
 import re
 
 from infinipot_ros.errors import SourceError
-
-SECOND_NS = 1_000_000_000
+from infinipot_ros.ros_time import SECOND_NS
 
 
 def nanoseconds(time: float | str, where: str) -> int:

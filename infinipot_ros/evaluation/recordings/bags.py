@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from infinipot_ros.errors import ConfigurationError, FrameError, SourceError
-from infinipot_ros.evaluation.recordings.frame_source import SECOND_NS, FrameSource, Rate
+from infinipot_ros.evaluation.recordings.frame_source import FrameSource, Rate
 from infinipot_ros.observer.frame import Frame
 from infinipot_ros.observer.image_messages import to_rgb
+from infinipot_ros.ros_time import SECOND_NS, nanoseconds
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
@@ -66,7 +67,7 @@ class BagSource(FrameSource):
                     self.dropped['decode_failed'] += 1
                     continue
                 stamp = message.header.stamp
-                stamp_ns = stamp.sec * SECOND_NS + stamp.nanosec
+                stamp_ns = nanoseconds(stamp)
                 if not rate.takes(stamp_ns):
                     self.skipped += 1
                     continue

@@ -16,9 +16,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from infinipot_ros.errors import FrameError, SourceError
-from infinipot_ros.evaluation.recordings.frame_source import SECOND_NS, FrameSource
+from infinipot_ros.evaluation.recordings.frame_source import FrameSource
 from infinipot_ros.observer.frame import Frame, RgbImage
 from infinipot_ros.observer.image_messages import to_rgb
+from infinipot_ros.ros_time import SECOND_NS
 
 DEFAULT_FPS = 2.0
 

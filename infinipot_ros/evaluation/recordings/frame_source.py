@@ -18,8 +18,7 @@ from types import TracebackType
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.observer.frame import Frame
-
-SECOND_NS = 1_000_000_000
+from infinipot_ros.ros_time import SECOND_NS
 
 # A camera that runs at just the wanted rate jitters: a frame this share of an interval early
 # still counts as on time.

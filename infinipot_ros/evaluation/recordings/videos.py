@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from infinipot_ros.errors import ConfigurationError, SourceError
-from infinipot_ros.evaluation.recordings.frame_source import SECOND_NS, FrameSource, Rate
+from infinipot_ros.evaluation.recordings.frame_source import FrameSource, Rate
 from infinipot_ros.observer.frame import Frame, RgbImage
 from infinipot_ros.observer.image_messages import MAX_PIXELS
+from infinipot_ros.ros_time import SECOND_NS
 
 
 class VideoSource(FrameSource):

@@ -8,15 +8,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from html import escape
+from pathlib import Path
+from string import Template
 from typing import Any
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell
 from infinipot_ros.evaluation.reports.statistics import Interval
+from infinipot_ros.ros_time import SECOND_NS
 
+HEAD = Path(__file__).with_name('page_head.html')
 # A stamp later than this, in 2001, is a date; what is earlier counts from some start.
 DATES_FROM_NS = 10**18
 # Of longer lists the others are in results.json.
 MOST_LISTED = 20
+
+
+def fill_page(template: Path, title: str, **parts: str) -> str:
+    """
+    Fill a template, whose ``$head`` is what all pages begin with.
+
+    :param parts: ready HTML by name.
+    """
+    head, page = (Template(path.read_text(encoding='utf-8')) for path in (HEAD, template))
+    return page.substitute(head=head.substitute(title=title).rstrip(), title=title, **parts)
 
 
 def interval_text(interval: Interval | None, form: str = '.1f') -> str:
@@ -144,7 +158,7 @@ def stamp_text(stamp_ns: int, start_ns: int | None) -> str:
         return clock_text((stamp_ns - start_ns) / 1e9)
     if stamp_ns < DATES_FROM_NS:
         return clock_text(stamp_ns / 1e9)
-    moment = datetime.fromtimestamp(stamp_ns // 10**9, timezone.utc)
+    moment = datetime.fromtimestamp(stamp_ns // SECOND_NS, timezone.utc)
     return f'{moment:%Y-%m-%d %H:%M:%S}.{stamp_ns // 10**8 % 10} UTC'
 
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell
 from infinipot_ros.evaluation.outcome import Outcome
 from infinipot_ros.evaluation.reports.live_section import live_section
-from infinipot_ros.evaluation.reports.page_parts import fact_html, fact_text, policy_name
+from infinipot_ros.evaluation.reports.page_parts import (
+    fact_html,
+    fact_text,
+    fill_page,
+    policy_name,
+)
 from infinipot_ros.evaluation.reports.quality_groups import COMPRESSED, LONG, NOT_SHOWN
 from infinipot_ros.evaluation.reports.quality_sections import (
     by_suite,
@@ -25,7 +29,12 @@ from infinipot_ros.evaluation.reports.quality_sections import (
 from infinipot_ros.evaluation.reports.quality_table import ALL_SUITES, Summary
 from infinipot_ros.evaluation.reports.question_cards import gather, question_section
 from infinipot_ros.evaluation.reports.statistics import FEW
-from infinipot_ros.evaluation.reports.svg_plots import can_draw, styles_of, swatch
+from infinipot_ros.evaluation.reports.svg_plots import (
+    WITHOUT_PLOTS,
+    can_draw,
+    styles_of,
+    swatch,
+)
 from infinipot_ros.evaluation.reports.timeline_section import timeline_section
 from infinipot_ros.evaluation.reports.timeline_table import Track
 
@@ -36,7 +45,7 @@ MOST_SUITES = 12
 
 def page(
     summary: Summary, facts: dict[str, Any], outcomes: Sequence[Outcome] = (),
-    tracks: Sequence[Track] = (), folder: Path = Path(),
+    tracks: Sequence[Track] = (), folder: Path = Path(), caveats: str = '',
 ) -> str:
     """
     Write the page.
@@ -45,6 +54,7 @@ def page(
     :param outcomes: all answers there are.
     :param tracks: what memories held and cost, where a timeline was kept.
     :param folder: where pictures and the timeline are.
+    :param caveats: ready HTML, to be read before the figures.
     """
     styles = styles_of(figures.policy for figures in summary.everything)
     legend = '<ul class="legend" aria-label="Lines of the plots">{}</ul>'.format(''.join(
@@ -57,7 +67,7 @@ def page(
     if len(suites) > MOST_SUITES:
         sections += (f'<p>The other {len(suites) - MOST_SUITES:,} suites are in results.csv.</p>')
     if not can_draw():
-        sections += '<p>Curves need matplotlib, which was not installed.</p>'
+        sections += f'<p>{WITHOUT_PLOTS}</p>'
     starts = {track.stream: track.start_ns for track in tracks}
     over_time = timeline_section(
         folder, tracks, outcomes, summary.headline, styles, legend) if tracks else ''
@@ -69,8 +79,9 @@ def page(
     details = ''.join(
         f'<dt>{escape(name.replace("_", " "))}</dt><dd>{fact_html(value)}</dd>'
         for name, value in facts.items())
-    return Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
-        title=_title(summary), lede=_lede(summary, facts), tiles=_tiles(summary, outcomes),
+    return fill_page(
+        TEMPLATE, _title(summary), lede=_lede(summary, facts) + caveats,
+        tiles=_tiles(summary, outcomes),
         links=''.join(f'<a href="#{name}">{text}</a>' for name, text in links
                       if name not in absent),
         reading=_reading(summary), overview=overview(summary, styles),
@@ -135,7 +146,13 @@ def _tiles(summary: Summary, outcomes: Sequence[Outcome]) -> str:
     if rows:
         best = max(rows, key=lambda each: each.accuracy.mean)
         name = 'answered rightly'
-        if len(cells) > 1:
+        # With one for all there is no best, and some may not be told apart by their mean.
+        alike = [each for each in rows if each.accuracy.mean == best.accuracy.mean]
+        if len(rows) > 1 and len(alike) == len(rows):
+            name += ', by each of them'
+        elif len(alike) > 1:
+            name += f' at best, by {len(alike)} of the memories'
+        elif len(cells) > 1:
             name += f' at best, by {_memory(best.cell)}'
         tiles.append((f'{100 * best.accuracy.mean:.1f} %', name))
     return ''.join(

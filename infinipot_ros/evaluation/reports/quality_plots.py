@@ -93,14 +93,15 @@ def _over_delay(
 
 
 def _budget_axis(rows: Sequence[Figures]) -> tuple[str, dict[float, str]]:
-    """Label shares of the stream, beside which there is no room for fixed sizes."""
+    """Label all sizes; fixed ones a line below shares, beside which there is no room for them."""
     sizes = {figures.budget: figures.budget_tokens for figures in rows}
     shares = {budget for budget in sizes if budget_divisor(budget) and budget != FULL}
-    if shares:
-        ticks = {tokens: f'{tokens:,.0f}\n({budget})' for budget, tokens in sizes.items()
-                 if budget in shares or budget == FULL}
-    else:
-        ticks = {tokens: f'{tokens:,.0f}' for tokens in sizes.values()}
+    ticks: dict[float, str] = {}
+    for budget, tokens in sizes.items():
+        if shares and (budget in shares or budget == FULL):
+            ticks[tokens] = f'{tokens:,.0f}\n({budget})'
+        else:
+            ticks.setdefault(tokens, '\n\n' * bool(shares) + f'{tokens:,.0f}')
     return 'budget in visual tokens', ticks
 
 

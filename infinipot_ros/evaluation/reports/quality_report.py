@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from infinipot_ros.evaluation.cells import FULL
 from infinipot_ros.evaluation.journal import Journal, write_whole
+from infinipot_ros.evaluation.reports.caveats import caveats, left_out
 from infinipot_ros.evaluation.reports.provenance import provenance
 from infinipot_ros.evaluation.reports.quality_groups import ALL, HEADLINE_GROUPS, LONG
 from infinipot_ros.evaluation.reports.quality_page import page
@@ -43,9 +44,9 @@ def write_report(
     folder = journal.folder
     summary = summarise(journal.outcomes, headline, suites)
     rows = [as_row(figures) for figures in summary.everything]
-    facts = provenance(journal, summary)
+    facts, missing = provenance(journal, summary), left_out(journal)
     results = json.dumps({
-        'config': journal.config, 'provenance': facts, 'figures': rows,
+        'config': journal.config, 'provenance': facts, 'left_out': missing, 'figures': rows,
         'headline': [as_row(figures) for figures in summary.at_headline]}, indent=1)
     # One line a question and cell: there may be tens of thousands.
     answers = ',\n'.join(
@@ -60,7 +61,8 @@ def write_report(
     write_csv(folder)
     tracks = read_tracks(folder)
     write_whole(folder / 'report.html',
-                page(summary, facts | journal.config, journal.outcomes, tracks, folder))
+                page(summary, facts | journal.config, journal.outcomes, tracks, folder,
+                     caveats(journal, missing)))
     return summary
 
 

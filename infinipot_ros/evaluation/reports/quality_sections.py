@@ -11,6 +11,7 @@ from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell
 from infinipot_ros.evaluation.reports.page_parts import (
     Bar,
     budget_note,
+    count_text,
     interval_chart,
     interval_text,
     size_text,
@@ -93,8 +94,9 @@ def overview(summary: Summary, styles: Mapping[str, Style]) -> str:
     return (
         title.format(f' at {escape(summary.headline)}')
         + _memories(sorted(most, key=lambda each: cell_order(each.cell)), styles)
-        + f'<details><summary>All {len(rows)} memories, on the {rows[0].streams:,} streams that '
-        f'all watched</summary>{_memories(rows, styles)}</details>')
+        + f'<details><summary>All {len(rows)} memories, on the '
+        f'{count_text(rows[0].streams, "stream")} that all watched</summary>'
+        f'{_memories(rows, styles)}</details>')
 
 
 def _memories(rows: Sequence[Figures], styles: Mapping[str, Style]) -> str:
@@ -216,7 +218,8 @@ def _tables(summary: Summary, suite: str) -> str:
     group = SHOWN if known else ALL
 
     def over_budgets(caption: str, group: str, pick: Pick, form: str = '.1f') -> str:
-        about = f'{_upper(caption)}, by budget, on the {streams} streams that all watched'
+        about = (f'{_upper(caption)}, by budget, on the {count_text(streams, "stream")} that all '
+                 'watched')
         return table(about, 'policy', map(escape, budgets), [
             (policy, [interval_text(_of(shared.get((Cell(policy, budget), group)), pick), form)
                       for budget in budgets])

@@ -28,6 +28,9 @@ COLOURS = ('#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#7f7f7f')
 MARKS = {'.': '•', 'o': '●', 's': '■', '^': '▲', 'v': '▼', 'D': '◆', 'P': '✚', 'X': '✖', '<': '◀',
          '>': '▶', '*': '★'}
 OTHER_MARKS = tuple(MARKS)[2:]
+WITHOUT_PLOTS = (
+    "Curves need matplotlib, which was not installed: pip install '.[report]' in a clone, and run "
+    'the same command again.')
 SIZE_INCHES = (4.8, 3.0)
 
 

@@ -18,7 +18,7 @@ from infinipot_ros.evaluation.reports.page_parts import (
     table,
 )
 from infinipot_ros.evaluation.reports.quality_table import cell_order
-from infinipot_ros.evaluation.reports.svg_plots import Style, can_draw
+from infinipot_ros.evaluation.reports.svg_plots import WITHOUT_PLOTS, Style, can_draw
 from infinipot_ros.evaluation.reports.timeline_plots import STAGE_COLOURS, stream_plots
 from infinipot_ros.evaluation.reports.timeline_table import STAGES, Track, read_tracks
 
@@ -41,7 +41,7 @@ def timeline_section(
         return '<p>No timeline was kept.</p>'
     text = _sums(tracks)
     if not can_draw():
-        return text + '<p>The curves need matplotlib, which was not installed.</p>'
+        return text + f'<p>{WITHOUT_PLOTS}</p>'
     lasting: dict[str, float] = {}
     for track in tracks:
         lasting[track.stream] = max(track.seconds, lasting.get(track.stream, 0.0))

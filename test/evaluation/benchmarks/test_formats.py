@@ -11,8 +11,9 @@ import pytest
 
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.benchmarks.registry import FORMATS, load
-from infinipot_ros.evaluation.benchmarks.times import SECOND_NS, nanoseconds
+from infinipot_ros.evaluation.benchmarks.times import nanoseconds
 from infinipot_ros.evaluation.scoring import score
+from infinipot_ros.ros_time import SECOND_NS
 
 MLVU = {'video': 'movie_1.mp4', 'duration': 246, 'question': 'What color is his hat?',
         'candidates': ['Yellow', 'Red', 'Green', 'Blue'], 'answer': 'Green',

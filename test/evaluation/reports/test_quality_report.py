@@ -191,6 +191,17 @@ def test_no_outcome_is_a_report_too(tmp_path):
     Page((tmp_path / 'report.html').read_text())
 
 
+@pytest.mark.parametrize('number', ['64', '1024', '4096'])
+def test_shares_and_numbers_of_tokens_are_on_one_axis(number):
+    shown = [Outcome(
+        'walk', 'walk', 0, 'rarity', budget, tokens, 'q1', 'colour', 100, 'Which colour?', 'red',
+        'red', True, 0.5, 40, 900, 3, first_token_s=None)
+        for budget, tokens in ((number, int(number)), ('/8', 1000), ('full', 8000))]
+    plot, *_ = suite_plots(summarise(shown, '/8'), 'walk', styles_of(['rarity']))
+    labels = re.findall(r'>([^<>]+)</text>', plot)
+    assert {f'{int(number):,}', '1,000', '(/8)', '8,000', '(full)'} <= set(labels)
+
+
 @pytest.mark.filterwarnings('error')
 def test_a_single_question_is_drawn_without_complaint():
     shown = Outcome(

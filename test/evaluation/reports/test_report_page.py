@@ -79,7 +79,7 @@ FOLDERS = {
     'only full': {'policies': (), 'streams': 2, 'questions': 3, 'delays': False,
                   'timeline': False, 'pictures': False},
     'nasty': {'change': nasty, 'policies': ('infinipot_v/official', 'uniform'),
-              'budgets': ('1024', '2048'), 'streams': 1, 'questions': 4, 'delays': False,
+              'budgets': ('1024', '/8'), 'streams': 1, 'questions': 4, 'delays': False,
               'suites': (LONG_NAME, 'b'), 'config': CONFIG | {'prompt': 'x' * 500}},
     'many': {'policies': ('full', 'rarity', 'infinipot_v/official', 'uniform', 'recent'),
              'budgets': ('/2', '/4', '/8', '/16'), 'streams': 2, 'questions': 110,

@@ -113,7 +113,7 @@ def test_without_matplotlib_there_is_a_report_without_curves(folder, monkeypatch
     with Journal(folder, CONFIG) as journal:
         summary = write_report(journal)
     text = (folder / 'report.html').read_text()
-    assert 'Curves need matplotlib' in text
+    assert "Curves need matplotlib, which was not installed: pip install '.[report]'" in text
     assert 'class="plot"' not in text
     assert text.count('class="dot"') >= len({each.cell for each in summary.everything})
 
