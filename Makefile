@@ -110,9 +110,8 @@ test-py310: $(MADE)/packages  ## the ROS-free tests on Python 3.10 with transfor
 	@TORCH='$(TORCH)' $(VENV)/bin/nox --session py310
 
 .PHONY: bench
-bench: build  ## measure: the node under 640x480 jpeg at 30 Hz, then costs as the stream grows
-	@$(ENTER) && python bench/callbacks.py $(BENCH_FLAGS)
-	@$(ENTER) && python bench/stream_length.py --most 20000
+bench: build  ## measure speed and bytes: bench/results.json, docs/performance.md (BENCH_FLAGS=--quick)
+	@$(ENTER) && infinipot bench speed --output bench/results.json --page docs/performance.md $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: $(MADE)/packages  ## ruff and mypy

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError, QuestionCode, QuestionError
+from infinipot_ros.evaluation import model_options as options
 
 if TYPE_CHECKING:
     from infinipot_ros.evaluation.recordings.frame_source import FrameSource
@@ -101,31 +102,23 @@ def ask(
     questions: Annotated[
         list[str], typer.Argument(metavar='QUESTION...', help='One or more questions.')
     ],
-    model: Annotated[
-        str, typer.Option(help='A folder, a hub id in the local cache, or a bundled name.')
-    ] = 'infinipot-tiny',
+    model: options.Model = 'infinipot-tiny',
     policy: Annotated[str, typer.Option(help='What decides which tokens stay.')] = 'rarity',
     budget: Annotated[
         int, typer.Option(help='Most visual tokens a layer and KV head holds.')
     ] = 4096,
-    block_size: Annotated[int, typer.Option(help='Frames encoded in one forward pass, even.')] = 2,
-    fps: Annotated[float, typer.Option(help='Frames a second to take; 0 takes all.')] = 2.0,
-    keep_ratio: Annotated[
-        float, typer.Option(help='Share of the budget left after a compression.')
-    ] = 0.75,
-    tar_ratio: Annotated[
-        float | None, typer.Option(help="TaR's share of what is kept.", show_default='the policy')
-    ] = None,
-    recent_ratio: Annotated[
-        float | None,
-        typer.Option(help='Share of the grids that is recent.', show_default='the policy'),
-    ] = None,
+    block_size: Annotated[int, typer.Option(help=options.BLOCK_SIZE)] = 2,
+    fps: Annotated[float, typer.Option(help=options.FPS)] = 2.0,
+    keep_ratio: Annotated[float, typer.Option(help=options.KEEP_RATIO)] = 0.75,
+    tar_ratio: options.TarRatio = None,
+    recent_ratio: options.RecentRatio = None,
     device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1, ...')] = 'cpu',
-    dtype: Annotated[str, typer.Option(help='float32, float16 or bfloat16.')] = 'float32',
-    max_pixels: Annotated[
-        int, typer.Option(help='Pixels a frame is shrunk to; 784 make one visual token.')
-    ] = 128 * 28 * 28,
-    max_new_tokens: Annotated[int, typer.Option(help='Most tokens of an answer.')] = 64,
+    dtype: options.Dtype = 'float32',
+    weights: Annotated[
+        str, typer.Option(help="int8 or int4: quantised weights (pip install '.[quantized]').")
+    ] = '',
+    max_pixels: Annotated[int, typer.Option(help=options.MAX_PIXELS)] = 128 * 28 * 28,
+    max_new_tokens: Annotated[int, typer.Option(help=options.MAX_NEW_TOKENS)] = 64,
     since: Annotated[
         str | None,
         typer.Option(
@@ -156,6 +149,7 @@ def ask(
                 model=model,
                 device=device,
                 dtype=dtype,
+                weights=weights,
                 local_files_only=not allow_download,
                 policy=policy,
                 budget=budget,
@@ -279,6 +273,15 @@ def _require_ros(what: str, how: str) -> None:
 
 
 @app.command(add_help_option=False, context_settings=_FORWARD)
+def plan(context: typer.Context) -> None:
+    """Tell how much memory a model and a budget will take; nothing is loaded."""
+    with _clean_exit():
+        from infinipot_ros.plan_cli import plan_app
+
+        plan_app(args=context.args, prog_name='infinipot plan')
+
+
+@app.command(add_help_option=False, context_settings=_FORWARD)
 def train(context: typer.Context) -> None:
     """Train the bundled model on simulated house tours."""
     _run_world('train', context.args)
@@ -292,9 +295,9 @@ def tour(context: typer.Context) -> None:
 
 @app.command(add_help_option=False, context_settings=_FORWARD)
 def bench(context: typer.Context) -> None:
-    """Measure what compression costs, on simulated streams."""
+    """Measure what compression loses on simulated streams, and what the memory costs."""
     with _clean_exit():
-        from infinipot_ros.world.bench_cli import bench_app
+        from infinipot_ros.bench_cli import bench_app
 
         bench_app(args=context.args, prog_name='infinipot bench')
 

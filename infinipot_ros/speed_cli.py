@@ -1,0 +1,170 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The command ``infinipot bench speed``: what the memory costs beside the model it is built on.
+
+Sections are measured one after the other; what one cannot do here, the others still do. Figures
+go to a file and from there to a page.
+"""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infinipot_ros.errors import ConfigurationError, InfinipotError, StorageError
+
+if TYPE_CHECKING:
+    from infinipot_ros.evaluation.speed.results import Results
+    from infinipot_ros.evaluation.speed.section import Section, SpeedOptions
+
+SECTIONS = {
+    'compression': 'infinipot_ros.evaluation.speed.compression:measure',
+    'pipeline': 'infinipot_ros.evaluation.speed.pipeline:measure',
+    'decoding': 'infinipot_ros.evaluation.speed.decoding:measure',
+    'curves': 'infinipot_ros.evaluation.speed.curves:measure',
+    'bounds': 'infinipot_ros.evaluation.speed.bounds:measure',
+    'node': 'infinipot_ros.live_speed:measure_node',
+    'latency': 'infinipot_ros.live_speed:measure_latency',
+}
+REPEATS, QUICK_REPEATS = 5, 3
+
+
+def speed(
+    quick: Annotated[
+        bool, typer.Option('--quick', help='Less of everything, in under five minutes.')
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(help='Sections to measure, by name, with commas between.',
+                     show_default=','.join(SECTIONS)),
+    ] = None,
+    device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1, ...')] = 'cpu',
+    dtype: Annotated[str, typer.Option(help='float32, float16 or bfloat16.')] = 'float32',
+    repeats: Annotated[
+        int | None,
+        typer.Option(help='How often each figure is taken.', min=1,
+                     show_default=f'{REPEATS}, or {QUICK_REPEATS} with --quick'),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(help='Where the figures go; overwritten.')
+    ] = Path('bench/results.json'),
+    page: Annotated[
+        Path | None,
+        typer.Option(help='Where the page made of them goes; its plots go beside it.',
+                     show_default='none'),
+    ] = None,
+    from_results: Annotated[
+        bool, typer.Option('--from-results', help='Measure nothing: make the page of OUTPUT.')
+    ] = False,
+) -> None:
+    """Measure speed and bytes, as ratios to the bare model, side by side in one run."""
+    names = choose(only)
+    from infinipot_ros.evaluation.speed.page import write_page
+    from infinipot_ros.evaluation.speed.results import Results, read_results
+    from infinipot_ros.evaluation.speed.section import SpeedOptions
+    from infinipot_ros.vlm.loading import parse_device, parse_dtype
+
+    if from_results and page is None:
+        raise ConfigurationError('--from-results makes nothing but a page: name it with --page')
+    failed = False
+    if not from_results:
+        parse_device(device)
+        parse_dtype(dtype)
+        options = SpeedOptions(
+            device, dtype, quick, repeats or (QUICK_REPEATS if quick else REPEATS))
+        results = Results(output, options)
+        measure_all(names, options, results)
+        for name in SECTIONS:
+            if name not in names:
+                results.leave_out(name, 'not among those of --only')
+        typer.echo(f'wrote {output}')
+        failed = bool(results.failed)
+    if page is not None:
+        found = read_results(output)
+        try:
+            written = write_page(found, page)
+        except OSError as error:
+            raise StorageError(f'{page} cannot be written ({error}); name another') from error
+        for path in written:
+            typer.echo(f'wrote {path}')
+    if failed:
+        raise typer.Exit(1)
+
+
+def choose(only: str | None) -> list[str]:
+    """:raises ConfigurationError: a section that does not exist."""
+    names = list(SECTIONS) if only is None else [name.strip() for name in only.split(',')]
+    for name in names:
+        if name not in SECTIONS:
+            raise ConfigurationError(
+                f'there is no section {name!r}; there are {", ".join(SECTIONS)}')
+    return list(dict.fromkeys(names))
+
+
+def find(name: str) -> Callable[[SpeedOptions], Section]:
+    """Import what measures a section."""
+    module, _, function = SECTIONS[name].partition(':')
+    measure: Callable[[SpeedOptions], Section] = getattr(importlib.import_module(module), function)
+    return measure
+
+
+def measure_all(names: Sequence[str], options: SpeedOptions, results: Results) -> None:
+    """Measure sections one after the other, show each and keep it."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    columns = (
+        SpinnerColumn(), TextColumn('{task.description}'),
+        TextColumn('{task.completed:.0f} of {task.total:.0f} sections'), TimeElapsedColumn())
+    console = Console()
+    # On stderr, and redirecting nothing: tables are the output, the bar is not.
+    with Progress(
+            *columns, console=Console(stderr=True), redirect_stdout=False,
+            redirect_stderr=False) as progress:
+        task = progress.add_task('', total=len(names))
+        for name in names:
+            progress.update(task, description=name)
+            try:
+                section = find(name)(options)
+            except ConfigurationError as error:
+                results.leave_out(name, str(error))
+                typer.echo(f'{name} was left out: {error}', err=True)
+            except InfinipotError as error:
+                results.fail(name, str(error))
+                typer.echo(f'{name} failed: {error}', err=True)
+            except Exception as error:
+                results.fail(name, f'{type(error).__name__}: {error}')
+                typer.echo(''.join(traceback.format_exception(error)), err=True)
+            else:
+                results.add(section)
+                _show(section, console)
+            progress.advance(task)
+
+
+def _show(section: Section, console: object) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    assert isinstance(console, Console)
+    for table in section.tables:
+        shown = Table(*table.columns, title=f'{section.title}: {table.title}')
+        for row in table.rows:
+            shown.add_row(*_texts(row))
+        console.print(shown)
+    for target in section.targets:
+        verdict = '[green]met[/]' if target.met else '[red]missed[/]'
+        console.print(f'{verdict} {target.what}: {target.wanted} wanted, {target.measured}')
+
+
+def _texts(row: Iterable[str | int | float]) -> list[str]:
+    return [
+        cell if isinstance(cell, str) else f'{cell:,}' if isinstance(cell, int) else f'{cell:.4g}'
+        for cell in row]

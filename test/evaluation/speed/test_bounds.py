@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of the published shapes, in the README too; and what steps really take."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from infinipot_ros.cli import app
+from infinipot_ros.evaluation.speed.allocation import most_allocated
+from infinipot_ros.evaluation.speed.bounds import (
+    BUDGETS,
+    figure_table,
+    readme_block,
+    steps_of,
+)
+from infinipot_ros.evaluation.speed.shapes import SHAPES, shape_config
+from infinipot_ros.observer.plan import plan_memory
+from infinipot_ros.observer.settings import ObserverSettings
+from infinipot_ros.vlm.loading import load_model
+
+ROOT = Path(__file__).resolve().parents[3]
+BEGIN, END = '<!-- figures -->\n', '<!-- /figures -->'
+
+
+def test_the_readme_has_the_figures():
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    block = text.partition(BEGIN)[2].partition(END)[0]
+    assert block == readme_block(), 'run `python scripts/figure_table.py --write`'
+
+
+def test_every_shape_and_budget_has_a_figure():
+    assert len(figure_table().rows) == len(SHAPES) * len(BUDGETS)
+
+
+@pytest.mark.parametrize(('name', 'parameters'), [('2B', 2.21e9), ('3B', 3.75e9), ('7B', 8.29e9)])
+def test_weights_are_those_of_the_published_models(name, parameters):
+    settings = ObserverSettings(name, dtype='bfloat16')
+    plan = plan_memory(shape_config(name), settings)
+    assert plan.weights / 2 == pytest.approx(parameters, rel=0.005)
+
+
+def test_parts_grow_with_the_budget_as_they_must():
+    config, settings = shape_config('3B'), ObserverSettings('3B', dtype='bfloat16', budget=2048)
+    small, large = (
+        plan_memory(config, replace(settings, budget=budget)) for budget in (2048, 4096))
+    assert large.weights == small.weights
+    assert large.question == small.question
+    # 36 layers of 2 heads: keys and values of 128 numbers of 2 bytes, and 3 coordinates of 4.
+    assert large.cache - small.cache == 2048 * 36 * 2 * (2 * 128 * 2 + 12)
+    assert large.total > small.total
+
+
+def test_steps_of_a_memory_stay_within_its_plan():
+    settings = ObserverSettings('infinipot-tiny', budget=512, block_size=2)
+    model = load_model('infinipot-tiny')
+    for step in steps_of(model, model.config, settings):
+        assert 0 <= step.taken <= step.planned, step
+
+
+def test_what_is_allocated_is_measured():
+    kept = []
+    taken = most_allocated(lambda: kept.append(torch.ones(2 ** 22)), 'cpu')
+    assert 2 ** 24 <= taken < 2 ** 25
+
+
+def test_the_command_tells_the_figure_before_anything_is_loaded():
+    runner = CliRunner()
+    result = runner.invoke(app, ['plan', '3B', '--budget', '4096'])
+    assert result.exit_code == 0, result.output
+    [row] = [line for line in result.output.splitlines() if line.startswith('| 4,096 ')]
+    total = int(row.rstrip('| ').rpartition('|')[2].replace(',', ''))
+    assert 7_161 < total < 8_500
+    assert runner.invoke(app, ['plan', 'no-such-model']).exit_code == 2
+    assert runner.invoke(app, ['plan', '3B', '--device', 'tpu']).exit_code == 2
