@@ -246,6 +246,6 @@ def test_a_cluster_that_is_not_there_is_told():
 
 def test_where_ray_is_missing_it_is_told_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, 'ray', None)
-    told = r"pip install 'infinipot_ros\[ray\]'"
+    told = r"pip install '\.\[ray\]'"
     with pytest.raises(ConfigurationError, match=told), ray_session('local'):
         pass

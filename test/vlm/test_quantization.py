@@ -93,5 +93,5 @@ def test_what_is_missing_or_unknown_is_named(monkeypatch):
     with pytest.raises(ConfigurationError, match="'int3' is none of int8 and int4"):
         replace(SETTINGS, weights='int3').validate()
     monkeypatch.setitem(sys.modules, 'bitsandbytes', None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'infinipot_ros\[quantized\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[quantized\]'"):
         load_model(MODEL, weights='int8')
