@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation.speed.side_by_side import wait_for
 
 STATUS, CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
 # What makes the kernel forget the high-water mark (man 5 proc).
@@ -31,12 +32,7 @@ def most_allocated(run: Callable[[], object], device: str) -> int:
     """
     gc.collect()
     if device.startswith('cuda'):
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        run()
-        torch.cuda.synchronize(device)
-        return int(torch.cuda.max_memory_allocated(device)) - before
+        return most_on_gpu(run, device)
     # What was freed before must not serve again unseen.
     _give_back()
     try:
@@ -48,6 +44,16 @@ def most_allocated(run: Callable[[], object], device: str) -> int:
     before = _status('VmRSS')
     run()
     return _status('VmHWM') - before
+
+
+def most_on_gpu(run: Callable[[], object], device: torch.device | str) -> int:
+    """Run something once and tell the most bytes torch handed out beyond what was there."""
+    wait_for(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    run()
+    wait_for(device)
+    return int(torch.cuda.max_memory_allocated(device)) - before
 
 
 def _give_back() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from infinipot_ros.evaluation.speed.side_by_side import wait_for
+from infinipot_ros.evaluation.speed.allocation import most_on_gpu
 
 
 def peak_scratch(action: Callable[[], object], device: torch.device | str = 'cpu') -> int:
@@ -21,12 +21,7 @@ def peak_scratch(action: Callable[[], object], device: torch.device | str = 'cpu
     On a processor that is the profiler's, which sees what operators allocate within them too.
     """
     if torch.device(device).type == 'cuda':
-        wait_for(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        action()
-        wait_for(device)
-        return torch.cuda.max_memory_allocated(device) - before
+        return most_on_gpu(action, device)
     with torch.profiler.profile(
             activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
         action()
