@@ -198,6 +198,10 @@ TABLE = (
     Parameter('query.max_evidence', 5,
               'The most moments an answer names as its evidence; 0 looks for none.',
               AT_ONCE, 0, 32, setting='max_evidence'),
+    Parameter('query.cuda_graph', False,
+              'Decode answers by a CUDA graph, captured at configure. Takes device `cuda`, '
+              'attention by `sdpa` or `eager`, and weights as published.',
+              UNCONFIGURED, setting='cuda_graph'),
     Parameter('query.timeout', 30.0,
               'Seconds from the request to its answer, waiting included.',
               AT_ONCE, 0.01, 86_400.0),

@@ -16,7 +16,7 @@ from infinipot_ros.observer.settings import ObserverSettings
 FIXED = (
     'model', 'device', 'dtype', 'weights', 'attn_implementation', 'local_files_only', 'block_size',
     'max_batch',
-    'max_pixels', 'cameras')
+    'max_pixels', 'cameras', 'cuda_graph')
 
 
 def check_change(

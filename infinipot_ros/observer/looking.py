@@ -14,8 +14,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from infinipot_ros.memory.cache import BoundedCache
 from infinipot_ros.memory.coordinates import GRID
 from infinipot_ros.memory.layer_view import LayerView
+from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.static_step import StaticStep
 
 
 def hidden_tokens(views: Sequence[LayerView], grids: Sequence[int]) -> list[Tensor]:
@@ -69,3 +72,14 @@ class PaidAttention:
         if not total > 0.0:
             return {}
         return dict(zip(grids, (sums / total).tolist()))
+
+
+def make_step(model: QwenVL, cache: BoundedCache, paid: PaidAttention | None) -> StaticStep:
+    """
+    Decode over a cache in fixed shapes, and count attention as ever.
+
+    :param cache: with its prefix.
+    :raises ConfigurationError: the model's attention does not allow it.
+    """
+    return StaticStep(
+        model, cache, start=cache.prefix_length, paid=None if paid is None else paid.latest)

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from infinipot_ros.observer.settings import ObserverSettings
-from infinipot_ros.vlm.loading import load_model, weights_digest
+from infinipot_ros.vlm.loading import MODEL_TYPES, load_model, weights_digest
 from infinipot_ros.vlm.model import QwenVL
 
-__all__ = ['load_shared_model', 'weights_digest']
+__all__ = ['MODEL_TYPES', 'load_shared_model', 'weights_digest']
 
 
 def load_shared_model(settings: ObserverSettings) -> QwenVL:

@@ -24,12 +24,13 @@ from infinipot_ros.observer.evidence import Evidence, best_moments
 from infinipot_ros.observer.frame import Pose, RgbImage
 from infinipot_ros.observer.frame_filter import FrameFilter, mean_colours
 from infinipot_ros.observer.intake import Intake
-from infinipot_ros.observer.looking import PaidAttention, hidden_tokens
+from infinipot_ros.observer.looking import PaidAttention, hidden_tokens, make_step
 from infinipot_ros.observer.observations import Observation, span
 from infinipot_ros.observer.pending import PendingFrame
 from infinipot_ros.observer.plan import available_bytes, plan_memory
+from infinipot_ros.observer.reading import check_scope, read_question, turn_tokens
 from infinipot_ros.observer.scope import Scope
-from infinipot_ros.observer.sessions import Turn, newest_that_fit
+from infinipot_ros.observer.sessions import Turn
 from infinipot_ros.observer.settings import ObserverSettings
 from infinipot_ros.observer.state import ObserverState, check_model, state_of, take_in
 from infinipot_ros.observer.thumbnails import Thumbnails, make_thumbnail
@@ -39,7 +40,7 @@ from infinipot_ros.vlm.attention import Lens
 from infinipot_ros.vlm.decoding import Sampling, TextStream, decode
 from infinipot_ros.vlm.loading import load_config, load_model
 from infinipot_ros.vlm.model import QwenVL
-from infinipot_ros.vlm.prompt import check_question, question_ids, turn_ids
+from infinipot_ros.vlm.static_step import StaticStep
 
 EVERYTHING = Scope()
 
@@ -74,6 +75,10 @@ class Observer:
         self._paid = PaidAttention(
             shape.layers, shape.kv_heads, settings.budget, shape.device,
         ) if settings.max_evidence and self._model.takes_lens else None
+        self._step: StaticStep | None = None
+        if settings.cuda_graph:
+            self._step = make_step(self._model, self._cache, self._paid)
+            self._step.capture()
         self._filter = FrameFilter()
         self._last_query_s = 0.0
 
@@ -85,7 +90,7 @@ class Observer:
 
     def warm_up(self) -> None:
         """Compute what is slower for the first time, now; what is remembered stays as it is."""
-        warm_up(self._model, self._cache, self.settings, self._paid)
+        warm_up(self._model, self._cache, self.settings, self._paid, self._step)
 
     def change(self, settings: ObserverSettings) -> None:
         """
@@ -170,12 +175,14 @@ class Observer:
         patience = Patience(time.perf_counter(), timeout_s, stop)
         limit = self.settings.max_new_tokens
         new_tokens = min(max_new_tokens or limit, limit)
-        ids = self._read(question, turns, new_tokens)
+        ids = read_question(self._model, self.settings, question, turns, new_tokens)
         if not self._intake.blocks and not len(self._observations):
             raise QuestionError(
                 QuestionCode.NOTHING_OBSERVED,
                 'nothing has been observed yet; wait for a frame, and check that images arrive')
-        self._check_scope(scope)
+        check_scope(
+            scope, self._model, self.settings,
+            self.settings.cameras or list(self._intake.stamps.cameras))
         patience.check(0)
         mark, timeline = self._cache.mark(), self._intake.timeline
         try:
@@ -199,32 +206,7 @@ class Observer:
 
     def turn_tokens(self, turn: Turn) -> int:
         """Count the tokens that a turn takes before the next question."""
-        return len(turn_ids(self._model.tokenizer, turn.question, turn.answer))
-
-    def _read(self, question: str, turns: Sequence[Turn], new_tokens: int) -> list[int]:
-        """Turn a question, with the dialogue before it, into tokens for which there is room."""
-        tokenizer = self._model.tokenizer
-        question = check_question(tokenizer, question, self.settings.max_question_chars)
-        alone = len(question_ids(tokenizer, question))
-        if alone + new_tokens > self.settings.question_room:
-            raise QuestionError(
-                QuestionCode.QUESTION_TOO_LONG,
-                f'the question has {alone} tokens, there is room for '
-                f'{self.settings.question_room - new_tokens}; shorten it or raise '
-                'query.max_question_chars')
-        fitting = newest_that_fit(turns, self.settings.session_tokens, self.turn_tokens)
-        return question_ids(
-            tokenizer, question, [(turn.question, turn.answer) for turn in fitting])
-
-    def _check_scope(self, scope: Scope) -> None:
-        if scope.everything:
-            return
-        if not self._model.takes_lens:
-            raise QuestionError(
-                QuestionCode.INVALID_SCOPE,
-                f'attn_implementation {self.settings.attn_implementation} cannot leave out parts '
-                'of the memory; use sdpa or eager, or ask without since, until and cameras')
-        scope.check(self.settings.cameras or list(self._intake.stamps.cameras))
+        return turn_tokens(self._model, turn)
 
     def _answer(
         self, ids: list[int], new_tokens: int, patience: Patience,
@@ -246,7 +228,7 @@ class Observer:
             decode(
                 self._model, ids, start=self._intake.timeline.text_start(cache.prefix_length),
                 cache=cache, writing=cache.writing_tail, max_new_tokens=new_tokens,
-                sampling=self._sampling, lens=lens),
+                sampling=self._sampling, lens=lens, step=self._step),
             TextStream(self._model.tokenizer), patience,
             paid.count if paid is not None else None, on_text)
         latency_s = patience.elapsed_s()

@@ -35,6 +35,9 @@ MIB = 1024 ** 2
 CAMERA_BYTES = 1920 * 1080 * 3
 # What CUDA's matrix products keep for themselves, on the largest devices.
 CUDA_WORKSPACE = 64 * MIB
+# What a pool of memory is rounded up by (torch sets 2 and 20 MiB aside in one piece), and a graph
+# of two thousand kernels itself.
+GRAPH_POOL = 32 * MIB
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class MemoryPlan:
     :param compression: scratch of a compression.
     :param moments: thumbnails, frames that wait for their block, and what an answer's tokens paid
         to each remembered token.
+    :param graph: what a CUDA graph holds all the time.
     """
 
     weights: int
@@ -59,12 +63,13 @@ class MemoryPlan:
     language: int
     compression: int
     moments: int
+    graph: int = 0
 
     @property
     def total(self) -> int:
         """All of it; the parts that are never there at once count by the largest."""
         return (
-            self.weights + self.cache + self.moments
+            self.weights + self.cache + self.moments + self.graph
             + max(self.activations, self.compression))
 
     @property
@@ -76,7 +81,9 @@ class MemoryPlan:
         """Give the figures in MiB, for people."""
         parts = ', '.join(
             f'{name} {getattr(self, name) / MIB:.1f}'
-            for name in ('weights', 'cache', 'vision', 'language', 'compression', 'moments'))
+            for name in (
+                'weights', 'cache', 'vision', 'language', 'compression', 'moments',
+                *(('graph',) if self.graph else ())))
         return f'{self.total / MIB:.1f} MiB ({parts})'
 
     def check(self, available: int, device: str) -> None:
@@ -173,7 +180,8 @@ def plan_memory(config: Any, settings: ObserverSettings) -> MemoryPlan:
             + scratch_bytes(
                 shape.hidden * shape.intermediate, new, shape.intermediate, settings.weights)),
         compression=compression_bytes(kv, budget.tokens),
-        moments=_moment_bytes(settings, kv))
+        moments=_moment_bytes(settings, kv),
+        graph=_graph_bytes(config, capacity, kv) if settings.cuda_graph else 0)
 
 
 def compression_bytes(kv: CacheShape, tokens: int) -> int:
@@ -201,6 +209,19 @@ def _lens_bytes(config: Any, capacity: int, kv: CacheShape) -> int:
     heads = config.get_text_config().num_attention_heads
     per_token: int = kv.kv_heads * (kv.layers + 4 + 8 + 8) + heads * ROWS * (1 + 2 * 4)
     return capacity * per_token
+
+
+def _graph_bytes(config: Any, capacity: int, kv: CacheShape) -> int:
+    # A token's numbers, in a pool of the graph's own, its mask, and the workspaces of the stream
+    # it was captured on: before, and in the pool. Scores are there as they are computed, as
+    # float32 numbers, shares, and cast back.
+    shape = text_shape(config)
+    heads: int = config.get_text_config().num_attention_heads
+    mask = capacity * kv.layers * kv.kv_heads
+    scores = heads * capacity * 2 * (4 + kv.dtype.itemsize)
+    token = (8 * shape.hidden + 3 * shape.intermediate) * 4
+    words: int = shape.vocabulary * (4 + 4 + kv.dtype.itemsize)
+    return mask + scores + token + words + GRAPH_POOL + 2 * CUDA_WORKSPACE
 
 
 def _vision_bytes(vision: Any, block_tokens: int, itemsize: int) -> int:

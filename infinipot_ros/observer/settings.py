@@ -50,6 +50,8 @@ class ObserverSettings:
     :param max_backward_jump_s: a stamp this far behind the newest starts a new segment.
     :param temperature: 0 answers greedily; above, answers are drawn.
     :param top_p: share of the probability mass that is drawn from.
+    :param cuda_graph: on a GPU, an answer's tokens are decoded by a CUDA graph, captured at
+        configure; for attention by sdpa or eager, and weights as they were published.
     """
 
     model: str
@@ -78,10 +80,12 @@ class ObserverSettings:
     max_backward_jump_s: float = 1.0
     temperature: float = 0.0
     top_p: float = 1.0
+    cuda_graph: bool = False
 
     def validate(self) -> None:
         """:raises ConfigurationError: the first value that cannot work, and what could."""
         check_weights(self.weights)
+        self._check_graph()
         self.make_budget()
         self.make_policy()
         if self.block_size < FRAMES_PER_GRID or self.block_size % FRAMES_PER_GRID:
@@ -115,6 +119,16 @@ class ObserverSettings:
             raise ConfigurationError(
                 f'camera_shares are {list(shares)} of the cameras {list(self.cameras)}; give each '
                 'camera a share above 0, together 1, or none at all')
+
+    def _check_graph(self) -> None:
+        if self.cuda_graph and not self.device.startswith('cuda'):
+            raise ConfigurationError(
+                f'cuda_graph is set, but there are no CUDA graphs on device {self.device!r}; use '
+                'cuda, or set cuda_graph to false')
+        if self.cuda_graph and self.weights:
+            raise ConfigurationError(
+                f'cuda_graph is set, but kernels for weights {self.weights!r} may ask the host in '
+                'between, which no graph can; leave weights empty, or set cuda_graph to false')
 
     def make_budget(self) -> Budget:
         """Build the declared budget."""

@@ -21,6 +21,7 @@ from infinipot_ros.vlm.decoding import TextStream
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import grid_positions, text_positions
 from infinipot_ros.vlm.prompt import question_ids
+from infinipot_ros.vlm.static_step import StaticStep
 
 CAMERA = (480, 640, 3)
 QUESTION = 'What is there to see?'
@@ -28,11 +29,14 @@ QUESTION = 'What is there to see?'
 
 def warm_up(
     model: QwenVL, cache: BoundedCache, settings: ObserverSettings, paid: PaidAttention | None,
+    step: StaticStep | None = None,
 ) -> None:
     """
     Encode a block, read a question and decode two tokens; the cache is as before, to the bit.
 
     A memory without room for a block is asked as it is.
+
+    :param step: reads the answer's tokens, where there is one.
     """
     pixels = model.fit(np.zeros(CAMERA, np.uint8), settings.max_pixels)
     make_thumbnail(pixels)
@@ -51,12 +55,18 @@ def warm_up(
             paid=paid.latest[..., :cache.memory_length])
         ids, start = question_ids(model.tokenizer, QUESTION), cache.get_seq_length()
         stream = TextStream(model.tokenizer)
-        for _ in range(2):
+        for count in range(2):
             with cache.writing_tail(len(ids)):
-                hidden = model.forward(
-                    model.embed(ids), text_positions(start, len(ids)), cache, lens)
+                if step is not None and count:
+                    step.begin(ids[0], start, lens)
+                    step.run()
+                    scores = step.scores
+                else:
+                    hidden = model.forward(
+                        model.embed(ids), text_positions(start, len(ids)), cache, lens)
+                    scores = model.logits(hidden[0, -1])
             start += len(ids)
-            ids = [int(model.logits(hidden[0, -1]).argmax())]
+            ids = [int(scores.argmax())]
             stream.push(ids[0])
     finally:
         cache.rollback(mark)

@@ -6,7 +6,8 @@ What a question may look at, and what it looked at: the language model's attenti
 transformers calls attention by a registered name. Ours goes under ``infinipot_`` and the name of
 what it wraps: without a ``Lens`` the call is handed on as it came, so nothing changes; with one,
 cached tokens can be hidden, layer by layer and KV head by KV head, and the shares that the new
-tokens' attention pays to the cached ones are added up.
+tokens' attention pays to the cached ones are added up. A ``FixedLens`` does the same over all of
+a cache's slots, in shapes and buffers that never change.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ PREFIX = 'infinipot_'
 WRAPPED = ('sdpa', 'eager')
 # Queries whose shares of all keys are spelled out at once: this bounds the scratch.
 ROWS = 16
+# Whether this torch can sum products of half-width numbers into float32 (2.8 on, on a GPU).
+SUMS_WIDE = 'dtype' in torch.ops.aten.bmm.overloads()
 
 
 class Lens:
@@ -47,6 +50,21 @@ class Lens:
         self.hidden, self.paid = hidden, paid
 
 
+class FixedLens:
+    """
+    A view of every slot of a cache, filled or not, for one new token at a time.
+
+    :param unseen: the slots the token must not see, bool ``[layers, kv_heads, 1, capacity]``: read
+        anew by each forward pass. Being four-dimensional, it passes through transformers as it is.
+    :param start: slot of the first remembered token.
+    :param paid: float32 ``[layers, kv_heads, M]``: as of a ``Lens``, for all ``M`` slots from
+        ``start`` on, whatever is in them.
+    """
+
+    def __init__(self, unseen: Tensor, start: int, paid: Tensor | None = None) -> None:
+        self.unseen, self.start, self.paid = unseen, start, paid
+
+
 def install(model: Any) -> bool:
     """
     Have a model's language part call attention through here.
@@ -65,15 +83,18 @@ def install(model: Any) -> bool:
 
 def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
-    *, lens: Lens | None = None, **kwargs: Any,
+    *, lens: Lens | FixedLens | None = None, **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """
     Attend as transformers' own function does, through ``lens`` where there is one.
 
-    :param query: ``[1, heads, new, head_dim]``, rotated; the new tokens' own keys are the last.
+    :param query: ``[1, heads, new, head_dim]``, rotated; the new tokens' own keys are the last,
+        but where a ``FixedLens`` tells which they are.
     :param key: ``[1, kv_heads, keys, head_dim]``; ``value`` likewise.
     """
     scaling: float = kwargs['scaling']
+    if isinstance(lens, FixedLens):
+        return _attend_fixed(lens, module.layer_idx, query, key, value, scaling), None
     # One token at a time the fused kernels of processors are slower than this, in float32.
     alone = query.shape[2] == 1 and query.device.type == 'cpu' and query.dtype == torch.float32
     hidden = None if lens is None or lens.hidden is None else lens.hidden[module.layer_idx]
@@ -130,3 +151,24 @@ def _shares(
     if lens is not None and hidden is not None:
         scores[..., lens.start:lens.end].masked_fill_(hidden[:, None], -torch.inf)
     return scores.softmax(-1)
+
+
+def _attend_fixed(
+    lens: FixedLens, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float,
+) -> Tensor:
+    # Fused kernels give one token's query heads a block each, or repeat the keys for them: over
+    # thousands of keys and few heads that leaves most of a GPU idle.
+    scores = _wide_products(_grouped(query, key)[:, :, -1], key[0].transpose(1, 2))
+    # Filled, not added: what an unused slot still holds may be no number.
+    shares = scores.mul_(scaling).masked_fill_(lens.unseen[layer], -torch.inf).softmax(-1)
+    if lens.paid is not None:
+        end = lens.start + lens.paid.shape[-1]
+        lens.paid[layer] = shares[..., lens.start:end].sum(1)
+    return (shares.to(value.dtype) @ value[0]).flatten(0, 1)[None, None]
+
+
+def _wide_products(left: Tensor, right: Tensor) -> Tensor:
+    """Multiply batches of matrices, to float32; half-width sums would round scores away."""
+    if SUMS_WIDE and left.is_cuda and left.dtype != torch.float32:
+        return torch.bmm(left, right, out_dtype=torch.float32)
+    return (left @ right).float()

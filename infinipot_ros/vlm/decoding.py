@@ -21,6 +21,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.attention import Lens
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import text_positions
+from infinipot_ros.vlm.static_step import StaticStep
 
 REPLACEMENT = '\ufffd'
 TailWriter = Callable[[int], AbstractContextManager[None]]
@@ -98,6 +99,7 @@ def decode(
     max_new_tokens: int,
     sampling: Sampling,
     lens: Lens | None = None,
+    step: StaticStep | None = None,
 ) -> Iterator[int]:
     """
     Read a prompt behind what the cache holds and yield the answer's tokens.
@@ -106,16 +108,31 @@ def decode(
     :param writing: announces that many tokens to the cache, around each forward pass.
     :param max_new_tokens: most tokens to yield; a stop token ends before and is not yielded.
     :param lens: what of the cache is hidden or watched.
+    :param step: reads the answer's tokens, after the prompt; made for this cache, and with the
+        buffer that ``lens.paid`` is of.
     """
     generator = torch.Generator().manual_seed(sampling.seed)
+    drawn = sampling.temperature > 0.0
     ids = prompt_ids
-    for _ in range(max_new_tokens):
+    for count in range(max_new_tokens):
         with writing(len(ids)):
-            hidden = model.forward(
-                model.embed(ids), text_positions(start, len(ids)), cache, lens)
+            if step is not None and count:
+                step.run()
+                scores = step.scores
+            else:
+                hidden = model.forward(
+                    model.embed(ids), text_positions(start, len(ids)), cache, lens)
+                scores = model.logits(hidden[0, -1])
         start += len(ids)
-        token = pick(model.logits(hidden[0, -1]), sampling, generator)
+        if step is not None and count and not drawn:
+            token = int(step.token)
+        else:
+            token = pick(scores, sampling, generator)
         if token in model.stop_ids:
             return
         yield token
+        if step is not None and not count:
+            step.begin(token, start, lens)
+        elif step is not None and drawn:
+            step.token.fill_(token)
         ids = [token]

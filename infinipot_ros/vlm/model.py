@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.vlm.attention import Lens, install
+from infinipot_ros.vlm.attention import FixedLens, Lens, install
 from infinipot_ros.vlm.identity import ModelIdentity, rope_sections, sample_weights
 from infinipot_ros.vlm.patch_embedding import make_linear
 from infinipot_ros.vlm.pixels import patchify, resize, smart_resize
@@ -201,21 +201,27 @@ class QwenVL:
         return VisualBlock(merged.view(-1, rows * columns, merged.shape[-1]), rows, columns)
 
     @torch.inference_mode()
-    def embed(self, ids: list[int]) -> Tensor:
-        """Input embeddings of text: ``[1, len(ids), hidden]``."""
-        table = self._core.get_input_embeddings()
-        embedded: Tensor = table(torch.tensor([ids], device=self.device))
+    def embed(self, ids: list[int] | Tensor) -> Tensor:
+        """
+        Input embeddings of text: ``[1, n, hidden]``.
+
+        :param ids: as a tensor int64 ``[1, n]``, on the model's device.
+        """
+        tokens = ids if isinstance(ids, Tensor) else torch.tensor([ids], device=self.device)
+        embedded: Tensor = self._core.get_input_embeddings()(tokens)
         return embedded
 
     @torch.inference_mode()
     def forward(
-        self, embeddings: Tensor, positions: Tensor, cache: Any, lens: Lens | None = None,
+        self, embeddings: Tensor, positions: Tensor, cache: Any,
+        lens: Lens | FixedLens | None = None,
     ) -> Tensor:
         """
         Run the language model on new tokens; their keys and values go into ``cache``.
 
         ``position_ids`` are always given and no mask is: the causal mask follows from the
-        cache's length, which is not a position once it was compressed.
+        cache's length, which is not a position once it was compressed. A ``FixedLens`` alone is
+        a mask of its own.
 
         :param embeddings: ``[1, n, hidden]``.
         :param positions: int64 ``[3, 1, n]``.
@@ -225,7 +231,8 @@ class QwenVL:
         through = {} if lens is None else {'lens': lens}
         output = self._core.language_model(
             inputs_embeds=embeddings.to(self.dtype), position_ids=positions.to(self.device),
-            attention_mask=None, past_key_values=cache, use_cache=True, **through)
+            attention_mask=lens.unseen if isinstance(lens, FixedLens) else None,
+            past_key_values=cache, use_cache=True, **through)
         hidden: Tensor = output.last_hidden_state
         return hidden
 

@@ -11,7 +11,9 @@ they are used. Embeddings, head and vision tower stay as they are.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,7 +57,8 @@ def quantize(language_model: nn.Module, weights: str, device: torch.device) -> N
     # Of each product in integers it would say again that activations are rounded before.
     logging.getLogger('bitsandbytes').setLevel(logging.ERROR)
     try:
-        import bitsandbytes
+        with _nothing_fetched():
+            import bitsandbytes
     except ImportError as error:
         raise ConfigurationError(
             f'weights {weights!r} take bitsandbytes, which is not installed; '
@@ -68,6 +71,24 @@ def quantize(language_model: nn.Module, weights: str, device: torch.device) -> N
         raise ConfigurationError(
             f'weights {weights!r} do not work on {device} ({reason}); leave weights empty, or '
             'use a bitsandbytes made for this device') from error
+
+
+@contextmanager
+def _nothing_fetched() -> Iterator[None]:
+    """
+    Keep bitsandbytes from fetching machine code while it is imported.
+
+    On processors with bfloat16 it asks package ``kernels``, where that is installed, for its
+    product in 4 bits from the hub. Without it there is its own.
+    """
+    before = sys.modules.get('kernels')
+    sys.modules['kernels'] = None  # type: ignore[assignment]  # importing it fails
+    try:
+        yield
+    finally:
+        del sys.modules['kernels']
+        if before is not None:
+            sys.modules['kernels'] = before
 
 
 def _quantized(

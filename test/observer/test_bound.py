@@ -78,15 +78,15 @@ class Allocations(TorchDispatchMode):
 def test_the_cache_is_never_concatenated_nor_allocated_anew(checkpoints):
     for folder in checkpoints.values():
         observer = Observer(ObserverSettings(
-            model=str(folder), budget=1024, max_pixels=4 * 784, max_new_tokens=4))
+            model=str(folder), budget=512, max_pixels=4 * 784, max_new_tokens=4))
         buffers = [
             buffer for layer in observer._cache.layers
             for buffer in (layer.keys, layer.values, layer.coordinates)]
         places = [buffer.data_ptr() for buffer in buffers]
         with Allocations(buffers) as watched:
-            for index in range(600):
+            for index in range(300):
                 observer.observe(noise(index % 16, 56, 56), stamp(index))
-                if index % 250 == 249:
+                if index % 100 == 99:
                     observer.ask('What has been there?')
             observer.reset()
             observer.observe(noise(0, 56, 56), stamp(0))

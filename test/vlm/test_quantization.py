@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +89,25 @@ def test_the_bundled_model_answers_alike_in_8_bits():
         [observer.ask(question.question).text for question in questions]
         for observer in (plain, small)]
     assert answers[0] == answers[1]
+
+
+@needs_library
+def test_no_machine_code_is_fetched(tmp_path):
+    # Packages that quantise look for a faster product in package kernels, which asks the hub.
+    (tmp_path / 'kernels.py').write_text("raise SystemExit('kernels was imported')\n")
+    code = (
+        'import torch; from torch import nn\n'
+        'from infinipot_ros.vlm.quantization import quantize\n'
+        'model = nn.Module(); model.layers = nn.ModuleList([nn.Linear(64, 64)])\n'
+        "quantize(model, 'int4', torch.device('cpu'))\n"
+        'print(type(model.layers[0]).__name__)\n'
+        'try: import kernels\n'
+        "except SystemExit: print('is there afterwards')\n")
+    path = os.pathsep.join([str(tmp_path), *(each for each in sys.path if each)])
+    done = subprocess.run(
+        [sys.executable, '-c', code], env={**os.environ, 'PYTHONPATH': path},
+        capture_output=True, text=True)
+    assert done.stdout.splitlines() == ['Linear4bit', 'is there afterwards'], done.stderr
 
 
 def test_what_is_missing_or_unknown_is_named(monkeypatch):

@@ -3,12 +3,13 @@
 """
 Tokens a second of an answer, beside a bare decode loop and ``generate`` on as many cached tokens.
 
-All read the same question and decode as many tokens, greedily.
+All read the same question and decode as many tokens, greedily. On a GPU there is one way more: by
+a CUDA graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from infinipot_ros.evaluation.speed.bare import (
     random_context,
 )
 from infinipot_ros.evaluation.speed.section import Section, SpeedOptions, Table, Target
-from infinipot_ros.evaluation.speed.shapes import random_model
+from infinipot_ros.evaluation.speed.shapes import FULL_NAMES, random_model
 from infinipot_ros.evaluation.speed.side_by_side import SideBySide, side_by_side
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.observer.settings import ObserverSettings
@@ -35,9 +36,12 @@ from infinipot_ros.vlm.prompt import question_ids
 QUESTION = 'Where did you last see the red ball, and what stood next to it?'
 STEP_NS = 500_000_000
 WANTED = 0.95
-EVIDENCE, MEMORY, LOOP, BUFFERS, GENERATE = (
+# How many times as fast a graph should be as a loop that starts each kernel from Python.
+WANTED_GRAPH = 3.0
+EVIDENCE, MEMORY, LOOP, BUFFERS, GENERATE, GRAPH = (
     'the memory, with evidence', 'the memory, without evidence', 'bare loop',
-    "bare loop on the memory's buffers", 'model.generate')
+    "bare loop on the memory's buffers", 'model.generate',
+    'the memory, with evidence, by a CUDA graph')
 
 
 def full_observer(model: QwenVL, settings: ObserverSettings) -> Observer:
@@ -99,7 +103,7 @@ def compare(
     model: QwenVL, settings: ObserverSettings, new_tokens: int, repeats: int,
 ) -> tuple[SideBySide, int]:
     """
-    Time an answer of ``new_tokens`` each way.
+    Time an answer of ``new_tokens`` each way; by a CUDA graph where there are any.
 
     :return: the times, and the cached tokens.
     """
@@ -125,36 +129,41 @@ def compare(
         if answer.new_tokens != new_tokens:
             raise RuntimeError(f'the answer has {answer.new_tokens} tokens')
 
-    times = side_by_side({
+    ways = {
         EVIDENCE: lambda: ask(with_evidence), MEMORY: lambda: ask(without),
         LOOP: bare_loop(
             model, bare, ids, new_tokens, length, lambda: context.cut(length)),
         BUFFERS: on_buffers,
-        GENERATE: generating(model, bare, ids, new_tokens, context, length),
-    }, repeats=repeats, device=model.device)
-    return times, length
+        GENERATE: generating(model, bare, ids, new_tokens, context, length)}
+    if model.device.type == 'cuda':
+        graph = observer_of(model, replace(settings, cuda_graph=True))
+        graph.restore(with_evidence.state())
+        ways[GRAPH] = lambda: ask(graph)
+    return side_by_side(ways, repeats=repeats, device=model.device), length
+
+
+def cases(options: SpeedOptions) -> Iterator[tuple[str, QwenVL, ObserverSettings, int]]:
+    """Make models one by one, with their name, settings, and how many tokens to decode."""
+    small = options.quick and options.device == 'cpu'
+    settings = ObserverSettings('', options.device, options.dtype)
+    yield ('infinipot-tiny', load_model(
+        'infinipot-tiny', device=options.device, dtype=options.dtype),
+        replace(settings, budget=1024 if small else 4096, max_pixels=24 * 784), 64)
+    dtype = parse_dtype(options.dtype)
+    if options.device == 'cpu':
+        yield ('Qwen2.5-VL-3B widths, 2 of 36 layers, few words',
+               random_model('3B', layers=2, vision_layers=1, dtype=dtype, few_words=True),
+               replace(settings, budget=512 if small else 4096), 16 if small else 64)
+        return
+    for shape in ('2B', '3B'):
+        yield (FULL_NAMES[shape], random_model(shape, device=options.device, dtype=dtype),
+               settings, 64)
 
 
 def measure(options: SpeedOptions) -> Section:
-    """Compare on the bundled model, and on a slice of the 3B shape or all of it on a GPU."""
-    whole = options.device != 'cpu'
-    layers, blocks = (None, None) if whole else (2, 1)
-    small = options.quick and not whole
-    cases = [
-        ('infinipot-tiny', load_model(
-            'infinipot-tiny', device=options.device, dtype=options.dtype),
-         ObserverSettings(
-             '', options.device, options.dtype, budget=1024 if small else 4096,
-             max_pixels=24 * 784), 64),
-        ('Qwen2.5-VL-3B' if whole else
-         f'Qwen2.5-VL-3B widths, {layers} of 36 layers, few words',
-         random_model('3B', layers=layers, vision_layers=blocks, device=options.device,
-                      dtype=parse_dtype(options.dtype), few_words=not whole),
-         ObserverSettings(
-             '', options.device, options.dtype, budget=512 if small else 4096),
-         16 if small else 64)]
+    """Compare on the bundled model, and on a slice of the 3B shape; on a GPU on whole ones."""
     tables, targets = [], []
-    for name, model, settings, new_tokens in cases:
+    for name, model, settings, new_tokens in cases(options):
         times, length = compare(model, settings, new_tokens, options.repeats)
         title = f'{name}: a question read and {new_tokens} tokens decoded, {length} cached'
         tables.append(Table(
@@ -169,6 +178,12 @@ def measure(options: SpeedOptions) -> Section:
                        f'{ratio.text(1, 100)} %', ratio.median >= WANTED),
                 Target(f'tokens/s of {way} to model.generate: {name}', 'more than 100%',
                        f'{faster.text(1, 100)} %', faster.median > 1.0)]
+        if GRAPH in times.seconds and name in FULL_NAMES.values():
+            ratio = times.ratio(LOOP, GRAPH)
+            targets.append(Target(
+                f'tokens/s of {GRAPH} to a bare loop: {name}',
+                f'at least {WANTED_GRAPH:g} times', f'{ratio.text(1)} times',
+                ratio.median >= WANTED_GRAPH))
     return Section(
         'decoding', 'Answers beside a bare decode loop',
         'Each way reads the same question and decodes as many tokens behind as many cached ones. '
@@ -176,5 +191,8 @@ def measure(options: SpeedOptions) -> Section:
         'grows by copies; the bare loop on the buffers of the memory copies nothing. Answers of '
         'the memory go through Observer.ask, with streamed text, and with evidence where said: '
         'what each token pays to all of the memory, in every layer and head. A slice has a small '
-        'vocabulary: the published one would outweigh its layers, and hide what they cost.',
+        'vocabulary: the published one would outweigh its layers, and hide what they cost. '
+        + ('Decoding by a CUDA graph (query.cuda_graph) is left out: a graph is of the kernels '
+           'of a GPU, and there was none.' if options.device == 'cpu' else
+           'By a CUDA graph, every kernel of a token is started at once.'),
         tables=tables, targets=targets)
