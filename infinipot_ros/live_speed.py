@@ -36,6 +36,8 @@ OVER_DDS = 0.90
 RATES = (0, 2, 8, 30)
 ASK_EVERY_S = 0.5
 ANSWER_TOKENS = 8
+#: Seconds between two reports of a node whose speed is told by them.
+REPORT_S = 0.25
 QUESTION = 'What do you see?'
 #: Milliseconds the image callback may take at the 99th percentile.
 CALLBACK_MS = 5.0
@@ -68,7 +70,8 @@ def measure_node(options: SpeedOptions) -> Section:
             '-p', f'model:={folder}', '-p', f'device:={options.device}',
             '-p', f'dtype:={options.dtype}', '-p', f'memory.budget:={budget}',
             '-p', f'ingest.max_pixels:={tokens * 784}', '-p', 'ingest.max_batch:=1']
-        with load.loaded_node(arguments, jpegs(frames), _profile()) as node:
+        with load.loaded_node(
+                arguments, jpegs(frames), _profile(), status_s=REPORT_S) as node:
             node.frames_a_second(2 * budget // tokens * settings.block_size)
             ways: dict[str, Callable[[], float]] = {
                 'bare model': lambda: _timed(bare, count, options),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
@@ -34,6 +35,14 @@ def as_bool(text: str) -> bool:
     return text.lower() == 'true'
 
 
+def as_file(text: str) -> str:
+    """Read a launch argument's path; launch itself only warns, and the node goes on without."""
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise ValueError('there is no such file')
+    return str(path)
+
+
 # Launch argument to parameter: the argument, the parameter, how its text is read.
 OVERRIDES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     ('model', 'model', lambda text: ParameterValue(text, value_type=str)),
@@ -52,25 +61,27 @@ def start_node(context: LaunchContext) -> list[Node]:
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    overrides: dict[str, object] = {}
-    for argument, parameter, read in OVERRIDES:
-        if value(argument):
-            try:
-                overrides[parameter] = read(value(argument))
-            except ValueError as error:
-                raise RuntimeError(f'{argument}:={value(argument)}: {error}') from error
+    def checked(name: str, read: Callable[[str], Any]) -> Any:
+        try:
+            return read(value(name))
+        except ValueError as error:
+            raise RuntimeError(f'{name}:={value(name)}: {error}') from error
+
+    overrides = {parameter: checked(argument, read)
+                 for argument, parameter, read in OVERRIDES if value(argument)}
     return [Node(
         package='infinipot_ros',
         executable='infinipot_node',
         name='infinipot',
         namespace=value('namespace'),
-        parameters=[value('params_file'), overrides],
+        parameters=[checked('params_file', as_file), overrides],
         remappings=[('image', value('image'))],
         arguments=['--ros-args', '--log-level', value('log_level')],
-        respawn=as_bool(value('respawn')),
+        respawn=checked('respawn', as_bool),
         respawn_delay=2.0,
         # Ctrl-C comes first: the node ends by itself once it has saved its memory.
-        sigterm_timeout=LaunchConfiguration('stop_timeout'),
+        # Read here: launch itself would trip over a wrong one only then, and hang.
+        sigterm_timeout=str(checked('stop_timeout', float)),
         output='screen',
         emulate_tty=True,
     )]

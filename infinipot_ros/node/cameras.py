@@ -35,6 +35,8 @@ class FrameMaker:
         self._frame_ids = dict.fromkeys(names, '')
         #: Where the robot was; None while no poses are wanted.
         self.poses: PoseSource | None = None
+        #: Frames for which a pose was wanted and none was known.
+        self.without_pose = 0
 
     def __call__(self, item: tuple[str, bytes]) -> Frame:
         """
@@ -48,7 +50,10 @@ class FrameMaker:
         frame_id = frame.camera
         if name:
             self._frame_ids[name] = frame_id
-        pose = self.poses(frame.stamp_ns, frame_id) if self.poses is not None else None
+        pose = None
+        if self.poses is not None:
+            pose = self.poses(frame.stamp_ns, frame_id)
+            self.without_pose += pose is None
         return replace(frame, camera=name or frame_id, pose=pose)
 
     def frame_id_of(self, camera: str) -> str:

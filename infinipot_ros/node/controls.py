@@ -121,8 +121,8 @@ class Controls:
             saved = _last_saved(worker, run(AUTOSAVE, self._save_task(name)), begin_s)
         except Exception as error:
             self._node.log.error(
-                f'what was remembered since the last save is not in {name}, which is as it was: '
-                f'{type(error).__name__}: {error}')
+                f'what was remembered since the last save may not be in {name}, which is whole '
+                f'either way: {type(error).__name__}: {error}')
         else:
             self._autosave.start(time.monotonic_ns(), memory)
             self._node.log.info(saved.describe())

@@ -109,7 +109,7 @@ def starvation_cause(image: ImageTopic) -> str:
 def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
                   starvation_s: float, snapshot: WorkerSnapshot | None, queue_drops: int,
                   times: CallbackTimes, clock_missing: bool = False,
-                  camera: str = '', poses: int = 0,
+                  camera: str = '', poses: int = 0, without_pose: int = 0,
                   answerable: RecentTimes | None = None) -> DiagnosticStatus:
     """
     Report on what arrives.
@@ -120,7 +120,8 @@ def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
     :param queue_drops: frames dropped as ``queue`` since the last report.
     :param clock_missing: the node's time is simulated and has not begun.
     :param camera: which, where there are several.
-    :param poses: how many are kept to be interpolated.
+    :param poses: how many of ``pose_topic`` are kept to be interpolated.
+    :param without_pose: frames for which a pose was wanted and none was known.
     :param answerable: how long frames took from their stamps until they could be asked about.
     """
     name = f'{node}: images {camera}'.rstrip()
@@ -142,7 +143,7 @@ def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
                           'ingest.fps or ingest.max_pixels')
     p50, p99, longest = times.percentiles()
     values = {'topic': image.topic if image else '', 'poses': str(poses),
-              'last image s': f'{age_s:.1f}',
+              'frames without pose': str(without_pose), 'last image s': f'{age_s:.1f}',
               'image callback p50 ms': f'{p50:.3f}', 'image callback p99 ms': f'{p99:.3f}',
               'image callback max ms': f'{longest:.3f}'}
     if answerable is not None:

@@ -23,7 +23,8 @@ from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.node.account import count_frames
 from infinipot_ros.node.asker import Follower
 from infinipot_ros.node.conversion import stamp_of, topic_type
-from infinipot_ros.node.trial import COMPRESSED, MAX_AT_ONCE, Node, Trial, make_asker
+from infinipot_ros.node.node_at_hand import COMPRESSED, Node
+from infinipot_ros.node.trial import MAX_AT_ONCE, Trial, make_asker
 from infinipot_ros.ros_time import nanoseconds
 
 #: Seconds without a publisher of the images after which the bag is taken for over, and without

@@ -108,6 +108,10 @@ class InfinipotNode(LifecycleNode):
         """Return the frame of a camera's images."""
         return self._frames.frame_id_of(camera) if self._frames is not None else camera
 
+    def frames_without_pose(self) -> int:
+        """Count the frames for which a pose was wanted and none was known, since configure."""
+        return self._frames.without_pose if self._frames is not None else 0
+
     def publish_status(self) -> None:
         """Tell the state on ``~/status`` now."""
         self._reports.publish_status()
@@ -221,8 +225,11 @@ class InfinipotNode(LifecycleNode):
 
     def _on_frame(self, newest_ns: int) -> None:
         # In the worker's thread, as soon as the frame is remembered.
-        self.answerable.add((self.get_clock().now().nanoseconds - newest_ns) / 1e6)
-        self.watching.on_frame(newest_ns)
+        try:
+            self.answerable.add((self.get_clock().now().nanoseconds - newest_ns) / 1e6)
+            self.watching.on_frame(newest_ns)
+        except Exception as error:
+            self.survived(error)
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()

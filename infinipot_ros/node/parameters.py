@@ -4,8 +4,7 @@
 What is made of the table of parameters.
 
 Descriptors, validation, the observer's settings and the README's table all come from ``TABLE``.
-Importing this module needs no ROS, so the documentation can be checked anywhere:
-``python -m infinipot_ros.node.parameters`` prints the table.
+Importing this module needs no ROS, so the documentation can be checked anywhere.
 """
 
 from __future__ import annotations
@@ -141,7 +140,3 @@ def markdown_table() -> str:
         lines.append(f'| `{row.name}` | {row.type_name} | `{plain(row.default)}` | {allowed} '
                      f'| {row.changes} | {row.description} |')
     return '\n'.join(lines) + '\n'
-
-
-if __name__ == '__main__':
-    print(markdown_table(), end='')

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.node.poses import PoseBuffer, normalized
 from infinipot_ros.observer.frame import Pose
-from infinipot_ros.ros_time import nanoseconds
+from infinipot_ros.ros_time import SECOND_NS, nanoseconds
 
 if TYPE_CHECKING:
     from infinipot_ros.node.memory_node import InfinipotNode
@@ -40,6 +41,8 @@ _TYPES: dict[str, type[Any]] = {
 }
 #: Best effort serves every publisher; deep, for odometry is fast and comes in bursts.
 _PROFILE = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+#: Seconds of transforms tf2 keeps; what is older than the newest by more is refused by it.
+_TRANSFORMS_S = 10
 #: The pose of a frame (stamp in ns, the camera's frame); None where it is not known.
 PoseSource = Callable[[int, str], 'Pose | None']
 
@@ -137,11 +140,14 @@ class PoseTransforms:
     Poses looked up in tf2.
 
     :param frame: the fixed frame, the parameter ``pose_frame``.
+    :param max_gap_ns: how far from a stamp the newest transform may lie, in nanoseconds.
     """
 
-    def __init__(self, node: InfinipotNode, frame: str) -> None:
+    def __init__(self, node: InfinipotNode, frame: str, max_gap_ns: Callable[[], int]) -> None:
+        self._node = node
         self._frame = frame
-        self._buffer = Buffer()
+        self._max_gap_ns = max_gap_ns
+        self._buffer = Buffer(Duration(seconds=_TRANSFORMS_S))
         self._listener = TransformListener(self._buffer, node)
 
     def look(self) -> None:
@@ -152,14 +158,34 @@ class PoseTransforms:
         self._listener.unregister()
 
     def pose(self, stamp_ns: int, frame_id: str) -> Pose | None:
-        """Give the camera's pose at a stamp; None while the transforms do not reach that far."""
+        """Give the camera's pose at a stamp, else the newest near it, else None."""
         try:
-            found = self._buffer.lookup_transform(
-                self._frame, frame_id, Time(nanoseconds=stamp_ns)).transform
-        except Exception:
-            # Unknown frames, no path between them, not yet or no longer known: no pose.
-            return None
-        position, turn = found.translation, found.rotation
+            found = self._look_up(frame_id, stamp_ns)
+        except Exception as error:
+            # Unknown frames, no path between them, no longer known, or, as a rule: not yet. An
+            # image is here sooner than the transform after it.
+            return self._newest(stamp_ns, frame_id, error)
+        return self._read(found)
+
+    def _look_up(self, frame_id: str, stamp_ns: int) -> Any:
+        return self._buffer.lookup_transform(self._frame, frame_id, Time(nanoseconds=stamp_ns))
+
+    def _newest(self, stamp_ns: int, frame_id: str, reason: Exception) -> Pose | None:
+        try:
+            found = self._look_up(frame_id, 0)  # tf2's way to ask for the newest
+            ahead_ns = nanoseconds(found.header.stamp) - stamp_ns
+            if abs(ahead_ns) <= self._max_gap_ns():
+                return self._read(found)
+            if ahead_ns > _TRANSFORMS_S * SECOND_NS:
+                # The clock jumped back (a bag that loops): tf2 would refuse all that comes now.
+                self._buffer.clear()
+        except Exception as error:
+            reason = error
+        self._node.log.warn('no_transform', f'a frame has no pose: {reason}')
+        return None
+
+    def _read(self, found: Any) -> Pose | None:
+        position, turn = found.transform.translation, found.transform.rotation
         quaternion = normalized((turn.x, turn.y, turn.z, turn.w))
         if quaternion is None or not _somewhere(position):
             return None
@@ -179,4 +205,4 @@ def open_poses(node: InfinipotNode, buffer: PoseBuffer) -> PoseTopic | PoseTrans
     topic, frame = node.value('pose_topic'), node.value('pose_frame')
     if topic:
         return PoseTopic(node, topic, buffer)
-    return PoseTransforms(node, frame) if frame else None
+    return PoseTransforms(node, frame, lambda: buffer.max_gap_ns) if frame else None

@@ -86,5 +86,5 @@ class Reports:
                 images.age_s() if images else 0.0, node.value('ingest.starvation_timeout'),
                 snapshot, new_drops, node.times, clock_missing=clock_missing,
                 camera=images.camera if images else '', poses=len(node.poses),
-                answerable=node.answerable)
+                without_pose=node.frames_without_pose(), answerable=node.answerable)
             for images in node.inputs or (None,)]

@@ -11,29 +11,23 @@ over and over, and ``infinipot replay`` makes a report of.
 
 from __future__ import annotations
 
-import signal
-import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.node import parameters
 from infinipot_ros.node.account import FrameCount, count_frames
 from infinipot_ros.node.asker import Asker, Follower, Result
 from infinipot_ros.node.backlog import MAX_QUERIES
-from infinipot_ros.node.child import NodeProcess, private_environment
-from infinipot_ros.node.client import NodeClient, NodeError
+from infinipot_ros.node.client import NodeError
+from infinipot_ros.node.node_at_hand import COMPRESSED, Node, own_node
 from infinipot_ros.node.replay import Replay, image_connections, open_bag, open_replay
 
 #: Frames on their way at any time: fewer than the middleware keeps for the node.
 IN_FLIGHT = 6
 MATCH_S = 20.0
-START_S = 120.0
 #: What the node may take longer for an answer than its own ``query.timeout``.
 GRACE_S = 10.0
 #: A node that takes no frame for so long, though it has none waiting, never got what is missing.
@@ -42,7 +36,6 @@ LOST_S = 5.0
 STUCK_S = 60.0
 #: Questions under way at a time; one more place is left to others.
 MAX_AT_ONCE = MAX_QUERIES - 1
-COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 
 
 @dataclass(frozen=True)
@@ -60,27 +53,6 @@ class Trial:
     first_ns: int
     last_ns: int
     frames: FrameCount
-
-
-@dataclass(frozen=True)
-class Node:
-    """
-    A node that is active and can be talked to.
-
-    :param parameters: what it is set to, every parameter of the table.
-    :param image: topic and type of the images it remembers.
-    :param process: its process, where it is a child of this one.
-    """
-
-    client: NodeClient
-    parameters: dict[str, Any]
-    image: tuple[str, str]
-    process: NodeProcess | None = None
-
-    @property
-    def status_s(self) -> float:
-        """Seconds within which a new status should have come."""
-        return 1.0 + 2.0 * float(self.parameters['status.period'])
 
 
 @dataclass(frozen=True)
@@ -137,64 +109,6 @@ def choose_images(bag: Path, topic: str | None) -> tuple[str, str]:
     return next(iter(kinds.items()))
 
 
-@contextmanager
-def own_node(
-    topic: str, kind: str, arguments: Sequence[str], profile: Path, *, reliable: bool = True,
-    sim_time: bool = False, follower: Follower | None = None,
-) -> Iterator[Node]:
-    """
-    Have a node of one's own that remembers ``topic``; it ends with the ``with`` block.
-
-    Must run before anything else in this process uses ROS: it chooses the domain.
-
-    :param reliable: what is sent, arrives; else as the node has it for cameras.
-    :raises NodeError: it does not start, it did not end as it should, or what happened in between.
-    """
-    follower = follower or Follower()
-    domain = private_environment(profile)
-    transport, base = 'raw', topic
-    if kind == COMPRESSED:
-        transport, base = 'compressed', topic.removesuffix('/compressed')
-    heard = f'{base}/compressed' if transport == 'compressed' else base
-    defaults = ['-r', f'image:={base}', '-p', f'image_transport:={transport}',
-                '-p', 'status.period:=0.05', '-p', f'use_sim_time:={str(sim_time).lower()}']
-    if reliable:
-        defaults += ['-p', f'qos_overrides.{heard}.subscription.reliability:=reliable']
-    with tempfile.TemporaryDirectory(prefix='infinipot_trial_') as folder:
-        process = NodeProcess(Path(folder), [*arguments, *defaults])
-        client = None
-        try:
-            client = NodeClient('/infinipot', domain, process.check)
-            follower.state('the node loads its model')
-            node = _reached(client, START_S, process)
-            follower.state('the node is active')
-            yield node
-        except NodeError as error:
-            raise NodeError(f'{error}\nthe last it wrote:\n{process.tail()}') from error
-        finally:
-            with _undisturbed():
-                status = process.stop()
-                if client is not None:
-                    client.close()
-        if status:
-            raise NodeError(f'the node ended with status {status}:\n{process.tail()}')
-
-
-@contextmanager
-def running_node(name: str, timeout_s: float = 10.0) -> Iterator[Node]:
-    """
-    Talk to a node that runs already, in the ROS domain of the environment.
-
-    :param name: its full name.
-    :raises NodeError: it is not there or not active.
-    """
-    client = NodeClient(name)
-    try:
-        yield _reached(client, timeout_s)
-    finally:
-        client.close()
-
-
 def play_to(
     node: Node, bag: Path, questions: Sequence[Any], *, pace: Pace, topic: str,
     clock: bool = False, follower: Follower | None = None, thumbnails: bool = False,
@@ -216,26 +130,6 @@ def play_to(
         asker = make_asker(node, questions, follower or Follower(),
                            1 if pace.waits else MAX_AT_ONCE, thumbnails)
         return _Conductor(replay, node, asker, pace, follower or Follower()).conduct()
-
-
-def _reached(client: NodeClient, timeout_s: float, process: NodeProcess | None = None) -> Node:
-    client.wait_active(timeout_s)
-    client.wait_service(timeout_s)
-    values = client.parameters(parameters.BY_NAME, timeout_s)
-    return Node(client, values, client.image_topic(timeout_s), process)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let no second Ctrl-C leave the node behind; only a main thread can be asked that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def make_asker(node: Node, questions: Sequence[Any], follower: Follower, at_once: int,

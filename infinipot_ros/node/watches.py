@@ -17,6 +17,8 @@ from infinipot_ros.errors import BusyError, InfinipotError
 MAX_WATCHES = 8
 #: Of them, those asked after one frame: the rest of the questions' queue is for whoever else asks.
 MAX_AT_ONCE = 2
+#: The largest number of a watch: uint32 in ``srv/Watch``, where 0 asks for a new one.
+MOST_ID = 2 ** 32 - 1
 
 
 @dataclass
@@ -95,7 +97,7 @@ class Watches:
                 raise BusyError(
                     f'there are {len(self._watches)} watches, the most there may be: end one of '
                     f'them ({", ".join(map(str, sorted(self._watches)))}) first')
-            self._last_id += 1
+            self._last_id = self._next_id()
             watch = Watch(self._last_id, question, period_ns, value, cameras)
             self._watches[watch.id] = watch
             return watch
@@ -160,6 +162,13 @@ class Watches:
                 self._skip(watch)
                 return False
             return watch.take(answer) and watch.id in self._watches
+
+    def _next_id(self) -> int:
+        # Begun anew after the largest, past those that are still in use.
+        number = self._last_id % MOST_ID + 1
+        while number in self._watches:
+            number = number % MOST_ID + 1
+        return number
 
     def _skip(self, watch: Watch) -> None:
         watch.skipped += 1

@@ -52,17 +52,14 @@ class Watching:
         self._watches.clear()
 
     def on_frame(self, newest_ns: int) -> None:
-        """Ask what is due; called in the worker's thread after each frame, never raises."""
+        """Ask what is due; called in the worker's thread after each frame."""
         worker = self._node.worker
         if worker is None or not len(self._watches):
             return
-        try:
-            snapshot = worker.snapshot()
-            behind = snapshot.waiting_frames > MAX_WAITING or snapshot.waiting_queries > 0
-            for watch in self._watches.due(newest_ns, behind):
-                self._ask(watch)
-        except Exception as error:
-            self._node.survived(error)
+        snapshot = worker.snapshot()
+        behind = snapshot.waiting_frames > MAX_WAITING or snapshot.waiting_queries > 0
+        for watch in self._watches.due(newest_ns, behind):
+            self._ask(watch)
 
     def _ask(self, watch: Watch) -> None:
         question = Question(watch.question, cameras=watch.cameras)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from geometry_msgs.msg import (  # noqa: E402
 #
 from nav_msgs.msg import Odometry  # noqa: E402
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
+from rclpy.time import Time as RclpyTime  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
@@ -32,14 +34,16 @@ from infinipot_ros.action import Ask  # noqa: E402
 from infinipot_ros.errors import ConfigurationError, FrameError, QuestionCode  # noqa: E402
 from infinipot_ros.msg import Evidence as EvidenceMessage  # noqa: E402
 from infinipot_ros.node import answers, diagnostics, pose_input, status  # noqa: E402
+from infinipot_ros.node.cameras import FrameMaker  # noqa: E402
 from infinipot_ros.node.conversion import Decoder, find_cv_bridge, stamp_of  # noqa: E402
 from infinipot_ros.node.jobs import Answered  # noqa: E402
+from infinipot_ros.node.logs import NodeLog  # noqa: E402
 from infinipot_ros.node.markers import evidence_markers  # noqa: E402
 from infinipot_ros.node.pose_input import read_pose  # noqa: E402
 from infinipot_ros.node.snapshot import WorkerSnapshot  # noqa: E402
 from infinipot_ros.observer.answer import Answer, MemoryStatus  # noqa: E402
 from infinipot_ros.observer.evidence import Evidence  # noqa: E402
-from infinipot_ros.observer.frame import Pose  # noqa: E402
+from infinipot_ros.observer.frame import Frame, Pose  # noqa: E402
 from infinipot_ros.observer.image_messages import to_rgb  # noqa: E402
 from infinipot_ros.srv import Query  # noqa: E402
 
@@ -158,9 +162,39 @@ def test_markers() -> None:
     arrow, label = array.markers[1:]
     assert (arrow.type, label.type) == (Marker.ARROW, Marker.TEXT_VIEW_FACING)
     assert arrow.header.frame_id == 'map' and arrow.header.stamp == Time()
+    assert arrow.frame_locked and label.frame_locked
     assert (arrow.pose.position.x, arrow.pose.orientation.z) == (1.0, 0.6)
     assert '75%' in label.text and 'front' in label.text
     serialize_message(array)
+
+
+def test_an_arrow_points_where_the_camera_looks() -> None:
+    # An optical frame of a camera that looks along the fixed frame's y: z there, x to the right.
+    half = 0.5 ** 0.5
+    evidence = (replace(EVIDENCE[0], pose=Pose(0.0, 0.0, 0.0, -half, 0.0, 0.0, half)),)
+    turn = evidence_markers(evidence, lambda _: 'head_optical_frame').markers[1].pose.orientation
+    found = turn.x, turn.y, turn.z, turn.w
+    # An arrow along y lies a quarter turn about z from x, whatever its roll.
+    forward = (1 - 2 * (turn.y ** 2 + turn.z ** 2), 2 * (turn.x * turn.y + turn.w * turn.z),
+               2 * (turn.x * turn.z - turn.w * turn.y))
+    assert forward == pytest.approx((0.0, 1.0, 0.0), abs=1e-12)
+    assert sum(value ** 2 for value in found) == pytest.approx(1.0)
+    for frame_id_of in (None, lambda _: 'head_frame'):
+        turn = evidence_markers(evidence, frame_id_of).markers[1].pose.orientation
+        assert (turn.x, turn.y, turn.z, turn.w) == (-half, 0.0, 0.0, half)
+
+
+def test_frames_without_a_pose_are_counted() -> None:
+    maker = FrameMaker(lambda _: Frame(np.zeros((4, 4, 3), np.uint8), 5, 'front_optical'), ())
+    assert maker(('', b'')).pose is None and maker.without_pose == 0, 'none is wanted'
+    maker.poses = lambda stamp_ns, frame_id: {5: Pose(1.0, 0, 0, 0, 0, 0, 1)}.get(stamp_ns)
+    assert maker(('', b'')).pose.x == 1.0 and maker.without_pose == 0
+    maker.poses = lambda stamp_ns, frame_id: None
+    assert maker(('', b'')).pose is None and maker.without_pose == 1
+    report = diagnostics.images_status('/n', 'active', None, 0.0, 5.0, None, 0,
+                                       diagnostics.CallbackTimes(), without_pose=1)
+    assert {'frames without pose': '1'}.items() <= {
+        value.key: value.value for value in report.values}.items()
 
 
 @pytest.mark.parametrize('kind', [Odometry, PoseStamped, PoseWithCovarianceStamped])
@@ -223,20 +257,34 @@ def test_overload_and_heartbeat() -> None:
     assert diagnostics.memory_status('/n', None).level == b'\x00'
 
 
+class Logger:
+    """Keeps what is warned about."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
 class Transforms:
-    """Stands in for tf2's buffer and listener where they are not installed."""
+    """Stands in for tf2's buffer and listener where they are not installed (test_transforms)."""
 
     def __init__(self, *_: object) -> None:
-        self.closed = False
+        self.closed = self.cleared = False
 
-    def lookup_transform(self, target: str, source: str, time: object) -> TransformStamped:
-        if source != 'camera_optical' or time.nanoseconds != 5:
+    def lookup_transform(self, target: str, source: str, time: RclpyTime) -> TransformStamped:
+        if source != 'camera_optical' or time.nanoseconds not in (0, 5):
             raise LookupError(f'{source} at {time}')
         found = TransformStamped()
         found.header.frame_id = target
-        found.transform.translation.y = 3.0
+        found.header.stamp = Time(sec=20, nanosec=5)
+        found.transform.translation.y = 4.0 if time.nanoseconds == 0 else 3.0
         found.transform.rotation.x = found.transform.rotation.w = 2.0
         return found
+
+    def clear(self) -> None:
+        self.cleared = True
 
     def unregister(self) -> None:
         self.closed = True
@@ -246,12 +294,23 @@ def test_poses_are_looked_up_in_tf2(monkeypatch) -> None:
     monkeypatch.setattr(pose_input, 'Buffer', Transforms)
     monkeypatch.setattr(pose_input, 'TransformListener', Transforms)
     pose_input.check_poses('', 'map')
-    source = pose_input.PoseTransforms(None, 'map')
+    logger = Logger()
+    source = pose_input.PoseTransforms(
+        SimpleNamespace(log=NodeLog(logger)), 'map', lambda: 500_000_000)
     pose = source.pose(5, 'camera_optical')
     assert (pose.y, pose.frame_id) == (3.0, 'map')
     assert (pose.qx, pose.qw) == pytest.approx((0.5 ** 0.5, 0.5 ** 0.5))
-    assert source.pose(6, 'camera_optical') is None, 'not known then'
+    newest = 20_000_000_005
+    for stamp in (newest + 500_000_000, newest - 500_000_000):
+        assert source.pose(stamp, 'camera_optical').y == 4.0, 'the newest, within reach'
+    assert not logger.warnings
+    for stamp in (newest + 500_000_001, newest - 500_000_001):
+        assert source.pose(stamp, 'camera_optical') is None, 'not known then'
+    assert len(logger.warnings) == 1 and 'camera_optical at' in logger.warnings[0]
     assert source.pose(5, 'nose') is None, 'no such frame'
+    assert not source._buffer.cleared
+    assert source.pose(newest - 10_000_000_001, 'camera_optical') is None
+    assert source._buffer.cleared, 'the clock jumped back'
     source.close()
     assert source._listener.closed
     monkeypatch.setattr(pose_input, 'Buffer', None)

@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one table of parameters: its checks, what is made from it, and the README's copy of it."""
+"""The one table of parameters: its checks, and what is made from it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,17 +14,6 @@ from infinipot_ros.memory.policies.registry import DEFAULT_POLICY, POLICY_NAMES
 from infinipot_ros.node import parameter_table, parameters
 from infinipot_ros.observer.settings import ObserverSettings
 from infinipot_ros.vlm.loading import DTYPES
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_the_readme_holds_the_table() -> None:
-    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
-    begin, end = '<!-- parameters -->\n', '<!-- /parameters -->'
-    assert readme.count(begin) == readme.count(end) == 1
-    told = readme.split(begin)[1].split(end)[0]
-    assert told.strip() == parameters.markdown_table().strip(), \
-        'run: python -m infinipot_ros.node.parameters, and paste its output into the README'
 
 
 def test_the_table_can_be_printed_without_ros_or_torch() -> None:

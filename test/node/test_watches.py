@@ -8,7 +8,7 @@ import pytest
 
 from infinipot_ros.errors import BusyError, InfinipotError
 from infinipot_ros.node.backlog import MAX_QUERIES
-from infinipot_ros.node.watches import MAX_AT_ONCE, Watches
+from infinipot_ros.node.watches import MAX_AT_ONCE, MOST_ID, Watches
 
 SECOND = 1_000_000_000
 
@@ -62,6 +62,15 @@ def test_all_have_their_turn_and_leave_room_for_other_questions(period: int) -> 
     # Two a second can be asked: as often as that allows, or as their period has it.
     assert set(asked.values()) <= ({20} if period == 1 else {8})
     assert (watches.skipped > 0) == (period == 1), 'a turn missed by a period is counted'
+
+
+def test_numbers_wrap_past_those_in_use() -> None:
+    watches = Watches()
+    first = watches.begin('what?', SECOND).id
+    # As after that many; to begin them all would take hours.
+    watches._last_id = MOST_ID - 1
+    ids = [watches.begin('what?', SECOND).id for _ in range(3)]
+    assert (first, ids) == (1, [MOST_ID, 2, 3]), 'neither 0, which is none, nor 1, which is in use'
 
 
 def test_bounds_and_refusals() -> None:

@@ -246,7 +246,7 @@ def test_the_robot_remembers_over_a_restart(start, tiny, tmp_path) -> None:
 
 @pytest.fixture
 def slow_disk(tmp_path, monkeypatch) -> None:
-    """For the processes that are started from now on."""
+    """For the processes that are started from now on, not those that are forked."""
     library = tmp_path / 'slow_disk.so'
     subprocess.run(['gcc', '-shared', '-fPIC', '-x', 'c', '-', '-o', library, '-ldl'],
                    input=SLOW_DISK, text=True, check=True)
@@ -258,7 +258,7 @@ def test_what_an_autosave_could_not_write_is_written_at_the_end(
     in_the_way = tmp_path / 'memories'
     in_the_way.write_text('no directory')
     process, client = start(model=tiny, storage__directory=in_the_way,
-                            storage__autosave_period=0.2)
+                            program=NodeProcess.PROGRAM, storage__autosave_period=0.2)
     client.wait_active()
     client.feed(START_NS, 6)
     wait_until(lambda: 'autosave failed' in process.output(), 20.0, 'an autosave')
@@ -271,7 +271,7 @@ def test_what_an_autosave_could_not_write_is_written_at_the_end(
 
 def test_a_last_save_that_is_killed_leaves_the_file(start, tiny, tmp_path, slow_disk) -> None:
     process, client = start(model=tiny, storage__directory=tmp_path,
-                            storage__autosave_period=3600.0)
+                            program=NodeProcess.PROGRAM, storage__autosave_period=3600.0)
     client.wait_active()
     client.feed(START_NS, 6)
     saved = client.do(SaveMemory, 'save')
@@ -286,9 +286,8 @@ def test_a_last_save_that_is_killed_leaves_the_file(start, tiny, tmp_path, slow_
     assert 'if the process is killed before, that file stays as it is' in process.output()
 
 
-def test_a_model_that_is_stuck_is_not_waited_for(start, tiny, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(NodeProcess, 'PROGRAM', ('-c', STUCK))
-    process, client = start(model=tiny, storage__directory=tmp_path,
+def test_a_model_that_is_stuck_is_not_waited_for(start, tiny, tmp_path) -> None:
+    process, client = start(model=tiny, storage__directory=tmp_path, program=('-c', STUCK),
                             storage__autosave_period=3600.0)
     client.wait_active()
     client.feed(START_NS, 2)
@@ -296,8 +295,8 @@ def test_a_model_that_is_stuck_is_not_waited_for(start, tiny, tmp_path, monkeypa
     client.wait_message(
         client.diagnostics, lambda message: any(
             (value.key, value.value) == ('job', 'frame')
-            for status in message.status for value in status.values), 10.0, 'a busy model')
+            for status in message.status for value in status.values), 30.0, 'a busy model')
     process.send(signal.SIGTERM)
     assert process.wait(20.0) == 0
-    assert 'is not in memory.safetensors' in process.output()
+    assert 'may not be in memory.safetensors' in process.output()
     assert not list(tmp_path.glob('*memory.safetensors*'))

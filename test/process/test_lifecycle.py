@@ -9,10 +9,11 @@ import signal
 import time
 
 import pytest
-from harness import SECOND, START_NS, NodeProcess, drops, wait_until
+from harness import SECOND, START_NS, drops, wait_until
 
 from infinipot_ros.srv import Query
 
+AS_A_USER = True
 STOP_S = 5.0
 STUCK = """
 import sys, time
@@ -128,15 +129,14 @@ def test_sigint_while_the_model_loads(start, tiny) -> None:
     assert 'Traceback' not in process.output()
 
 
-def test_sigint_while_a_cleanup_waits_for_the_model(start, tiny, monkeypatch) -> None:
-    monkeypatch.setattr(NodeProcess, 'PROGRAM', ('-c', STUCK))
-    process, client = start(model=tiny)
+def test_sigint_while_a_cleanup_waits_for_the_model(start, tiny) -> None:
+    process, client = start(model=tiny, program=('-c', STUCK))
     client.wait_active()
     client.publish(START_NS)
     client.wait_message(
         client.diagnostics, lambda message: any(
             (value.key, value.value) == ('job', 'frame')
-            for status in message.status for value in status.values), 10.0, 'a busy model')
+            for status in message.status for value in status.values), 30.0, 'a busy model')
     assert client.change('deactivate')
     client.begin('cleanup')
     client.wait_status(lambda s: s.state == 'cleaningup', 'cleaning up')

@@ -25,7 +25,8 @@ from infinipot_ros.node import parameters, trial
 from infinipot_ros.node.asker import Follower, Result
 from infinipot_ros.node.client import NodeError
 from infinipot_ros.node.listener import listen_to
-from infinipot_ros.node.trial import Pace, choose_images, play_to, run_trial, running_node
+from infinipot_ros.node.node_at_hand import running_node
+from infinipot_ros.node.trial import Pace, choose_images, play_to, run_trial
 from infinipot_ros.observer.observer import Observer
 from infinipot_ros.ros_time import nanoseconds
 

@@ -20,10 +20,10 @@ from recordings import START, STORE, camera, header, write_bag, write_video
 
 from infinipot_ros.cli import main
 from infinipot_ros.errors import ConfigurationError, SourceError
+from infinipot_ros.evaluation.origin import described
 from infinipot_ros.evaluation.question_files import read_questions
 from infinipot_ros.evaluation.recordings.sources import open_source
 from infinipot_ros.evaluation.reports.timeline_table import STAGES
-from infinipot_ros.evaluation.streams import described
 from infinipot_ros.live_record import compare
 from infinipot_ros.live_run import LiveRun, Plan
 from infinipot_ros.node import parameters
