@@ -36,7 +36,7 @@ DEMO = Path(__file__).resolve().parent.parent / 'demo'
 SECOND = 1_000_000_000
 START_NS = 1_700_000_000 * SECOND
 #: The tour's house (docs/bundled-model.md).
-SEED = 2_000_012
+SEED = 2_000_026
 EVIL = '<script>alert(1)</script>"\'&$page[/x]'
 
 
@@ -122,7 +122,7 @@ def test_the_plan_has_a_room_for_every_pose_of_the_tour():
 
 def test_a_place_off_the_plan_has_no_room(tmp_path):
     rooms = read_rooms(DEMO / 'rooms.json')
-    assert rooms.at(7.0, -2.0, 'odom') == 'hallway'
+    assert rooms.at(7.0, -2.0, 'odom') == 'kitchen'
     assert rooms.at(7.0, -2.0, 'map') is None
     assert rooms.at(7.0, 2.0, 'odom') is None
     assert read_rooms(tmp_path / 'rooms.json') is None
@@ -153,7 +153,7 @@ def test_what_never_is_in_view_is_not_counted():
 def test_the_place_comes_from_the_pose():
     rooms = read_rooms(DEMO / 'rooms.json')
     place = shown(evidence(8, 12.0, -1.0, math.pi / 3), rooms=rooms).best.place
-    assert (place.x, place.y, place.room) == (12.0, -1.0, 'bedroom')
+    assert (place.x, place.y, place.room) == (12.0, -1.0, 'garage')
     assert place.heading == pytest.approx(math.pi / 3)
     without = evidence(8)
     without.has_pose = False

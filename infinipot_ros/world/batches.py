@@ -3,7 +3,7 @@
 """
 How streams and their questions become one forward pass of step 2 of training.
 
-Many questions stand behind one stream, and a mask lets each see the stream and itself only.
+Many dialogues stand behind one stream, and a mask lets each see the stream and itself only.
 Prompts are spelt and numbered as at run time.
 """
 
@@ -18,14 +18,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from infinipot_ros.vlm.prompt import prefix_ids, question_ids
+from infinipot_ros.vlm.prompt import (
+    AFTER_ANSWER,
+    BEFORE_QUESTION,
+    encode,
+    prefix_ids,
+    question_ids,
+)
+from infinipot_ros.world.dialogues import Dialogue
 from infinipot_ros.world.questions import Question
 
 
 @dataclass(frozen=True)
 class Stream:
     """
-    The kept visual tokens of one stream and the questions behind it.
+    The kept visual tokens of one stream and the dialogues behind it.
 
     :param tokens: ``[n, hidden]``; ``positions`` int64 ``[3, n]``, from the prefix's end on.
     :param last: the largest position, over all axes and grids.
@@ -34,7 +41,7 @@ class Stream:
     tokens: Tensor
     positions: npt.NDArray[np.int64]
     last: int
-    questions: list[Question]
+    dialogues: list[Dialogue]
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Batch:
     :param mask: bool ``[B, 1, S, S]``, true where attended.
     :param rows, columns, targets: int64 ``[answers]``: where a token of an answer is predicted,
         and which; ``question`` numbers the question each belongs to.
+    :param follows: for each question whether another turn came before it.
     """
 
     ids: Tensor
@@ -60,6 +68,7 @@ class Batch:
     targets: Tensor
     question: Tensor
     questions: list[Question]
+    follows: list[bool]
 
 
 class Speller:
@@ -76,18 +85,26 @@ class Speller:
 
         self.prefix = tuple(prefix_ids(tokenizer))
         self._prompt, self._answer = prompt, answer
+        # An answer ends as a turn ends, and what comes before the first question stands once.
+        self._between = tuple(encode(tokenizer, AFTER_ANSWER))[1:]
+        self._before = len(encode(tokenizer, BEFORE_QUESTION))
 
-    def question(self, question: Question) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the prompt's tokens after the pictures, and the answer's."""
-        return self._prompt(question.text), self._answer(question.answer)
+    def dialogue(self, turns: Dialogue) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Give each turn's tokens between the pictures or the last answer, and its answer's."""
+        return [
+            (self._between + self._prompt(turn.text)[self._before:] if number
+             else self._prompt(turn.text), self._answer(turn.answer))
+            for number, turn in enumerate(turns)]
 
 
 def lay_out(streams: list[Stream], speller: Speller) -> Batch:
     """Put streams and their questions side by side, padded, with masks and targets."""
     head = len(speller.prefix)
     widest = max(len(stream.tokens) for stream in streams)
-    spelt = [[speller.question(question) for question in stream.questions] for stream in streams]
-    tail = max(sum(len(prompt) + len(answer) - 1 for prompt, answer in row) for row in spelt)
+    spelt = [[speller.dialogue(turns) for turns in stream.dialogues] for stream in streams]
+    # The very last token of a dialogue is predicted, never read.
+    tail = max(sum(len(text) for turns in row for turn in turns for text in turn) - len(row)
+               for row in spelt)
     size = head + widest + tail
     count = len(streams)
     ids = np.zeros((count, size), np.int64)
@@ -96,25 +113,31 @@ def lay_out(streams: list[Stream], speller: Speller) -> Batch:
     visual = torch.zeros(count, widest, streams[0].tokens.shape[-1], dtype=torch.bfloat16)
     rows, columns, targets, owner = [], [], [], []
     questions: list[Question] = []
-    for row, (stream, prompts) in enumerate(zip(streams, spelt, strict=True)):
+    follows: list[bool] = []
+    for row, (stream, dialogues) in enumerate(zip(streams, spelt, strict=True)):
         ids[row, :head] = speller.prefix
         positions[:, row, :head] = np.arange(head)
         group[row, :head + len(stream.tokens)] = 0
         positions[:, row, head:head + len(stream.tokens)] = head + stream.positions
         visual[row, :len(stream.tokens)] = stream.tokens
         place = head + widest
-        for number, (prompt, answer) in enumerate(prompts):
-            text = [*prompt, *answer[:-1]]
+        for number, turns in enumerate(dialogues):
+            text: list[int] = []
+            for turn, (prompt, answer) in enumerate(turns):
+                text += prompt
+                for offset, target in enumerate(answer):
+                    rows.append(row)
+                    columns.append(place + len(text) - 1 + offset)
+                    targets.append(target)
+                    owner.append(len(questions))
+                text += answer
+                questions.append(stream.dialogues[number][turn])
+                follows.append(turn > 0)
+            text.pop()
             end = place + len(text)
             ids[row, place:end] = text
             positions[:, row, place:end] = head + stream.last + 1 + np.arange(len(text))
             group[row, place:end] = number + 1
-            for offset, target in enumerate(answer):
-                rows.append(row)
-                columns.append(place + len(prompt) - 1 + offset)
-                targets.append(target)
-                owner.append(len(questions))
-            questions.append(stream.questions[number])
             place = end
     groups = torch.from_numpy(group)
     mask = (groups[:, None, :] == 0) | (
@@ -123,7 +146,7 @@ def lay_out(streams: list[Stream], speller: Speller) -> Batch:
     return Batch(
         torch.from_numpy(ids), visual, head, torch.from_numpy(positions), mask[:, None],
         torch.tensor(rows), torch.tensor(columns), torch.tensor(targets), torch.tensor(owner),
-        questions)
+        questions, follows)
 
 
 def answer_logits(model: Any, batch: Batch) -> Tensor:

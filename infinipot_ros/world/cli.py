@@ -52,9 +52,17 @@ def train(
     start: Annotated[
         Path | None, typer.Option(help='A checkpoint of this command to start from.')
     ] = None,
-    eye_steps: Annotated[int, typer.Option(help='Steps of step 1, vision.', min=1)] = 2800,
+    eye_steps: Annotated[int, typer.Option(help='Steps of step 1, vision.', min=0)] = 2800,
     reader_steps: Annotated[int, typer.Option(help='Steps of step 2, questions.', min=1)] = 3300,
     measure_every: Annotated[int, typer.Option(help='Steps between measurements.', min=1)] = 250,
+    pace: Annotated[
+        float | None,
+        typer.Option(help='Share of the usual learning rates.', show_default='1, from a start 0.6')
+    ] = None,
+    keep: Annotated[
+        float,
+        typer.Option(help='Share of the weights of --start in those written.', min=0.0, max=0.9)
+    ] = 0.0,
     device: Annotated[str, typer.Option(help='cpu or cuda.')] = 'cpu',
     threads: Annotated[int, typer.Option(help='CPU threads; 0 leaves it to torch.', min=0)] = 0,
 ) -> None:
@@ -66,7 +74,7 @@ def train(
     """
     _train(
         target, cache.expanduser(), houses, validation_houses, grids, whole_tours, long_tours,
-        start, eye_steps, reader_steps, measure_every, device, threads)
+        start, eye_steps, reader_steps, measure_every, pace, keep, device, threads)
 
 
 def _digest(start: Path) -> str:
@@ -80,7 +88,7 @@ def _digest(start: Path) -> str:
 def _train(
     target: Path, cache: Path, houses: int, validation_houses: int, grids: int, whole_tours: int,
     long_tours: int, start: Path | None, eye_steps: int, reader_steps: int, measure_every: int,
-    device: str, threads: int,
+    pace: float | None, keep: float, device: str, threads: int,
 ) -> None:
     import torch
     from rich.progress import (
@@ -113,11 +121,14 @@ def _train(
         train_eye,
         train_reader,
     )
+    if keep and start is None:
+        raise ConfigurationError(f'--keep {keep:g} keeps of a checkpoint; give it as --start')
     if threads:
         torch.set_num_threads(threads)
     settings = {
         'houses': houses, 'grids': grids, 'whole_tours': whole_tours, 'long_tours': long_tours,
-        'eye_steps': eye_steps, 'reader_steps': reader_steps, 'size': asdict(Size())}
+        'eye_steps': eye_steps, 'reader_steps': reader_steps, 'size': asdict(Size()),
+        **({'pace': pace} if pace is not None else {})}
     run = Run(cache / ('run' if start is None else f'run-from-{_digest(start)}'), settings)
     description = run.folder / 'description'
     write_description(description, Size())
@@ -128,7 +139,9 @@ def _train(
         words = read_eye_words(start)
         start_from(model, tokenizer, start)
     write_eye_words(description, words)
-    pace = 1.0 if start is None else GENTLE
+    if pace is None:
+        pace = 1.0 if start is None else GENTLE
+    written = partial(export, model, description, target, earlier=start, keep=keep)
     with Progress(
             TextColumn('{task.description:<24}'), BarColumn(), MofNCompleteColumn(),
             TextColumn('{task.fields[state]}'), TimeRemainingColumn()) as progress:
@@ -175,17 +188,18 @@ def _train(
         reading = bar('step 2, reader', reader_steps)
 
         def measured(step: int, figures: dict[str, float]) -> None:
-            export(model, description, target)
+            written()
             progress.console.print(
                 f'step {step}: {100 * figures["all"]:.1f} % right, '
-                f'{100 * figures["sparse_all"]:.1f} % from a fifth of the tokens')
+                f'{100 * figures["sparse_all"]:.1f} % from a fifth of the tokens, '
+                f'{100 * figures["follow_all"]:.1f} % of follow-ups')
 
         train_reader(
             model, tokenizer, parts[:-len(validation)], parts[-len(validation):], run,
             steps=reader_steps, peak=1.5e-3 * pace, measure_every=measure_every,
             plan_at=curriculum if start is None else later_curriculum,
             on_step=reading, on_measure=measured)
-    export(model, description, target)
+    written()
     typer.echo(f'wrote {target}; the curve is {run.folder / "curve.jsonl"}')
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from infinipot_ros.errors import ConfigurationError
+
 # How the parts are called in memory, and in published checkpoints.
 NAMES = (('model.language_model.', 'model.'), ('model.visual.', 'visual.'))
 # What the vision tower was taught to answer in; no part of a published checkpoint.
@@ -32,21 +34,35 @@ def published_name(name: str) -> str:
     return name
 
 
-def export(model: Any, description: Path, target: Path) -> None:
+def export(
+    model: Any, description: Path, target: Path, *, earlier: Path | None = None, keep: float = 0.0,
+) -> None:
     """
     Write a checkpoint folder, in place of the one that is there.
 
     :param description: folder with the files of ``write_description``.
+    :param keep: share of the weights of the checkpoint ``earlier``, of the same words, in what is
+        written. Between two legs of a training the mean often does better than either (Wortsman et
+        al., Robust fine-tuning of zero-shot models, 2022).
+    :raises ConfigurationError: ``earlier`` has other words.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
     draft = target.with_name(f'.{target.name}.draft')
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     for name in DESCRIPTION:
         shutil.copyfile(description / name, draft / name)
     weights = {
-        published_name(name): value.detach().to(torch.float16).cpu().contiguous()
+        published_name(name): value.detach().float().cpu()
         for name, value in model.state_dict().items() if name != 'lm_head.weight'}
+    if earlier is not None and keep:
+        if (earlier / 'vocab.json').read_bytes() != (description / 'vocab.json').read_bytes():
+            raise ConfigurationError(
+                f'the words of {earlier} are others than those now: its weights cannot be kept in '
+                'part; leave out --keep')
+        for name, value in load_file(earlier / 'model.safetensors').items():
+            weights[name] = weights[name].lerp(value.float(), keep)
+    weights = {name: value.to(torch.float16).contiguous() for name, value in weights.items()}
     save_file(weights, draft / 'model.safetensors', metadata={'format': 'pt'})
     for name in (EYE_WORDS, 'model.safetensors'):
         (draft / name).chmod(0o644)

@@ -83,13 +83,18 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Question:
-    """A question, its answer and its kind; ``shape`` and ``other`` index what it is about."""
+    """
+    A question, its answer and its kind; ``shape`` and ``other`` index what it is about.
+
+    :param alone: how the same is asked without a dialogue; None where ``text`` can stand alone.
+    """
 
     text: str
     answer: str
     kind: str
     shape: int | None = None
     other: int | None = None
+    alone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Sight:
                 if self.first_clear[a] + ORDER_GAP <= self.first_trace[b]]
 
 
-def _word(text: str, thing: str, rng: np.random.Generator, casual: float) -> str:
+def word(text: str, thing: str, rng: np.random.Generator, casual: float) -> str:
     """Fill in a template; now and then as a hurried user types it."""
     filled = text.format(thing=thing)
     if rng.random() < casual:
@@ -151,7 +156,7 @@ def ask(
     if kind == 'current':
         if sight.inside is None:
             return None
-        return Question(_word(template, '', rng, casual), ROOMS[sight.inside], kind)
+        return Question(word(template, '', rng, casual), ROOMS[sight.inside], kind)
     if kind == 'describe':
         if sight.inside is None or sight.view is None:
             return None
@@ -160,7 +165,7 @@ def ask(
         else:
             answer = (f'a {COLOUR_NAMES[sight.colours[sight.view]]} {SHAPES[sight.view]} '
                       f'in the {ROOMS[sight.homes[sight.view]]}')
-        return Question(_word(template, '', rng, casual), answer, kind)
+        return Question(word(template, '', rng, casual), answer, kind)
     seen, unseen = np.flatnonzero(sight.seen), np.flatnonzero(sight.unseen)
     if kind in ('count', 'list'):
         if len(seen) + len(unseen) < len(SHAPES):
@@ -169,8 +174,8 @@ def ask(
             order = seen if sight.first_clear is None else seen[
                 np.argsort(sight.first_clear[seen], kind='stable')]
             names = [f'a {COLOUR_NAMES[sight.colours[shape]]} {SHAPES[shape]}' for shape in order]
-            return Question(_word(template, '', rng, casual), ', '.join(names) or NOTHING, kind)
-        return Question(_word(template, '', rng, casual), str(len(seen)), kind)
+            return Question(word(template, '', rng, casual), ', '.join(names) or NOTHING, kind)
+        return Question(word(template, '', rng, casual), str(len(seen)), kind)
     if kind == 'order':
         return _ask_order(template, sight, rng, casual)
     if kind == 'seen':
@@ -180,17 +185,17 @@ def ask(
         thing = SHAPES[shape]
         if kind == 'room' and not canonical and rng.random() < 0.3:
             thing = f'{rng.choice(COLOUR_NAMES)} {thing}'
-        return Question(_word(template, thing, rng, casual), NOT_SEEN, kind, shape)
+        return Question(word(template, thing, rng, casual), NOT_SEEN, kind, shape)
     if not len(seen):
         return None
     shape = int(rng.choice(seen))
     thing = SHAPES[shape]
     colour = COLOUR_NAMES[sight.colours[shape]]
     if kind == 'colour':
-        return Question(_word(template, thing, rng, casual), colour, kind, shape)
+        return Question(word(template, thing, rng, casual), colour, kind, shape)
     if not canonical and rng.random() < 0.3:
         thing = f'{colour} {thing}'
-    return Question(_word(template, thing, rng, casual), ROOMS[sight.homes[shape]], kind, shape)
+    return Question(word(template, thing, rng, casual), ROOMS[sight.homes[shape]], kind, shape)
 
 
 def _ask_seen(
@@ -203,7 +208,7 @@ def _ask_seen(
             return None
         shape = int(rng.choice(seen))
         thing = SHAPES[shape] if plain else f'{COLOUR_NAMES[sight.colours[shape]]} {SHAPES[shape]}'
-        return Question(_word(template, thing, rng, casual), 'yes', 'seen', shape)
+        return Question(word(template, thing, rng, casual), 'yes', 'seen', shape)
     # Absent: a shape that is not there at all, or one that is there in another colour.
     if len(unseen) and (plain or not len(seen) or rng.random() < 0.5):
         shape = int(rng.choice(unseen))
@@ -220,7 +225,7 @@ def _ask_seen(
         thing = f'{pool[rng.integers(len(pool))]} {SHAPES[shape]}'
     else:
         return None
-    return Question(_word(template, thing, rng, casual), 'no', 'seen', shape)
+    return Question(word(template, thing, rng, casual), 'no', 'seen', shape)
 
 
 def _ask_order(
@@ -232,7 +237,7 @@ def _ask_order(
     first, second = pairs[rng.integers(len(pairs))]
     thing, other = (first, second) if rng.random() < 0.5 else (second, first)
     text = template.format(thing=SHAPES[thing], other=SHAPES[other])
-    return Question(_word(text, '', rng, casual), SHAPES[first], 'order', thing, other)
+    return Question(word(text, '', rng, casual), SHAPES[first], 'order', thing, other)
 
 
 def corpus() -> list[str]:

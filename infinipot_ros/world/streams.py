@@ -20,6 +20,7 @@ from torch import Tensor
 
 from infinipot_ros.world.batches import Batch, Speller, Stream, lay_out
 from infinipot_ros.world.dataset import Shard
+from infinipot_ros.world.dialogues import Dialogue, draw_dialogue
 from infinipot_ros.world.questions import CLEAR, TRACE, Question, Sight, ask
 
 TOKENS_PER_SECOND = 2
@@ -28,6 +29,8 @@ CELLS = ROWS * COLUMNS
 CELL_SHOWS = 60
 LEAST = 700
 INSIDE_SHARE = 0.6
+# Roughly what a question and its answer take.
+QUESTION_TOKENS = 21
 
 # Compression keeps what is unlike the rest, mistakes of the eye among it: doubt must be learned.
 ABSENT = 0.36
@@ -76,6 +79,7 @@ class Plan:
     :param questions: questions behind each stream.
     :param tokens: most tokens of a batch, padding included.
     :param canonical: canonical wordings, tour times and nothing but the two-frame view.
+    :param goes_on: chance that a question is followed by another of the same dialogue.
     :param repeat: chance that a stream dwells: its grids come two to four times.
     :param long: chance of a stream of whole tours' length, from shards that hold whole tours.
     :param most: most visual tokens of a stream; a long one has any number from ``LEAST`` to it.
@@ -89,6 +93,7 @@ class Plan:
     repeat: float = 0.0
     long: float = 0.0
     most: int = 1_400
+    goes_on: float = 0.0
 
 
 def times(
@@ -137,21 +142,29 @@ def sight(
         view, (totals > TRACE).argmax(0), clear.argmax(0))
 
 
-def draw_questions(
-    seen: Sight, count: int, rng: np.random.Generator, canonical: bool,
-) -> list[Question]:
-    """Draw ``count`` questions of mixed kinds; fewer only if nothing can be asked."""
+def draw_dialogues(
+    seen: Sight, count: int, rng: np.random.Generator, canonical: bool, goes_on: float = 0.0,
+) -> list[Dialogue]:
+    """
+    Draw ``count`` questions of mixed kinds, or a few more; fewer only if nothing can be asked.
+
+    :param goes_on: chance that one is followed by another of the same dialogue.
+    """
     kinds = [kind for kind in MIX if not (canonical and kind in ('list', 'describe'))]
     weights = np.array([MIX[kind] for kind in kinds])
-    found: list[Question] = []
-    for _ in range(8 * count):
-        if len(found) == count:
-            break
+
+    def draw() -> Question | None:
         kind = str(rng.choice(kinds, p=weights / weights.sum()))
-        question = ask(
-            kind, seen, rng, canonical=canonical, absent=1 / 6 if canonical else ABSENT)
-        if question is not None:
-            found.append(question)
+        return ask(kind, seen, rng, canonical=canonical, absent=1 / 6 if canonical else ABSENT)
+
+    found: list[Dialogue] = []
+    for _ in range(8 * count):
+        if sum(map(len, found)) >= count:
+            break
+        first = draw()
+        if first is not None:
+            found.append(draw_dialogue(
+                first, draw, seen, rng, goes_on=goes_on, canonical=canonical))
     return found
 
 
@@ -175,7 +188,7 @@ def make_batch(
     most = max(1, round(all_tokens * share))
     if most > plan.most:
         most = round(np.exp(rng.uniform(np.log(min(LEAST, plan.most)), np.log(plan.most))))
-    length = len(speller.prefix) + most + 19 * plan.questions
+    length = len(speller.prefix) + most + QUESTION_TOKENS * plan.questions
     if houses is None:
         total = max(2, min(64, plan.tokens // length))
         able = [index for index, part in enumerate(parts) if part.tokens.shape[2] >= count]
@@ -206,7 +219,7 @@ def _draw(
     kept = np.zeros((len(grids), CELLS), bool)
     kept.reshape(-1)[np.argsort(-odds.reshape(-1))[:max(most, CELLS)]] = True
     seen = sight(part, house, views, grids, kept)
-    questions = draw_questions(seen, plan.questions, rng, plan.canonical)
+    dialogues = draw_dialogues(seen, plan.questions, rng, plan.canonical, plan.goes_on)
     numbers = times(part.seconds[house, grids], rng, plan.canonical)
     cells = np.arange(CELLS)
     where = np.stack([
@@ -214,7 +227,7 @@ def _draw(
         np.broadcast_to(cells // COLUMNS, kept.shape),
         np.broadcast_to(cells % COLUMNS, kept.shape)])[:, kept]
     last = int(max(numbers[-1], ROWS - 1, COLUMNS - 1))
-    return Stream(tokens[torch.from_numpy(kept)], where, last, questions)
+    return Stream(tokens[torch.from_numpy(kept)], where, last, dialogues)
 
 
 def _novelty(tokens: Tensor) -> npt.NDArray[np.float32]:

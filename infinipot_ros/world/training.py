@@ -26,6 +26,8 @@ from infinipot_ros.world.run import Run, descend, learning_rate, set_rate
 from infinipot_ros.world.streams import CELLS, Encoded, Plan, make_batch
 
 Made = TypeVar('Made')
+# Chance that a question is followed by another of its dialogue, once streams are long.
+GOES_ON = 0.45
 
 
 def ahead(make: Callable[[int], Made], start: int, stop: int) -> Iterator[Made]:
@@ -137,14 +139,16 @@ def curriculum(share: float) -> Plan:
     if share < 0.35:
         return Plan((1, 20), (0.2, 1.0), 10)
     if share < 0.6:
-        return Plan((2, 28), (0.12, 1.0), 12, repeat=0.3, long=0.2)
-    return Plan((2, 28), (0.12, 1.0), 12, repeat=0.2, long=0.5, tokens=10_000, most=5_000)
+        return Plan((2, 28), (0.12, 1.0), 12, repeat=0.3, long=0.2, goes_on=GOES_ON)
+    return Plan(
+        (2, 28), (0.12, 1.0), 12, repeat=0.2, long=0.5, tokens=10_000, most=5_000, goes_on=GOES_ON)
 
 
 def later_curriculum(share: float) -> Plan:
     """Say the same for a model that has learned before: some short streams, then long ones."""
     if share < 0.25:
-        return Plan((1, 12), (0.3, 1.0), 12, repeat=0.1, long=0.15, most=3_000)
+        return Plan(
+            (1, 12), (0.3, 1.0), 12, repeat=0.1, long=0.15, most=3_000, goes_on=GOES_ON)
     return curriculum(0.35 + 0.65 * share)
 
 
@@ -198,24 +202,28 @@ def measure_reader(
     """
     Share of wholly right answers by kind, on streams of all grids of ``streams`` houses.
 
-    Once with all tokens and once (``sparse_``) with a fifth of them; the same questions each time.
+    Once with all tokens, once (``sparse_``) with a fifth of them, the same questions each time,
+    and once more for questions that follow others of their dialogue (``follow_``).
     """
     device = next(model.parameters()).device
     speller = Speller(tokenizer)
     places = [(part, house) for part in range(len(parts))
               for house in range(parts[part].tokens.shape[1])][:streams]
     figures: dict[str, float] = {}
-    for name, keep in (('', 1.0), ('sparse_', 0.2)):
+    for name, keep, goes_on in (('', 1.0, 0.0), ('sparse_', 0.2, 0.0), ('follow_', 1.0, 1.0)):
         right: dict[str, list[bool]] = {}
         for first in range(0, len(places), 8):
             grids = parts[0].tokens.shape[2]
             plan = Plan(
-                (grids, grids), (keep, keep), 12, canonical=True, most=CELLS * grids)
+                (grids, grids), (keep, keep), 12, canonical=True, most=CELLS * grids,
+                goes_on=goes_on)
             batch = make_batch(
                 parts, speller, plan, np.random.default_rng([9, first]), places[first:first + 8])
             with torch.autocast(device.type, torch.bfloat16):
                 good = (answer_logits(model, batch).argmax(-1).cpu() == batch.targets)
             for number, question in enumerate(batch.questions):
+                if goes_on and not batch.follows[number]:
+                    continue
                 right.setdefault(question.kind, []).append(
                     bool(good[batch.question == number].all()))
                 if question.answer == 'not seen':

@@ -96,7 +96,7 @@ def test_the_pose_of_the_best_moment_is_where_it_was_seen(told, places):
             extent = max((math.dist(*pair) for pair in combinations(inside, 2)), default=0.0)
             within.append(min(math.dist(position, place) for place in inside) <= extent)
         near += any(within)
-    assert 0.0 < max(errors) < 0.2, 'interpolated: never exact, never far'
+    assert max(errors) < 0.2, 'interpolated between frames a second apart: never far'
     assert near >= 0.8 * len(told), f'{near} of {len(told)}'
 
 

@@ -8,12 +8,13 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.loading import load_model
 from infinipot_ros.vlm.pixels import patchify
-from infinipot_ros.world.export import export
+from infinipot_ros.world.export import export, published_name
 from infinipot_ros.world.network import (
     WORDS,
     Size,
@@ -103,6 +104,22 @@ def test_an_exported_folder_is_a_published_one(model, description, tmp_path):
         target, local_files_only=True).eos_token_id
     assert json.loads((target / 'config.json').read_text())['model_type'] == 'qwen2_5_vl'
     assert load_model(str(target)).tokenizer.eos_token == '<|im_end|>'
+
+
+def test_a_share_of_the_earlier_weights_is_kept(model, description, tmp_path):
+    export(model, description, tmp_path / 'earlier')
+    later = new_model(description, seed=5)
+    export(later, description, tmp_path / 'tiny', earlier=tmp_path / 'earlier', keep=0.25)
+    mixed = load_file(tmp_path / 'tiny' / 'model.safetensors')
+    ones, others = (
+        {published_name(name): value for name, value in each.state_dict().items()}
+        for each in (model, later))
+    for name, value in mixed.items():
+        assert torch.allclose(
+            value.float(), 0.25 * ones[name] + 0.75 * others[name], atol=2e-3), name
+    (tmp_path / 'earlier' / 'vocab.json').write_text('{}')
+    with pytest.raises(ConfigurationError, match='words'):
+        export(later, description, tmp_path / 'tiny', earlier=tmp_path / 'earlier', keep=0.25)
 
 
 def test_training_goes_on_from_a_checkpoint_whose_words_had_other_numbers(

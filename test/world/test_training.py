@@ -99,6 +99,26 @@ def test_streams_are_numbered_and_spelt_as_at_run_time(part, tokenizer):
         place += len(ids) + len(tokenizer(question.answer).input_ids)
 
 
+def test_a_dialogue_is_spelt_as_at_run_time(part, tokenizer):
+    plan = Plan((GRIDS, GRIDS), (1.0, 1.0), 12, goes_on=1.0)
+    batch = make_batch([part], Speller(tokenizer), plan, np.random.default_rng(0), [(0, 0)])
+    place = batch.start + batch.visual.shape[1]
+    assert any(batch.follows) and not batch.follows[0]
+    turns: list[tuple[str, str]] = []
+    for number, question in enumerate(batch.questions):
+        turns = [*turns] if batch.follows[number] else []
+        ids = question_ids(tokenizer, question.text, turns)
+        answer = tokenizer(f'{question.answer}<|im_end|>').input_ids
+        assert batch.ids[0, place:place + len(ids)].tolist() == ids
+        mine = batch.question == number
+        assert batch.targets[mine].tolist() == answer
+        assert batch.columns[mine].tolist() == [
+            place + len(ids) - 1 + offset for offset in range(len(answer))]
+        turns.append((question.text, question.answer))
+        if number + 1 == len(batch.questions) or not batch.follows[number + 1]:
+            place += len(ids) + len(answer) - 1
+
+
 def test_questions_do_not_see_each_other(part, tokenizer, model):
     speller = Speller(tokenizer)
     plan = Plan((4, 4), (0.5, 0.5), 5)
