@@ -22,8 +22,9 @@ ENTER := source scripts/environment.bash
 # Twice quiet: deprecation notes about other people's packages are none of the user's business.
 PIP := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 PYTEST ?= pytest
-# Two at a time, a test file in one process; `make test PYTEST_FLAGS=` runs one after the other.
-PYTEST_FLAGS ?= -n 2 --dist loadfile
+# Three at a time, for tests over DDS wait more than they compute; a test file in one process.
+# `make test PYTEST_FLAGS=` runs one after the other.
+PYTEST_FLAGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 ROS_INSTALLED := $(or $(ROS_DISTRO),$(wildcard /opt/ros/*/setup.bash))
 ifeq ($(ROS_INSTALLED),)
@@ -108,6 +109,10 @@ test-quick: build  ## the test suite without what starts processes or runs long
 .PHONY: test-py310
 test-py310: $(MADE)/packages  ## the ROS-free tests on Python 3.10 with transformers 4.57
 	@TORCH='$(TORCH)' $(VENV)/bin/nox --session py310
+
+.PHONY: setup-py310
+setup-py310: $(MADE)/packages  ## the environment of test-py310, which makes it too
+	@TORCH='$(TORCH)' $(VENV)/bin/nox --session py310 --install-only
 
 .PHONY: bench
 bench: build  ## measure speed and bytes: bench/results.json, docs/performance.md (BENCH_FLAGS=--quick)

@@ -32,19 +32,13 @@ from infinipot_ros.evaluation.report import printable
 from infinipot_ros.evaluation.reports.quality_report import overview_table, write_report
 from infinipot_ros.evaluation.streams import RecordedStream, Recording
 from infinipot_ros.live_record import LiveQuestion, LiveRecord, compare, live_questions
+from infinipot_ros.live_text import count_right, eval_command, frames_text, missing_text
 from infinipot_ros.node import parameters
-from infinipot_ros.node.account import FrameCount, count_frames
+from infinipot_ros.node.account import count_frames
 from infinipot_ros.node.asker import Follower, Result
 from infinipot_ros.node.listener import listen_to
-from infinipot_ros.node.trial import (
-    Node,
-    Pace,
-    Trial,
-    choose_images,
-    own_node,
-    play_to,
-    running_node,
-)
+from infinipot_ros.node.node_at_hand import Node, own_node, running_node
+from infinipot_ros.node.trial import Pace, Trial, choose_images, play_to
 from infinipot_ros.observer.answer import same_answer
 from infinipot_ros.observer.models import weights_digest
 from infinipot_ros.share import find_share
@@ -154,7 +148,7 @@ class LiveRun(Follower):
         response = result.response
         said = response.answer if response.success else f'refused: {response.message}'
         mark = '[green]right[/green]' if outcome.right else '[red]wrong[/red]'
-        missing = '' if result.frames.complete else f' ({_missing(result.frames)})'
+        missing = '' if result.frames.complete else f' ({missing_text(result.frames)})'
         # A model's words are never markup.
         self._progress.console.print(
             f'  {escape(outcome.question)} {escape(printable(said))} {mark}{missing}',
@@ -200,6 +194,7 @@ class LiveRun(Follower):
         return {
             'command': 'replay', 'model': Path(settings.model).name, 'weights_sha256': weights,
             **{name: getattr(settings, name) for name in KEPT},
+            'still_likeness': settings.still_likeness or None,
             'fps': float(values['ingest.fps']) or None, 'max_frames': None,
             'live': {
                 'node': node.client.name, 'own_node': node.process is not None,
@@ -248,13 +243,13 @@ class LiveRun(Follower):
         frames = trial.frames if trial else count_frames(self._sent, status, record.before)
         journal.config |= {'live': journal.config['live'] | {
             'ended': trial is not None, 'frames': frames.as_dict(),
-            'complete': _rights(record, True), 'frames_missing': _rights(record, False)}}
+            'complete': count_right(record, True), 'frames_missing': count_right(record, False)}}
         summary = write_report(journal)
         console = Console()
         console.print(overview_table(summary), '')
-        console.print(_frames_line(frames, trial is not None), highlight=False, soft_wrap=True)
-        for rights, what in ((_rights(record, True), 'with every frame'),
-                             (_rights(record, False), 'with frames missing')):
+        console.print(frames_text(frames, trial is not None), highlight=False, soft_wrap=True)
+        for rights, what in ((count_right(record, True), 'with every frame'),
+                             (count_right(record, False), 'with frames missing')):
             if rights['questions']:
                 console.print(f"{what}: {rights['right']} of {rights['questions']} right",
                               highlight=False)
@@ -265,8 +260,9 @@ class LiveRun(Follower):
     def _compared(self, source: BagSource, node: Node, record: LiveRecord) -> int:
         plan, console = self._plan, Console()
         if plan.compare_with is None:
-            console.print('the offline path, to compare with:\n  ' + shlex.join(
-                _eval_command(plan, source, node)), highlight=False, markup=False, soft_wrap=True)
+            command = eval_command(plan.bag, plan.questions, plan.output, source.topic, node)
+            console.print('the offline path, to compare with:\n  ' + shlex.join(command),
+                          highlight=False, markup=False, soft_wrap=True)
             return DONE
         found = compare(record.results, plan.compare_with, same_answer)
         console.print(
@@ -275,43 +271,3 @@ class LiveRun(Follower):
             f'{len(found.unexplained)} differ with none missing; {len(found.unknown)} were not '
             'asked there', highlight=False, markup=False, soft_wrap=True)
         return DIFFERENT if found.unexplained else DONE
-
-
-def _missing(count: FrameCount) -> str:
-    if count.later and not count.lost and not count.outstanding:
-        return 'a later frame was faster than the question'
-    return f'{count.lost} frames dropped, {count.outstanding} not there yet, of {count.sent}'
-
-
-def _rights(record: LiveRecord, complete: bool) -> dict[str, int]:
-    rights = [outcome.right for result, outcome in record.results
-              if result.frames.complete == complete]
-    return {'questions': len(rights), 'right': sum(rights)}
-
-
-def _frames_line(count: FrameCount, ended: bool) -> str:
-    dropped = ', '.join(f'{each} {reason}' for reason, each in count.dropped.items()) or 'none'
-    rest = 'lost on the way' if ended else 'still on the way'
-    return (f'{count.sent} frames sent, {count.seen} reached the node, {count.encoded} '
-            f'remembered; dropped: {dropped}; {rest}: {count.outstanding}')
-
-
-def _eval_command(plan: Plan, source: BagSource, node: Node) -> list[str]:
-    values, status = node.parameters, node.client.status
-    options = {
-        '--policy': status.policy, '--budget': status.budget_tokens, '--model': values['model'],
-        '--block-size': values['block_size'], '--fps': values['ingest.fps'],
-        '--max-pixels': values['ingest.max_pixels'], '--keep-ratio': values['memory.keep_ratio'],
-        '--max-new-tokens': values['query.max_new_tokens'], '--topic': source.topic,
-        '--output': f'{plan.output}-offline'}
-    if plan.questions is not None:
-        options['--questions'] = plan.questions
-    for option, name, default in (('--device', 'device', 'cpu'), ('--dtype', 'dtype', 'float32')):
-        if values[name] != default:
-            options[option] = values[name]
-    for option, name in (('--tar-ratio', 'memory.tar_ratio'),
-                         ('--recent-ratio', 'memory.recent_ratio')):
-        if values[name] >= 0:
-            options[option] = values[name]
-    return ['infinipot', 'eval', str(plan.bag),
-            *(str(part) for option in options.items() for part in option)]

@@ -34,6 +34,11 @@ def plan(
     max_pixels: Annotated[
         int, typer.Option(help='Pixels a frame is shrunk to; 784 make one visual token.')
     ] = 128 * 28 * 28,
+    allow_download: Annotated[
+        bool,
+        typer.Option('--allow-download', help="Fetch the model's config.json from the hub if "
+                     'missing.'),
+    ] = False,
 ) -> None:
     """Tell how many MiB a memory will take at most, part by part; nothing is loaded."""
     from infinipot_ros.evaluation.speed.bounds import BUDGETS, PARTS, plan_row
@@ -48,7 +53,8 @@ def plan(
     if kind not in DEVICES:
         raise ConfigurationError(f'device {device!r} is not one of {", ".join(DEVICES)}')
     shape = model.upper()
-    config = shape_config(shape) if shape in SHAPES else load_config(model)
+    config = shape_config(shape) if shape in SHAPES else load_config(
+        model, local_files_only=not allow_download)
     rows = []
     for tokens in budget or BUDGETS:
         settings = ObserverSettings(

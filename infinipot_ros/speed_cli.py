@@ -33,6 +33,7 @@ SECTIONS = {
     'latency': 'infinipot_ros.live_speed:measure_latency',
 }
 REPEATS, QUICK_REPEATS = 5, 3
+NOTHING = 'nothing was measured, so nothing was written to'
 
 
 def speed(
@@ -41,7 +42,8 @@ def speed(
     ] = False,
     only: Annotated[
         str | None,
-        typer.Option(help='Sections to measure, by name, with commas between.',
+        typer.Option(help='Sections to measure, by name, with commas between; others that OUTPUT '
+                     'holds stay, if taken on this machine with these versions and options.',
                      show_default=','.join(SECTIONS)),
     ] = None,
     device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1, ...')] = 'cpu',
@@ -52,7 +54,7 @@ def speed(
                      show_default=f'{REPEATS}, or {QUICK_REPEATS} with --quick'),
     ] = None,
     output: Annotated[
-        Path, typer.Option(help='Where the figures go; overwritten.')
+        Path, typer.Option(help='Where the figures go; overwritten, but for --only.')
     ] = Path('bench/results.json'),
     page: Annotated[
         Path | None,
@@ -78,13 +80,20 @@ def speed(
         parse_dtype(dtype)
         options = SpeedOptions(
             device, dtype, quick, repeats or (QUICK_REPEATS if quick else REPEATS))
-        results = Results(output, options)
-        measure_all(names, options, results)
+        results = Results(output, options, keep=only is not None)
         for name in SECTIONS:
             if name not in names:
                 results.leave_out(name, 'not among those of --only')
-        typer.echo(f'wrote {output}')
+        try:
+            measure_all(names, options, results)
+        except KeyboardInterrupt as error:
+            typer.echo(f'infinipot: interrupted; {end_early(names, results)}', err=True)
+            raise typer.Exit(130) from error
         failed = bool(results.failed)
+        if not results.sections:
+            typer.echo(f'infinipot: {NOTHING} {output}', err=True)
+            raise typer.Exit(1)
+        typer.echo(f'wrote {output}')
     if page is not None:
         found = read_results(output)
         try:
@@ -95,6 +104,18 @@ def speed(
             typer.echo(f'wrote {path}')
     if failed:
         raise typer.Exit(1)
+
+
+def end_early(names: Sequence[str], results: Results) -> str:
+    """Note which of these sections are missing, and say so."""
+    done = [section.name for section in results.sections]
+    if not done:
+        return f'{NOTHING} {results.path}'
+    rest = [name for name in names if name not in done]
+    for name in rest:
+        if name not in results.left_out and name not in results.failed:
+            results.leave_out(name, 'interrupted before it was measured')
+    return f'{results.path} has {", ".join(done)}, not {", ".join(rest)}'
 
 
 def choose(only: str | None) -> list[str]:

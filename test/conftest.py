@@ -25,6 +25,19 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 NEEDS_ROS = ('process', 'launch')
+#: Files that take longest, those that wait and those that compute in turns: begun first, so that
+#: at the end no processor is left alone with one of them.
+LONGEST = (
+    'world/test_quality.py', 'process/test_operations.py', 'test_style.py',
+    'process/test_replay_command.py',
+    'evaluation/test_eval_going_on.py', 'process/test_replay.py', 'test_cli.py',
+    'process/test_controls.py', 'evaluation/test_quality_run.py', 'process/test_lifecycle.py',
+    'world/test_training.py', 'process/test_load.py', 'evaluation/test_eval_refusals.py',
+    'process/test_images.py', 'vlm/test_static_step.py', 'process/test_demo.py',
+    'evaluation/test_eval.py', 'process/test_asking.py', 'observer/test_bound.py',
+    'process/test_cameras.py', 'observer/test_long_streams.py', 'process/test_bad_input.py',
+    'world/test_eval.py', 'observer/test_storage.py', 'vlm/test_quantization.py',
+    'evaluation/reports/test_report_page.py')
 HIGHEST_DOMAIN = 101  # above, the ports collide with ephemeral ones
 
 
@@ -108,7 +121,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked ``ros`` outside the left-out folders."""
+    """Put long files first; skip what is marked ``ros`` outside the left-out folders."""
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     if NO_ROS:
         for item in items:
             if item.get_closest_marker('ros'):

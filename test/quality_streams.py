@@ -18,9 +18,10 @@ from infinipot_ros.errors import InfinipotError, SourceError
 from infinipot_ros.evaluation.cells import make_cells
 from infinipot_ros.evaluation.journal import Journal
 from infinipot_ros.evaluation.quality import TIMINGS
-from infinipot_ros.evaluation.quality_run import StreamTask, measure, quality_settings
+from infinipot_ros.evaluation.quality_run import measure, quality_settings
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.stream import QualityStream
+from infinipot_ros.evaluation.work import StreamTask
 from infinipot_ros.vlm.loading import load_model
 
 ROWS, COLUMNS = 2, 3

@@ -24,9 +24,10 @@ from typing import Any
 import torch
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError
-from infinipot_ros.evaluation.journal import code_digest, machine
+from infinipot_ros.evaluation.origin import code_digest, machine
 from infinipot_ros.evaluation.outcome import CellRun
-from infinipot_ros.evaluation.quality_run import (
+from infinipot_ros.evaluation.ray_session import ray_session
+from infinipot_ros.evaluation.work import (
     Failure,
     RemoteRun,
     Result,
@@ -35,7 +36,6 @@ from infinipot_ros.evaluation.quality_run import (
     Watched,
     Work,
 )
-from infinipot_ros.evaluation.ray_session import ray_session
 
 TELL_S = 1.0
 MOST_LOSSES = 3

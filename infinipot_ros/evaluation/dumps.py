@@ -27,10 +27,10 @@ from torch import Tensor
 from infinipot_ros.errors import ConfigurationError, FrameError
 from infinipot_ros.evaluation.encodings import Call, frame_digest
 from infinipot_ros.evaluation.journal import write_whole
+from infinipot_ros.evaluation.origin import described
 from infinipot_ros.evaluation.stream import Stream, Survey
 from infinipot_ros.evaluation.streams import (
     RecordedStream,
-    described,
     file_name,
 )
 from infinipot_ros.observer.frame import Frame

@@ -32,16 +32,11 @@ from infinipot_ros.evaluation.journal import LEFT_OUT, Journal
 from infinipot_ros.evaluation.judge import Judge, judge_outcomes
 from infinipot_ros.evaluation.outcome import LeftOut, Outcome
 from infinipot_ros.evaluation.progress import show_progress
-from infinipot_ros.evaluation.quality_run import (
-    Failure,
-    StreamTask,
-    count_workers,
-    measure,
-    quality_settings,
-)
+from infinipot_ros.evaluation.quality_run import count_workers, measure, quality_settings
 from infinipot_ros.evaluation.reports.caveats import BUNDLED, KNOWS, left_out, left_out_text
 from infinipot_ros.evaluation.reports.quality_report import overview_table, write_report
 from infinipot_ros.evaluation.streams import Recording
+from infinipot_ros.evaluation.work import Failure, StreamTask
 from infinipot_ros.observer.models import load_shared_model, weights_digest
 from infinipot_ros.observer.settings import ObserverSettings
 
@@ -198,6 +193,7 @@ class EvalRun:
         return {
             'command': 'eval', 'model': Path(settings.model).name,
             'weights_sha256': self._weights, **{name: getattr(settings, name) for name in kept},
+            'still_likeness': settings.still_likeness or None,
             'fps': self._wanted.fps, 'max_frames': self._wanted.max_frames,
             'topics': sorted(
                 {each.topic for each in recordings if each.topic is not None}) or None,

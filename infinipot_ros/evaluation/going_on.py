@@ -16,10 +16,11 @@ from pathlib import Path
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.dumps import HEADER, dump_folder
 from infinipot_ros.evaluation.journal import FRESH, Journal
-from infinipot_ros.evaluation.quality_run import StreamTask
+from infinipot_ros.evaluation.origin import described
 from infinipot_ros.evaluation.reports.page_parts import count_text
 from infinipot_ros.evaluation.stream import questions_digest
-from infinipot_ros.evaluation.streams import Recording, described
+from infinipot_ros.evaluation.streams import Recording
+from infinipot_ros.evaluation.work import StreamTask
 
 MOST_NAMED = 3
 

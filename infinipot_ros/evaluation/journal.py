@@ -26,85 +26,26 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-import psutil
-
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.cells import Cell
+from infinipot_ros.evaluation.origin import code_digest, machine
 from infinipot_ros.evaluation.outcome import CellRun, LeftOut, Outcome
 
 CONFIG, OUTCOMES, CELLS = 'config.json', 'outcomes.jsonl', 'cells.jsonl'
 TIMELINE, FRAMES, LEFT_OUT = 'timeline.jsonl', 'frames', 'left_out.jsonl'
-PACKAGES = (
-    'infinipot_ros', 'torch', 'transformers', 'numpy', 'pillow', 'av', 'rosbags', 'miniworld')
-CODE = ('memory', 'observer', 'vlm')
-JUDGES = (
-    'cells', 'encodings', 'letters', 'outcome', 'quality', 'question', 'retention', 'scoring',
-    'stream', 'survey')
 REPORTS = ('results.json', 'results.csv', 'timeline.csv', 'report.html')
 ODD_NAMES = 'backslashreplace'
 """How a file's name that is no text is written: as JSON writes it too, so that it reads back."""
 FRESH = 'give another --output, or --fresh to throw them away'
-
-
-def code_digest() -> str:
-    """Identify the source of everything an answer, and what is noted of it, comes from."""
-    root = Path(__file__).resolve().parents[1]
-    seen = hashlib.blake2b(digest_size=6)
-    paths = [path for room in CODE for path in (root / room).rglob('*.py')]
-    paths += [root / 'evaluation' / f'{name}.py' for name in JUDGES]
-    for path in sorted(paths):
-        seen.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return seen.hexdigest()
-
-
-@lru_cache(maxsize=1)
-def versions() -> dict[str, str | None]:
-    """Tell what of Python and packages is in use, None for what is not installed."""
-    return {'python': platform.python_version(), **{name: _version(name) for name in PACKAGES}}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-@lru_cache(maxsize=1)
-def host() -> dict[str, Any]:
-    """Describe this machine: ``processor``, ``cores``, ``memory`` in bytes, and ``os``."""
-    return {
-        'processor': processor(), 'cores': len(os.sched_getaffinity(0)),
-        'memory': psutil.virtual_memory().total, 'os': platform.platform()}
-
-
-@lru_cache(maxsize=1)
-def processor() -> str:
-    """Name the processor of this machine."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def machine() -> dict[str, Any]:
-    """Tell what a run of this process runs on: ``versions``, ``processor`` and ``host``."""
-    return {'versions': versions(), 'processor': processor(), 'host': host()}
 
 
 def write_whole(path: Path, text: str) -> None:

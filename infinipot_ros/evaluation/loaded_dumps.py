@@ -34,8 +34,9 @@ from infinipot_ros.evaluation.dumps import (
     unwritable,
 )
 from infinipot_ros.evaluation.encodings import DIGEST_BYTES, Call
+from infinipot_ros.evaluation.origin import described
 from infinipot_ros.evaluation.stream import Stream
-from infinipot_ros.evaluation.streams import Recording, described, picture_path
+from infinipot_ros.evaluation.streams import Recording, picture_path
 from infinipot_ros.evaluation.survey import Stretches, Survey
 from infinipot_ros.observer.frame import Frame
 from infinipot_ros.observer.settings import FRAMES_PER_GRID

@@ -21,6 +21,11 @@ MAX_NEW_TOKENS = 'Most tokens of an answer.'
 Model = Annotated[
     str, typer.Option(help='A folder, a hub id in the local cache, or a bundled name.')]
 Dtype = Annotated[str, typer.Option(help='float32, float16 or bfloat16.')]
+StillLikeness = Annotated[
+    float,
+    typer.Option(
+        help='Leave out frames at least this much like the last one taken, which stands for '
+             'them: 0.95 where a robot often stands; 0 takes all.', min=0, max=1)]
 #: Of what can use several processes.
 OneDevice = Annotated[str, typer.Option(help='cpu, or cuda, which takes one process.')]
 TarRatio = Annotated[

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.question_files import parse_moment
+from infinipot_ros.evaluation.question_times import parse_moment
 from infinipot_ros.ros_time import SECOND_NS
 
 UNIT_SECONDS = {'s': 1, 'min': 60, 'h': 3600, 'd': 86400}
@@ -19,7 +19,7 @@ def stamp_of(text: str, first_ns: int, newest_ns: int) -> int:
     Read a time in a recording, or before its end.
 
     :param text: ``-90 s``, ``-10 min``, ``-2 h``, ``-1 d`` or ``-1:30`` before the newest frame;
-        else as ``question_files.parse_moment`` has it: from the first frame, or a date.
+        else as ``question_times.parse_moment`` has it: from the first frame, or a date.
     :param first_ns: stamp of the first frame, nanoseconds; ``newest_ns`` of the newest.
     :return: a stamp, nanoseconds.
     :raises SourceError: it is none of these.

@@ -89,7 +89,8 @@ class CellRun:
     :param digest: of the stream, ``Stream.digest``; ``asked`` of its questions alone.
     :param stream_tokens: visual tokens of the whole stream; 0 where nothing of it is shown.
     :param budget_tokens: None where the cell was left out because its budget holds the stream.
-    :param frames: frames observed: up to the last question, none later.
+    :param frames: frames observed: up to the last question, none later; ``still`` of them were
+        left out because the last one taken shows the same.
     :param seconds: of this process, asking included, reading the stream too unless it is in
         memory.
     :param skipped: frames the wanted rate left out until then.
@@ -107,6 +108,7 @@ class CellRun:
     frames: int = 0
     seconds: float = 0.0
     compressions: int = 0
+    still: int = 0
     skipped: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from infinipot_ros.evaluation.cells import Cell
-from infinipot_ros.evaluation.quality_run import StreamTask
 from infinipot_ros.evaluation.reports.page_parts import count_text
+from infinipot_ros.evaluation.work import StreamTask
 
 
 @contextmanager

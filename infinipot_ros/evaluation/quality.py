@@ -165,7 +165,8 @@ class _CellWatch:
         return CellRun(
             budget_tokens=self._budget, frames=len(self._stamps),
             seconds=time.perf_counter() - started, compressions=observer.status().compressions,
-            skipped=stream.skipped, dropped=dict(Counter(stream.dropped) + refused),
+            still=observer.status().frames_still, skipped=stream.skipped,
+            dropped=dict(Counter(stream.dropped) + refused),
             outcomes=self._outcomes, timeline=timeline.samples, **shared)
 
     def _ask_until(self, observer: Observer, next_ns: int | None) -> None:

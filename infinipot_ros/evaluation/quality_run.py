@@ -9,76 +9,28 @@ depend on how many processes there are, but for what things took.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import queue
-import signal
-import time
-import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
-
-from infinipot_ros.errors import ConfigurationError, InfinipotError
+from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.cells import Cell
 from infinipot_ros.evaluation.journal import Journal
-from infinipot_ros.evaluation.quality import CellRun, run_stream
-from infinipot_ros.evaluation.stream import Stream
+from infinipot_ros.evaluation.stream_processes import run_here, run_in_processes
+from infinipot_ros.evaluation.work import (
+    Failure,
+    LoadModel,
+    LoadStream,
+    RemoteRun,
+    Spread,
+    StreamTask,
+    Watched,
+    Work,
+)
 from infinipot_ros.observer.settings import ObserverSettings
-
-POLL_S = 2.0
-TELL_S = 0.2
-
-LoadStream = Callable[[str, int], Stream]
-LoadModel = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class StreamTask:
-    """
-    A stream, by suite and seed, and the cells that are to watch it.
-
-    :param name: the name the stream will have.
-    :param frames: frames it has, to tell how much there is to do.
-    """
-
-    name: str
-    suite: str
-    seed: int
-    frames: int
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A stream that could not be watched to its end, or not by one of its cells, and why."""
-
-    stream: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Watched:
-    """Frames of a stream that were shown to a cell since this was last told."""
-
-    stream: str
-    frames: int
-
-
-@dataclass(frozen=True)
-class RemoteRun:
-    """A run that another machine may have made, and what that is: ``journal.machine``."""
-
-    run: CellRun
-    machine: Mapping[str, Any]
-
-
-Result = CellRun | RemoteRun | Failure
-Tell = Callable[[Watched], None]
 
 
 def quality_settings(
@@ -148,8 +100,8 @@ def measure(
     named = {task.name: task for task in left}
     failures = []
     if spread is None:
-        spread = _run_here if workers == 1 else partial(
-            _run_in_processes, workers=min(workers, len(left)))
+        spread = run_here if workers == 1 else partial(
+            run_in_processes, workers=min(workers, len(left)))
     work = Work(load_stream, load_model, settings, keep_going, leave_out)
 
     def tell(watched: Watched) -> None:
@@ -167,133 +119,3 @@ def measure(
             on_run(named[run.stream], run.cell)
     journal.put_in_order()
     return failures
-
-
-@dataclass(frozen=True)
-class Work:
-    """What every process needs to run a task: the parameters of ``measure``."""
-
-    load_stream: LoadStream
-    load_model: LoadModel
-    settings: ObserverSettings
-    keep_going: bool
-    leave_out: bool
-
-    def run(self, task: StreamTask, model: Any, tell: Tell) -> Iterator[Result]:
-        """Watch one stream with its cells."""
-        try:
-            yield from self._run(task, model, tell)
-        except InfinipotError as error:
-            if not self.keep_going:
-                raise
-            yield Failure(task.name, str(error))
-
-    def _run(self, task: StreamTask, model: Any, tell: Tell) -> Iterator[Result]:
-        stream = self.load_stream(task.suite, task.seed)
-        if stream.name != task.name:
-            raise ConfigurationError(
-                f'stream {task.name} came as {stream.name}; names say what is done already')
-        counted, told = 0, time.monotonic()
-
-        def on_frame() -> None:
-            nonlocal counted, told
-            counted += 1
-            if time.monotonic() - told > TELL_S:
-                tell(Watched(task.name, counted))
-                counted, told = 0, time.monotonic()
-
-        refused: list[Failure] = []
-
-        def on_refused(cell: Cell, error: ConfigurationError) -> None:
-            refused.append(
-                Failure(task.name, f'{cell.policy} at budget {cell.budget}: {error}'))
-
-        yield from run_stream(
-            stream, task.cells, self.settings, model, on_frame, leave_out=self.leave_out,
-            on_refused=on_refused if self.keep_going else None)
-        yield from refused
-
-
-Spread = Callable[[Sequence[StreamTask], Work, Tell], Generator[Result, None, None]]
-
-
-def _run_here(
-    tasks: Sequence[StreamTask], work: Work, tell: Tell,
-) -> Generator[Result, None, None]:
-    threads = torch.get_num_threads()
-    # Sums of floats depend on how many threads share them.
-    torch.set_num_threads(1)
-    try:
-        model = work.load_model() if tasks else None
-        for task in tasks:
-            yield from work.run(task, model, tell)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _run_in_processes(
-    tasks: Sequence[StreamTask], work: Work, tell: Tell, workers: int,
-) -> Generator[Result, None, None]:
-    context = multiprocessing.get_context('spawn')
-    todo: Any = context.Queue()
-    results: Any = context.Queue()
-    for task in tasks:
-        todo.put(task)
-    for _ in range(workers):
-        todo.put(None)
-    processes = [
-        context.Process(
-            target=_work, args=(todo, results, work), daemon=True)
-        for _ in range(workers)]
-    for process in processes:
-        process.start()
-    finished = 0
-    try:
-        while finished < workers:
-            try:
-                result = results.get(timeout=POLL_S)
-            except queue.Empty:
-                codes = [process.exitcode for process in processes if process.exitcode]
-                if codes:
-                    raise InfinipotError(
-                        f'a worker process ended with code {codes[0]}, for want of memory '
-                        'perhaps; what is finished is kept: run again, with fewer --workers',
-                    ) from None
-                continue
-            if isinstance(result, Watched):
-                tell(result)
-            elif isinstance(result, (CellRun, Failure)):
-                yield result
-            elif result is None:
-                finished += 1
-            else:
-                raise result
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join()
-        # Nobody will read what is still queued, and the end of the program would wait for it.
-        todo.cancel_join_thread()
-        todo.close()
-
-
-def _work(todo: Any, results: Any, work: Work) -> None:
-    """Run tasks until there are none, or nobody is there to hear of them."""
-    # Ctrl-C reaches all processes of a terminal; the first one tells the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    try:
-        model = work.load_model()
-        while (task := todo.get()) is not None:
-            for result in work.run(task, model, results.put):
-                results.put(result)
-                if parent is None or not parent.is_alive():
-                    return
-        results.put(None)
-    except InfinipotError as error:
-        # As text: not every error can be rebuilt from its arguments.
-        results.put(InfinipotError(str(error)))
-    except Exception:
-        results.put(RuntimeError(f'a worker process failed:\n{traceback.format_exc()}'))

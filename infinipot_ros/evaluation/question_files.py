@@ -17,9 +17,7 @@ with a time zone.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +27,8 @@ from pydantic import Field
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.benchmarks.choices import letter_of, letter_with, lettered
 from infinipot_ros.evaluation.benchmarks.entries import Entry, parse, read_text, where
-from infinipot_ros.evaluation.benchmarks.times import nanoseconds
-from infinipot_ros.evaluation.question import Clock, Question
+from infinipot_ros.evaluation.question import Question
+from infinipot_ros.evaluation.question_times import parse_interval, parse_moment
 from infinipot_ros.evaluation.scoring import SCORERS
 
 NAMES = ('questions.jsonl', 'questions.yaml', 'questions.yml')
@@ -38,9 +36,6 @@ SUFFIXES = ('.jsonl', '.yaml', '.yml')
 CHOOSE = 'Answer with the letter of the right choice.'
 KIND = 'question'
 MOST_VALUES = 1_000_000
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-Moment = tuple[Clock, int]
 
 
 class Line(Entry):
@@ -221,7 +216,7 @@ def _of_item(path: Path, number: int, line: int, value: dict[str, Any]) -> Quest
     except SourceError as error:
         raise SourceError(f'{error} (line {line})') from error
     asked = None if item.at in (None, 'end') else parse_moment(str(item.at), place)
-    shown = [_interval(each, place) for each in (
+    shown = [parse_interval(each, place) for each in (
         [item.evidence] if isinstance(item.evidence, str) else item.evidence)]
     clocks = {clock for clock, _ in [*([asked] if asked else []), *sum(shown, ())]}
     if len(clocks) > 1:
@@ -251,44 +246,6 @@ def _letter(answer: str, choices: list[str], place: str) -> str:
     return letter_of(answer, choices, place)
 
 
-def parse_moment(text: str, place: str) -> Moment:
-    """
-    Read a time as a person writes it.
-
-    :param text: seconds, ``MM:SS`` or ``HH:MM:SS`` from the start, with or without a fraction, or
-        an ISO date with a time zone.
-    :param place: for the message.
-    :return: what it counts from, and nanoseconds.
-    :raises SourceError: it is none of these.
-    """
-    text = text.strip()
-    if re.match(r'\d{4}-', text) is None:
-        return 'start', nanoseconds(text.removesuffix('s').strip(), place)
-    try:
-        # Python 3.10 knows no Z, and fractions of three or six digits only.
-        iso = re.sub(r'[zZ]$', '+00:00', text)
-        iso = re.sub(r'\.(\d{1,6})\d*', lambda found: f'.{found[1]:0<6}', iso)
-        date = datetime.fromisoformat(iso)
-    except ValueError as error:
-        raise SourceError(f'{place}: {text!r} is no ISO date: {error}') from error
-    if date.tzinfo is None:
-        raise SourceError(f'{place}: {text!r} has no time zone; add Z for UTC, or +02:00')
-    return 'stamp', (date - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
-def _interval(value: str | list[str], place: str) -> tuple[Moment, Moment]:
-    ends = re.split(r'\s+(?:to|-)\s+', value.strip()) if isinstance(value, str) else value
-    if isinstance(value, str) and len(ends) == 1 and re.match(r'\d{4}-', value) is None:
-        ends = value.split('-')
-    if not 1 <= len(ends) <= 2:
-        raise SourceError(
-            f'{place}: evidence {value!r} is no interval; write it as 0:40 - 0:55')
-    start, end = (parse_moment(each, place) for each in (ends[0], ends[-1]))
-    if end[1] < start[1]:
-        raise SourceError(f'{place}: evidence {value!r} ends before it starts')
-    return start, end
-
-
 # -- both -----------------------------------------------------------------------------------------
 
 
@@ -299,6 +256,7 @@ def _refuse_unseen(
     if evidence and asked_ns is not None and min(start for start, _ in evidence) > asked_ns:
         raise SourceError(
             f'{place}: all of its evidence comes after it is asked; correct one of the times')
+
 
 def _said(question: str, place: str) -> str:
     if not question.strip():

@@ -27,8 +27,10 @@ class Replay:
     :ivar seen: frames met in the recording.
     :ivar skipped: of these, left out by the wanted rate.
     :ivar dropped: of these, bad ones, by reason.
+    :ivar still: of these, left out because the last one taken shows the same.
     :ivar taken: of these, those the memory took.
-    :ivar first_ns: stamp of the first frame taken, in nanoseconds; ``last_ns`` of the newest.
+    :ivar first_ns: stamp of the first frame taken, in nanoseconds; ``last_ns`` of the newest one
+        that is taken or stood for.
     :ivar observe_s: seconds the memory needed for the frames it was shown.
     :ivar total_s: seconds in all, reading and decoding the recording included.
     :ivar peak_tokens: most visual tokens per layer and KV head that were held after any frame.
@@ -37,6 +39,7 @@ class Replay:
     seen: int = 0
     skipped: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    still: int = 0
     taken: int = 0
     first_ns: int = 0
     last_ns: int = 0
@@ -62,14 +65,17 @@ def replay(
     for frame in source:
         shown = time.perf_counter()
         try:
-            observer.observe(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
+            took = observer.observe(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
         except FrameError as error:
             refused[error.reason] += 1
             why = why or str(error)
         else:
             result.first_ns = result.first_ns or frame.stamp_ns
             result.last_ns = frame.stamp_ns
-            result.taken += 1
+            if took:
+                result.taken += 1
+            else:
+                result.still += 1
         result.observe_s += time.perf_counter() - shown
         result.peak_tokens = max(result.peak_tokens, observer.status().tokens)
         if on_frame is not None:

@@ -59,6 +59,7 @@ class Report:
             'frames': {
                 'seen': run.seen,
                 'skipped': run.skipped,
+                'still': run.still,
                 'taken': run.taken,
                 'encoded': status.frames_encoded,
                 'pending': status.frames_pending,
@@ -122,6 +123,7 @@ class Report:
         reasons = ', '.join(f'{count} {reason}' for reason, count in sorted(run.dropped.items()))
         return (
             f'{run.seen} seen, {run.skipped} left out by the rate, '
+            + (f'{run.still} like the last one taken, ' if run.still else '') +
             f'{self.status.frames_encoded} encoded, '
             f'{self.status.frames_pending} waiting for a full block, '
             f'{run.dropped.total()} dropped' + (f' ({reasons})' if reasons else '')

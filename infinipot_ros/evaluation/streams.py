@@ -13,7 +13,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ from PIL import Image
 
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.journal import way_out
+from infinipot_ros.evaluation.origin import described
 from infinipot_ros.evaluation.question import Clock, Question
 from infinipot_ros.evaluation.recordings.frame_source import FrameSource, Rate
-from infinipot_ros.evaluation.recordings.sources import IMAGE_SUFFIXES, open_source
+from infinipot_ros.evaluation.recordings.sources import open_source
 from infinipot_ros.evaluation.stream import (
     END_NS,
     NothingShown,
@@ -39,7 +39,6 @@ PICTURE_WIDTH = 320
 PICTURE_QUALITY = 80
 # A header's length is that of the longest of its streams, and not to the frame.
 FAR_SHARE, FAR_S = 0.05, 10.0
-_PART = 2 ** 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,43 +264,3 @@ def file_name(name: str) -> str:
         return name
     mark = hashlib.blake2b(name.encode('utf-8', 'surrogateescape'), digest_size=4).hexdigest()
     return f'{plain.lstrip(".")}-{mark}'
-
-
-def described(path: Path) -> list[dict[str, Any]]:
-    """
-    Identify a recording or a file of questions.
-
-    :return: ``path``, ``sha256`` and ``bytes``; of a bag each file, of a folder of images one
-        line, whose digest is of names and contents in order.
-    """
-    if path.is_file():
-        return [_file(path)]
-    files = sorted(each for each in path.iterdir() if each.is_file())
-    if any(each.suffix in ('.mcap', '.db3') or each.name == 'metadata.yaml' for each in files):
-        return [_file(each) for each in files
-                if each.suffix in ('.mcap', '.db3', '.zstd') or each.name == 'metadata.yaml']
-    # What else lies there, questions for example, is not the recording.
-    images = [each for each in files
-              if each.suffix.lower() in IMAGE_SUFFIXES and not each.name.startswith('.')]
-    seen, size = hashlib.sha256(), 0
-    for each in images:
-        found = _file(each)
-        seen.update(f'{each.name}\0{found["sha256"]}\n'.encode('utf-8', 'surrogateescape'))
-        size += found['bytes']
-    return [{'path': str(path), 'sha256': seen.hexdigest(), 'bytes': size}]
-
-
-def _file(path: Path) -> dict[str, Any]:
-    stat = path.stat()
-    return {
-        'path': str(path), 'sha256': _sha256(path, stat.st_size, stat.st_mtime_ns),
-        'bytes': stat.st_size}
-
-
-@lru_cache(maxsize=100_000)
-def _sha256(path: Path, size: int, changed_ns: int) -> str:
-    seen = hashlib.sha256()
-    with path.open('rb') as file:
-        while part := file.read(_PART):
-            seen.update(part)
-    return seen.hexdigest()

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import signal
 from collections import Counter
 from datetime import datetime
@@ -27,7 +26,9 @@ from quality_streams import (
 )
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError
-from infinipot_ros.evaluation.journal import CELLS, OUTCOMES, TIMELINE, Journal, code_digest
+from infinipot_ros.evaluation.journal import CELLS, OUTCOMES, TIMELINE, Journal
+from infinipot_ros.evaluation.origin import code_digest
+from infinipot_ros.evaluation.stream_processes import worker_context
 
 
 def test_every_stream_and_cell_is_there_once(reference):
@@ -44,7 +45,7 @@ def test_two_processes_find_what_one_does(model, reference, tmp_path):
 
 
 def test_a_killed_run_goes_on(model, reference, tmp_path):
-    process = multiprocessing.get_context('spawn').Process(
+    process = worker_context().Process(
         target=measure_until_killed, args=(model, tmp_path, 5))
     process.start()
     process.join(300)
@@ -151,7 +152,7 @@ def test_what_a_stream_refuses_is_told(model, tmp_path, workers):
 
 
 def test_a_failed_run_ends_however_much_there_was_to_do(model, tmp_path):
-    process = multiprocessing.get_context('spawn').Process(
+    process = worker_context().Process(
         target=fail_with_much_to_do, args=(model, tmp_path))
     process.start()
     process.join(120)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.question_files import find_questions, parse_moment, read_questions
+from infinipot_ros.evaluation.question_files import find_questions, read_questions
+from infinipot_ros.evaluation.question_times import parse_moment
 from infinipot_ros.evaluation.scoring import score
 from infinipot_ros.world.bag import AskedQuestion, TourQuestion, write_questions
 from infinipot_ros.world.bag import read_questions as read_back

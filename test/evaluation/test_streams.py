@@ -16,12 +16,12 @@ from recordings import SECOND, START, camera, compressed, shade, write_bag, writ
 from rosbags.rosbag2 import StoragePlugin
 
 from infinipot_ros.errors import SourceError
+from infinipot_ros.evaluation.origin import described
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.stream import END_NS, QualityStream
 from infinipot_ros.evaluation.streams import (
     RecordedStream,
     Recording,
-    described,
     file_name,
     picture_path,
 )

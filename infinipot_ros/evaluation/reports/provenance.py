@@ -66,11 +66,12 @@ def _inputs(journal: Journal) -> list[dict[str, Any]]:
 
 
 def _frames_left_out(journal: Journal) -> dict[str, int]:
-    """Count frames that no memory could take, by reason, of all cells together."""
+    """Count frames that memories did not take, by reason, of all cells together."""
     reasons: dict[str, int] = {}
     for run in journal.runs:
         for reason, count in {
-                'by the rate': run.get('skipped', 0), **run.get('dropped', {})}.items():
+                'by the rate': run.get('skipped', 0), 'still': run.get('still', 0),
+                **run.get('dropped', {})}.items():
             if count:
                 reasons[reason] = reasons.get(reason, 0) + count
     return reasons

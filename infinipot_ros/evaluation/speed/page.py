@@ -40,8 +40,10 @@ def markdown(results: Mapping[str, Any], plots: str = 'performance') -> str:
             (target.what, target.wanted, target.measured,
              'met' if target.met else '**missed**') for _, target in targets])
         lines.append('')
-    for section in sections:
+    for section, data in zip(sections, results['sections']):
         lines += [f'## {section.title}', '', section.about, '']
+        if 'measured' in data:
+            lines += [f'*Measured {data["measured"]}, code {data["code"]}.*', '']
         for table in section.tables:
             lines += [f'**{table.title}**', '', *_table(table.columns, table.rows), '']
         for number, curves in enumerate(section.curves):

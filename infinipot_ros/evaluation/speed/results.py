@@ -4,6 +4,7 @@
 What was measured, as one file: every section that came about, and on what machine with what code.
 
 The file is written anew after each section, so what was measured is there whatever comes next.
+Sections of an earlier run stay in it where only others are measured, each with its date and code.
 """
 
 from __future__ import annotations
@@ -20,30 +21,46 @@ from typing import Any
 import torch
 
 from infinipot_ros.errors import ConfigurationError, StorageError
-from infinipot_ros.evaluation.journal import code_digest, host, versions, write_whole
+from infinipot_ros.evaluation.journal import write_whole
+from infinipot_ros.evaluation.origin import ROOT, digest_of, host, versions
 from infinipot_ros.evaluation.speed.section import Curves, Section, SpeedOptions, Table, Target
 from infinipot_ros.vlm.loading import weights_digest
 
 FORMAT = 1
 BUNDLED = 'infinipot-tiny'
+ROOMS = ('memory', 'observer', 'vlm', 'node', 'evaluation/speed')
+#: Of these, what writes figures down and makes none.
+WRITERS = ('page.py', 'results.py')
+#: What sections of one file have in common, and the number of threads.
+COMMON = ('options', 'host', 'versions', 'model')
+
+
+def speed_digest() -> str:
+    """Identify the source a figure comes from: of what is measured, and of what measures it."""
+    paths = [path for room in ROOMS for path in (ROOT / room).rglob('*.py')
+             if path.name not in WRITERS]
+    return digest_of([*paths, ROOT / 'live_speed.py'])
 
 
 class Results:
     """
-    The file of a run, section by section.
+    The file of a run, section by section; there is none before the first one is measured.
 
     :param path: overwritten; its folder is made.
+    :param keep: sections of an earlier run stay until they are measured anew.
     :raises StorageError: it cannot be written.
+    :raises ConfigurationError: what is to be kept was measured otherwise, or elsewhere.
     """
 
-    def __init__(self, path: Path, options: SpeedOptions) -> None:
+    def __init__(self, path: Path, options: SpeedOptions, *, keep: bool = False) -> None:
         self.path = path
         self.sections: list[Section] = []
+        self._kept: dict[str, dict[str, Any]] = {}
         self._about = {
             'format': FORMAT, 'measured': datetime.now(timezone.utc).isoformat(timespec='minutes'),
             'options': asdict(options), 'host': {**host(), 'gpu': gpu(options.device)},
             'versions': versions(), 'torch_threads': torch.get_num_threads(),
-            'code': code_digest(),
+            'code': speed_digest(),
             'model': {'name': BUNDLED, 'weights_sha256': weights_digest(BUNDLED)}}
         self.left_out: dict[str, str] = {}
         self.failed: dict[str, str] = {}
@@ -55,6 +72,21 @@ class Results:
             TemporaryFile(dir=path.parent).close()
         except OSError as error:
             raise StorageError(f'{path} cannot be written ({error}); name another') from error
+        if keep and path.exists():
+            self._keep(read_results(path))
+
+    def _keep(self, found: Mapping[str, Any]) -> None:
+        before, now = _flat(found), _flat(self._about)
+        differing = [f'{name} {before.get(name)} is {now.get(name)} now'
+                     for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+        if differing:
+            raise ConfigurationError(
+                f'{self.path} holds figures that were not taken like these would be '
+                f'({", ".join(differing)}), so they do not go into one file; give another '
+                '--output, or leave out --only to measure all anew')
+        for data in found['sections']:
+            self._kept[data['name']] = {
+                'measured': found['measured'], 'code': found['code'], **data}
 
     def add(self, section: Section) -> None:
         """Note a section that was measured."""
@@ -62,7 +94,7 @@ class Results:
         self.write()
 
     def leave_out(self, name: str, reason: str) -> None:
-        """Note a section that cannot be measured here."""
+        """Note a section that is not measured."""
         self.left_out[name] = reason
         self.write()
 
@@ -73,13 +105,24 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """Give all of it in plain types."""
+        sections = self._kept | {section.name: section.to_json() for section in self.sections}
+        notes = [{name: reason for name, reason in each.items() if name not in sections}
+                 for each in (self.left_out, self.failed)]
         return {
-            **self._about, 'left_out': self.left_out, 'failed': self.failed,
-            'sections': [section.to_json() for section in self.sections]}
+            **self._about, 'left_out': notes[0], 'failed': notes[1],
+            'sections': list(sections.values())}
 
     def write(self) -> None:
-        """Put the file in place, whole."""
-        write_whole(self.path, json.dumps(self.to_json(), indent=1, allow_nan=False) + '\n')
+        """Put the file in place, whole, unless nothing was measured yet."""
+        if self.sections:
+            write_whole(
+                self.path, json.dumps(self.to_json(), indent=1, allow_nan=False) + '\n')
+
+
+def _flat(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Spread what sections of one file have in common: ``host.cores``, ..."""
+    return {f'{key}.{name}': value for key in COMMON for name, value in about[key].items()} | {
+        'torch_threads': about['torch_threads']}
 
 
 def gpu(device: str) -> str | None:

@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of the published shapes, in the README too; and what steps really take."""
+"""The figures of the published shapes, and what steps really take."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,22 +13,12 @@ from infinipot_ros.evaluation.speed.allocation import most_allocated
 from infinipot_ros.evaluation.speed.bounds import (
     BUDGETS,
     figure_table,
-    readme_block,
     steps_of,
 )
 from infinipot_ros.evaluation.speed.shapes import SHAPES, shape_config
 from infinipot_ros.observer.plan import plan_memory
 from infinipot_ros.observer.settings import ObserverSettings
 from infinipot_ros.vlm.loading import load_model
-
-ROOT = Path(__file__).resolve().parents[3]
-BEGIN, END = '<!-- figures -->\n', '<!-- /figures -->'
-
-
-def test_the_readme_has_the_figures():
-    text = (ROOT / 'README.md').read_text(encoding='utf-8')
-    block = text.partition(BEGIN)[2].partition(END)[0]
-    assert block == readme_block(), 'run `python scripts/figure_table.py --write`'
 
 
 def test_every_shape_and_budget_has_a_figure():
@@ -74,5 +63,7 @@ def test_the_command_tells_the_figure_before_anything_is_loaded():
     [row] = [line for line in result.output.splitlines() if line.startswith('| 4,096 ')]
     total = int(row.rstrip('| ').rpartition('|')[2].replace(',', ''))
     assert 7_161 < total < 8_500
-    assert runner.invoke(app, ['plan', 'no-such-model']).exit_code == 2
+    refused = runner.invoke(app, ['plan', 'nobody/nothing'])
+    assert refused.exit_code == 2 and '--allow-download' in refused.stderr
+    assert '--allow-download' in runner.invoke(app, ['plan', '--help']).stdout
     assert runner.invoke(app, ['plan', '3B', '--device', 'tpu']).exit_code == 2

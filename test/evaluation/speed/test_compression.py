@@ -13,10 +13,12 @@ from infinipot_ros.evaluation.speed.compression import (
     PREFIX,
     SAME,
     append,
+    random_cache,
+)
+from infinipot_ros.evaluation.speed.plain_compression import (
     cosines_as_written,
     cosines_of_directions,
     plain_compression,
-    random_cache,
 )
 from infinipot_ros.evaluation.speed.scratch import peak_scratch
 from infinipot_ros.evaluation.speed.section import SpeedOptions

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from infinipot_ros.errors import ConfigurationError, StorageError
 from infinipot_ros.evaluation.reports.svg_plots import can_draw
@@ -63,6 +64,66 @@ def test_what_was_measured_is_on_disk_before_the_next_section(measured):
     measured.add(Section('next', 'Next', 'More.'))
     names = [section['name'] for section in json.loads(measured.path.read_text())['sections']]
     assert names == ['small', 'next']
+
+
+def test_single_sections_join_those_of_the_same_kind(measured):
+    first = json.loads(measured.path.read_text())
+    again = Results(measured.path, SpeedOptions(quick=True, repeats=2), keep=True)
+    again.fail('small', 'it broke')
+    assert json.loads(measured.path.read_text()) == first, 'nothing measured, nothing written'
+    again.add(Section('next', 'Next', 'More.'))
+    again.leave_out('node', 'not wanted')
+    found = read_results(measured.path)
+    [kept, added] = found['sections']
+    assert (kept['name'], added['name']) == ('small', 'next')
+    assert kept == {'measured': first['measured'], 'code': first['code'], **first['sections'][0]}
+    assert 'measured' not in added
+    assert (found['left_out'], found['failed']) == ({'node': 'not wanted'}, {})
+    assert f'*Measured {first["measured"]}, code {first["code"]}.*' in markdown(found)
+    anew = Results(measured.path, SpeedOptions(quick=True, repeats=2), keep=True)
+    anew.add(Section('small', 'Small', 'Anew.'))
+    found = read_results(measured.path)['sections']
+    assert [(each['name'], 'measured' in each) for each in found] == [
+        ('small', False), ('next', True)]
+    whole = measured.path.read_text()
+    with pytest.raises(ConfigurationError, match=r'options.repeats 2 is 5 now.*--output'):
+        Results(measured.path, SpeedOptions(quick=True), keep=True)
+    assert measured.path.read_text() == whole
+
+
+def measure_with(monkeypatch, tmp_path, sections, *arguments):
+    """Run the command with other sections, of nothing at all, in their order."""
+    speed_cli = import_module('infinipot_ros.speed_cli')
+    monkeypatch.setattr(speed_cli, 'SECTIONS', dict.fromkeys(sections, ''))
+    monkeypatch.setattr(speed_cli, 'find', lambda name: sections[name])
+    return CliRunner().invoke(import_module('infinipot_ros.cli').app, [
+        'bench', 'speed', '--output', str(tmp_path / 'results.json'), *arguments])
+
+
+def interrupt(options):
+    raise KeyboardInterrupt
+
+
+def test_an_interruption_keeps_what_was_measured(monkeypatch, tmp_path):
+    sections = {
+        'one': lambda options: Section('one', 'One', 'First.'), 'two': interrupt,
+        'three': lambda options: Section('three', 'Three', 'Last.')}
+    result = measure_with(monkeypatch, tmp_path, sections, '--only', 'two,three')
+    assert result.exit_code == 130
+    assert 'interrupted; nothing was measured, so nothing was written' in result.stderr
+    assert not list(tmp_path.iterdir())
+    result = measure_with(monkeypatch, tmp_path, sections)
+    assert result.exit_code == 130
+    assert 'results.json has one, not two, three' in result.stderr
+    found = read_results(tmp_path / 'results.json')
+    assert [each['name'] for each in found['sections']] == ['one']
+    assert found['left_out'] == dict.fromkeys(
+        ('two', 'three'), 'interrupted before it was measured')
+    result = measure_with(monkeypatch, tmp_path, sections, '--only', 'three')
+    assert result.exit_code == 0, result.output
+    found = read_results(tmp_path / 'results.json')
+    assert [each['name'] for each in found['sections']] == ['one', 'three']
+    assert found['left_out'] == {'two': 'not among those of --only'}
 
 
 def test_a_page_tells_all_of_it(measured, tmp_path):

@@ -1,21 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The README's tables of interfaces, made from the .msg, .srv and .action files.
+The README's tables that are made: of interfaces, of parameters and of what a memory takes.
 
-    python scripts/interface_tables.py            # print them
-    python scripts/interface_tables.py --write    # put them into the README, between its marks
+The first come from the .msg, .srv and .action files, the second from the node's own table, the
+third from the published configurations.
+
+    python scripts/readme_tables.py               # print them
+    python scripts/readme_tables.py interfaces    # print one: interfaces, parameters or figures
+    python scripts/readme_tables.py --write       # put them into the README, between their marks
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = '<!-- interfaces -->\n', '<!-- /interfaces -->'
 #: What the parts of a file are called, by its suffix.
 PARTS = {'.msg': ('',), '.srv': ('request', 'response'), '.action': ('goal', 'result', 'feedback')}
 FIELD = re.compile(r'(?P<type>[\w/\[\]<=]+) +(?P<name>\w+)(?P<constant>=\S+)? *(# *(?P<what>.*))?')
@@ -57,7 +61,7 @@ def read_interface(path: Path) -> tuple[str, list[Part]]:
     return head.lstrip('# '), parts
 
 
-def markdown() -> str:
+def interfaces() -> str:
     """Return one table an interface, in the order of their kinds and names."""
     lines = []
     for folder, suffix in (('msg', '.msg'), ('srv', '.srv'), ('action', '.action')):
@@ -81,18 +85,52 @@ def _cell(text: str) -> str:
     return text.replace('|', '\\|')
 
 
+def parameters() -> str:
+    """Return the table of the node's parameters."""
+    from infinipot_ros.node.parameters import markdown_table
+    return markdown_table()
+
+
+def figures() -> str:
+    """Return the table of what a memory takes, by model and budget."""
+    # Imports torch, which the other tables do without.
+    from infinipot_ros.evaluation.speed.bounds import readme_block
+    return readme_block()
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    'interfaces': interfaces, 'parameters': parameters, 'figures': figures}
+
+
+def put(text: str, name: str, block: str) -> str:
+    """
+    Put a block between its marks.
+
+    :raises ValueError: there are none.
+    """
+    begin, end = f'<!-- {name} -->\n', f'<!-- /{name} -->'
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError(f'README.md has no {begin.strip()} ... {end}')
+    return f'{before}{begin}{block}{end}{after}'
+
+
 def main(arguments: list[str]) -> int:
-    """Print the tables, or write them into the README."""
-    if arguments != ['--write']:
-        print(markdown(), end='')
+    """Print tables, or write them into the README."""
+    if arguments == ['--write']:
+        path = ROOT / 'README.md'
+        text = path.read_text(encoding='utf-8')
+        for name, make in BLOCKS.items():
+            text = put(text, name, make())
+        path.write_text(text, encoding='utf-8')
         return 0
-    path = ROOT / 'README.md'
-    before, _, rest = path.read_text(encoding='utf-8').partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        print(f'README.md has no {BEGIN.strip()} ... {END}', file=sys.stderr)
-        return 1
-    path.write_text(f'{before}{BEGIN}{markdown()}{END}{after}', encoding='utf-8')
+    unknown = [name for name in arguments if name not in BLOCKS]
+    if unknown:
+        print(f'there is no table {unknown[0]!r}; there are {", ".join(BLOCKS)}, or --write',
+              file=sys.stderr)
+        return 2
+    print(''.join(BLOCKS[name]() for name in arguments or BLOCKS), end='')
     return 0
 
 
