@@ -45,9 +45,9 @@ def test_the_demo_questions_are_read():
     assert len(questions) == 6
     first = questions[0]
     assert (first.id, first.question, first.answer, first.kind, first.delay) == (
-        'q1', 'What colour is the pillar?', 'red', 'colour', 75)
-    assert first.ask_at_ns == 1_700_012_101_500_000_000
-    assert first.evidence[0] == [1_700_012_006_500_000_000, 1_700_012_008_500_000_000]
+        'q1', 'What colour is the box?', 'red', 'colour', 94)
+    assert first.ask_at_ns == 1_700_026_101_500_000_000
+    assert first.evidence[0] == [1_700_026_020_000_000_000, 1_700_026_026_000_000_000]
     assert (first.clock, first.scorer, first.tokens) == ('stamp', 'exact', None)
 
 

@@ -22,7 +22,7 @@ from infinipot_ros.world.suites import EVENT_FRAMES, SUITE_FRAMES, SUITES, make_
 from infinipot_ros.world.tour import film, make_tour
 
 DEMO = Path(__file__).resolve().parents[2] / 'demo'
-DEMO_SEED, DEMO_FRAMES = 2_000_012, 450
+DEMO_SEED, DEMO_FRAMES = 2_000_026, 450
 SEEDS = range(2_000_000, 2_000_012)
 DRIVEN = ('tour', 'dwell', 'spin', 'absent')
 
