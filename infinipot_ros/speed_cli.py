@@ -108,14 +108,15 @@ def speed(
 
 def end_early(names: Sequence[str], results: Results) -> str:
     """Note which of these sections are missing, and say so."""
-    done = [section.name for section in results.sections]
-    if not done:
+    if not results.sections:
         return f'{NOTHING} {results.path}'
+    done = [section['name'] for section in results.to_json()['sections']]
     rest = [name for name in names if name not in done]
     for name in rest:
         if name not in results.left_out and name not in results.failed:
             results.leave_out(name, 'interrupted before it was measured')
-    return f'{results.path} has {", ".join(done)}, not {", ".join(rest)}'
+    missing = f', not {", ".join(rest)}' if rest else ''
+    return f'{results.path} has {", ".join(done)}{missing}'
 
 
 def choose(only: str | None) -> list[str]:

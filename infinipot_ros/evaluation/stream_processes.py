@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import signal
+import threading
 import traceback
 from collections.abc import Generator, Sequence
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from typing import Any
 
@@ -40,10 +43,26 @@ def run_here(
         torch.set_num_threads(threads)
 
 
-def worker_context() -> ForkServerContext:
-    """Fork workers from a process that has imported torch and the models, and computed nothing."""
+def worker_context(also: Sequence[str] = ()) -> ForkServerContext:
+    """
+    Fork workers from a process that has imported torch and the models, and computed nothing.
+
+    :param also: further modules it imports; only the first call in a process counts.
+    """
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(IMPORTED_ONCE)
+    context.set_forkserver_preload([*IMPORTED_ONCE, *also])
+    # It begins as ``python -c`` does: whatever lies in the current folder would be imported in
+    # place of what is installed. And Ctrl-C, while it imports, is for this process alone.
+    folder = os.getcwd()
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    os.chdir('/')
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.chdir(folder)
+        if main:
+            signal.signal(signal.SIGINT, handler)
     return context
 
 
@@ -58,18 +77,15 @@ def run_in_processes(
     context = worker_context()
     todo: Any = context.Queue()
     results: Any = context.Queue()
-    for task in tasks:
-        todo.put(task)
-    for _ in range(workers):
-        todo.put(None)
-    processes = [
-        context.Process(
-            target=_work, args=(todo, results, work), daemon=True)
-        for _ in range(workers)]
-    for process in processes:
-        process.start()
+    processes: list[Any] = []
     finished = 0
     try:
+        for task in [*tasks, *[None] * workers]:
+            todo.put(task)
+        for _ in range(workers):
+            process = context.Process(target=_work, args=(todo, results, work), daemon=True)
+            _start(process)
+            processes.append(process)
         while finished < workers:
             try:
                 result = results.get(timeout=POLL_S)
@@ -97,6 +113,15 @@ def run_in_processes(
         # Nobody will read what is still queued, and the end of the program would wait for it.
         todo.cancel_join_thread()
         todo.close()
+
+
+def _start(process: Any) -> None:
+    try:
+        process.start()
+    except (EOFError, OSError) as error:
+        raise InfinipotError(
+            f'worker processes cannot be started ({type(error).__name__}: {error}); try '
+            '--workers 1') from error
 
 
 def _work(todo: Any, results: Any, work: Work) -> None:

@@ -147,6 +147,9 @@ class PoseTransforms:
         self._node = node
         self._frame = frame
         self._max_gap_ns = max_gap_ns
+        #: The newest stamp asked for, by camera, and whether one lay far behind it since.
+        self._last_ns: dict[str, int] = {}
+        self._jumped = False
         self._buffer = Buffer(Duration(seconds=_TRANSFORMS_S))
         self._listener = TransformListener(self._buffer, node)
 
@@ -159,6 +162,9 @@ class PoseTransforms:
 
     def pose(self, stamp_ns: int, frame_id: str) -> Pose | None:
         """Give the camera's pose at a stamp, else the newest near it, else None."""
+        if stamp_ns < self._last_ns.get(frame_id, 0) - _TRANSFORMS_S * SECOND_NS:
+            self._jumped = True
+        self._last_ns[frame_id] = stamp_ns
         try:
             found = self._look_up(frame_id, stamp_ns)
         except Exception as error:
@@ -176,9 +182,11 @@ class PoseTransforms:
             ahead_ns = nanoseconds(found.header.stamp) - stamp_ns
             if abs(ahead_ns) <= self._max_gap_ns():
                 return self._read(found)
-            if ahead_ns > _TRANSFORMS_S * SECOND_NS:
-                # The clock jumped back (a bag that loops): tf2 would refuse all that comes now.
+            if self._jumped and ahead_ns > _TRANSFORMS_S * SECOND_NS:
+                # The clock jumped back (a bag that loops): tf2 would refuse all that comes now. An
+                # image that merely comes late is no reason to forget what others need.
                 self._buffer.clear()
+                self._jumped = False
         except Exception as error:
             reason = error
         self._node.log.warn('no_transform', f'a frame has no pose: {reason}')

@@ -57,7 +57,9 @@ def train(
     measure_every: Annotated[int, typer.Option(help='Steps between measurements.', min=1)] = 250,
     pace: Annotated[
         float | None,
-        typer.Option(help='Share of the usual learning rates.', show_default='1, from a start 0.6')
+        typer.Option(
+            help='Share of the usual learning rates.', min=0.01, max=2.0,
+            show_default='1, from a start 0.6')
     ] = None,
     keep: Annotated[
         float,
@@ -101,7 +103,7 @@ def _train(
     from transformers import AutoTokenizer
 
     from infinipot_ros.world.dataset import open_shard, render_shard
-    from infinipot_ros.world.export import export
+    from infinipot_ros.world.export import check_keep, export
     from infinipot_ros.world.network import (
         Size,
         new_model,
@@ -123,6 +125,8 @@ def _train(
     )
     if keep and start is None:
         raise ConfigurationError(f'--keep {keep:g} keeps of a checkpoint; give it as --start')
+    if not eye_steps and start is None:
+        raise ConfigurationError('an eye that was never taught sees nothing; give --eye-steps')
     if threads:
         torch.set_num_threads(threads)
     settings = {
@@ -141,6 +145,8 @@ def _train(
     write_eye_words(description, words)
     if pace is None:
         pace = 1.0 if start is None else GENTLE
+    if start is not None and keep:
+        check_keep(start, description, target)
     written = partial(export, model, description, target, earlier=start, keep=keep)
     with Progress(
             TextColumn('{task.description:<24}'), BarColumn(), MofNCompleteColumn(),

@@ -34,6 +34,21 @@ def published_name(name: str) -> str:
     return name
 
 
+def check_keep(earlier: Path, description: Path, target: Path) -> None:
+    """
+    Refuse to mix what cannot be mixed.
+
+    :raises ConfigurationError: ``earlier`` has other words, or would be written over.
+    """
+    if target.resolve() == earlier.resolve():
+        raise ConfigurationError(
+            f'{target} would be written over, and is to be kept in part; name another target')
+    if (earlier / 'vocab.json').read_bytes() != (description / 'vocab.json').read_bytes():
+        raise ConfigurationError(
+            f'the words of {earlier} are others than those now: its weights cannot be kept in '
+            'part; leave out --keep')
+
+
 def export(
     model: Any, description: Path, target: Path, *, earlier: Path | None = None, keep: float = 0.0,
 ) -> None:
@@ -44,7 +59,7 @@ def export(
     :param keep: share of the weights of the checkpoint ``earlier``, of the same words, in what is
         written. Between two legs of a training the mean often does better than either (Wortsman et
         al., Robust fine-tuning of zero-shot models, 2022).
-    :raises ConfigurationError: ``earlier`` has other words.
+    :raises ConfigurationError: as ``check_keep``.
     """
     from safetensors.torch import load_file, save_file
     draft = target.with_name(f'.{target.name}.draft')
@@ -56,10 +71,7 @@ def export(
         published_name(name): value.detach().float().cpu()
         for name, value in model.state_dict().items() if name != 'lm_head.weight'}
     if earlier is not None and keep:
-        if (earlier / 'vocab.json').read_bytes() != (description / 'vocab.json').read_bytes():
-            raise ConfigurationError(
-                f'the words of {earlier} are others than those now: its weights cannot be kept in '
-                'part; leave out --keep')
+        check_keep(earlier, description, target)
         for name, value in load_file(earlier / 'model.safetensors').items():
             weights[name] = weights[name].lerp(value.float(), keep)
     weights = {name: value.to(torch.float16).contiguous() for name, value in weights.items()}

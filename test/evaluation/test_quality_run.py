@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from datetime import datetime
 from importlib.metadata import version
@@ -42,6 +45,26 @@ def test_two_processes_find_what_one_does(model, reference, tmp_path):
     measure_all(model, tmp_path, workers=2, on_run=lambda task, cell: done.append((task, cell)))
     assert untimed_lines(tmp_path / OUTCOMES) == reference
     assert len(done) == len(set(done)) == 4 * 3
+
+
+def test_workers_import_nothing_that_lies_in_the_current_folder(tmp_path):
+    here, there = tmp_path / 'here', tmp_path / 'there'
+    here.mkdir()
+    there.mkdir()
+    (here / 'transformers.py').write_text('raise SystemError("not this one")\n')
+    (there / 'main.py').write_text(
+        'from infinipot_ros.evaluation.stream_processes import worker_context\n'
+        'if __name__ == "__main__":\n'
+        '    process = worker_context().Process(target=print, args=("alive",))\n'
+        '    process.start()\n'
+        '    process.join()\n'
+        '    raise SystemExit(process.exitcode)\n')
+    environment = {name: value for name, value in os.environ.items()
+                   if name != 'PYTHONSAFEPATH'}
+    done = subprocess.run(
+        [sys.executable, there / 'main.py'], cwd=here, env=environment, capture_output=True,
+        text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, 'alive\n'), done.stderr
 
 
 def test_a_killed_run_goes_on(model, reference, tmp_path):

@@ -308,8 +308,12 @@ def test_poses_are_looked_up_in_tf2(monkeypatch) -> None:
         assert source.pose(stamp, 'camera_optical') is None, 'not known then'
     assert len(logger.warnings) == 1 and 'camera_optical at' in logger.warnings[0]
     assert source.pose(5, 'nose') is None, 'no such frame'
-    assert not source._buffer.cleared
-    assert source.pose(newest - 10_000_000_001, 'camera_optical') is None
+    long_ago = newest - 10_000_000_001
+    assert source.pose(long_ago, 'camera_optical') is None
+    assert source.pose(long_ago, 'another') is None
+    assert not source._buffer.cleared, 'images that come late take nothing from the next'
+    assert source.pose(newest, 'camera_optical').y == 4.0
+    assert source.pose(long_ago, 'camera_optical') is None
     assert source._buffer.cleared, 'the clock jumped back'
     source.close()
     assert source._listener.closed

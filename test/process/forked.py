@@ -21,9 +21,8 @@ class Forked:
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path,
                  log: Path) -> None:
-        from infinipot_ros.evaluation.stream_processes import IMPORTED_ONCE, worker_context
-        context = worker_context()
-        context.set_forkserver_preload([*IMPORTED_ONCE, 'infinipot_ros.node.memory_node'])
+        from infinipot_ros.evaluation.stream_processes import worker_context
+        context = worker_context(['infinipot_ros.node.memory_node'])
         self._process = context.Process(
             target=run_node, args=(list(arguments), dict(environment), folder, log), daemon=True)
         self._process.start()

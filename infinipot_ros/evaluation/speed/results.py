@@ -105,11 +105,15 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """Give all of it in plain types."""
-        sections = self._kept | {section.name: section.to_json() for section in self.sections}
-        notes = [{name: reason for name, reason in each.items() if name not in sections}
-                 for each in (self.left_out, self.failed)]
+        measured = {section.name: section.to_json() for section in self.sections}
+        sections = self._kept | measured
         return {
-            **self._about, 'left_out': notes[0], 'failed': notes[1],
+            **self._about,
+            'left_out': {name: reason for name, reason in self.left_out.items()
+                         if name not in sections},
+            # Figures of before may stand beside the news that they could not be taken again.
+            'failed': {name: reason for name, reason in self.failed.items()
+                       if name not in measured},
             'sections': list(sections.values())}
 
     def write(self) -> None:
