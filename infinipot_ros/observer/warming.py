@@ -17,9 +17,9 @@ from infinipot_ros.observer.plan import grids_per_block
 from infinipot_ros.observer.settings import FRAMES_PER_GRID, ObserverSettings
 from infinipot_ros.observer.thumbnails import make_thumbnail
 from infinipot_ros.vlm.attention import Lens
-from infinipot_ros.vlm.decoding import TextStream
+from infinipot_ros.vlm.decoding import TextStream, read
 from infinipot_ros.vlm.model import QwenVL
-from infinipot_ros.vlm.positions import grid_positions, text_positions
+from infinipot_ros.vlm.positions import grid_positions
 from infinipot_ros.vlm.prompt import question_ids
 from infinipot_ros.vlm.static_step import StaticStep
 
@@ -56,15 +56,11 @@ def warm_up(
         ids, start = question_ids(model.tokenizer, QUESTION), cache.get_seq_length()
         stream = TextStream(model.tokenizer)
         for count in range(2):
-            with cache.writing_tail(len(ids)):
-                if step is not None and count:
-                    step.begin(ids[0], start, lens)
-                    step.run()
-                    scores = step.scores
-                else:
-                    hidden = model.forward(
-                        model.embed(ids), text_positions(start, len(ids)), cache, lens)
-                    scores = model.logits(hidden[0, -1])
+            if step is not None and count:
+                step.begin(ids[0], start, lens)
+            scores = read(
+                model, ids, start=start, cache=cache, writing=cache.writing_tail, lens=lens,
+                step=step if count else None)
             start += len(ids)
             ids = [int(scores.argmax())]
             stream.push(ids[0])

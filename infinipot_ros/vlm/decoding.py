@@ -89,6 +89,31 @@ class TextStream:
         return text
 
 
+def read(
+    model: QwenVL,
+    ids: list[int],
+    *,
+    start: int,
+    cache: Any,
+    writing: TailWriter,
+    lens: Lens | None = None,
+    step: StaticStep | None = None,
+) -> Tensor:
+    """
+    Read tokens behind what the cache holds.
+
+    :param start: position of the first; ``writing`` as of ``decode``.
+    :param step: reads the one it was told, instead of ``ids``.
+    :return: what comes next, float32 ``[vocabulary]``; of a step, its own buffer.
+    """
+    with writing(len(ids)):
+        if step is not None:
+            step.run()
+            return step.scores
+        hidden = model.forward(model.embed(ids), text_positions(start, len(ids)), cache, lens)
+        return model.logits(hidden[0, -1])
+
+
 def decode(
     model: QwenVL,
     prompt_ids: list[int],
@@ -115,14 +140,9 @@ def decode(
     drawn = sampling.temperature > 0.0
     ids = prompt_ids
     for count in range(max_new_tokens):
-        with writing(len(ids)):
-            if step is not None and count:
-                step.run()
-                scores = step.scores
-            else:
-                hidden = model.forward(
-                    model.embed(ids), text_positions(start, len(ids)), cache, lens)
-                scores = model.logits(hidden[0, -1])
+        scores = read(
+            model, ids, start=start, cache=cache, writing=writing, lens=lens,
+            step=step if count else None)
         start += len(ids)
         if step is not None and count and not drawn:
             token = int(step.token)
