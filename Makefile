@@ -115,8 +115,8 @@ setup-py310: $(MADE)/packages  ## the environment of test-py310, which makes it 
 	@TORCH='$(TORCH)' $(VENV)/bin/nox --session py310 --install-only
 
 .PHONY: bench
-bench: build  ## measure speed and bytes: bench/results.json, docs/performance.md (BENCH_FLAGS=--quick)
-	@$(ENTER) && infinipot bench speed --output bench/results.json --page docs/performance.md $(BENCH_FLAGS)
+bench: build  ## measure speed and bytes: benchmarks/results.json, docs/performance.md (BENCH_FLAGS=--quick)
+	@$(ENTER) && infinipot bench speed --output benchmarks/results.json --page docs/performance.md $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: $(MADE)/packages  ## ruff and mypy

@@ -48,10 +48,10 @@ def py310(session: nox.Session) -> None:
     session.install('--quiet', TORCH, 'transformers>=4.57,<5', '-e', '.[test,world]')
     # Without rclpy test/conftest.py leaves the ROS tests out. Linters, pages in a browser and
     # whole runs of an evaluation, of minutes, are the same on every version.
-    once = ['test_style.py', 'evaluation/reports', 'evaluation/test_eval.py',
-            'evaluation/test_eval_going_on.py', 'evaluation/test_eval_refusals.py',
-            'evaluation/test_cluster.py', 'evaluation/test_quality_run.py',
-            'world/test_quality.py', 'world/test_training.py']
+    once = ['test_style.py', 'evaluation/report', 'evaluation/test_eval.py',
+            'evaluation/test_eval_resume.py', 'evaluation/test_eval_refusals.py',
+            'evaluation/test_cluster.py', 'evaluation/test_task_runner.py',
+            'benchmarks/test_quality.py', 'tools/tiny_model/test_training.py']
     session.run('pytest', '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder',
                 '-m', 'not soak',
                 *(f'--ignore=test/{each}' for each in once), *session.posargs,

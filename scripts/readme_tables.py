@@ -94,8 +94,8 @@ def parameters() -> str:
 def figures() -> str:
     """Return the table of what a memory takes, by model and budget."""
     # Imports torch, which the other tables do without.
-    from infinipot_ros.evaluation.speed.bounds import readme_block
-    return readme_block()
+    from infinipot_ros.visual_memory.plan_table import PARTS, markdown, shape_rows
+    return markdown(('model', *PARTS), shape_rows())
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 from camera import noise, stamp
 
-from infinipot_ros.evaluation.speed.allocation import most_allocated
-from infinipot_ros.observer.frame import RgbImage
-from infinipot_ros.observer.observer import Observer
-from infinipot_ros.observer.scope import Scope
-from infinipot_ros.observer.sessions import Turn
-from infinipot_ros.observer.settings import ObserverSettings
+from benchmarks.speed.allocation import most_allocated
+from infinipot_ros.visual_memory.frame import RgbImage
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.scope import Scope
+from infinipot_ros.visual_memory.sessions import Turn
+from infinipot_ros.visual_memory.visual_memory import Observer
 
 EVERY = 500
 LONG = 'Was there a door to the left of it? ' * 5

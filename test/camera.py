@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from infinipot_ros.observer.frame import RgbImage
+from infinipot_ros.visual_memory.frame import RgbImage
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND

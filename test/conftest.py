@@ -28,16 +28,18 @@ NEEDS_ROS = ('process', 'launch')
 #: Files that take longest, those that wait and those that compute in turns: begun first, so that
 #: at the end no processor is left alone with one of them.
 LONGEST = (
-    'world/test_quality.py', 'process/test_operations.py', 'test_style.py',
+    'benchmarks/test_quality.py', 'process/test_operations.py', 'test_style.py',
     'process/test_replay_command.py',
-    'evaluation/test_eval_going_on.py', 'process/test_replay.py', 'test_cli.py',
-    'process/test_controls.py', 'evaluation/test_quality_run.py', 'process/test_lifecycle.py',
-    'world/test_training.py', 'process/test_load.py', 'evaluation/test_eval_refusals.py',
-    'process/test_images.py', 'vlm/test_static_step.py', 'process/test_demo.py',
-    'evaluation/test_eval.py', 'process/test_asking.py', 'observer/test_bound.py',
-    'process/test_cameras.py', 'observer/test_long_streams.py', 'process/test_bad_input.py',
-    'world/test_eval.py', 'observer/test_storage.py', 'vlm/test_quantization.py',
-    'evaluation/reports/test_report_page.py')
+    'evaluation/test_eval_resume.py', 'process/test_replay.py', 'cli/test_commands.py',
+    'process/test_controls.py', 'evaluation/test_task_runner.py', 'process/test_lifecycle.py',
+    'tools/tiny_model/test_training.py', 'process/test_load.py',
+    'evaluation/test_eval_refusals.py',
+    'process/test_images.py', 'vlm/test_cuda_graph.py', 'process/test_demo.py',
+    'evaluation/test_eval.py', 'process/test_asking.py', 'visual_memory/test_bound.py',
+    'process/test_cameras.py', 'visual_memory/test_position_rebase.py',
+    'process/test_bad_input.py',
+    'tools/tiny_model/test_eval.py', 'visual_memory/test_storage.py', 'vlm/test_quantization.py',
+    'evaluation/report/test_report_page.py')
 HIGHEST_DOMAIN = 101  # above, the ports collide with ephemeral ones
 
 
@@ -84,9 +86,11 @@ def prefer_built_package() -> None:
     """
     Keep the checkout's root off ``sys.path`` (``python -m pytest`` puts it first).
 
-    There it would hide the built package, the one with ``infinipot_ros.msg`` and ``.srv``.
+    There it would hide the built package, the one with ``infinipot_ros.msg`` and ``.srv``. At the
+    end it is where ``benchmarks`` and ``tools`` are found.
     """
     sys.path[:] = [entry for entry in sys.path if Path(entry or '.').resolve() != ROOT]
+    sys.path.append(str(ROOT))
 
 
 def why_no_ros() -> str:

@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 
-from recordings import START, write_video
+from recording_files import START, write_video
 from typer.testing import CliRunner
 
-from infinipot_ros.cli import app
-from infinipot_ros.evaluation.journal import OUTCOMES
+from infinipot_ros.cli.main import app
+from infinipot_ros.evaluation.run_store import OUTCOMES
 
 TENTH = 100_000_000
 
@@ -32,7 +32,7 @@ def evaluate(model, *arguments):
 def process(model, *arguments):
     """Run it in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, '-m', 'infinipot_ros.cli', 'eval', *map(str, arguments), '--model',
+        [sys.executable, '-m', 'infinipot_ros.cli.main', 'eval', *map(str, arguments), '--model',
          str(model), '--max-new-tokens', '3'],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env=os.environ | {'PYTHONPATH': os.pathsep.join(path for path in sys.path if path)},

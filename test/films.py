@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from infinipot_ros.world.tour import Film
+from tools.tiny_model.tour import Film
 
 ROOM = 2
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-from infinipot_ros.observer.observer import Observer
+from infinipot_ros.visual_memory.visual_memory import Observer
 from infinipot_ros.vlm.pixels import patchify
 
 

@@ -15,13 +15,13 @@ from functools import partial
 import numpy as np
 
 from infinipot_ros.errors import InfinipotError, SourceError
-from infinipot_ros.evaluation.cells import make_cells
-from infinipot_ros.evaluation.journal import Journal
-from infinipot_ros.evaluation.quality import TIMINGS
-from infinipot_ros.evaluation.quality_run import measure, quality_settings
 from infinipot_ros.evaluation.question import Question
+from infinipot_ros.evaluation.run_store import Journal
 from infinipot_ros.evaluation.stream import QualityStream
-from infinipot_ros.evaluation.work import StreamTask
+from infinipot_ros.evaluation.stream_runner import TIMINGS
+from infinipot_ros.evaluation.task_runner import measure, quality_settings
+from infinipot_ros.evaluation.tasks import StreamTask
+from infinipot_ros.evaluation.variants import make_cells
 from infinipot_ros.vlm.loading import load_model
 
 ROWS, COLUMNS = 2, 3

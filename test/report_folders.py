@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from infinipot_ros.evaluation.cells import Cell, make_cells
-from infinipot_ros.evaluation.journal import Journal
+from infinipot_ros.evaluation.memory_timeline import Sample
 from infinipot_ros.evaluation.outcome import CellRun, Outcome
-from infinipot_ros.evaluation.timeline import Sample
+from infinipot_ros.evaluation.run_store import Journal
+from infinipot_ros.evaluation.variants import Cell, make_cells
 
 SECOND = 10**9
 START_NS = 1_780_000_000 * SECOND

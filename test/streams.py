@@ -7,8 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from infinipot_ros.memory.budget import Budget, CacheShape
-from infinipot_ros.memory.cache import BoundedCache
+from infinipot_ros.kv_cache.budget import Budget, CacheShape
+from infinipot_ros.kv_cache.cache import BoundedCache
 
 SHAPE = CacheShape(layers=3, kv_heads=2, head_dim=8)
 PREFIX = 5

@@ -33,6 +33,7 @@ DISTRIBUTION = {'av': 'av', 'cv2': 'opencv-python-headless', 'PIL': 'pillow',
 # Of extras, imported only where they are asked for; the last two come with miniworld.
 OPTIONAL = {
     'bitsandbytes', 'gymnasium', 'httpx', 'matplotlib', 'miniworld', 'pyglet', 'ray'}
+OURS = {'infinipot_ros', 'benchmarks', 'tools', ''}
 INSTALLED = ROOT / 'install' / 'infinipot_ros'
 
 built = pytest.mark.skipif(not INSTALLED.is_dir(), reason='not built: make build')
@@ -51,7 +52,7 @@ def third_party(path: Path) -> Iterator[str]:
             modules = [node.module or '']
         for module in modules:
             top = module.split('.')[0]
-            if top not in sys.stdlib_module_names and top not in ('infinipot_ros', ''):
+            if top not in sys.stdlib_module_names and top not in OURS:
                 yield top
 
 
@@ -149,7 +150,8 @@ def test_the_readme_holds_what_is_made_for_it():
         blocks[name] = readme.split(begin)[1].split(end)[0]
     made = readme_tables('interfaces', 'parameters').stdout
     # The third as the script makes it; a process of its own would import torch for it.
-    made += import_module('infinipot_ros.evaluation.speed.bounds').readme_block()
+    table = import_module('infinipot_ros.visual_memory.plan_table')
+    made += table.markdown(('model', *table.PARTS), table.shape_rows())
     assert ''.join(blocks.values()) == made, 'run: python scripts/readme_tables.py --write'
     for path in [*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv'), *ROOT.glob('action/*.action')]:
         assert f'**`{path.parent.name}/{path.stem}`**' in blocks['interfaces']
@@ -228,7 +230,7 @@ def test_built_package_wins_and_is_this_source(tmp_path):
     assert Path(found).is_relative_to(INSTALLED)
     assert Path(real) == PACKAGE / 'errors.py'
     interfaces = ('import infinipot_ros.msg, infinipot_ros.srv; '
-                  'from infinipot_ros.node import infinipot_node as n; print(n.__file__)')
+                  'from infinipot_ros.node import main as n; print(n.__file__)')
     assert Path(ask(interfaces, built_environment(), tmp_path)).is_relative_to(INSTALLED)
 
 

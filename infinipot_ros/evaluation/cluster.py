@@ -24,10 +24,10 @@ from typing import Any
 import torch
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError
-from infinipot_ros.evaluation.origin import code_digest, machine
 from infinipot_ros.evaluation.outcome import CellRun
+from infinipot_ros.evaluation.provenance import code_digest, machine
 from infinipot_ros.evaluation.ray_session import ray_session
-from infinipot_ros.evaluation.work import (
+from infinipot_ros.evaluation.tasks import (
     Failure,
     RemoteRun,
     Result,

@@ -17,8 +17,8 @@ from pathlib import Path
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.outcome import LeftOut
 from infinipot_ros.evaluation.question_files import find_questions, read_questions
-from infinipot_ros.evaluation.recordings.sources import BAG_SUFFIXES, IMAGE_SUFFIXES
-from infinipot_ros.evaluation.streams import Recording
+from infinipot_ros.evaluation.recorded_stream import Recording
+from infinipot_ros.recordings.sources import BAG_SUFFIXES, IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = ('.mp4', '.mkv', '.webm', '.avi', '.mov', '.m4v', '.ts')
 

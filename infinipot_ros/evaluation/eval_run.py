@@ -18,27 +18,27 @@ from typing import Any
 from rich.console import Console
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError, SourceError
-from infinipot_ros.evaluation.cells import DEFAULT_POLICY, FULL, Cell, make_cells
 from infinipot_ros.evaluation.cluster import run_on_cluster
 from infinipot_ros.evaluation.eval_inputs import Found, Wanted
-from infinipot_ros.evaluation.eval_streams import StreamLoader
-from infinipot_ros.evaluation.going_on import (
+from infinipot_ros.evaluation.judge import Judge, judge_outcomes
+from infinipot_ros.evaluation.outcome import LeftOut, Outcome
+from infinipot_ros.evaluation.progress import show_progress
+from infinipot_ros.evaluation.recorded_stream import Recording
+from infinipot_ros.evaluation.report.caveats import BUNDLED, KNOWS, left_out, left_out_text
+from infinipot_ros.evaluation.report.quality_report import overview_table, write_report
+from infinipot_ros.evaluation.resume import (
     not_named,
     numbered,
     refuse_changed,
     refuse_undumped,
 )
-from infinipot_ros.evaluation.journal import LEFT_OUT, Journal
-from infinipot_ros.evaluation.judge import Judge, judge_outcomes
-from infinipot_ros.evaluation.outcome import LeftOut, Outcome
-from infinipot_ros.evaluation.progress import show_progress
-from infinipot_ros.evaluation.quality_run import count_workers, measure, quality_settings
-from infinipot_ros.evaluation.reports.caveats import BUNDLED, KNOWS, left_out, left_out_text
-from infinipot_ros.evaluation.reports.quality_report import overview_table, write_report
-from infinipot_ros.evaluation.streams import Recording
-from infinipot_ros.evaluation.work import Failure, StreamTask
-from infinipot_ros.observer.models import load_shared_model, weights_digest
-from infinipot_ros.observer.settings import ObserverSettings
+from infinipot_ros.evaluation.run_store import LEFT_OUT, Journal
+from infinipot_ros.evaluation.stream_loader import StreamLoader
+from infinipot_ros.evaluation.task_runner import count_workers, measure, quality_settings
+from infinipot_ros.evaluation.tasks import Failure, StreamTask
+from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Cell, make_cells
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.shared_model import load_shared_model, weights_digest
 
 DONE, BELOW, REFUSED, INTERRUPTED = 0, 1, 2, 130
 SHORTEST_QUESTION_ROOM = 200

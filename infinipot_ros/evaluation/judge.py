@@ -33,7 +33,7 @@ from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.scoring import JUDGED, is_right
 
 if TYPE_CHECKING:
-    from infinipot_ros.evaluation.quality import Outcome
+    from infinipot_ros.evaluation.stream_runner import Outcome
 
 RATINGS = 'ratings.jsonl'
 WORST, BEST = 1, 5

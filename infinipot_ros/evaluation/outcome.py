@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from infinipot_ros.evaluation.cells import Cell
-from infinipot_ros.evaluation.timeline import Sample
+from infinipot_ros.evaluation.memory_timeline import Sample
+from infinipot_ros.evaluation.variants import Cell
 
 TIMINGS = ('latency_s', 'first_token_s')
 """Fields of an outcome that differ from run to run."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.cells import DEFAULT_POLICY
+from infinipot_ros.evaluation.variants import DEFAULT_POLICY
 
 GRID_TOKENS = 128
 

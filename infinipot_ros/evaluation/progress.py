@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from infinipot_ros.evaluation.cells import Cell
-from infinipot_ros.evaluation.reports.page_parts import count_text
-from infinipot_ros.evaluation.work import StreamTask
+from infinipot_ros.evaluation.report.page_parts import count_text
+from infinipot_ros.evaluation.tasks import StreamTask
+from infinipot_ros.evaluation.variants import Cell
 
 
 @contextmanager

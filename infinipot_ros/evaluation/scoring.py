@@ -27,9 +27,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.letters import LETTERS, option_letter, plain
+from infinipot_ros.evaluation.choice_parsing import LETTERS, option_letter, plain
 from infinipot_ros.evaluation.question import Question
-from infinipot_ros.observer.answer import same_answer
+from infinipot_ros.visual_memory.answer import same_answer
 
 Scorer = Callable[[Question, str], float]
 

@@ -22,9 +22,9 @@ import numpy.typing as npt
 
 from infinipot_ros.errors import SourceError
 from infinipot_ros.evaluation.question import Question
-from infinipot_ros.evaluation.survey import Stretches, Survey, Surveyor
-from infinipot_ros.observer.frame import Frame
+from infinipot_ros.evaluation.stream_info import Stretches, Survey, Surveyor
 from infinipot_ros.ros_time import SECOND_NS
+from infinipot_ros.visual_memory.frame import Frame
 
 __all__ = [
     'END_NS', 'Asked', 'QualityStream', 'Stream', 'Stretches', 'Survey', 'Surveyor',

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from infinipot_ros.errors import InfinipotError
-from infinipot_ros.evaluation.quality import CellRun
-from infinipot_ros.evaluation.work import Failure, Result, StreamTask, Tell, Watched, Work
-from infinipot_ros.observer.models import MODEL_TYPES
+from infinipot_ros.evaluation.stream_runner import CellRun
+from infinipot_ros.evaluation.tasks import Failure, Result, StreamTask, Tell, Watched, Work
+from infinipot_ros.visual_memory.shared_model import MODEL_TYPES
 
 POLL_S = 2.0
 IMPORTED_ONCE = [
-    __name__, 'infinipot_ros.observer.models', *(
+    __name__, 'infinipot_ros.visual_memory.shared_model', *(
         f'transformers.models.{kind}.modeling_{kind}' for kind in MODEL_TYPES)]
 
 

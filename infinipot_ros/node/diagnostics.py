@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from infinipot_ros.node.snapshot import WorkerSnapshot
+from infinipot_ros.node.worker_status import WorkerSnapshot
 
 #: Seconds of silence from the worker in one piece of work after which something hangs.
 HEARTBEAT_S = 10.0

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from infinipot_ros.errors import QuestionCode, QuestionError
 
 if TYPE_CHECKING:
-    from infinipot_ros.observer.answer import Answer
-    from infinipot_ros.observer.observer import Observer
+    from infinipot_ros.visual_memory.answer import Answer
+    from infinipot_ros.visual_memory.visual_memory import Observer
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from infinipot_ros.node.ingest import IngestPolicy
+from infinipot_ros.node.frame_queue import IngestPolicy
 from infinipot_ros.node.parameter_table import (
     AT_ONCE,
     AT_START,
@@ -27,7 +27,7 @@ from infinipot_ros.node.parameter_table import (
 if TYPE_CHECKING:
     from rcl_interfaces.msg import ParameterDescriptor
 
-    from infinipot_ros.observer.settings import ObserverSettings
+    from infinipot_ros.visual_memory.memory_config import ObserverSettings
 
 
 def camera_names(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def refusal(values: Mapping[str, object], current: Mapping[str, object],
 
 def observer_settings(values: Mapping[str, Any]) -> ObserverSettings:
     """Build the observer's settings from the values of every parameter."""
-    from infinipot_ros.observer.settings import ObserverSettings
+    from infinipot_ros.visual_memory.memory_config import ObserverSettings
     settings = {row.setting: values[row.name] for row in TABLE if row.setting}
     settings['cameras'] = camera_names(values)
     shares = tuple(values['memory.camera_shares'])

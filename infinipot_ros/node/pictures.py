@@ -20,8 +20,8 @@ import numpy.typing as npt
 from infinipot_ros.ros_time import SECOND_NS
 
 if TYPE_CHECKING:
-    from infinipot_ros.observer.frame import RgbImage
-    from infinipot_ros.observer.observer import Observer
+    from infinipot_ros.visual_memory.frame import RgbImage
+    from infinipot_ros.visual_memory.visual_memory import Observer
 
 #: Pixels of the whole picture, and of the strip's tiles: a row of them below the frame.
 WIDTH, FRAME_HEIGHT = 960, 420

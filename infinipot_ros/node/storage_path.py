@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from infinipot_ros.errors import StorageError
-from infinipot_ros.observer.paths import resolve_inside
+from infinipot_ros.visual_memory.paths import resolve_inside
 
 
 def saved_path(directory: str, name: str) -> Path:

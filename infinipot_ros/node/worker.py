@@ -22,18 +22,18 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from infinipot_ros.errors import ConfigurationError, FrameError
-from infinipot_ros.node.answering import Answering
-from infinipot_ros.node.backlog import Backlog
-from infinipot_ros.node.ingest import IngestPolicy, Waiting
+from infinipot_ros.node.frame_queue import IngestPolicy, Waiting
+from infinipot_ros.node.job_queue import Backlog
 from infinipot_ros.node.jobs import QuestionJob, Task, fail, stopped, succeed
 from infinipot_ros.node.logs import Log
-from infinipot_ros.node.snapshot import WorkerSnapshot
+from infinipot_ros.node.question_runner import Answering
+from infinipot_ros.node.worker_status import WorkerSnapshot
 
 if TYPE_CHECKING:
-    from infinipot_ros.observer.answer import MemoryStatus
-    from infinipot_ros.observer.frame import Frame
-    from infinipot_ros.observer.observer import Observer
-    from infinipot_ros.observer.sessions import Sessions
+    from infinipot_ros.visual_memory.answer import MemoryStatus
+    from infinipot_ros.visual_memory.frame import Frame
+    from infinipot_ros.visual_memory.sessions import Sessions
+    from infinipot_ros.visual_memory.visual_memory import Observer
 
 THREAD_NAME = 'infinipot_worker'
 #: Why frames are dropped that show what the last one remembered showed, which stands for them.

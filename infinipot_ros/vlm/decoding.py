@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.vlm.attention import Lens
+from infinipot_ros.vlm.attention_hook import Lens
+from infinipot_ros.vlm.cuda_graph import StaticStep
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import text_positions
-from infinipot_ros.vlm.static_step import StaticStep
 
 REPLACEMENT = '\ufffd'
 TailWriter = Callable[[int], AbstractContextManager[None]]

@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 from transformers.utils import cached_file
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.vlm.identity import sample_weights
+from infinipot_ros.vlm.fingerprint import sample_weights
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.quantization import quantize
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.vlm.attention import FixedLens, Lens, install
-from infinipot_ros.vlm.identity import ModelIdentity, rope_sections, sample_weights
+from infinipot_ros.vlm.attention_hook import FixedLens, Lens, install
+from infinipot_ros.vlm.fingerprint import ModelIdentity, rope_sections, sample_weights
 from infinipot_ros.vlm.patch_embedding import make_linear
 from infinipot_ros.vlm.pixels import patchify, resize, smart_resize
 from infinipot_ros.vlm.positions import Timeline

@@ -8,10 +8,10 @@ import subprocess
 import pytest
 from eval_command import write_lines
 from quality_streams import measure_all, untimed_lines
-from recordings import camera, write_bag
+from recording_files import camera, write_bag
 from tiny_models import make_tiny
 
-from infinipot_ros.evaluation.journal import OUTCOMES
+from infinipot_ros.evaluation.run_store import OUTCOMES
 
 
 @pytest.fixture(scope='session')

@@ -27,15 +27,15 @@ from quality_streams import (
     partly_deadly_stream,
     untimed_lines,
 )
-from recordings import START, camera, write_bag
+from recording_files import START, camera, write_bag
 from typer.testing import CliRunner
 
-from infinipot_ros.cli import app
+from infinipot_ros.cli.main import app
+from infinipot_ros.cli.ray_option import check_ray, name_address
 from infinipot_ros.errors import ConfigurationError, InfinipotError
 from infinipot_ros.evaluation.cluster import deal_out, run_on_cluster
-from infinipot_ros.evaluation.journal import CELLS, OUTCOMES, machine
-from infinipot_ros.evaluation.ray_option import check_ray, name_address
 from infinipot_ros.evaluation.ray_session import ray_session
+from infinipot_ros.evaluation.run_store import CELLS, OUTCOMES, machine
 
 STARTED_S = 300
 PYTHONPATH = os.pathsep.join(path for path in sys.path if path)
@@ -155,7 +155,7 @@ def started(model, recordings, room, tmp_path):
     """``--ray`` in a process group of its own, which is to end with all it started."""
     pytest.importorskip('ray', reason="Ray is not there: pip install '.[ray]'")
     child = subprocess.Popen(
-        [sys.executable, '-m', 'infinipot_ros.cli',
+        [sys.executable, '-m', 'infinipot_ros.cli.main',
          *command(model, *recordings, '--output', tmp_path / 'out', '--ray')],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env=os.environ | {'PYTHONPATH': PYTHONPATH, 'TMPDIR': str(room)},

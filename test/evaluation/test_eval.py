@@ -12,11 +12,11 @@ import pytest
 from eval_command import TENTH, asked_at_the_end, evaluate, outcomes, write_lines
 from PIL import Image as PilImage
 from quality_streams import untimed_lines
-from recordings import START, camera, compressed, write_bag, write_video
+from recording_files import START, camera, compressed, write_bag, write_video
 
-from infinipot_ros.evaluation.cells import DEFAULT_POLICY
-from infinipot_ros.evaluation.journal import CELLS, OUTCOMES
-from infinipot_ros.evaluation.streams import RecordedStream
+from infinipot_ros.evaluation.recorded_stream import RecordedStream
+from infinipot_ros.evaluation.run_store import CELLS, OUTCOMES
+from infinipot_ros.evaluation.variants import DEFAULT_POLICY
 from infinipot_ros.vlm.model import QwenVL
 
 WRITTEN = {

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 from eval_command import asked_at_the_end
-from recordings import write_video
+from recording_files import write_video
 
 from infinipot_ros.errors import InfinipotError, SourceError
 from infinipot_ros.evaluation.eval_inputs import Wanted, named_recordings
-from infinipot_ros.evaluation.streams import RecordedStream
+from infinipot_ros.evaluation.recorded_stream import RecordedStream
 
 WANTED = Wanted(None, None, False, None)
 

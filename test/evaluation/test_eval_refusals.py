@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from eval_command import asked_at_the_end, evaluate, outcomes, write_lines
 from PIL import Image as PilImage
-from recordings import write_video
+from recording_files import write_video
 from typer.testing import CliRunner
 
-from infinipot_ros.cli import app
+from infinipot_ros.cli.main import app
 from infinipot_ros.evaluation import judge
 
 

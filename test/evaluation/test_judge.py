@@ -21,8 +21,8 @@ from infinipot_ros.evaluation.judge import (
     judge_outcomes,
     score_of,
 )
-from infinipot_ros.evaluation.quality import Outcome
 from infinipot_ros.evaluation.question import Question
+from infinipot_ros.evaluation.stream_runner import Outcome
 
 QUESTION = Question(
     id='q1', question='Where is the mirror?', answer='Next to the staircase', kind='where',

@@ -7,11 +7,11 @@ from __future__ import annotations
 import pytest
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.cells import make_cells
 from infinipot_ros.evaluation.presets import DEFAULT, PRESETS, preset
-from infinipot_ros.memory.policies.infinipot_v import VARIANTS, InfinipotV
-from infinipot_ros.observer.plan import grids_per_block
-from infinipot_ros.observer.settings import ObserverSettings
+from infinipot_ros.evaluation.variants import make_cells
+from infinipot_ros.kv_cache.policies.infinipot_v import VARIANTS, InfinipotV
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.plan import grids_per_block
 
 
 def memory_of(chosen):

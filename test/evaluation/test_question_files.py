@@ -14,8 +14,8 @@ from infinipot_ros.errors import SourceError
 from infinipot_ros.evaluation.question_files import find_questions, read_questions
 from infinipot_ros.evaluation.question_times import parse_moment
 from infinipot_ros.evaluation.scoring import score
-from infinipot_ros.world.bag import AskedQuestion, TourQuestion, write_questions
-from infinipot_ros.world.bag import read_questions as read_back
+from tools.tiny_model.bag import AskedQuestion, TourQuestion, write_questions
+from tools.tiny_model.bag import read_questions as read_back
 
 ROOT = Path(__file__).resolve().parents[2]
 SECOND = 1_000_000_000

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.letters import LETTERS, option_letter, plain
+from infinipot_ros.evaluation.choice_parsing import LETTERS, option_letter, plain
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.scoring import (
     SCORERS,

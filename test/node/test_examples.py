@@ -15,7 +15,7 @@ pytest.importorskip('infinipot_ros.msg', reason='the interfaces are not built (c
 yaml = pytest.importorskip('yaml')
 pytestmark = pytest.mark.ros
 
-from infinipot_ros.node import parameters  # noqa: E402
+from infinipot_ros.node import parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]

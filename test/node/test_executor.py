@@ -10,11 +10,11 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 pytestmark = pytest.mark.ros
-from rclpy.context import Context  # noqa: E402
-from rclpy.event_handler import SubscriptionEventCallbacks  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
+from rclpy.context import Context
+from rclpy.event_handler import SubscriptionEventCallbacks
+from std_msgs.msg import String
 
-from infinipot_ros.node.executor import SurvivingExecutor  # noqa: E402
+from infinipot_ros.node.executor import SurvivingExecutor
 
 
 def test_a_subscription_that_is_destroyed_while_it_is_waited_for(monkeypatch) -> None:

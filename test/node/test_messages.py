@@ -16,36 +16,39 @@ pytest.importorskip('rclpy', reason='no ROS 2 here')
 pytest.importorskip('infinipot_ros.msg', reason='the interfaces are not built (colcon build)')
 pytestmark = pytest.mark.ros
 
-from builtin_interfaces.msg import Time  # noqa: E402
-from geometry_msgs.msg import (  # noqa: E402
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import (
     PoseStamped,
     PoseWithCovarianceStamped,
     TransformStamped,
 )
 
 #
-from nav_msgs.msg import Odometry  # noqa: E402
-from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
-from rclpy.time import Time as RclpyTime  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+from nav_msgs.msg import Odometry
+from rclpy.serialization import deserialize_message, serialize_message
+from rclpy.time import Time as RclpyTime
+from sensor_msgs.msg import CompressedImage, Image
+from visualization_msgs.msg import Marker
 
-from infinipot_ros.action import Ask  # noqa: E402
-from infinipot_ros.errors import ConfigurationError, FrameError, QuestionCode  # noqa: E402
-from infinipot_ros.msg import Evidence as EvidenceMessage  # noqa: E402
-from infinipot_ros.node import answers, diagnostics, pose_input, status  # noqa: E402
-from infinipot_ros.node.cameras import FrameMaker  # noqa: E402
-from infinipot_ros.node.conversion import Decoder, find_cv_bridge, stamp_of  # noqa: E402
-from infinipot_ros.node.jobs import Answered  # noqa: E402
-from infinipot_ros.node.logs import NodeLog  # noqa: E402
-from infinipot_ros.node.markers import evidence_markers  # noqa: E402
-from infinipot_ros.node.pose_input import read_pose  # noqa: E402
-from infinipot_ros.node.snapshot import WorkerSnapshot  # noqa: E402
-from infinipot_ros.observer.answer import Answer, MemoryStatus  # noqa: E402
-from infinipot_ros.observer.evidence import Evidence  # noqa: E402
-from infinipot_ros.observer.frame import Frame, Pose  # noqa: E402
-from infinipot_ros.observer.image_messages import to_rgb  # noqa: E402
-from infinipot_ros.srv import Query  # noqa: E402
+from infinipot_ros.action import Ask
+from infinipot_ros.errors import ConfigurationError, FrameError, QuestionCode
+from infinipot_ros.images.image_messages import to_rgb
+from infinipot_ros.msg import Evidence as EvidenceMessage
+from infinipot_ros.node import diagnostics
+from infinipot_ros.node import messages as answers
+from infinipot_ros.node import status_message as status
+from infinipot_ros.node.frame_decoder import FrameMaker
+from infinipot_ros.node.image_conversion import Decoder, find_cv_bridge, stamp_of
+from infinipot_ros.node.interfaces import pose_input
+from infinipot_ros.node.interfaces.evidence_markers import evidence_markers
+from infinipot_ros.node.interfaces.pose_input import read_pose
+from infinipot_ros.node.jobs import Answered
+from infinipot_ros.node.logs import NodeLog
+from infinipot_ros.node.worker_status import WorkerSnapshot
+from infinipot_ros.srv import Query
+from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
+from infinipot_ros.visual_memory.evidence import Evidence
+from infinipot_ros.visual_memory.frame import Frame, Pose
 
 SNAPSHOT = WorkerSnapshot(
     job='idle', job_s=0.1, beat_age_s=0.1, waiting_frames=1, waiting_queries=0, waiting_tasks=0,

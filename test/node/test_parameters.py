@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.memory.policies.registry import DEFAULT_POLICY, POLICY_NAMES
+from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, POLICY_NAMES
 from infinipot_ros.node import parameter_table, parameters
-from infinipot_ros.observer.settings import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
 from infinipot_ros.vlm.loading import DTYPES
 
 

@@ -19,8 +19,8 @@ from infinipot_ros.node.pictures import (
     remembered_moments,
     warm,
 )
-from infinipot_ros.observer.observer import Observer
-from infinipot_ros.observer.settings import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.visual_memory import Observer
 
 SIZE = (FRAME_HEIGHT + LABEL_HEIGHT + TILE_HEIGHT, WIDTH, 3)
 

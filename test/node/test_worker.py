@@ -23,14 +23,14 @@ from infinipot_ros.errors import (
     QuestionCode,
     QuestionError,
 )
-from infinipot_ros.node.backlog import FRAME_SHARE, MAX_IN_A_ROW, MAX_QUERIES, MAX_TASKS
-from infinipot_ros.node.ingest import IngestPolicy
+from infinipot_ros.node.frame_queue import IngestPolicy
+from infinipot_ros.node.job_queue import FRAME_SHARE, MAX_IN_A_ROW, MAX_QUERIES, MAX_TASKS
 from infinipot_ros.node.jobs import Question
 from infinipot_ros.node.worker import Worker
-from infinipot_ros.observer.frame import Frame
-from infinipot_ros.observer.observer import Observer
-from infinipot_ros.observer.sessions import Sessions
-from infinipot_ros.observer.settings import ObserverSettings
+from infinipot_ros.visual_memory.frame import Frame
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.sessions import Sessions
+from infinipot_ros.visual_memory.visual_memory import Observer
 
 SECOND = 1_000_000_000
 LONG = 400

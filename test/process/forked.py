@@ -22,7 +22,7 @@ class Forked:
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path,
                  log: Path) -> None:
         from infinipot_ros.evaluation.stream_processes import worker_context
-        context = worker_context(['infinipot_ros.node.memory_node'])
+        context = worker_context(['infinipot_ros.node.node'])
         self._process = context.Process(
             target=run_node, args=(list(arguments), dict(environment), folder, log), daemon=True)
         self._process.start()
@@ -56,5 +56,5 @@ def run_node(arguments: list[str], environment: dict[str, str], folder: Path, lo
     for stream in (1, 2):
         os.dup2(output, stream)
     sys.argv = ['infinipot_node', *arguments]
-    from infinipot_ros.node.infinipot_node import main
+    from infinipot_ros.node.main import main
     main()

@@ -33,8 +33,8 @@ from std_srvs.srv import SetBool, Trigger
 
 from infinipot_ros.action import Ask
 from infinipot_ros.msg import MemoryStatus
-from infinipot_ros.node.ask_action import FEEDBACK_DEPTH
-from infinipot_ros.node.replay import SETTLE_S
+from infinipot_ros.node.interfaces.ask_action import FEEDBACK_DEPTH
+from infinipot_ros.node.replay.bag_player import SETTLE_S
 from infinipot_ros.srv import LoadMemory, Query, SaveMemory, Watch
 
 SECOND = 1_000_000_000
@@ -57,7 +57,7 @@ class NodeProcess:
     :param program: what Python runs; None forks it, which is the same program seconds sooner.
     """
 
-    PROGRAM = ('-m', 'infinipot_ros.node.infinipot_node')
+    PROGRAM = ('-m', 'infinipot_ros.node.main')
 
     def __init__(self, folder: Path, *arguments: str, program: Sequence[str] | None = PROGRAM,
                  **parameters: Any) -> None:

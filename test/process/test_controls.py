@@ -16,8 +16,8 @@ import pytest
 from harness import SECOND, START_NS, Client, NodeProcess, drops, wait_until
 from std_srvs.srv import SetBool, Trigger
 
-from infinipot_ros.observer.snapshot_file import read_snapshot
 from infinipot_ros.srv import LoadMemory, Query, SaveMemory
+from infinipot_ros.visual_memory.snapshot_file import read_snapshot
 
 #: A disk that takes three seconds to bring a file to, more than a node has to end in.
 SLOW_DISK = """
@@ -34,8 +34,8 @@ int fsync(int file) {
 #: A model that stays in its third frame.
 STUCK = """
 import sys, time
-from infinipot_ros.node.infinipot_node import main
-from infinipot_ros.observer.observer import Observer
+from infinipot_ros.node.main import main
+from infinipot_ros.visual_memory.visual_memory import Observer
 observe = Observer.observe
 def stuck(self, *frame, **more):
     if self.status().frames_encoded == 2:

@@ -21,10 +21,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage
 
-from infinipot_ros import demo_cli as demo
-from infinipot_ros.demo_moments import Shown
-from infinipot_ros.observer.answer import same_answer
+from infinipot_ros.cli import demo as demo
+from infinipot_ros.cli.demo_moments import Shown
 from infinipot_ros.srv import Query
+from infinipot_ros.visual_memory.answer import same_answer
 
 FRAMES = 60
 CONFIG = """

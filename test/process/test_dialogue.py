@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infinipot_ros.evaluation.recordings.sources import open_source
+from infinipot_ros.recordings.sources import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 #: By then a red box was in view in the garage, a blue ball and a pink pillar in the bathroom.

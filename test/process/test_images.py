@@ -18,7 +18,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage
 
-from infinipot_ros.node.replay import open_replay
+from infinipot_ros.node.replay.bag_player import open_replay
 
 
 def compressed(stamp_ns: int, data: bytes, kind: str = 'jpeg') -> CompressedImage:

@@ -17,8 +17,8 @@ AS_A_USER = True
 STOP_S = 5.0
 STUCK = """
 import sys, time
-from infinipot_ros.node.infinipot_node import main
-from infinipot_ros.observer.observer import Observer
+from infinipot_ros.node.main import main
+from infinipot_ros.visual_memory.visual_memory import Observer
 Observer.observe = lambda *_, **__: time.sleep(60)
 sys.exit(main())
 """

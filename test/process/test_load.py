@@ -9,7 +9,7 @@ import threading
 
 from harness import SECOND, START_NS, drops
 
-from infinipot_ros.node.load import loaded_node
+from benchmarks.speed.node_load import loaded_node
 from infinipot_ros.ros_time import nanoseconds
 
 

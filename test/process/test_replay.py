@@ -14,21 +14,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-import recordings
+import recording_files as recordings
 from harness import SECOND
-from recordings import STORE, camera, header, text, write_bag
+from recording_files import STORE, camera, header, text, write_bag
 from rosbags.rosbag2 import StoragePlugin
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.recordings.sources import open_source
-from infinipot_ros.node import parameters, trial
-from infinipot_ros.node.asker import Follower, Result
-from infinipot_ros.node.client import NodeError
-from infinipot_ros.node.listener import listen_to
-from infinipot_ros.node.node_at_hand import running_node
-from infinipot_ros.node.trial import Pace, choose_images, play_to, run_trial
-from infinipot_ros.observer.observer import Observer
+from infinipot_ros.node import parameters
+from infinipot_ros.node.replay import session as trial
+from infinipot_ros.node.replay.client import NodeError
+from infinipot_ros.node.replay.live_monitor import listen_to
+from infinipot_ros.node.replay.node_handle import running_node
+from infinipot_ros.node.replay.question_scheduler import Follower, Result
+from infinipot_ros.node.replay.session import Pace, choose_images, play_to, run_trial
+from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.ros_time import nanoseconds
+from infinipot_ros.visual_memory.visual_memory import Observer
 
 END_NS = 2**63
 NO_PROFILE = Path('/nonexistent')
@@ -204,7 +205,7 @@ def test_a_node_that_runs_already(start, tiny, tmp_path) -> None:
 
 def play(bag: Path, namespace: str, folder: Path) -> subprocess.Popen[bytes]:
     """``infinipot_play`` in a process of its own, as ``ros2 bag play`` would."""
-    code = 'import sys; from infinipot_ros.node.player import main; sys.exit(main())'
+    code = 'import sys; from infinipot_ros.node.replay.player_main import main; sys.exit(main())'
     return subprocess.Popen(
         [sys.executable, '-c', code, str(bag), '--rate', '4', '--clock', '--topic',
          '/front/image', '--subscribers', '2', '--ros-args', '-r',

@@ -16,19 +16,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recordings import START, STORE, camera, header, write_bag, write_video
+from recording_files import START, STORE, camera, header, write_bag, write_video
 
-from infinipot_ros.cli import main
+from infinipot_ros.cli.main import main
 from infinipot_ros.errors import ConfigurationError, SourceError
-from infinipot_ros.evaluation.origin import described
+from infinipot_ros.evaluation.provenance import described
 from infinipot_ros.evaluation.question_files import read_questions
-from infinipot_ros.evaluation.recordings.sources import open_source
-from infinipot_ros.evaluation.reports.timeline_table import STAGES
-from infinipot_ros.live_record import compare
-from infinipot_ros.live_run import LiveRun, Plan
+from infinipot_ros.evaluation.report.timeline_table import STAGES
 from infinipot_ros.node import parameters
-from infinipot_ros.observer.answer import same_answer
-from infinipot_ros.observer.observer import Observer
+from infinipot_ros.node.replay.live_record import compare
+from infinipot_ros.node.replay.live_run import LiveRun, Plan
+from infinipot_ros.recordings.sources import open_source
+from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.visual_memory import Observer
 
 SECOND = 1_000_000_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures('kept_environment')
 def begin(*arguments: Any, folder: Path) -> subprocess.Popen[str]:
     """Start the command; not from the checkout, whose package has no messages."""
     return subprocess.Popen(
-        [sys.executable, '-c', 'from infinipot_ros.cli import main; main()', 'replay',
+        [sys.executable, '-c', 'from infinipot_ros.cli.main import main; main()', 'replay',
          *map(str, arguments)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env={**os.environ, 'COLUMNS': '200'},
         # A shell's background jobs, and what they start, are deaf to Ctrl-C.

@@ -9,7 +9,7 @@ from tiny_models import KINDS, make_tiny
 from torch import nn
 from transformers import AutoModelForImageTextToText
 
-from infinipot_ros.vlm.identity import sample_weights
+from infinipot_ros.vlm.fingerprint import sample_weights
 from infinipot_ros.vlm.loading import load_model
 from infinipot_ros.vlm.patch_embedding import make_linear
 from infinipot_ros.vlm.pixels import patchify

@@ -16,14 +16,14 @@ import torch
 from transformers import DynamicCache
 
 from infinipot_ros.errors import ConfigurationError, StorageError
-from infinipot_ros.evaluation.recordings.sources import open_source
-from infinipot_ros.observer.observer import Observer
-from infinipot_ros.observer.plan import plan_memory
-from infinipot_ros.observer.settings import ObserverSettings
+from infinipot_ros.recordings.sources import open_source
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.plan import plan_memory
+from infinipot_ros.visual_memory.visual_memory import Observer
 from infinipot_ros.vlm.loading import load_config, load_model
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import text_positions
-from infinipot_ros.world.bag import read_questions
+from tools.tiny_model.bag import read_questions
 
 MODEL = 'infinipot-tiny'
 DEMO = Path(__file__).resolve().parents[2] / 'demo'

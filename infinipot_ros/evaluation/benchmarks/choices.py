@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.letters import LETTERS
+from infinipot_ros.evaluation.choice_parsing import LETTERS
 
 
 def lettered(options: Sequence[str], style: str = '{}. {}') -> list[str]:

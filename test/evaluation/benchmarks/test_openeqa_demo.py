@@ -9,10 +9,10 @@ import json
 import pytest
 from annotations import annotation
 from endpoint import said, serving
-from recordings import shared_videos
+from recording_files import shared_videos
 from typer.testing import CliRunner
 
-from infinipot_ros.cli import app
+from infinipot_ros.cli.main import app
 
 VIDEO = 'open-eqa-hm3d-demo.mp4'
 

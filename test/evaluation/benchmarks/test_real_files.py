@@ -11,7 +11,7 @@ from annotations import annotation
 
 from infinipot_ros.evaluation.benchmarks.registry import load
 from infinipot_ros.evaluation.benchmarks.times import SECOND_NS
-from infinipot_ros.evaluation.letters import LETTERS, option_letter
+from infinipot_ros.evaluation.choice_parsing import LETTERS, option_letter
 from infinipot_ros.evaluation.scoring import SCORERS, score
 
 FILES = [

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Frames a second of the whole memory, beside the bare model's on the same frames.
+
+The bare model is given patches that were cut before, and only turns them into visual tokens and
+those into keys and values, behind as many cached tokens as the memory has at that point. The
+memory resizes and cuts frames, does the same, compresses, and keeps observations and thumbnails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count, cycle, islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmarks.speed.bare import bare_model, film, observer_of, random_context
+from benchmarks.speed.section import Section, SpeedOptions, Table, Target
+from benchmarks.speed.side_by_side import SideBySide, side_by_side
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.visual_memory.model_shapes import random_model
+from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.vlm.loading import load_model, parse_dtype
+from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.pixels import patchify
+from infinipot_ros.vlm.positions import grid_positions
+
+STEP_NS = 500_000_000
+WANTED = 0.95
+MEMORY, BARE, LINEAR = (
+    'the memory', 'bare model', 'bare model with a linear patch embedding')
+
+Frames = Sequence[npt.NDArray[np.uint8]]
+
+
+class Stream:
+    """
+    A memory under a stream without an end.
+
+    ``lengths`` are the tokens before each block of one round: from a compression to where the
+    memory is as long again.
+    """
+
+    def __init__(self, observer: Observer, frames: Frames, least_blocks: int) -> None:
+        self.observer, self._frames = observer, cycle(frames)
+        self._stamps = count(STEP_NS, STEP_NS)
+        # Until the budget was full once, no round is like the next.
+        while observer.status().compressions < 2:
+            self.show_block()
+        seen: list[int] = []
+        while not (lengths := _period(seen)):
+            seen.append(observer.status().tokens)
+            self.show_block()
+        self.lengths = lengths * -(-least_blocks // len(lengths))
+        # From a block's end, as the round was measured.
+        for _ in range(-len(seen) % len(lengths)):
+            self.show_block()
+
+    def show_block(self) -> None:
+        """Show the frames of one block."""
+        for frame in islice(self._frames, self.observer.settings.block_size):
+            self.observer.observe(frame, next(self._stamps))
+
+    def show_round(self) -> None:
+        """Show the frames of one round."""
+        for _ in self.lengths:
+            self.show_block()
+
+
+def _period(seen: Sequence[int]) -> list[int]:
+    """Find what repeats itself three times at the end of ``seen``; empty if nothing does."""
+    for period in range(1, len(seen) // 3 + 1):
+        last = seen[-period:]
+        if seen[-2 * period:-period] == last == seen[-3 * period:-2 * period]:
+            return list(last)
+    return []
+
+
+def bare_rounds(
+    model: QwenVL, frames: Frames, settings: ObserverSettings, lengths: Sequence[int], bare: Any,
+) -> Callable[[], None]:
+    """Prepare what the bare model does for the same frames; the patches are cut here."""
+    pixels = torch.stack([
+        model.fit(frame, settings.max_pixels) for frame in frames[:settings.block_size]])
+    patches, grid = patchify(pixels)
+    patches, grid = patches.to(model.dtype), grid.to(model.device)
+    rows, columns = model.grid_size(*pixels.shape[1:3])
+    grids = len(pixels) // FRAMES_PER_GRID
+    positions = grid_positions(16, list(range(grids)), rows, columns).to(model.device)
+    context = random_context(model, max(lengths))
+
+    @torch.inference_mode()
+    def run() -> None:
+        for tokens in lengths:
+            output = bare.model.visual(patches, grid_thw=grid)
+            # transformers 5 wraps the merged tokens, 4.57 returns them bare.
+            merged: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+            bare.model.language_model(
+                inputs_embeds=merged.unsqueeze(0), position_ids=positions,
+                attention_mask=None, past_key_values=context.cut(tokens), use_cache=True)
+
+    return run
+
+
+def compare(
+    model: QwenVL, settings: ObserverSettings, size: tuple[int, int], least_blocks: int,
+    repeats: int,
+) -> tuple[SideBySide, int]:
+    """
+    Time the memory and the bare model on the same frames.
+
+    :param size: height and width of a camera frame.
+    :return: the times of a round, and how many frames it has.
+    """
+    frames = film(4 * settings.block_size, *size)
+    stream = Stream(observer_of(model, settings), frames, least_blocks)
+    ways: dict[str, Callable[[], None]] = {MEMORY: stream.show_round}
+    for name, convolution in ((BARE, True), (LINEAR, False)):
+        bare = bare_model(model, convolution=convolution)
+        ways[name] = bare_rounds(model, frames, settings, stream.lengths, bare)
+    times = side_by_side(ways, repeats=repeats, device=model.device)
+    return times, len(stream.lengths) * settings.block_size
+
+
+def measure(options: SpeedOptions) -> Section:
+    """Compare on the bundled model, and on a slice of the 3B shape or all of it on a GPU."""
+    whole = options.device != 'cpu'
+    layers, blocks = (None, None) if whole else (2, 2)
+    small = options.quick and not whole
+    cases = [
+        ('infinipot-tiny, 640x480',
+         load_model('infinipot-tiny', device=options.device, dtype=options.dtype),
+         ObserverSettings(
+             'infinipot-tiny', options.device, options.dtype, budget=1024, max_pixels=24 * 784),
+         12 if options.quick else 48),
+        ('Qwen2.5-VL-3B, 640x480' if whole else
+         f'Qwen2.5-VL-3B widths, {layers} of 36 layers and {blocks} of 32 vision blocks, 640x480',
+         random_model('3B', layers=layers, vision_layers=blocks, device=options.device,
+                      dtype=parse_dtype(options.dtype), few_words=not whole),
+         ObserverSettings(
+             '', options.device, options.dtype, budget=512 if small else 4096,
+             max_pixels=(64 if small else 128) * 784),
+         2 if small else 6)]
+    tables, targets = [], []
+    for title, model, settings, least_blocks in cases:
+        times, frames = compare(model, settings, (480, 640), least_blocks, options.repeats)
+        rows = [
+            [name, times.spread(name).text(2, 1000 / frames),
+             f'{frames / times.spread(name).median:.1f}',
+             times.ratio(name, MEMORY).text(1, 100)]
+            for name in times.seconds]
+        tables.append(Table(
+            title, ('', 'ms a frame', 'frames/s', "the memory's frames/s, % of it"), rows))
+        ratio = times.ratio(BARE, MEMORY)
+        targets.append(Target(
+            f'frames/s of the memory to the bare model: {title}', f'at least {WANTED:.0%}',
+            f'{ratio.text(1, 100)} %', ratio.median >= WANTED))
+    return Section(
+        'pipeline', 'The whole memory beside the bare model',
+        "The bare model is transformers' own, from patches that were cut before to keys and "
+        'values, behind as many cached tokens (DynamicCache) as the memory holds at that point. '
+        'The memory does the same from camera frames, with resizing, compression, observations '
+        'and thumbnails. It cuts patches by a matrix product where the published tower has a '
+        'convolution; against a bare model with the same product the last row compares. In a '
+        'slice, what is done once a frame weighs more than it does in the whole model.',
+        tables=tables, targets=targets)

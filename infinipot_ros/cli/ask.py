@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``infinipot ask``: one recording, one memory, some questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infinipot_ros.cli import model_options as options
+from infinipot_ros.errors import QuestionCode, QuestionError
+
+if TYPE_CHECKING:
+    from infinipot_ros.evaluation.ask_report import Report
+    from infinipot_ros.recordings.frame_source import FrameSource
+    from infinipot_ros.visual_memory.memory_config import ObserverSettings
+    from infinipot_ros.visual_memory.visual_memory import Observer
+
+ask_app = typer.Typer(add_completion=False)
+
+
+@ask_app.command()
+def ask(
+    recording: Annotated[
+        Path,
+        typer.Argument(
+            metavar='VIDEO_OR_BAG',
+            help='A video, a ROS 2 bag (directory, .mcap, .db3) or a folder of images.',
+        ),
+    ],
+    questions: Annotated[
+        list[str], typer.Argument(metavar='QUESTION...', help='One or more questions.')
+    ],
+    model: options.Model = 'infinipot-tiny',
+    policy: Annotated[str, typer.Option(help='What decides which tokens stay.')] = 'rarity',
+    budget: Annotated[
+        int, typer.Option(help='Most visual tokens a layer and KV head holds.')
+    ] = 4096,
+    block_size: Annotated[int, typer.Option(help=options.BLOCK_SIZE)] = 2,
+    fps: Annotated[float, typer.Option(help=options.FPS)] = 2.0,
+    keep_ratio: Annotated[float, typer.Option(help=options.KEEP_RATIO)] = 0.75,
+    tar_ratio: options.TarRatio = None,
+    recent_ratio: options.RecentRatio = None,
+    device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1, ...')] = 'cpu',
+    dtype: options.Dtype = 'float32',
+    weights: Annotated[
+        str, typer.Option(help="int8 or int4: quantised weights (pip install '.[quantized]').")
+    ] = '',
+    max_pixels: Annotated[int, typer.Option(help=options.MAX_PIXELS)] = 128 * 28 * 28,
+    still_likeness: options.StillLikeness = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(help=options.MAX_NEW_TOKENS)] = 64,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help='Ask only about what was seen from then on: 1:30 from the start, an ISO date, or '
+                 '"-10 min" before the end.'),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help='Ask only about what was seen until then; likewise.')
+    ] = None,
+    topic: Annotated[
+        str | None, typer.Option(help='Image topic of a bag that has several.')
+    ] = None,
+    allow_download: Annotated[
+        bool, typer.Option('--allow-download', help='Fetch the model from the hub if missing.')
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option('--json', help='Print one JSON object instead of text.')
+    ] = False,
+) -> None:
+    """Show a recording to the memory and ask about it."""
+    from infinipot_ros.recordings.sources import open_source
+
+    try:
+        with open_source(recording, fps=fps or None, topic=topic) as source:
+            from infinipot_ros.visual_memory.memory_config import ObserverSettings
+
+            settings = ObserverSettings(
+                model=model,
+                device=device,
+                dtype=dtype,
+                weights=weights,
+                local_files_only=not allow_download,
+                policy=policy,
+                budget=budget,
+                keep_ratio=keep_ratio,
+                tar_ratio=tar_ratio,
+                recent_ratio=recent_ratio,
+                block_size=block_size,
+                max_pixels=max_pixels,
+                still_likeness=still_likeness,
+                max_new_tokens=max_new_tokens,
+            )
+            settings.validate()
+            report = _watch_and_answer(source, settings, questions, since, until)
+    except KeyboardInterrupt as error:
+        typer.echo('infinipot: interrupted', err=True)
+        raise typer.Exit(130) from error
+    if model == 'infinipot-tiny':
+        typer.echo(
+            'note: infinipot-tiny knows its simulated houses only; what it says of real '
+            'pictures means nothing. Give --model a Qwen2-VL or Qwen2.5-VL for those.',
+            err=True)
+    typer.echo(report.as_json() if as_json else report.as_text())
+
+
+def _watch_and_answer(
+    source: FrameSource, settings: ObserverSettings, questions: list[str],
+    since: str | None, until: str | None,
+) -> Report:
+    """Build the memory, show it the recording and ask, with a progress bar on stderr."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(f'loading {settings.model}', total=None)
+        _silence_loading()
+        from infinipot_ros.evaluation.ask_report import Report
+        from infinipot_ros.evaluation.playback import replay
+        from infinipot_ros.evaluation.time_parsing import stamp_of
+        from infinipot_ros.visual_memory.scope import Scope
+        from infinipot_ros.visual_memory.visual_memory import Observer
+
+        for text in (since, until):
+            if text is not None:
+                # Refused before the recording is watched, not after.
+                stamp_of(text, 0, 0)
+        observer = Observer(settings)
+        _refuse_bad_questions(observer, questions)
+        progress.update(task, description=f'watching {source.path.name}', total=source.count_hint)
+        run = replay(source, observer, on_frame=lambda: progress.advance(task))
+        progress.update(task, description='answering', total=run.taken, completed=run.taken)
+        first_ns, newest_ns = run.first_ns, observer.status().newest_ns
+        since_ns, until_ns = (
+            None if text is None else stamp_of(text, first_ns, newest_ns)
+            for text in (since, until))
+        scope = Scope(since_ns, until_ns)
+        answers = [observer.ask(question, scope=scope) for question in questions]
+        return Report(source, settings, run, observer.status(), questions, answers)
+
+
+def _silence_loading() -> None:
+    """Keep transformers' advice off the screen; its errors still come through."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+
+
+def _refuse_bad_questions(observer: Observer, questions: list[str]) -> None:
+    """Find a question that cannot be asked before the recording is watched, not after."""
+    for question in questions:
+        try:
+            observer.ask(question)
+        except QuestionError as error:
+            if error.code != QuestionCode.NOTHING_OBSERVED:
+                raise

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``infinipot plan``: what a memory will take, before anything is loaded."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from infinipot_ros.errors import ConfigurationError
+
+plan_app = typer.Typer(add_completion=False)
+
+DEVICES = ('cpu', 'cuda')
+
+
+@plan_app.command()
+def plan(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar='MODEL', help='2B, 3B or 7B for the published shapes; or a folder, a hub id '
+            'in the local cache, or a bundled name, of which config.json is read.'),
+    ],
+    budget: Annotated[
+        list[int] | None,
+        typer.Option(help='Most visual tokens a layer and KV head holds; may be repeated.',
+                     show_default='2048 4096 8192'),
+    ] = None,
+    device: Annotated[str, typer.Option(help='cpu or cuda; need not be there.')] = 'cuda',
+    dtype: Annotated[str, typer.Option(help='float32, float16 or bfloat16.')] = 'bfloat16',
+    block_size: Annotated[int, typer.Option(help='Frames encoded in one forward pass, even.')] = 2,
+    max_pixels: Annotated[
+        int, typer.Option(help='Pixels a frame is shrunk to; 784 make one visual token.')
+    ] = 128 * 28 * 28,
+    allow_download: Annotated[
+        bool,
+        typer.Option('--allow-download', help="Fetch the model's config.json from the hub if "
+                     'missing.'),
+    ] = False,
+) -> None:
+    """Tell how many MiB a memory will take at most, part by part; nothing is loaded."""
+    from infinipot_ros.visual_memory.memory_config import ObserverSettings
+    from infinipot_ros.visual_memory.model_shapes import SHAPES, shape_config
+    from infinipot_ros.visual_memory.plan import plan_memory
+    from infinipot_ros.visual_memory.plan_table import BUDGETS, PARTS, markdown, plan_row
+    from infinipot_ros.vlm.loading import load_config
+
+    kind = device.partition(':')[0]
+    if kind not in DEVICES:
+        raise ConfigurationError(f'device {device!r} is not one of {", ".join(DEVICES)}')
+    shape = model.upper()
+    config = shape_config(shape) if shape in SHAPES else load_config(
+        model, local_files_only=not allow_download)
+    rows = []
+    for tokens in budget or BUDGETS:
+        settings = ObserverSettings(
+            model, device=device, dtype=dtype, budget=tokens, block_size=block_size,
+            max_pixels=max_pixels)
+        settings.validate()
+        rows.append(plan_row(plan_memory(config, settings), tokens))
+    typer.echo(f'MiB of {kind} memory at most, {dtype}, by visual tokens of budget:\n')
+    typer.echo(markdown(PARTS, rows), nl=False)

@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a replay and its questions came to, as text for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from infinipot_ros.evaluation.playback import Replay
+from infinipot_ros.evaluation.report.page_parts import clock_text
+from infinipot_ros.recordings.frame_source import FrameSource
+from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
+from infinipot_ros.visual_memory.evidence import Evidence
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+
+# Moments told with an answer; JSON has all.
+MOMENTS = 3
+
+
+@dataclass(frozen=True)
+class Report:
+    """
+    One recording, one memory, its answers.
+
+    :param status: the memory after the last answer.
+    :param questions: at least one, and as many ``answers`` in the same order.
+    """
+
+    source: FrameSource
+    settings: ObserverSettings
+    replay: Replay
+    status: MemoryStatus
+    questions: Sequence[str]
+    answers: Sequence[Answer]
+
+    def as_dict(self) -> dict[str, Any]:
+        """
+        Tell all that is known, in plain types.
+
+        Stamps are nanoseconds as the memory saw them: of videos and folders, subtract
+        ``origin_ns`` for the time in the recording. Token counts are per layer and KV head.
+        """
+        run, status = self.replay, self.status
+        return {
+            'recording': {
+                'path': str(self.source.path),
+                'kind': self.source.kind,
+                'topic': getattr(self.source, 'topic', None),
+                'origin_ns': self.source.origin_ns,
+            },
+            'settings': asdict(self.settings),
+            'answers': [
+                {'question': question, **asdict(answer)}
+                for question, answer in zip(self.questions, self.answers)
+            ],
+            'frames': {
+                'seen': run.seen,
+                'skipped': run.skipped,
+                'still': run.still,
+                'taken': run.taken,
+                'encoded': status.frames_encoded,
+                'pending': status.frames_pending,
+                'dropped': dict(run.dropped),
+            },
+            'memory': {
+                'tokens': status.tokens,
+                'peak_tokens': run.peak_tokens,
+                'budget_tokens': status.budget_tokens,
+                'bytes': status.bytes,
+                'budget_bytes': status.budget_bytes,
+                'compressions': status.compressions,
+                'segments': status.segments,
+                'oldest_ns': status.oldest_ns,
+                'newest_ns': status.newest_ns,
+            },
+            'seconds': {
+                'observe_per_frame': run.observe_s / run.taken,
+                'observe': run.observe_s,
+                'replay': run.total_s,
+            },
+        }
+
+    def as_json(self) -> str:
+        """Write :meth:`as_dict` as JSON."""
+        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
+
+    def as_text(self) -> str:
+        """Write answers first, then what they rest on and what they cost."""
+        lines: list[str] = []
+        for question, answer in zip(self.questions, self.answers):
+            lines += [f'Q: {question.strip()}', f'A: {printable(answer.text) or "(nothing)"}']
+            if answer.evidence:
+                lines.append(f'   rests on {self._moments(answer.evidence)}')
+            lines.append('')
+        rows = {
+            'observed': self._observed(),
+            'frames': self._frames(),
+            'memory': self._memory(),
+            'timing': self._timing(),
+        }
+        return '\n'.join(lines + [f'{name:<10}{text}' for name, text in rows.items()])
+
+    def _moments(self, evidence: Sequence[Evidence]) -> str:
+        origin = self.source.origin_ns or self.replay.first_ns
+        return ', '.join(
+            '-'.join(dict.fromkeys(
+                clock_text((stamp - origin) / 1e9) for stamp in (each.first_ns, each.last_ns)))
+            + f' ({100 * each.score:.0f} %)' for each in evidence[:MOMENTS])
+
+    def _observed(self) -> str:
+        answer, origin = self.answers[-1], self.source.origin_ns
+        first, last = answer.observed_from_ns, answer.observed_to_ns
+        return (
+            f'{(first - origin) / 1e9:.3f} s to {(last - origin) / 1e9:.3f} s '
+            f'({(last - first) / 1e9:.1f} s) of {self.source.path.name}'
+        )
+
+    def _frames(self) -> str:
+        run = self.replay
+        reasons = ', '.join(f'{count} {reason}' for reason, count in sorted(run.dropped.items()))
+        return (
+            f'{run.seen} seen, {run.skipped} left out by the rate, '
+            + (f'{run.still} like the last one taken, ' if run.still else '') +
+            f'{self.status.frames_encoded} encoded, '
+            f'{self.status.frames_pending} waiting for a full block, '
+            f'{run.dropped.total()} dropped' + (f' ({reasons})' if reasons else '')
+        )
+
+    def _memory(self) -> str:
+        status = self.status
+        return (
+            f'{status.tokens:,} tokens of {status.budget_tokens:,} '
+            f'(peak {self.replay.peak_tokens:,}), {size(status.bytes)} of '
+            f'{size(status.budget_bytes)}, {status.compressions} compressions, '
+            f'policy {self.settings.policy}'
+        )
+
+    def _timing(self) -> str:
+        run, answer = self.replay, self.answers[-1]
+        return (
+            f'{1000 * run.observe_s / run.taken:.1f} ms to encode a frame, first token '
+            f'{answer.first_token_s:.3f} s, answer {answer.latency_s:.3f} s, '
+            f'recording {run.total_s:.1f} s'
+        )
+
+
+def size(count: int) -> str:
+    """Write a number of bytes for people."""
+    return f'{count / 2**20:.1f} MiB' if count >= 2**20 else f'{count / 2**10:.1f} KiB'
+
+
+def printable(text: str) -> str:
+    """Take out what could command a terminal: a model's words are never more than words."""
+    return ''.join(mark if mark.isprintable() or mark == '\n' else '\ufffd' for mark in text)

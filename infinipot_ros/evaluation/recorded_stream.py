@@ -1,0 +1,266 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A recording and questions about it as a stream: a bag, a video or a folder of images.
+
+Nothing of it is held in memory: it is walked through once to survey it, and once for each memory
+that watches. The survey keeps a small picture for each question, of what was to be seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from infinipot_ros.errors import ConfigurationError, SourceError
+from infinipot_ros.evaluation.provenance import described
+from infinipot_ros.evaluation.question import Clock, Question
+from infinipot_ros.evaluation.run_store import way_out
+from infinipot_ros.evaluation.stream import (
+    END_NS,
+    NothingShown,
+    Stream,
+    Survey,
+    Surveyor,
+)
+from infinipot_ros.recordings.frame_source import FrameSource, Rate
+from infinipot_ros.recordings.sources import open_source
+from infinipot_ros.ros_time import SECOND_NS
+from infinipot_ros.visual_memory.frame import Frame
+
+FRAMES = 'frames'
+PICTURE_WIDTH = 320
+PICTURE_QUALITY = 80
+# A header's length is that of the longest of its streams, and not to the frame.
+FAR_SHARE, FAR_S = 0.05, 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """
+    Where a stream comes from; plain enough to be sent to another process.
+
+    :param topic: the image topic of a bag that has several.
+    :param fps: frames a second to take; None for all.
+    :param max_frames: the most frames to take, evenly spread; None for any number.
+    :param start_ns: from when on it is shown; ``end_ns`` until when, None for its end.
+    :param clock: what these two count from: ``start``, the recording's start, or ``stamp``, the
+        epoch of the frames' stamps.
+    :param told_in: where the questions come from, for messages.
+    :param question_files: files to note as inputs besides the recording.
+    :param output: the folder in which to put pictures; None for none.
+    """
+
+    name: str
+    suite: str
+    seed: int
+    path: Path
+    questions: Sequence[Question]
+    topic: str | None = None
+    fps: float | None = None
+    max_frames: int | None = None
+    start_ns: int = 0
+    end_ns: int | None = None
+    clock: Clock = 'start'
+    told_in: str = ''
+    skip_missing: bool = False
+    question_files: Sequence[Path] = field(default=())
+    output: Path | None = None
+
+    def open(self) -> FrameSource:
+        """
+        Open it.
+
+        :raises SourceError: it cannot be read.
+        """
+        return open_source(self.path, fps=self.fps, topic=self.topic)
+
+    def refuse_far(self, source: FrameSource) -> None:
+        """
+        Find questions far after a video's end, which its header tells, before it is watched.
+
+        What is nearer the end, and what is no video, is found by ``Stream.schedule``.
+
+        :raises SourceError: there is one.
+        """
+        if source.kind != 'video' or source.seconds is None or self.skip_missing:
+            return
+        limit_ns = round((source.seconds * (1 + FAR_SHARE) + FAR_S) * SECOND_NS)
+        for question in self.questions:
+            if question.clock == 'start' and (question.ask_at_ns or 0) > limit_ns:
+                raise SourceError(
+                    f'{self.told_in or self.name}: question {question.id!r} is asked at '
+                    f'{(question.ask_at_ns or 0) / 1e9:.3f} s, but {self.path} ends at '
+                    f'{source.seconds:.3f} s: is it whole, and the one that is meant? Ask '
+                    'earlier, or --skip-missing')
+
+
+class RecordedStream(Stream):
+    """
+    The frames of a recording, walked through anew each time.
+
+    :raises SourceError: it cannot be opened.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.name, self.suite, self.seed = recording.name, recording.suite, recording.seed
+        self.questions = recording.questions
+        self.told_in, self.skip_missing = recording.told_in, recording.skip_missing
+        self.source = recording.open()
+        self._thinned = self._origin_ns = 0
+        self._survey: Survey | None = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Walk through what is shown of it."""
+        self._thinned = 0
+        try:
+            yield from self._taken(self._thinning())
+        finally:
+            self.source.close()
+
+    def _taken(self, rate: Rate | None) -> Iterator[Frame]:
+        taken, end_ns = 0, self.recording.end_ns
+        self._origin_ns = self.source.origin_ns
+        for frame in self.source:
+            self._origin_ns = self._origin_ns or frame.stamp_ns
+            since = frame.stamp_ns - (
+                self._origin_ns if self.recording.clock == 'start' else 0)
+            if since < self.recording.start_ns:
+                continue
+            if taken == self.recording.max_frames or (end_ns is not None and since > end_ns):
+                return
+            if rate is not None and not rate.takes(frame.stamp_ns):
+                self._thinned += 1
+                continue
+            taken += 1
+            yield frame
+
+    def _thinning(self) -> Rate | None:
+        """Find the rate that takes no more than the most frames wanted."""
+        most, start_ns, end_ns = (
+            self.recording.max_frames, self.recording.start_ns, self.recording.end_ns)
+        if most is None or (self.source.count_hint or most + 1) <= most:
+            return None
+        seconds = self.source.seconds
+        if seconds is None:
+            stamps = [frame.stamp_ns for frame in self.source]
+            seconds = (max(stamps) - min(stamps)) / SECOND_NS if stamps else 0.0
+        if end_ns is not None:
+            seconds = min(seconds, (end_ns - start_ns) / SECOND_NS)
+        elif self.recording.clock == 'start':
+            seconds -= start_ns / SECOND_NS
+        return Rate(most / seconds) if seconds > most / 1000 else None
+
+    @property
+    def skipped(self) -> int:
+        """Frames of this walk that the rate left out."""
+        return self.source.skipped + self._thinned
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Frames of this walk that could not be read."""
+        return self.source.dropped
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """The recording's files and those of its questions."""
+        paths = [self.recording.path, *self.recording.question_files]
+        return [each for path in paths for each in described(path)]
+
+    @property
+    def pictures(self) -> Mapping[str, str]:
+        """Where each question's picture is."""
+        if self.recording.output is None:
+            return {}
+        return {question.id: picture_path(self.name, question.id) for question in self.questions}
+
+    def survey(self) -> Survey:
+        """Tell what there is; walks through it the first time."""
+        if self._survey is None:
+            surveyor, pictures = Surveyor(), None
+            for frame in self:
+                if surveyor.add(frame) and self.recording.output is not None:
+                    # Only now it is known from when a clock counts that counts from the start.
+                    pictures = pictures or _Pictures({
+                        question.id: picture_moment(question, self._origin_ns)
+                        for question in self.questions})
+                    self._keep(pictures.passed(frame))
+            if not surveyor.met:
+                raise NothingShown(self._nothing_shown())
+            self._survey = surveyor.survey(str(self.recording.path), self._origin_ns)
+            if pictures is not None:
+                self._keep(pictures.left())
+        return self._survey
+
+    def _nothing_shown(self) -> str:
+        recording = self.recording
+        end = 'its end' if recording.end_ns is None else f'{recording.end_ns / 1e9:.3f} s'
+        return (f'{recording.path} has no frame between {recording.start_ns / 1e9:.3f} s and '
+                f'{end}, the part its questions are about: it is shorter than the recording they '
+                'were written for')
+
+    def _keep(self, found: Iterator[tuple[str, Frame]]) -> None:
+        for name, frame in found:
+            assert self.recording.output is not None
+            path = self.recording.output / picture_path(self.name, name)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture = Image.fromarray(frame.rgb)
+                picture.thumbnail((PICTURE_WIDTH, 4 * PICTURE_WIDTH))
+                picture.save(path, 'JPEG', quality=PICTURE_QUALITY)
+            except OSError as error:
+                raise ConfigurationError(
+                    f'{path} cannot be written: {error.strerror}; {way_out(error)}give another '
+                    '--output') from error
+
+
+class _Pictures:
+    """Finds, while frames pass, the last one that is not later than each moment."""
+
+    def __init__(self, targets: Mapping[str, int]) -> None:
+        self._targets = sorted(targets.items(), key=lambda target: target[1])
+        self._last: Frame | None = None
+
+    def passed(self, frame: Frame) -> Iterator[tuple[str, Frame]]:
+        while self._last is not None and self._targets and (
+                self._targets[0][1] < frame.stamp_ns):
+            yield self._targets.pop(0)[0], self._last
+        self._last = frame
+
+    def left(self) -> Iterator[tuple[str, Frame]]:
+        for name, _ in self._targets:
+            assert self._last is not None
+            yield name, self._last
+
+
+def picture_moment(question: Question, origin_ns: int) -> int:
+    """Give the stamp a question's picture is of: its last evidence, else when it is asked."""
+    base = origin_ns if question.clock == 'start' else 0
+    asked_ns = None if question.ask_at_ns is None else base + question.ask_at_ns
+    shown = [(base + start, base + end) for start, end in question.evidence]
+    before = [each for each in shown if asked_ns is None or each[0] <= asked_ns] or shown
+    if before:
+        start, end = max(before)
+        return (start + end) // 2
+    return END_NS if asked_ns is None else asked_ns
+
+
+def picture_path(stream: str, question: str) -> str:
+    """Name the picture of a question, below the output folder."""
+    return f'{FRAMES}/{file_name(stream)}/{file_name(question)}.jpg'
+
+
+def file_name(name: str) -> str:
+    """Turn any name into one that every file system takes; different names stay different."""
+    plain = re.sub(r'[^A-Za-z0-9._-]', '_', name)[:80]
+    if plain == name and not name.startswith('.'):
+        return name
+    mark = hashlib.blake2b(name.encode('utf-8', 'surrogateescape'), digest_size=4).hexdigest()
+    return f'{plain.lstrip(".")}-{mark}'

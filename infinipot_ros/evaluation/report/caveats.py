@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What to know before figures are believed: what was left out, and what they cannot say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from html import escape
+from typing import Any
+
+from infinipot_ros.evaluation.report.page_parts import MOST_LISTED, count_text, shorten
+from infinipot_ros.evaluation.run_store import Journal
+
+BUNDLED = 'infinipot-tiny'
+KNOWS = (
+    f'{BUNDLED} knows its simulated houses only; what it says of real pictures means nothing. '
+    'Give --model a Qwen2-VL or Qwen2.5-VL for those.')
+# Benchmarks whose papers have a language model rate what was said.
+RATED = {'openeqa': 'OpenEQA', 'rvs': 'RVS'}
+LONGEST = 400
+
+
+def left_out(journal: Journal) -> dict[str, Any]:
+    """
+    Count what no memory was asked, of this run and of earlier ones in the folder.
+
+    :return: ``recordings`` that were not watched, ``questions`` about them, ``why``, a line each;
+        ``questions_of_others`` by when they would have been asked.
+    """
+    outside: Counter[str] = Counter()
+    for counts in {run['stream']: run['left_out'] for run in journal.runs}.values():
+        outside.update(counts)
+    return {
+        'recordings': len(journal.left_out),
+        'questions': sum(each.questions for each in journal.left_out),
+        'questions_of_others': dict(outside), 'why': [vars(each) for each in journal.left_out]}
+
+
+def left_out_text(found: dict[str, Any]) -> str:
+    """Say it in a line; nothing where nothing was left out."""
+    parts = []
+    if found['recordings']:
+        parts.append(f'{count_text(found["recordings"], "recording")} with '
+                     f'{count_text(found["questions"], "question")}')
+    parts += [f'{count_text(count, "question")} {when} of a recording'
+              for when, count in found['questions_of_others'].items()]
+    return ', '.join(parts)
+
+
+def caveats(journal: Journal, found: dict[str, Any]) -> str:
+    """Write them for a page; nothing where there are none."""
+    parts = []
+    said = left_out_text(found)
+    if said:
+        lines = [f'<li>{escape(each["recording"])} ({count_text(each["questions"], "question")}): '
+                 f'{escape(shorten(each["reason"], LONGEST))}</li>' for each in found['why']]
+        more = len(lines) - MOST_LISTED
+        if more > 0:
+            lines = [*lines[:MOST_LISTED], f'<li>and {more:,} more, all in results.json</li>']
+        why = f'<details><summary>Which, and why</summary><ul>{"".join(lines)}</ul></details>' \
+            if lines else ''
+        parts.append(f'<p><b>Left out: {said}.</b> The figures are of the others.</p>{why}')
+    if _knows_nothing(journal):
+        parts.append(f'<p><b>{escape(KNOWS)}</b></p>')
+    rated = RATED.get(str(journal.config.get('dataset')))
+    if rated and 'judge' not in journal.config:
+        parts.append(
+            f'<p><b>No figure here compares with those {rated} publishes</b>, where a language '
+            'model rates the answers: without --judge words in common are counted.</p>')
+    return ''.join(parts)
+
+
+def _knows_nothing(journal: Journal) -> bool:
+    """Tell whether the bundled model was asked about what may not be its simulator's."""
+    if journal.config.get('model') != BUNDLED or 'command' not in journal.config:
+        return False
+    # Only the simulator tells which visual tokens show what is asked for.
+    simulated = {each.stream for each in journal.outcomes if each.retention is not None}
+    return any(each.stream not in simulated for each in journal.outcomes)

@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+One stream, many memories, the same questions: what compression costs.
+
+A cell is a policy at a budget. Every cell watches the stream from its start through an
+``Observer`` and is asked each question right after the last frame that is not later than its
+time, so no answer ever rests on later frames. Cells that encode blocks of the same size share the
+work of the vision tower; ``encodings`` tells why not all do.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from infinipot_ros.errors import ConfigurationError, FrameError, QuestionError, SourceError
+from infinipot_ros.evaluation.encodings import RememberedEncodings
+from infinipot_ros.evaluation.memory_timeline import TimedModel, Timeline
+from infinipot_ros.evaluation.outcome import TIMINGS, CellRun, Outcome
+from infinipot_ros.evaluation.retention import retention
+from infinipot_ros.evaluation.scoring import is_right, score
+from infinipot_ros.evaluation.stream import (
+    AFTER,
+    Asked,
+    NothingShown,
+    QualityStream,
+    Stream,
+    Stretches,
+    questions_digest,
+)
+from infinipot_ros.evaluation.variants import Cell
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.visual_memory.visual_memory import Observer
+
+__all__ = ['TIMINGS', 'CellRun', 'Outcome', 'QualityStream', 'run_stream']
+
+# No camera has more; the limit of a frame that is not to be shrunk.
+MOST_PIXELS = 2 ** 30
+
+
+def run_stream(
+    stream: Stream, cells: Iterable[Cell], settings: ObserverSettings, model: Any,
+    on_frame: Callable[[], None] = lambda: None, *, leave_out: bool = True,
+    on_refused: Callable[[Cell, ConfigurationError], None] | None = None,
+) -> Iterator[CellRun]:
+    """
+    Show a stream to every cell and ask its questions.
+
+    :param settings: of all cells; policy and budget are the cell's.
+    :param model: loaded with these settings.
+    :param on_frame: called after each frame a cell has observed.
+    :param leave_out: leave out cells whose budget would hold the whole stream.
+    :param on_refused: told of a cell that cannot be, for want of memory say, to go on with the
+        others; None raises it.
+    :return: a run for every cell, in order.
+    :raises SourceError: a question before the first or after the last frame, two with one id, one
+        that cannot be asked, or no usable frame.
+    :raises ConfigurationError: a budget that holds not one grid.
+    """
+    try:
+        asked, left_out = stream.schedule()
+    except NothingShown:
+        if not stream.skip_missing:
+            raise
+        yield from _nothing_asked(stream, cells)
+        return
+    remembering = RememberedEncodings(model, *stream.kept(model))
+    for cell in cells:
+        try:
+            run = _CellWatch(stream, asked, cell, settings, remembering, leave_out).run(
+                on_frame, left_out)
+        except ConfigurationError as error:
+            if on_refused is None:
+                raise
+            on_refused(cell, error)
+        else:
+            yield run
+    stream.close()
+
+
+def _nothing_asked(stream: Stream, cells: Iterable[Cell]) -> Iterator[CellRun]:
+    """Leave out all questions about a part that a recording lacks."""
+    asked = questions_digest(stream.questions)
+    for cell in cells:
+        yield CellRun(stream.name, asked, cell, 0, None, asked=asked, inputs=stream.inputs,
+                      left_out={AFTER: len(stream.questions)})
+
+
+class _CellWatch:
+    """One cell, one stream."""
+
+    def __init__(
+        self, stream: Stream, asked: Sequence[Asked], cell: Cell, settings: ObserverSettings,
+        model: Any, leave_out: bool,
+    ) -> None:
+        self._stream, self._asked, self._cell = stream, list(asked), cell
+        # A model to all who use it, though not by its type.
+        self._model: Any = TimedModel(model)
+        self._settings = _fitting(stream, settings, model)
+        stretches = stream.survey().stretches
+        self._stream_tokens = stretches.tokens(self._grid_tokens)
+        largest = max(self._grid_tokens(each.height, each.width) for each in stretches.found)
+        self._budget = cell.tokens(
+            -(-self._stream_tokens // largest), largest, settings.block_size // FRAMES_PER_GRID,
+            leave_out=leave_out)
+        self._pictures = stream.pictures
+        self._seen = Stretches()
+        self._stamps: list[int] = []
+        self._met = 0
+        self._unshrunk = all(
+            model.encoded_size(each.height, each.width, settings.max_pixels)
+            == model.encoded_size(each.height, each.width, MOST_PIXELS)
+            for each in stretches.found)
+        self._outcomes: list[Outcome] = []
+
+    def _grid_tokens(self, height: int, width: int) -> int:
+        rows, columns = self._model.grid_size(*self._model.encoded_size(
+            height, width, self._settings.max_pixels))
+        return int(rows * columns)
+
+    def run(self, on_frame: Callable[[], None], left_out: Mapping[str, int]) -> CellRun:
+        stream, cell = self._stream, self._cell
+        shared: dict[str, Any] = {
+            'stream': stream.name, 'digest': stream.digest(), 'cell': cell,
+            'stream_tokens': self._stream_tokens, 'left_out': dict(left_out),
+            'inputs': stream.inputs, 'asked': questions_digest(stream.questions)}
+        if self._budget is None:
+            return CellRun(budget_tokens=None, **shared)
+        started = time.perf_counter()
+        observer = Observer(
+            cell.apply(replace(self._settings, budget=self._budget)), self._model)
+        timeline = Timeline(
+            stream.name, cell.policy, cell.budget, self._model, stream.survey().frames)
+        refused: Counter[str] = Counter()
+        why = ''
+        frames = iter(stream)
+        while self._asked:
+            frame = next(frames, None)
+            self._ask_until(observer, None if frame is None else frame.stamp_ns)
+            if frame is None or not self._asked:
+                break
+            self._met += 1
+            try:
+                with timeline.watching():
+                    observer.observe(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
+            except FrameError as error:
+                refused[error.reason] += 1
+                why = why or str(error)
+                continue
+            height, width = frame.rgb.shape[:2]
+            self._seen.add(height, width, frame.camera, frame.stamp_ns)
+            self._stamps.append(frame.stamp_ns)
+            on_frame()
+            timeline.after(
+                observer.status(), frame.stamp_ns, len(self._stamps), stream.skipped,
+                sum(stream.dropped.values()) + refused.total())
+        if why and not self._stamps:
+            raise SourceError(
+                f'{stream.name}: not one frame could be used ({dict(refused)}); the first: {why}')
+        return CellRun(
+            budget_tokens=self._budget, frames=len(self._stamps),
+            seconds=time.perf_counter() - started, compressions=observer.status().compressions,
+            still=observer.status().frames_still, skipped=stream.skipped,
+            dropped=dict(Counter(stream.dropped) + refused),
+            outcomes=self._outcomes, timeline=timeline.samples, **shared)
+
+    def _ask_until(self, observer: Observer, next_ns: int | None) -> None:
+        """Ask what is due before a frame of that stamp; None: all that is left."""
+        if not self._asked or (next_ns is not None and next_ns <= self._asked[0].at_ns):
+            return
+        if not self._stamps:
+            if next_ns is None:
+                return
+            raise SourceError(
+                f'{self._stream.told_in or self._stream.name}: question '
+                f'{self._asked[0].question.id!r} is asked before the first frame that could be '
+                'used; ask later')
+        due = [each for each in self._asked if next_ns is None or each.at_ns < next_ns]
+        self._asked = self._asked[len(due):]
+        with self._model.unnoticed():
+            self._outcomes += self._answers(observer, due)
+
+    def _answers(self, observer: Observer, due: Sequence[Asked]) -> Iterator[Outcome]:
+        stream, cell, budget = self._stream, self._cell, self._budget
+        assert budget is not None
+        status = observer.status()
+        remembered = observer.coordinates().cpu().numpy()
+        seen_tokens = self._seen.tokens(self._grid_tokens)
+        # Evidence is told by the grids and cells of all frames at their full size.
+        whole = self._unshrunk and self._met == len(self._stamps) and not (
+            stream.skipped or stream.dropped or status.frames_still)
+        for each in due:
+            question = each.question
+            share = None
+            if question.tokens is not None and len(question.tokens) and whole:
+                share = retention(
+                    question.tokens, remembered, status.frames_encoded // FRAMES_PER_GRID)
+            try:
+                answer = observer.ask(question.question)
+            except QuestionError as error:
+                raise SourceError(
+                    f'{stream.told_in or stream.name}: question {question.id!r}: {error}',
+                ) from error
+            worth = score(question, answer.text)
+            yield Outcome(
+                stream.name, question.suite or stream.suite, stream.seed, cell.policy,
+                cell.budget, budget, question.id, question.kind, self._delay(each),
+                question.question, question.answer, answer.text, is_right(worth), share,
+                answer.memory_tokens, seen_tokens, status.compressions, self._stamps[-1], worth,
+                answer.latency_s, answer.first_token_s, answer.memory_tokens, answer.memory_bytes,
+                answer.new_tokens, each.evidence, list(question.options),
+                self._pictures.get(question.id))
+
+    def _delay(self, asked: Asked) -> int | None:
+        """Frames since the evidence: as the question says, else counted."""
+        if not asked.evidence or asked.question.delay is not None:
+            return asked.question.delay if asked.evidence else None
+        ends = [end for start, end in asked.evidence if start <= self._stamps[-1]]
+        if not ends:
+            return None
+        return len(self._stamps) - bisect_right(self._stamps, max(ends))
+
+
+def _fitting(stream: Stream, settings: ObserverSettings, model: Any) -> ObserverSettings:
+    """Allow no larger frames than there are, so that a budget need not hold a larger one."""
+    found = stream.survey().stretches.found
+    sizes = [(each.height, each.width) for each in found]
+    encoded = [model.encoded_size(*size, settings.max_pixels) for size in sizes]
+    most = max(height * width for height, width in encoded)
+    if all(model.encoded_size(*size, most) == before for size, before in zip(sizes, encoded)):
+        return replace(settings, max_pixels=most)
+    return settings

@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Pixels of image messages: ``sensor_msgs/Image`` and ``CompressedImage`` into RGB, nothing else.
+
+Knows the layouts of ``sensor_msgs/image_encodings``, row padding, byte order, and the headers of
+jpeg and png; knows no ROS. A message is whatever has the fields of one (rclpy's, rosbags', a
+plain object). The pixels are those of ROS's own cv_bridge for ``desired_encoding='rgb8'``: the
+same OpenCV conversions, and 16 bits become 8 by rounding ``value / 257``. Different from it: row
+padding is honoured everywhere, grey and 16-bit png come out right, damaged images are refused.
+
+Everything a message claims is checked before a byte is decoded, so that a hostile one costs
+microseconds and no memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from infinipot_ros.errors import ConfigurationError, FrameError
+from infinipot_ros.visual_memory.frame import RgbImage
+
+MAX_PIXELS = 64_000_000
+"""Most pixels an image may claim; above it is taken for a decompression bomb."""
+
+_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_JPEG_SIGNATURE = b'\xff\xd8\xff'
+_TAIL = 4096
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How one pixel lies in memory, and the OpenCV conversion that makes it RGB."""
+
+    channels: int
+    item_bytes: int
+    conversion: str | None
+    smallest: int = 1
+    even_width: bool = False
+
+
+# OpenCV names a Bayer pattern by its second row and second column, ROS by its first: hence BG
+# for rggb.
+_BAYER = {'rggb': 'BG', 'bggr': 'RG', 'gbrg': 'GR', 'grbg': 'GB'}
+_UYVY = _Layout(2, 1, 'COLOR_YUV2RGB_UYVY', even_width=True)
+_YUY2 = _Layout(2, 1, 'COLOR_YUV2RGB_YUY2', even_width=True)
+_LAYOUTS: dict[str, _Layout] = {
+    'uyvy': _UYVY,
+    'yuv422': _UYVY,
+    'yuyv': _YUY2,
+    'yuv422_yuy2': _YUY2,
+    # Channels without a meaning: read as OpenCV, from where they come, orders them.
+    '8UC1': _Layout(1, 1, 'COLOR_GRAY2RGB'),
+    '8UC3': _Layout(3, 1, 'COLOR_BGR2RGB'),
+    '8UC4': _Layout(4, 1, 'COLOR_BGRA2RGB'),
+}
+for _bits, _bytes in ((8, 1), (16, 2)):
+    _LAYOUTS[f'rgb{_bits}'] = _Layout(3, _bytes, None)
+    _LAYOUTS[f'bgr{_bits}'] = _Layout(3, _bytes, 'COLOR_BGR2RGB')
+    _LAYOUTS[f'rgba{_bits}'] = _Layout(4, _bytes, 'COLOR_RGBA2RGB')
+    _LAYOUTS[f'bgra{_bits}'] = _Layout(4, _bytes, 'COLOR_BGRA2RGB')
+    _LAYOUTS[f'mono{_bits}'] = _Layout(1, _bytes, 'COLOR_GRAY2RGB')
+    for _from, _code in _BAYER.items():
+        _LAYOUTS[f'bayer_{_from}{_bits}'] = _Layout(1, _bytes, f'COLOR_Bayer{_code}2RGB', 3)
+
+ENCODINGS: tuple[str, ...] = tuple(sorted(_LAYOUTS))
+"""Every ``encoding`` of a raw image that can be read."""
+
+# v / 257 never ends in exactly one half, so this is rounding to nearest, however ties are broken.
+_TO_8_BITS: RgbImage = ((np.arange(65536, dtype=np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def pixel_bytes(encoding: str) -> int:
+    """Bytes of one pixel of a raw ``encoding``, one of ``ENCODINGS``."""
+    return _LAYOUTS[encoding].channels * _LAYOUTS[encoding].item_bytes
+
+
+def to_rgb(msg: Any, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
+    """
+    Decode an image message.
+
+    :param msg: an object with the fields of ``sensor_msgs/Image`` or ``CompressedImage``.
+    :param max_pixels: most pixels (width times height) accepted.
+    :returns: uint8 ``[height, width, 3]``, contiguous, RGB, sharing no memory with the message.
+    :raises FrameError: ``zero_size``, ``too_large``, ``unknown_encoding``, ``wrong_step``,
+        ``short_data`` or ``decode_failed``.
+    """
+    height, width = peek(msg, max_pixels=max_pixels)
+    data = np.frombuffer(_buffer(msg.data), dtype=np.uint8)
+    if _is_compressed(msg):
+        return _decode(data, height, width)
+    layout = _LAYOUTS[msg.encoding]
+    row = width * pixel_bytes(msg.encoding)
+    packed = np.ascontiguousarray(data[: height * msg.step].reshape(height, msg.step)[:, :row])
+    if layout.item_bytes == 2:
+        stored: npt.NDArray[Any] = packed.view('>u2' if msg.is_bigendian else '<u2')
+        packed = stored.astype(np.uint16)
+    shape = (height, width) if layout.channels == 1 else (height, width, layout.channels)
+    return _convert(packed.reshape(shape), layout.conversion)
+
+
+def peek(msg: Any, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """
+    Check what an image message claims, without decoding it: microseconds, for use in callbacks.
+
+    A message that passes can still fail in :func:`to_rgb`, with ``decode_failed``, when the
+    compressed bytes themselves are damaged.
+
+    :param msg: an object with the fields of ``sensor_msgs/Image`` or ``CompressedImage``.
+    :param max_pixels: most pixels (width times height) accepted.
+    :returns: height and width in pixels.
+    :raises FrameError: as :func:`to_rgb`.
+    """
+    data = _buffer(msg.data)
+    if _is_compressed(msg):
+        return _peek_compressed(data, str(msg.format), max_pixels)
+    height, width, step = int(msg.height), int(msg.width), int(msg.step)
+    encoding = str(msg.encoding)
+    _check_size(height, width, max_pixels)
+    layout = _LAYOUTS.get(encoding)
+    if layout is None:
+        raise FrameError('unknown_encoding', _unknown_encoding(encoding))
+    if min(height, width) < layout.smallest or (layout.even_width and width % 2):
+        need = (
+            'an even width' if layout.even_width else f'at least {layout.smallest} pixels a side'
+        )
+        raise FrameError(
+            'decode_failed', f'{encoding} image of {width}x{height} pixels: it needs {need}'
+        )
+    row = width * pixel_bytes(msg.encoding)
+    if step < row:
+        raise FrameError(
+            'wrong_step',
+            f'step is {step} bytes, but {width} pixels of {encoding} take {row}: the driver must '
+            'set step to the full length of a row',
+        )
+    if len(data) < step * height:
+        raise FrameError(
+            'short_data',
+            f'data holds {len(data)} bytes, but {height} rows of step {step} take {step * height}',
+        )
+    return height, width
+
+
+def _is_compressed(msg: Any) -> bool:
+    return hasattr(msg, 'format') and not hasattr(msg, 'encoding')
+
+
+def _buffer(data: Any) -> memoryview:
+    """Bytes of a message's ``data`` field; only a plain list of numbers is copied."""
+    if isinstance(data, np.ndarray):
+        data = np.ascontiguousarray(data)
+    try:
+        view = memoryview(data)
+    except TypeError:
+        view = np.asarray(data, dtype=np.uint8).data
+    return view if view.format == 'B' and view.ndim == 1 else view.cast('B')
+
+
+def _check_size(height: int, width: int, max_pixels: int) -> None:
+    if height <= 0 or width <= 0:
+        raise FrameError('zero_size', f'image of {width}x{height} pixels: there is nothing in it')
+    if height * width > max_pixels:
+        raise FrameError(
+            'too_large',
+            f'image claims {width}x{height} = {width * height} pixels, the limit is {max_pixels}: '
+            'publish smaller images',
+        )
+
+
+def _unknown_encoding(encoding: str) -> str:
+    hint = ''
+    if encoding.startswith(('16UC1', '32FC1')):
+        hint = ' (a depth image? a colour or grey one is needed)'
+    return f'encoding {encoding!r} is not readable{hint}; readable are {", ".join(ENCODINGS)}'
+
+
+def _peek_compressed(data: memoryview, declared: str, max_pixels: int) -> tuple[int, int]:
+    if 'compressedDepth' in declared:
+        raise FrameError(
+            'unknown_encoding',
+            f'format {declared!r} is a depth image; a colour or grey one is needed',
+        )
+    if len(data) == 0:
+        raise FrameError('zero_size', 'compressed image of 0 bytes: there is nothing in it')
+    head = bytes(data[:33])
+    if head.startswith(_JPEG_SIGNATURE):
+        height, width, after = _jpeg_header(data)
+        kind, end_mark = 'jpeg', b'\xff\xd9'
+    elif head.startswith(_PNG_SIGNATURE):
+        if len(head) < 33 or head[12:16] != b'IHDR':
+            raise FrameError('decode_failed', f'png of {len(data)} bytes is cut off or damaged')
+        width, height = int.from_bytes(head[16:20], 'big'), int.from_bytes(head[20:24], 'big')
+        kind, end_mark, after = 'png', b'IEND', 33
+    else:
+        raise FrameError(
+            'unknown_encoding',
+            f'format {declared!r} with first bytes {head[:4].hex(" ")} is neither jpeg nor png: '
+            'republish as one of them (image_transport republish)',
+        )
+    _check_size(height, width, max_pixels)
+    # Older OpenCV fills what is missing of a cut-off image with grey: look for its end ourselves.
+    tail = max(after, len(data) - _TAIL)
+    if bytes(data[tail:]).rfind(end_mark) < 0 and bytes(data[after:]).rfind(end_mark) < 0:
+        raise FrameError(
+            'decode_failed', f'{kind} of {len(data)} bytes is cut off: its end mark is missing'
+        )
+    return height, width
+
+
+def _jpeg_header(data: memoryview) -> tuple[int, int, int]:
+    """Height, width and the offset behind the frame header (SOFn), found by hopping segments."""
+    offset = 2
+    while offset + 9 <= len(data) and data[offset] == 0xFF:
+        marker = data[offset + 1]
+        if marker == 0xFF:  # fill byte
+            offset += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
+            offset += 2
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height = data[offset + 5] << 8 | data[offset + 6]
+            width = data[offset + 7] << 8 | data[offset + 8]
+            return height, width, offset + 9
+        elif marker in (0xD9, 0xDA):  # image data or its end before any frame header
+            break
+        else:
+            offset += 2 + (data[offset + 2] << 8 | data[offset + 3])
+    raise FrameError('decode_failed', f'jpeg of {len(data)} bytes has no frame header')
+
+
+def _decode(data: npt.NDArray[np.uint8], height: int, width: int) -> RgbImage:
+    cv2 = _opencv()
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise FrameError('decode_failed', f'OpenCV cannot decode the image: {error}') from error
+    if pixels is None or pixels.shape[:2] != (height, width):
+        raise FrameError(
+            'decode_failed',
+            f'compressed image of {len(data)} bytes, {width}x{height} pixels, is damaged',
+        )
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    names = {1: 'COLOR_GRAY2RGB', 3: 'COLOR_BGR2RGB', 4: 'COLOR_BGRA2RGB'}
+    return _convert(pixels, names[channels])
+
+
+def _convert(pixels: npt.NDArray[Any], conversion: str | None) -> RgbImage:
+    """Pixels uint8 or uint16 ``[height, width]`` or ``[height, width, channels]`` to RGB."""
+    # Interpolating between the cells of a mosaic wants all 16 bits; reordering does not.
+    if pixels.dtype == np.uint16 and not (conversion or '').startswith('COLOR_Bayer'):
+        pixels = _TO_8_BITS[pixels]
+    if conversion is not None:
+        cv2 = _opencv()
+        try:
+            pixels = cv2.cvtColor(pixels, getattr(cv2, conversion))
+        except cv2.error as error:
+            raise FrameError('decode_failed', f'OpenCV cannot convert: {error}') from error
+    if pixels.dtype == np.uint16:
+        pixels = _TO_8_BITS[pixels]
+    # One copy at most, but one at least: the message's memory is not ours.
+    return pixels.copy() if pixels.base is not None else np.ascontiguousarray(pixels)
+
+
+def _opencv() -> Any:
+    try:
+        import cv2
+    except ImportError as error:
+        raise ConfigurationError(
+            'OpenCV is missing, which decodes camera images: install python3-opencv (apt) or '
+            'opencv-python-headless (pip)'
+        ) from error
+    return cv2

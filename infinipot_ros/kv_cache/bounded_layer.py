@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One layer of the memory: buffers of fixed size that transformers appends to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import CacheLayerMixin
+
+from infinipot_ros.errors import MemoryFullError
+from infinipot_ros.kv_cache.budget import COORDINATE_AXES, Budget, CacheShape
+from infinipot_ros.kv_cache.layer_view import in_parts
+
+
+class BoundedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
+    """
+    One layer's keys and values ``[1, heads, capacity, head_dim]`` and their coordinates.
+
+    ``coordinates`` is int32 ``[heads, M, 3]``, for the visual tokens alone.
+    """
+
+    is_compileable = False
+    is_sliding = False
+
+    def __init__(self, shape: CacheShape, capacity: int, budget: Budget) -> None:
+        super().__init__()
+        buffer = (1, shape.kv_heads, capacity, shape.head_dim)
+        self.keys: Tensor = torch.zeros(buffer, dtype=shape.dtype, device=shape.device)
+        self.values: Tensor = torch.zeros(buffer, dtype=shape.dtype, device=shape.device)
+        self.coordinates = torch.zeros(
+            shape.kv_heads, budget.tokens, COORDINATE_AXES,
+            dtype=torch.int32, device=shape.device)
+        self.dtype, self.device = shape.dtype, shape.device
+        self.capacity = capacity
+        self.length = 0
+        self.is_initialized = True
+
+    def lazy_initialization(self, *_: Any, **__: Any) -> None:
+        """Nothing is left to do: the buffers exist since the layer does."""
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Append in place and return all keys and values so far, as views.
+
+        :param key_states: ``[1, heads, n, head_dim]``, rotated.
+        :raises MemoryFullError: they do not fit; nothing was written.
+        """
+        end = self.length + key_states.shape[-2]
+        if end > self.capacity:
+            raise MemoryFullError(
+                f'{end} tokens do not fit into a cache of {self.capacity}; ask for fewer new '
+                'tokens, or configure with more room for questions')
+        self.keys[:, :, self.length:end] = key_states
+        self.values[:, :, self.length:end] = value_states
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def keep(self, start: int, kept: Tensor) -> None:
+        """
+        Close the gaps between the visual tokens that stay, in place; what follows them goes.
+
+        :param start: slot of the first visual token.
+        :param kept: integers ``[heads, n]``, which of them stay, ascending for each head.
+        """
+        for buffer, first in (
+                (self.keys[0], start), (self.values[0], start), (self.coordinates, 0)):
+            heads, capacity, width = buffer.shape
+            # As one table of rows, which are moved whole; gather would move number by number.
+            table = buffer.view(heads * capacity, width)
+            head = torch.arange(heads, device=buffer.device).unsqueeze(-1)
+            end = first
+            # No slot moves up, so what one part overwrites no later one reads: the scratch is
+            # one part of the tokens, however many there are.
+            for part in in_parts(kept):
+                rows = (part + (head * capacity + first)).flatten()
+                begin, end = end, end + part.shape[1]
+                buffer[:, begin:end] = table.index_select(0, rows).view(heads, -1, width)
+        self.length = start + kept.shape[1]
+
+    def get_seq_length(self, *_: Any) -> int:
+        """Give the number of stored tokens, which is not a position."""
+        return self.length
+
+    def get_mask_sizes(self, query: int | Tensor, *_: Any) -> tuple[int, int]:
+        """
+        Give the length and offset of the mask.
+
+        transformers 5 passes the number of new tokens, 4.57 their indices.
+        """
+        new = query.shape[0] if isinstance(query, Tensor) else query
+        return self.length + new, 0
+
+    def get_max_cache_shape(self) -> int:
+        """Give the most tokens that fit (transformers 4.57 and early 5)."""
+        return self.capacity
+
+    get_max_length = get_max_cache_shape

@@ -1,0 +1,302 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The memory itself: a transformers cache of fixed size, allocated once.
+
+Every layer holds three regions, in this order: the prefix (never compressed), the remembered
+visual tokens (at most the budget M), and the tail of a question and its answer, which is rolled
+back. Nothing is ever concatenated or allocated anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache
+
+from infinipot_ros.errors import MemoryFullError
+from infinipot_ros.kv_cache.bounded_layer import BoundedLayer
+from infinipot_ros.kv_cache.budget import Budget, CacheShape
+from infinipot_ros.kv_cache.coordinates import (
+    GRID,
+    MOST_GRIDS,
+    GridShapes,
+    Runs,
+    grid_coordinates,
+)
+from infinipot_ros.kv_cache.layer_view import LayerView
+from infinipot_ros.kv_cache.policies.eviction_policy import Policy
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point a cache can be rolled back to, as long as nothing was compressed or moved since."""
+
+    prefix: int
+    memory: int
+    tail: int
+    next_grid: int
+    rewritings: tuple[int, int, int]
+    shapes: Runs
+
+
+class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
+    """
+    A key/value cache that never holds more than ``budget.tokens`` visual tokens.
+
+    :param prefix_room: most tokens of the prefix.
+    :param tail_room: most tokens of a question and its answer together.
+    """
+
+    def __init__(
+        self, shape: CacheShape, budget: Budget, *, prefix_room: int, tail_room: int,
+    ) -> None:
+        self.shape, self.budget, self.tail_room = shape, budget, tail_room
+        # Visual tokens the buffers were made for; a budget may become smaller, they do not.
+        self.allocated_tokens = budget.tokens
+        self.prefix_length = self.memory_length = self.tail_length = 0
+        self.next_grid = 0
+        # How often tokens were forgotten, keys moved in time, grids called anew.
+        self.compressions = self.rebases = self.renumberings = 0
+        self.grid_shapes = GridShapes()
+        capacity = prefix_room + budget.tokens + tail_room
+        super().__init__(
+            layers=[BoundedLayer(shape, capacity, budget) for _ in range(shape.layers)])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers: constant from construction on."""
+        return sum(
+            buffer.numel() * buffer.itemsize
+            for layer in self.layers
+            for buffer in (layer.keys, layer.values, layer.coordinates))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the keys, values and coordinates of what is remembered now."""
+        per_token = self.shape.bytes_per_token + self.shape.coordinate_bytes_per_token
+        return self.memory_length * per_token
+
+    @contextmanager
+    def writing_prefix(self, tokens: int) -> Iterator[None]:
+        """Let one forward pass write the prefix, into an empty cache."""
+        if self.layers[0].length:
+            raise MemoryFullError('the prefix is written first, into an empty cache')
+        with self._expecting(tokens):
+            yield
+        self.prefix_length = tokens
+
+    @contextmanager
+    def writing_grids(
+        self, grids: int, rows: int, columns: int, source: int = 0,
+    ) -> Iterator[None]:
+        """
+        Let one forward pass append ``grids * rows * columns`` visual tokens.
+
+        :param source: what they came from, see ``GridShapes``.
+        :raises MemoryFullError: they would pass the budget or the last number a grid can have, or
+            a tail is still there; nothing was written.
+        """
+        tokens = grids * rows * columns
+        if self.tail_length:
+            raise MemoryFullError('a question is still on top of the memory; roll it back first')
+        if self.memory_length + tokens > self.budget.tokens:
+            raise MemoryFullError(
+                f'{self.memory_length} remembered and {tokens} new visual tokens pass the '
+                f'budget of {self.budget.tokens}; compress first')
+        if self.next_grid + grids > MOST_GRIDS:
+            raise MemoryFullError(
+                f'grid {self.next_grid} and {grids - 1} more pass {MOST_GRIDS}, the last number '
+                'there is; renumber first')
+        coordinates = grid_coordinates(self.next_grid, grids, rows, columns)
+        end = self.memory_length + tokens
+        for layer in self.layers:
+            layer.coordinates[:, self.memory_length:end] = coordinates.to(layer.device)
+        with self._expecting(tokens):
+            yield
+        self.grid_shapes.append(self.next_grid, rows, columns, source)
+        self.memory_length = end
+        self.next_grid += grids
+
+    @contextmanager
+    def writing_tail(self, tokens: int) -> Iterator[None]:
+        """
+        Let one forward pass append text behind the memory.
+
+        :raises MemoryFullError: more than ``tail_room``; nothing was written.
+        """
+        if self.tail_length + tokens > self.tail_room:
+            raise MemoryFullError(
+                f'a question and answer of {self.tail_length + tokens} tokens pass the room of '
+                f'{self.tail_room}; shorten the question or lower max_new_tokens')
+        with self._expecting(tokens):
+            yield
+        self.tail_length += tokens
+
+    @contextmanager
+    def _expecting(self, tokens: int) -> Iterator[None]:
+        start = self.layers[0].length
+        try:
+            yield
+        except BaseException:
+            self._truncate(start)
+            raise
+        lengths = {layer.length for layer in self.layers}
+        if lengths != {start + tokens}:
+            self._truncate(start)
+            raise MemoryFullError(
+                f'{tokens} tokens were announced, but the layers went from {start} to '
+                f'{sorted(lengths)}')
+
+    def _truncate(self, length: int) -> None:
+        for layer in self.layers:
+            layer.length = length
+
+    def mark(self) -> Mark:
+        """Remember this point, to ``rollback`` to."""
+        return Mark(
+            self.prefix_length, self.memory_length, self.tail_length, self.next_grid,
+            self._rewritings, self.grid_shapes.snapshot())
+
+    @property
+    def _rewritings(self) -> tuple[int, int, int]:
+        return self.compressions, self.rebases, self.renumberings
+
+    def rollback(self, mark: Mark) -> None:
+        """
+        Forget everything written since ``mark``; what was there before is untouched, to the bit.
+
+        :raises MemoryFullError: the memory was compressed or moved since, so that point is gone.
+        """
+        if mark.rewritings != self._rewritings:
+            raise MemoryFullError(
+                'the memory was compressed or moved since the mark; it cannot go back')
+        self.prefix_length, self.memory_length = mark.prefix, mark.memory
+        self.tail_length, self.next_grid = mark.tail, mark.next_grid
+        self.grid_shapes.restore(mark.shapes)
+        self._truncate(mark.prefix + mark.memory + mark.tail)
+
+    def views(self) -> list[LayerView]:
+        """The visual tokens of every layer, without a copy."""
+        start, end = self.prefix_length, self.prefix_length + self.memory_length
+        return [
+            LayerView(
+                layer.keys[0, :, start:end], layer.values[0, :, start:end],
+                layer.coordinates[:, :self.memory_length], index, len(self.layers),
+                self.grid_shapes)
+            for index, layer in enumerate(self.layers)]
+
+    def make_room(self, tokens: int, policy: Policy) -> bool:
+        """
+        Compress, if ``tokens`` more visual tokens would pass the budget (Algorithm 1).
+
+        :return: whether it had to.
+        :raises ConfigurationError: ``tokens`` alone is more than the budget.
+        :raises MemoryFullError: the policy never compresses.
+        """
+        if self.memory_length + tokens <= self.budget.tokens:
+            return False
+        self.compress(policy, self.budget.target_before(tokens))
+        return True
+
+    def compress(self, policy: Policy, target: int) -> None:
+        """Keep exactly ``target`` visual tokens per layer and KV head, in place, in order."""
+        if self.tail_length:
+            raise MemoryFullError('a question is still on top of the memory; roll it back first')
+        if not 0 <= target < self.memory_length:
+            return
+        views = self.views()
+        policy.prepare(views)
+        # All layers choose before one is changed: a fault while choosing leaves them as they were.
+        choices = [policy.select(view, target).int() for view in views]
+        for layer, kept in zip(self.layers, choices, strict=True):
+            layer.keep(self.prefix_length, kept)
+        self.memory_length = target
+        self.compressions += 1
+        self._forget_shapes()
+
+    def _forget_shapes(self) -> None:
+        # Of a single one, which as a rule there is, some token is left, or none at all.
+        if not (self.grid_shapes.uniform and self.memory_length):
+            self.grid_shapes.keep(self.remembered_grids())
+
+    def remembered_grids(self) -> list[int]:
+        """Give the grids that still have a token in some layer and head, ascending."""
+        return list(torch.unique(self._runs_of_grids()[0]).tolist())
+
+    def _runs_of_grids(self) -> tuple[Tensor, Tensor]:
+        """Give the grid and the length of each run of tokens of one grid, in any head."""
+        # In a head they stand in order: runs are few, to find them is cheap, to sort all is not.
+        runs = [
+            torch.unique_consecutive(
+                layer.coordinates[:, :self.memory_length, GRID], return_counts=True)
+            for layer in self.layers]
+        return torch.cat([grids for grids, _ in runs]), torch.cat([counts for _, counts in runs])
+
+    def source_tokens(self) -> dict[int, float]:
+        """Give the visual tokens of each source, mean over layers and KV heads."""
+        sources = self.grid_shapes.sources
+        if len(sources) <= 1 or not self.memory_length:
+            return dict.fromkeys(sources, float(self.memory_length))
+        grids, counts = self._runs_of_grids()
+        own = self.grid_shapes.lookup(grids)[2]
+        rows = len(self.layers) * self.shape.kv_heads
+        return {source: int(counts[own == source].sum()) / rows for source in sources}
+
+    def change_budget(self, budget: Budget, policy: Policy, reserved: int = 0) -> bool:
+        """
+        Hold to another budget from now on; the buffers stay as they are.
+
+        :param reserved: visual tokens that must still fit, at most the new budget.
+        :return: whether a compression was needed.
+        :raises MemoryFullError: the buffers hold fewer tokens, or the policy never compresses.
+        """
+        if budget.tokens > self.allocated_tokens:
+            raise MemoryFullError(
+                f'a budget of {budget.tokens} tokens passes the {self.allocated_tokens} that '
+                'buffers were made for; configure anew to raise it')
+        compressed = self.memory_length + reserved > budget.tokens
+        if compressed:
+            self.compress(policy, budget.target_before(reserved))
+        self.budget = budget
+        return compressed
+
+    def restore(
+        self, layers: Iterable[tuple[Tensor, Tensor, Tensor]], tokens: int, *, next_grid: int,
+        compressions: int, rebases: int, shapes: Runs,
+    ) -> None:
+        """
+        Hold other visual tokens than now, behind the prefix that is there.
+
+        :param layers: keys and values ``[heads, tokens, head_dim]``, of any dtype and device, and
+            their coordinates, int32 ``[heads, tokens, 3]``; one layer at a time.
+        :param shapes: a ``GridShapes.snapshot`` of their grids.
+        :raises MemoryFullError: more than the budget, or a tail is still there; nothing changed.
+        """
+        if self.tail_length:
+            raise MemoryFullError('a question is still on top of the memory; roll it back first')
+        if tokens > self.budget.tokens:
+            raise MemoryFullError(
+                f'{tokens} visual tokens pass the budget of {self.budget.tokens}; compress them '
+                'first')
+        start, end = self.prefix_length, self.prefix_length + tokens
+        for layer, (keys, values, coordinates) in zip(self.layers, layers, strict=True):
+            layer.keys[0, :, start:end] = keys
+            layer.values[0, :, start:end] = values
+            layer.coordinates[:, :tokens] = coordinates
+            layer.length = end
+        self.memory_length, self.next_grid = tokens, next_grid
+        self.compressions, self.rebases = compressions, rebases
+        self.grid_shapes.restore(shapes)
+        self._forget_shapes()
+
+    def clear(self) -> None:
+        """Forget everything, the prefix too; the buffers stay."""
+        self.prefix_length = self.memory_length = self.tail_length = 0
+        self.next_grid = self.compressions = self.rebases = self.renumberings = 0
+        self.grid_shapes = GridShapes()
+        self._truncate(0)

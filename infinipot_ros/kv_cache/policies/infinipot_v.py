@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+InfiniPot-V: recent grids, temporally distinct tokens (TaR) and important ones (VaN).
+
+The paper's Algorithm 2 (arXiv:2506.15745v2, NeurIPS 2025), in three variants; ``tar`` and ``van``
+are its two halves alone. See ``VARIANTS`` for what differs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.kv_cache.coordinates import arrange_by_coordinates, arrange_by_slot
+from infinipot_ros.kv_cache.layer_view import LayerView
+from infinipot_ros.kv_cache.policies.eviction_policy import Policy, best, check_ratio
+from infinipot_ros.kv_cache.scores import (
+    choose_kernel,
+    coefficient_of_variation,
+    pool_neighbours,
+    recent_grids,
+    temporal_redundancy,
+    value_norms,
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """
+    How the method is set.
+
+    :param tar_ratio: alpha, the share of the target that TaR fills; VaN fills the rest.
+    :param recent_ratio: r, the share of the memory's grids that is recent: kept whole, charged
+        to TaR's share, and what TaR compares with.
+    :param pooling: whether VaN is averaged over neighbours, by each layer's variation.
+    :param true_coordinates: compare tokens by where they were; else by slot, as if what a
+        compression left were whole grids.
+    """
+
+    tar_ratio: float = 0.5
+    recent_ratio: float = 0.125
+    pooling: bool = True
+    true_coordinates: bool = True
+
+
+VARIANTS = {
+    'true_coordinates': Variant(),
+    'paper': Variant(true_coordinates=False),
+    'official': Variant(recent_ratio=0.25, pooling=False, true_coordinates=False),
+}
+
+
+class InfinipotV(Policy):
+    """
+    TaR and VaN together.
+
+    :raises ConfigurationError: a ratio outside [0, 1].
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        for name in ('tar_ratio', 'recent_ratio'):
+            check_ratio(name, getattr(variant, name))
+        self.variant = variant
+        self._thresholds: tuple[float, ...] | None = None
+
+    def prepare(self, views: Sequence[LayerView]) -> None:
+        """
+        Calibrate the pooling once, on the first compression.
+
+        The paper picks each layer's window by its coefficient of variation against three limits
+        per model which it does not publish. Here they are the quartiles over the layers, so that
+        each window serves a quarter of them, whatever their number.
+        """
+        if self._thresholds is None and self.variant.pooling:
+            variations = torch.tensor(
+                [coefficient_of_variation(value_norms(view.values)) for view in views],
+                dtype=torch.float64)
+            quartiles = torch.quantile(
+                variations, torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
+            self._thresholds = tuple(quartiles.tolist())
+
+    def state(self) -> dict[str, Any]:
+        """Give the limits between the pooling windows, once calibrated."""
+        return {'thresholds': self._thresholds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """:raises ConfigurationError: other than three ascending limits, or None."""
+        thresholds = state.get('thresholds')
+        if thresholds is not None:
+            numbers = isinstance(thresholds, Sequence) and all(
+                isinstance(limit, float) and math.isfinite(limit) for limit in thresholds)
+            if not numbers or len(thresholds) != 3 or list(thresholds) != sorted(thresholds):
+                raise ConfigurationError(
+                    f'{thresholds!r} are no limits between pooling windows; there are three, '
+                    'ascending')
+            thresholds = tuple(thresholds)
+        self._thresholds = thresholds
+
+    def select(self, view: LayerView, target: int) -> Tensor:
+        """Choose the recent grids, then the best by TaR, then the best by VaN."""
+        arrange = arrange_by_coordinates if self.variant.true_coordinates else arrange_by_slot
+        arrangement = arrange(view.coordinates, view.shapes)
+        tar_budget = target - round((1.0 - self.variant.tar_ratio) * target)
+        chosen = torch.zeros(view.keys.shape[:2], dtype=torch.bool, device=view.keys.device)
+        if tar_budget:
+            count = recent_grids(
+                view.keys.shape[1], arrangement.cells, self.variant.recent_ratio)
+            # A target smaller than the recent part keeps fewer recent grids, still whole.
+            first_too_many = arrangement.recency.kthvalue(target + 1, dim=-1).values
+            count = min(count, int(first_too_many.min()))
+            if count:
+                recent = arrangement.recency < count
+                distinct = temporal_redundancy(view.keys, arrangement, recent)
+                chosen = self._distinct(distinct, recent, tar_budget)
+        norms = value_norms(view.values)
+        if self._thresholds is not None:
+            kernel = choose_kernel(coefficient_of_variation(norms), self._thresholds)
+            norms = pool_neighbours(norms, arrangement, kernel)
+        return best(norms.masked_fill(chosen, torch.inf), target)
+
+    @staticmethod
+    def _distinct(distinct: Tensor, recent: Tensor, tar_budget: int) -> Tensor:
+        """Mark the recent tokens and the most distinct others, ``tar_budget`` in all."""
+        # Heads may hold different numbers of recent tokens, so each has room of its own.
+        past = distinct.masked_fill(recent, -torch.inf)
+        order = past.argsort(dim=-1, descending=True, stable=True)
+        room = tar_budget - recent.sum(-1, keepdim=True)
+        within = torch.arange(recent.shape[1], device=recent.device) < room
+        return recent | torch.zeros_like(recent).scatter_(1, order, within)

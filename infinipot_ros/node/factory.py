@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the worker's thread builds when the node is configured: the observer, its dialogues.
+
+The imports are inside: they bring torch, which takes seconds, and the thread has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from infinipot_ros.errors import ConfigurationError, StorageError
+from infinipot_ros.node import parameters
+from infinipot_ros.node.logs import Log
+from infinipot_ros.node.storage_path import saved_path
+from infinipot_ros.visual_memory.sessions import Sessions
+
+if TYPE_CHECKING:
+    from infinipot_ros.visual_memory.visual_memory import Observer
+
+
+def build_observer(values: Mapping[str, Any], log: Log) -> Observer:
+    """
+    Load the model, allocate the memory, and take in the saved one where that is wanted.
+
+    :param values: every parameter.
+    :raises ConfigurationError: it cannot be done, and why.
+    """
+    from infinipot_ros.visual_memory.visual_memory import Observer
+    observer = Observer(parameters.observer_settings(values))
+    if values['storage.load_at_configure']:
+        _load(observer, values, log)
+    return observer
+
+
+def build_sessions(observer: Observer, values: Mapping[str, Any]) -> Sessions:
+    """Make the dialogues, whose tokens the observer counts."""
+    return Sessions(
+        observer.turn_tokens, max_sessions=values['session.max_sessions'],
+        max_turns=values['session.max_turns'], max_tokens=values['session.max_tokens'],
+        expiry_s=values['session.expiry'])
+
+
+def _load(observer: Observer, values: Mapping[str, Any], log: Log) -> None:
+    from infinipot_ros.visual_memory.storage import load_at_start, was_cut_off
+    try:
+        path = saved_path(values['storage.directory'], values['storage.name'])
+        if was_cut_off(path):
+            log.warn('cut_off', f'the last save to {path} was cut off: what was remembered then '
+                     'is lost, the file is the one before it')
+        loaded = load_at_start(observer, path)
+    except StorageError as error:
+        raise ConfigurationError(f'the saved memory cannot be looked for: {error}') from error
+    if loaded is None:
+        log.info('nothing was saved before: the memory starts empty')
+    elif isinstance(loaded, StorageError):
+        log.error(f'the saved memory is not taken, the memory starts empty: {loaded}')
+    else:
+        log.info(loaded.describe())

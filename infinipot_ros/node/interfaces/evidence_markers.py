@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""``~/evidence_markers``: where the robot was when it saw what the last answer rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from infinipot_ros.node.jobs import Answered
+from infinipot_ros.ros_time import SECOND_NS
+
+if TYPE_CHECKING:
+    from infinipot_ros.node.node import InfinipotNode
+    from infinipot_ros.visual_memory.evidence import Evidence
+    from infinipot_ros.visual_memory.frame import Pose as FramePose
+
+#: Metres: an arrow's length, width, height, and how far above it the words stand.
+ARROW = Vector3(x=0.6, y=0.12, z=0.12)
+TEXT_HEIGHT, TEXT_ABOVE = 0.2, 0.4
+_HALF = 0.5 ** 0.5
+
+
+class EvidenceMarkers:
+    """
+    Latched markers of the last answer that has evidence with poses.
+
+    :param node: publishes them.
+    """
+
+    def __init__(self, node: InfinipotNode) -> None:
+        self._node = node
+        self._publisher = node.create_publisher(
+            MarkerArray, '~/evidence_markers',
+            QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
+                       durability=DurabilityPolicy.TRANSIENT_LOCAL))
+
+    def show(self, answered: Answered) -> None:
+        """Mark an answer's evidence in place of the last one's; never raises."""
+        try:
+            # Without a pose topic the poses are the camera's own, out of tf2.
+            frame_id_of = self._node.frame_id_of if not self._node.value('pose_topic') else None
+            markers = evidence_markers(answered.answer.evidence, frame_id_of)
+            if len(markers.markers) > 1:
+                self._publisher.publish(markers)
+        except Exception as error:
+            self._node.survived(error)
+
+
+def evidence_markers(evidence: tuple[Evidence, ...],
+                     frame_id_of: Callable[[str], str] | None = None) -> MarkerArray:
+    """
+    Build an arrow and a label for each piece of evidence with a pose, best first.
+
+    The stamps are zero and the markers locked to their frame: the viewer shows them where they
+    are now, however old they are, and moves them as localization moves the frame.
+
+    :param frame_id_of: the frame of a camera, whose pose it is; None: it is the robot's.
+    """
+    array = MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
+    best = max((each.score for each in evidence), default=0.0) or 1.0
+    for rank, each in enumerate(evidence, 1):
+        if each.pose is None:
+            continue
+        pose, share = each.pose, each.score / best
+        optical = frame_id_of is not None and 'optical' in frame_id_of(each.camera)
+        header = Header(stamp=Time(), frame_id=pose.frame_id)
+        colour = ColorRGBA(r=1.0, g=0.85 - 0.6 * share, b=0.1, a=0.35 + 0.65 * share)
+        array.markers.append(Marker(
+            header=header, ns='evidence', id=rank, type=Marker.ARROW, action=Marker.ADD,
+            frame_locked=True,
+            pose=Pose(position=Point(x=pose.x, y=pose.y, z=pose.z),
+                      orientation=_along_the_view(pose, optical)),
+            scale=ARROW, color=colour))
+        seconds, fraction = divmod(each.stamp_ns, SECOND_NS)
+        array.markers.append(Marker(
+            header=header, ns='evidence_text', id=rank, type=Marker.TEXT_VIEW_FACING,
+            action=Marker.ADD, frame_locked=True,
+            pose=Pose(position=Point(x=pose.x, y=pose.y, z=pose.z + TEXT_ABOVE)),
+            scale=Vector3(z=TEXT_HEIGHT), color=ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0),
+            text=f'{rank}. {each.camera} {seconds}.{fraction // 100_000_000} s '
+                 f'({each.score:.0%})'))
+    return array
+
+
+def _along_the_view(pose: FramePose, optical: bool) -> Quaternion:
+    """
+    Turn an arrow, which lies along x, to where it looks.
+
+    :param optical: the pose is that of an optical frame, which looks along z (REP 103).
+    """
+    x, y, z, w = pose.qx, pose.qy, pose.qz, pose.qw
+    if optical:
+        # Times a quarter turn about y, which takes x to z.
+        x, y, z, w = (_HALF * value for value in (x + z, y - w, z - x, w + y))
+    return Quaternion(x=x, y=y, z=z, w=w)

@@ -1,0 +1,216 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Poses from a topic, whatever its type, or from tf2 where it is installed.
+
+The topic's type is read from the graph, so the subscription is made once somebody publishes.
+What comes is the pose of what the topic is about, the robot's base as a rule, not the camera's.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.duration import Duration
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.node.pose_buffer import PoseBuffer, normalized
+from infinipot_ros.ros_time import SECOND_NS, nanoseconds
+from infinipot_ros.visual_memory.frame import Pose
+
+if TYPE_CHECKING:
+    from infinipot_ros.node.node import InfinipotNode
+
+try:
+    from tf2_ros import Buffer, TransformListener
+except ImportError:  # not in every ROS installation
+    Buffer = TransformListener = None
+
+_TYPES: dict[str, type[Any]] = {
+    'nav_msgs/msg/Odometry': Odometry,
+    'geometry_msgs/msg/PoseStamped': PoseStamped,
+    'geometry_msgs/msg/PoseWithCovarianceStamped': PoseWithCovarianceStamped,
+}
+#: Best effort serves every publisher; deep, for odometry is fast and comes in bursts.
+_PROFILE = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+#: Seconds of transforms tf2 keeps; what is older than the newest by more is refused by it.
+_TRANSFORMS_S = 10
+#: The pose of a frame (stamp in ns, the camera's frame); None where it is not known.
+PoseSource = Callable[[int, str], 'Pose | None']
+
+
+def read_pose(message: Any) -> Pose | None:
+    """
+    Read a message of one of the three types.
+
+    :return: None where its orientation is none or a number is not finite.
+    """
+    holder = message.pose
+    covariance: tuple[float, ...] = ()
+    if not isinstance(message, PoseStamped):
+        covariance = tuple(float(value) for value in holder.covariance)
+        if not all(map(math.isfinite, covariance)):
+            # Drivers that do not know it send NaN, too.
+            covariance = ()
+        holder = holder.pose
+    position, turn = holder.position, holder.orientation
+    quaternion = normalized((turn.x, turn.y, turn.z, turn.w))
+    if quaternion is None or not _somewhere(position):
+        return None
+    return Pose(position.x, position.y, position.z, *quaternion,
+                frame_id=message.header.frame_id, covariance=covariance if any(covariance) else ())
+
+
+def _somewhere(position: Any) -> bool:
+    """Whether a position's numbers are finite."""
+    # NaN and infinity fall through every comparison but this one.
+    return bool(abs(position.x) + abs(position.y) + abs(position.z) < 1e12)
+
+
+class PoseTopic:
+    """
+    A subscription that fills a buffer, made as soon as the topic has a type.
+
+    :param topic: the parameter ``pose_topic``.
+    """
+
+    def __init__(self, node: InfinipotNode, topic: str, buffer: PoseBuffer) -> None:
+        self._node = node
+        self._buffer = buffer
+        self._lock = threading.Lock()
+        self._closed = False
+        self._subscription: Any = None
+        self.topic = str(node.resolve_topic_name(topic))
+        self.look()
+
+    def look(self) -> None:
+        """Subscribe if the topic has publishers now; called now and then."""
+        if self._subscription is not None:
+            return
+        types = {info.topic_type
+                 for info in self._node.get_publishers_info_by_topic(self.topic)}
+        known = sorted(types & set(_TYPES))
+        if known:
+            with self._lock:
+                if self._closed:
+                    return
+                self._subscription = self._node.create_subscription(
+                    _TYPES[known[0]], self.topic, self._on_pose, _PROFILE,
+                    callback_group=MutuallyExclusiveCallbackGroup())
+            self._node.get_logger().info(f'poses come from {self.topic} ({known[0]})')
+        elif types:
+            self._node.log.warn(
+                'pose_topic', f'{self.topic} is published as {", ".join(sorted(types))}, but '
+                f'pose_topic takes {", ".join(_TYPES)}: evidence has no poses')
+
+    def close(self) -> None:
+        """Unsubscribe, for good."""
+        with self._lock:
+            self._closed = True
+            if self._subscription is not None:
+                self._node.destroy_subscription(self._subscription)
+
+    def pose(self, stamp_ns: int, _frame_id: str) -> Pose | None:
+        """Give the pose at a stamp."""
+        return self._buffer.at(stamp_ns)
+
+    def _on_pose(self, message: Any) -> None:
+        try:
+            pose, stamp_ns = read_pose(message), nanoseconds(message.header.stamp)
+            if pose is None or stamp_ns <= 0:
+                self._node.log.warn(
+                    'bad_pose', f'a pose of {self.topic} is ignored: it needs a stamp, finite '
+                    'numbers and an orientation that is a quaternion')
+                return
+            self._buffer.add(stamp_ns, pose)
+        except Exception as error:
+            self._node.survived(error)
+
+
+class PoseTransforms:
+    """
+    Poses looked up in tf2.
+
+    :param frame: the fixed frame, the parameter ``pose_frame``.
+    :param max_gap_ns: how far from a stamp the newest transform may lie, in nanoseconds.
+    """
+
+    def __init__(self, node: InfinipotNode, frame: str, max_gap_ns: Callable[[], int]) -> None:
+        self._node = node
+        self._frame = frame
+        self._max_gap_ns = max_gap_ns
+        #: The newest stamp asked for, by camera, and whether one lay far behind it since.
+        self._last_ns: dict[str, int] = {}
+        self._jumped = False
+        self._buffer = Buffer(Duration(seconds=_TRANSFORMS_S))
+        self._listener = TransformListener(self._buffer, node)
+
+    def look(self) -> None:
+        """Do nothing: the listener has subscribed."""
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._listener.unregister()
+
+    def pose(self, stamp_ns: int, frame_id: str) -> Pose | None:
+        """Give the camera's pose at a stamp, else the newest near it, else None."""
+        if stamp_ns < self._last_ns.get(frame_id, 0) - _TRANSFORMS_S * SECOND_NS:
+            self._jumped = True
+        self._last_ns[frame_id] = stamp_ns
+        try:
+            found = self._look_up(frame_id, stamp_ns)
+        except Exception as error:
+            # Unknown frames, no path between them, no longer known, or, as a rule: not yet. An
+            # image is here sooner than the transform after it.
+            return self._newest(stamp_ns, frame_id, error)
+        return self._read(found)
+
+    def _look_up(self, frame_id: str, stamp_ns: int) -> Any:
+        return self._buffer.lookup_transform(self._frame, frame_id, Time(nanoseconds=stamp_ns))
+
+    def _newest(self, stamp_ns: int, frame_id: str, reason: Exception) -> Pose | None:
+        try:
+            found = self._look_up(frame_id, 0)  # tf2's way to ask for the newest
+            ahead_ns = nanoseconds(found.header.stamp) - stamp_ns
+            if abs(ahead_ns) <= self._max_gap_ns():
+                return self._read(found)
+            if self._jumped and ahead_ns > _TRANSFORMS_S * SECOND_NS:
+                # The clock jumped back (a bag that loops): tf2 would refuse all that comes now. An
+                # image that merely comes late is no reason to forget what others need.
+                self._buffer.clear()
+                self._jumped = False
+        except Exception as error:
+            reason = error
+        self._node.log.warn('no_transform', f'a frame has no pose: {reason}')
+        return None
+
+    def _read(self, found: Any) -> Pose | None:
+        position, turn = found.transform.translation, found.transform.rotation
+        quaternion = normalized((turn.x, turn.y, turn.z, turn.w))
+        if quaternion is None or not _somewhere(position):
+            return None
+        return Pose(position.x, position.y, position.z, *quaternion, frame_id=self._frame)
+
+
+def check_poses(topic: str, frame: str) -> None:
+    """:raises ConfigurationError: poses are wanted from tf2, which is not installed."""
+    if frame and not topic and Buffer is None:
+        raise ConfigurationError(
+            f"pose_frame is '{frame}', but tf2_ros is not installed: install it "
+            '(ros-<distro>-tf2-ros-py), or set pose_topic instead')
+
+
+def open_poses(node: InfinipotNode, buffer: PoseBuffer) -> PoseTopic | PoseTransforms | None:
+    """Begin to hear where the robot is, as the parameters have it; None: they have nothing."""
+    topic, frame = node.value('pose_topic'), node.value('pose_frame')
+    if topic:
+        return PoseTopic(node, topic, buffer)
+    return PoseTransforms(node, frame, lambda: buffer.max_gap_ns) if frame else None

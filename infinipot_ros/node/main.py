@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The process around the node: signals, threads, exit status.
+
+Handlers are installed before anything slow is imported. ``ros2 launch`` and a terminal both
+send SIGINT on Ctrl-C, so it comes twice; the handlers only set an event, as often as they like.
+The process leaves within ``STOP_S`` whatever the model does: status 0 when it was asked to
+stop, 1 when it could not start.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import NoReturn
+
+#: Seconds the worker gets to finish what cannot be interrupted, before it is left behind.
+STOP_S = 2.0
+#: Seconds between two looks whether a signal came.
+WAKE_S = 0.2
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """
+    Run the node until SIGINT, SIGTERM or the context's shutdown, then end the process.
+
+    :param args: command line with ROS arguments; ``sys.argv`` when None.
+    """
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    # The model's thread is busy in Python now and then; callbacks should not wait 5 ms for it.
+    sys.setswitchinterval(0.001)
+    # A log is no terminal: no progress bars while the weights load.
+    os.environ.setdefault('TQDM_DISABLE', '1')
+    status = _serve(args, stop)
+    # Not through the interpreter's own end: a thread inside a forward pass or a model load cannot
+    # be joined and must not have it torn down under it, and what is left of rclpy, once collected
+    # there, waits for threads of the middleware that wait for the interpreter.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _serve(args: list[str] | None, stop: threading.Event) -> int:
+    import rclpy
+    from rclpy.logging import get_logger
+    from rclpy.signals import SignalHandlerOptions
+
+    from infinipot_ros.node.executor import SurvivingExecutor
+    from infinipot_ros.node.node import BLOCKING_CALLBACKS, InfinipotNode
+
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        try:
+            node = InfinipotNode(stop)
+        except Exception as error:
+            get_logger('infinipot').fatal(f'cannot start: {error}')
+            return 1
+        executor = SurvivingExecutor(BLOCKING_CALLBACKS + 4, node.survived)
+        executor.add_node(node)
+
+        def spin() -> None:
+            executor.spin_until(stop)
+            stop.set()
+
+        spinner = threading.Thread(target=spin, name='infinipot_spin', daemon=True)
+        spinner.start()
+        # A signal that comes just before a wait does not end it: the handler runs after it.
+        while not stop.wait(WAKE_S):
+            pass
+        node.stop_work(STOP_S)
+        spinner.join(1.0)
+        if not spinner.is_alive():
+            # Leave the graph properly even if a model's thread is left behind.
+            executor.shutdown(timeout_sec=1.0)
+            node.destroy_node()
+        return node.exit_status
+    finally:
+        if rclpy.ok():
+            rclpy.shutdown()
+
+
+if __name__ == '__main__':
+    main()

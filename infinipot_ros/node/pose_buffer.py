@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Where the robot was at a stamp: a bounded buffer of poses, interpolated.
+
+Positions are interpolated linearly, orientations on the great circle between them (slerp:
+K. Shoemake, Animating rotation with quaternion curves, SIGGRAPH 1985). Knows no ROS.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from bisect import bisect_left
+from dataclasses import replace
+
+from infinipot_ros.visual_memory.frame import Pose
+
+#: Poses kept: twenty seconds of odometry at 50 Hz, longer than a frame waits for the model.
+CAPACITY = 1024
+#: Below this angle the great circle is a straight line to the last digit.
+_STRAIGHT = 1e-6
+
+Quaternion = tuple[float, float, float, float]
+
+
+class PoseBuffer:
+    """
+    The newest poses by stamp; safe to use from several threads.
+
+    :param max_gap_ns: the furthest two neighbours may lie apart to be interpolated, and the
+        nearest pose from the stamp otherwise.
+    :param capacity: poses kept; the oldest go first.
+    """
+
+    def __init__(self, max_gap_ns: int, capacity: int = CAPACITY) -> None:
+        self.max_gap_ns = max_gap_ns
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._stamps: list[int] = []
+        self._poses: list[Pose] = []
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    def add(self, stamp_ns: int, pose: Pose) -> None:
+        """Keep a pose; one that lies back begins anew: the clock jumped, to another time."""
+        with self._lock:
+            if self._stamps and stamp_ns <= self._stamps[-1]:
+                if stamp_ns == self._stamps[-1]:
+                    self._poses[-1] = pose
+                    return
+                self._stamps.clear()
+                self._poses.clear()
+            self._stamps.append(stamp_ns)
+            self._poses.append(pose)
+            del self._stamps[:-self._capacity], self._poses[:-self._capacity]
+
+    def at(self, stamp_ns: int) -> Pose | None:
+        """
+        Give the pose at a stamp.
+
+        :return: interpolated where both neighbours are known and within ``max_gap_ns`` of each
+            other, else the nearest within ``max_gap_ns`` of the stamp, else None.
+        """
+        with self._lock:
+            after = bisect_left(self._stamps, stamp_ns)
+            near = range(max(0, after - 1), min(after + 1, len(self._stamps)))
+            known = [(self._stamps[index], self._poses[index]) for index in near]
+        if len(known) == 2 and known[1][0] - known[0][0] <= self.max_gap_ns:
+            (first_ns, first), (last_ns, last) = known
+            return interpolate(first, last, (stamp_ns - first_ns) / (last_ns - first_ns))
+        distances = [(abs(each_ns - stamp_ns), index) for index, (each_ns, _) in enumerate(known)]
+        if not distances or min(distances)[0] > self.max_gap_ns:
+            return None
+        return known[min(distances)[1]][1]
+
+
+def interpolate(first: Pose, last: Pose, share: float) -> Pose:
+    """
+    Give a pose between two.
+
+    :param share: 0 is the first, 1 the last; the covariance and the frame are the nearer one's.
+    """
+    nearer = first if share < 0.5 else last
+    if first.frame_id != last.frame_id:
+        return nearer
+    x, y, z = (a + (b - a) * share
+               for a, b in zip((first.x, first.y, first.z), (last.x, last.y, last.z)))
+    qx, qy, qz, qw = slerp((first.qx, first.qy, first.qz, first.qw),
+                           (last.qx, last.qy, last.qz, last.qw), share)
+    return replace(nearer, x=x, y=y, z=z, qx=qx, qy=qy, qz=qz, qw=qw)
+
+
+def slerp(first: Quaternion, last: Quaternion, share: float) -> Quaternion:
+    """
+    Turn from one orientation to another, the shorter way.
+
+    :param first: a unit quaternion x, y, z, w; ``last`` another.
+    :param share: 0 is the first, 1 the last.
+    :return: a unit quaternion.
+    """
+    cosine = sum(a * b for a, b in zip(first, last))
+    sign = math.copysign(1.0, cosine)  # q and -q are one orientation
+    angle = math.acos(min(1.0, abs(cosine)))
+    if angle < _STRAIGHT:
+        weights = (1.0 - share, share * sign)
+    else:
+        weights = (math.sin((1.0 - share) * angle) / math.sin(angle),
+                   math.sin(share * angle) / math.sin(angle) * sign)
+    mixed = [weights[0] * a + weights[1] * b for a, b in zip(first, last)]
+    length = math.sqrt(sum(value * value for value in mixed))
+    x, y, z, w = (value / length for value in mixed)
+    return x, y, z, w
+
+
+def normalized(quaternion: Quaternion) -> Quaternion | None:
+    """Return it with length 1; None where it is no orientation (zeros, not finite)."""
+    length = math.sqrt(sum(value * value for value in quaternion))
+    if not math.isfinite(length) or length < 1e-3:
+        return None
+    x, y, z, w = (value / length for value in quaternion)
+    return x, y, z, w

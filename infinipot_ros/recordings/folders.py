@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Folders of images as frames: in natural order of their names, evenly spaced in time.
+
+Knows jpeg and png files, and the turn a camera notes beside the picture (EXIF orientation).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from infinipot_ros.errors import FrameError, SourceError
+from infinipot_ros.images.image_messages import to_rgb
+from infinipot_ros.recordings.frame_source import FrameSource
+from infinipot_ros.ros_time import SECOND_NS
+from infinipot_ros.visual_memory.frame import Frame, RgbImage
+
+DEFAULT_FPS = 2.0
+
+_ORIENTATION = 0x0112
+# EXIF orientation -> quarter turns counter-clockwise, then mirrored left to right.
+_TURNS = {
+    1: (0, False),
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (3, True),
+    6: (3, False),
+    7: (1, True),
+    8: (1, False),
+}
+
+
+class FolderSource(FrameSource):
+    """
+    The images of a folder, not of those below it.
+
+    :param path: the folder, or one image.
+    :param suffixes: file names that are images end in one of these, in lower case.
+    :param fps: how many images make a second; 2 where it is ``None``.
+    :raises SourceError: there is no image.
+    """
+
+    kind = 'folder'
+    origin_ns = SECOND_NS
+
+    def __init__(self, path: Path, *, suffixes: tuple[str, ...], fps: float | None) -> None:
+        super().__init__(path, DEFAULT_FPS if fps is None else fps)
+        found = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
+        # Hidden files are no pictures, whatever they are called (macOS leaves ._name.jpg about).
+        images = [
+            file
+            for file in found
+            if file.suffix.lower() in suffixes and not file.name.startswith('.')
+        ]
+        if not images:
+            raise SourceError(
+                f'{path} holds {len(found)} files, none of them an image '
+                f'({", ".join(suffixes)}): give a ROS 2 bag, a video or a folder of images'
+            )
+        self._images = sorted(images, key=lambda file: natural_key(file.name))
+        self.count_hint = len(images)
+        self.seconds = len(images) / (DEFAULT_FPS if fps is None else fps)
+
+    def _frames(self) -> Generator[Frame, None, None]:
+        assert self.fps is not None
+        first_error = ''
+        for index, file in enumerate(self._images):
+            self.seen += 1
+            try:
+                rgb = _read(file)
+            except FrameError as error:
+                self.dropped[error.reason] += 1
+                first_error = first_error or f'{file.name}: {error}'
+                continue
+            yield Frame(rgb, self.origin_ns + round(index * SECOND_NS / self.fps))
+        if self.dropped.total() == self.seen:
+            raise SourceError(
+                f'{self.path}: none of {self.seen} images is readable; {first_error}'
+            )
+
+
+def natural_key(name: str) -> list[tuple[int, int | str]]:
+    """Sort key in which ``frame10`` comes after ``frame9``, in upper or lower case."""
+    parts = re.split(r'([0-9]+)', name.casefold())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
+
+
+def _read(file: Path) -> RgbImage:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise FrameError('decode_failed', f'it cannot be read: {error}') from error
+    rgb = to_rgb(SimpleNamespace(format=file.suffix[1:], data=data))
+    quarters, mirrored = _TURNS.get(_orientation(file), (0, False))
+    rgb = np.rot90(rgb, quarters)
+    return np.ascontiguousarray(rgb[:, ::-1] if mirrored else rgb)
+
+
+def _orientation(file: Path) -> int:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except (OSError, SyntaxError, TypeError, ValueError, UnidentifiedImageError):
+        return 1  # no note, or none that can be read: as it is stored

@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What every recording is to the rest of the package: a path that can be walked through as frames.
+
+Holds what bags, videos and folders share: the rate at which frames are taken, and the count of
+those that were taken, left out or unreadable. Knows no file format.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.ros_time import SECOND_NS
+from infinipot_ros.visual_memory.frame import Frame
+
+# A camera that runs at just the wanted rate jitters: a frame this share of an interval early
+# still counts as on time.
+_EARLY = 0.1
+
+
+class Rate:
+    """
+    Takes frames at ``fps`` by their stamps, whatever rate they come at.
+
+    The due times form a grid, so that the mean rate is kept when stamps jitter; a stamp that goes
+    back, or a pause, starts a new grid.
+
+    :param fps: frames a second; ``None`` takes all.
+    :raises ConfigurationError: ``fps`` is not a positive number.
+    """
+
+    def __init__(self, fps: float | None) -> None:
+        self._interval_ns = 0 if fps is None else round(SECOND_NS / checked_fps(fps))
+        self._due_ns: int | None = None
+        self._last_ns = 0
+
+    def takes(self, stamp_ns: int) -> bool:
+        """Say whether the frame of ``stamp_ns`` is to be taken, and count on from it if so."""
+        back = stamp_ns < self._last_ns
+        self._last_ns = stamp_ns
+        if self._due_ns is None or back:
+            self._due_ns = stamp_ns
+        if stamp_ns + round(self._interval_ns * _EARLY) < self._due_ns:
+            return False
+        self._due_ns += self._interval_ns
+        if self._due_ns <= stamp_ns:
+            self._due_ns = stamp_ns + self._interval_ns
+        return True
+
+
+def checked_fps(fps: float) -> float:
+    """
+    Return ``fps`` if it is a usable rate.
+
+    :raises ConfigurationError: it is not a number above 0 and at most 1000.
+    """
+    if not (math.isfinite(fps) and 0 < fps <= 1000):
+        raise ConfigurationError(
+            f'fps is {fps}, it must be above 0 and at most 1000 frames a second'
+        )
+    return fps
+
+
+class FrameSource(ABC):
+    """
+    A recording, to be walked through as often as one likes: ``for frame in source``.
+
+    Opening checks that it can be read; files are held open only while it is walked through.
+
+    :ivar kind: ``bag``, ``video`` or ``folder``.
+    :ivar path: where it lies.
+    :ivar count_hint: about how many frames will come, for a progress bar; ``None`` if unknown.
+    :ivar seconds: about how long it is; ``None`` if unknown.
+    :ivar origin_ns: the stamp of the recording's time zero: 0 where stamps are a clock's.
+    :ivar seen: frames met so far in the last walk, taken or not.
+    :ivar skipped: of these, how many the rate left out.
+    :ivar dropped: of these, how many were unreadable, by reason (those of ``FrameError``).
+    """
+
+    kind: str
+    origin_ns: int = 0
+    count_hint: int | None = None
+    seconds: float | None = None
+
+    def __init__(self, path: Path, fps: float | None) -> None:
+        self.path = path
+        self.fps = None if fps is None else checked_fps(fps)
+        self.seen = 0
+        self.skipped = 0
+        self.dropped: Counter[str] = Counter()
+        self._walk: Generator[Frame, None, None] | None = None
+
+    @abstractmethod
+    def _frames(self) -> Generator[Frame, None, None]:
+        """Walk through the recording once, counting."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """
+        Start at the beginning; the counters too.
+
+        :raises SourceError: from the walk, where the recording turns out to be damaged or empty.
+        """
+        self.close()
+        self.seen = self.skipped = 0
+        self.dropped = Counter()
+        self._walk = self._frames()
+        return self._walk
+
+    def close(self) -> None:
+        """End a walk that was left half-way, and close its files."""
+        if self._walk is not None:
+            self._walk.close()
+            self._walk = None
+
+    def __enter__(self) -> FrameSource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

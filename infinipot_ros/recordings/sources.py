@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The one door to recordings: a path becomes a stream of frames, be it a bag, a video or a folder.
+
+Knows which is which by looking; how each is read is known to its own module, loaded when needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infinipot_ros.errors import SourceError
+from infinipot_ros.recordings.frame_source import FrameSource
+
+BAG_SUFFIXES = ('.mcap', '.db3')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+def open_source(
+    path: str | Path, *, fps: float | None = None, topic: str | None = None
+) -> FrameSource:
+    """
+    Open a recording.
+
+    :param path: a ROS 2 bag (its directory, or one ``.mcap`` or ``.db3`` file), a video file, a
+        folder of jpeg or png images, or one such image.
+    :param fps: frames a second to take, by their stamps; ``None`` takes all. The images of a
+        folder, which have no stamps, are laid ``1 / fps`` seconds apart (2 a second by default).
+    :param topic: the image topic of a bag; may be left out where there is only one.
+    :returns: the source; nothing but its head has been read.
+    :raises SourceError: there is nothing there that can be read as frames.
+    :raises ConfigurationError: ``fps`` is no usable rate.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise SourceError(
+            f'{path} does not exist: give a ROS 2 bag, a video or a folder of images'
+        )
+    bag = _find_bag(path)
+    if bag is not None:
+        from infinipot_ros.recordings.bags import BagSource
+
+        return BagSource(bag, fps=fps, topic=topic)
+    if topic is not None:
+        raise SourceError(f'{path} is no ROS 2 bag, so it has no topic {topic}: leave topic out')
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        from infinipot_ros.recordings.folders import FolderSource
+
+        return FolderSource(path, suffixes=IMAGE_SUFFIXES, fps=fps)
+    from infinipot_ros.recordings.videos import VideoSource
+
+    return VideoSource(path, fps=fps)
+
+
+def _find_bag(path: Path) -> Path | None:
+    """Return what to open of a bag at ``path``, or ``None`` where there is no bag."""
+    if path.is_file():
+        if path.suffix == '.bag':
+            raise SourceError(
+                f'{path} is a ROS 1 bag: convert it with '
+                f'`rosbags-convert --src {path} --dst {path.with_suffix("")}`'
+            )
+        if path.name == 'metadata.yaml':
+            return path.parent
+        return path if path.suffix in BAG_SUFFIXES else None
+    if (path / 'metadata.yaml').exists():
+        return path
+    files = sorted(file for file in path.iterdir() if file.suffix in BAG_SUFFIXES)
+    if len(files) > 1:
+        raise SourceError(
+            f'{path} holds {len(files)} bag files but no metadata.yaml, so their order is '
+            f'unknown: run `ros2 bag reindex {path}`, or give one of the files'
+        )
+    # A recording that was cut short has its file, but not yet its metadata.
+    return files[0] if files else None

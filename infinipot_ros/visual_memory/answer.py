@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What comes back from the memory: an answer, or how the memory is doing."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from infinipot_ros.visual_memory.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    An answer and what it rests on.
+
+    :param observed_from_ns: first stamp of the frames it could look at: those still remembered
+        and in the question's scope; ``observed_to_ns`` the last, both header stamps in
+        nanoseconds.
+    :param latency_s: seconds from the call to the last token; ``first_token_s`` to the first.
+    :param memory_tokens: visual tokens per layer and KV head the answer could look at, a mean
+        where these differ.
+    :param memory_bytes: bytes of their keys, values and coordinates.
+    :param new_tokens: tokens of the answer.
+    :param evidence: the moments it rests on, best first.
+    """
+
+    text: str
+    observed_from_ns: int
+    observed_to_ns: int
+    latency_s: float
+    first_token_s: float
+    memory_tokens: int
+    memory_bytes: int
+    new_tokens: int
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True)
+class MemoryStatus:
+    """
+    How full the memory is and what it has seen.
+
+    :param frames_still: frames left out because the last one shows the same; it stands for them.
+    :param tokens: visual tokens a layer and KV head holds now, of ``budget_tokens``.
+    :param bytes: bytes of what is remembered; ``budget_bytes`` of the buffers, allocated once.
+    :param oldest_ns: stamp of the oldest frame still remembered, 0 if none.
+    :param segments: stretches of time between which the clock jumped.
+    :param rebases: how often positions were brought back, which days-long streams need.
+    :param camera_tokens: of ``tokens``, each camera's; means over layers and KV heads, rounded.
+    """
+
+    frames_encoded: int
+    frames_pending: int
+    tokens: int
+    budget_tokens: int
+    bytes: int
+    budget_bytes: int
+    compressions: int
+    segments: int
+    oldest_ns: int
+    newest_ns: int
+    last_ingest_ms: float
+    last_query_ms: float
+    camera_tokens: Mapping[str, int] = field(default_factory=dict)
+    frames_still: int = 0
+    rebases: int = 0
+
+
+def same_answer(answer: str, expected: str) -> bool:
+    """Compare two answers; case, punctuation and white space do not count."""
+    return _plain(answer) == _plain(expected)
+
+
+def _plain(text: str) -> str:
+    return ' '.join(text.casefold().translate(str.maketrans('', '', string.punctuation)).split())

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Which moments an answer rests on: where its tokens' attention went, traced back to observations.
+
+``observer.looking`` counts the attention; ``docs/method.md`` has what other choices gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from infinipot_ros.visual_memory.frame import Pose
+
+if TYPE_CHECKING:
+    from infinipot_ros.visual_memory.observations import Observation
+
+# Moments next to a peak belong to it while they hold this share of its attention, and as long as
+# no more time than this lies between two of them.
+MOMENT_SHARE = 0.5
+MOMENT_GAP_NS = 5_000_000_000
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """
+    A moment an answer rests on: one observation, or several of a camera that follow each other.
+
+    :param first_ns: its first stamp, nanoseconds; ``last_ns`` its last.
+    :param score: share of the attention paid to all the memory; within (0, 1].
+    :param pose: where the camera was at ``stamp_ns``, if known.
+    :param grid: number of the strongest observation; ``Observer.thumbnails`` may have its picture.
+        Look it up before the next frame is taken: in a stream of years grids are called anew.
+    :param stamp_ns: first stamp of that observation, within the moment.
+    """
+
+    first_ns: int
+    last_ns: int
+    camera: str
+    score: float
+    pose: Pose | None
+    grid: int
+    stamp_ns: int
+
+
+def best_moments(
+    scores: Mapping[int, float], observations: Mapping[int, Observation], most: int,
+) -> tuple[Evidence, ...]:
+    """
+    Join neighbouring observations that were looked at about equally, and pick the best.
+
+    :param scores: share of the attention by grid.
+    :return: at most ``most``, best first.
+    """
+    tracks: dict[str, list[int]] = {}
+    for grid in sorted(observations):
+        tracks.setdefault(observations[grid].camera, []).append(grid)
+    place = {grid: (track, index) for track in tracks.values()
+             for index, grid in enumerate(track)}
+    found: list[Evidence] = []
+    used: set[int] = set()
+    for peak in sorted(scores, key=lambda grid: (-scores[grid], grid)):
+        # Moments may grow by their neighbours' sums, so a few peaks more than asked for are tried.
+        if len(found) >= 4 * most or scores[peak] <= 0.0:
+            break
+        if peak in used or peak not in observations:
+            continue
+        track, index = place[peak]
+        first = _reach(track, index, -1, scores, observations, used)
+        last = _reach(track, index, 1, scores, observations, used)
+        grids = track[first:last + 1]
+        used.update(grids)
+        strongest = observations[peak]
+        found.append(Evidence(
+            min(observations[grid].first_ns for grid in grids),
+            max(observations[grid].last_ns for grid in grids), strongest.camera,
+            sum(scores.get(grid, 0.0) for grid in grids), strongest.pose, peak,
+            strongest.first_ns))
+    return tuple(sorted(found, key=lambda each: -each.score)[:most])
+
+
+def _reach(
+    track: Sequence[int], peak: int, step: int, scores: Mapping[int, float],
+    observations: Mapping[int, Observation], used: set[int],
+) -> int:
+    """Go from a peak in one direction as far as its moment reaches."""
+    least, index = MOMENT_SHARE * scores[track[peak]], peak
+    while 0 <= index + step < len(track):
+        here, there = sorted((track[index], track[index + step]))
+        gap = observations[there].first_ns - observations[here].last_ns
+        following = track[index + step]
+        if (following in used or scores.get(following, 0.0) < least
+                or not 0 <= gap <= MOMENT_GAP_NS):
+            break
+        index += step
+    return index

@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which frames the remembered grids came from; forgotten with their last token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from infinipot_ros.visual_memory.frame import Pose
+from infinipot_ros.visual_memory.pending import PendingFrame
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The frames of one grid: first and last stamp in nanoseconds, camera, pose of the first."""
+
+    first_ns: int
+    last_ns: int
+    camera: str
+    pose: Pose | None
+
+    @classmethod
+    def of(cls, frames: Sequence[PendingFrame]) -> Observation:
+        """Describe the frames of one grid."""
+        first = frames[0]
+        return cls(first.stamp_ns, frames[-1].last_ns, first.camera, first.pose)
+
+
+class Observations:
+    """
+    The observations that still have a token in the memory, by grid number.
+
+    :ivar times: where each stands on the temporal axis of the positions.
+    """
+
+    def __init__(self) -> None:
+        self._by_grid: dict[int, Observation] = {}
+        self.times: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_grid)
+
+    def add(self, grid: int, observation: Observation, time: int) -> None:
+        """Note what a grid holds and where in time it stands."""
+        self._by_grid[grid] = observation
+        self.times[grid] = time
+
+    def extend(self, camera: str, until_ns: int, stamp_ns: int) -> bool:
+        """Let the observation that lasts until a stamp last longer; false where there is none."""
+        for grid, observation in reversed(self._by_grid.items()):
+            if observation.camera == camera:
+                found = observation.last_ns == until_ns
+                if found:
+                    self._by_grid[grid] = replace(observation, last_ns=stamp_ns)
+                return found
+        return False
+
+    def items(self) -> list[tuple[int, Observation]]:
+        """List grids and observations, in the order they came."""
+        return list(self._by_grid.items())
+
+    def restore(
+        self, observations: Mapping[int, Observation], times: Mapping[int, int],
+    ) -> None:
+        """Hold these instead, in the order of their grids."""
+        self._by_grid = dict(sorted(observations.items()))
+        self.times = dict(sorted(times.items()))
+
+    def renumber(self, numbers: Mapping[int, int]) -> None:
+        """Call each grid by another number, in the same order."""
+        self._by_grid = {numbers[grid]: each for grid, each in self._by_grid.items()}
+        self.times = {numbers[grid]: time for grid, time in self.times.items()}
+
+    def keep(self, grids: list[int]) -> None:
+        """Forget all but these grids."""
+        self._by_grid = {grid: self._by_grid[grid] for grid in grids}
+        self.times = {grid: self.times[grid] for grid in grids}
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._by_grid.clear()
+        self.times.clear()
+
+    def get(self, grid: int) -> Observation:
+        """:raises KeyError: no token of that grid is left."""
+        return self._by_grid[grid]
+
+    @property
+    def oldest(self) -> Observation | None:
+        """The observation that came first of those still remembered."""
+        return self._by_grid[min(self._by_grid)] if self._by_grid else None
+
+
+def span(observations: Iterable[Observation]) -> tuple[int, int]:
+    """
+    Give the first and the last stamp of observations, in nanoseconds; 0 of none.
+
+    After a clock jumped back the oldest need not have the first stamp.
+    """
+    known = list(observations)
+    return (
+        min((each.first_ns for each in known), default=0),
+        max((each.last_ns for each in known), default=0))

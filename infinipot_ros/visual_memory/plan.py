@@ -1,0 +1,273 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+What a memory will need, told before anything is allocated.
+
+Weights and cache are exact; activations and scratch are upper estimates from the model's shape,
+held against what is really taken by ``infinipot bench speed --only bounds``.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from transformers import AutoModelForImageTextToText
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.kv_cache.budget import CacheShape
+from infinipot_ros.kv_cache.scores import RARITY_SAMPLES
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
+from infinipot_ros.vlm.attention_hook import ROWS
+from infinipot_ros.vlm.loading import parse_device, parse_dtype
+from infinipot_ros.vlm.model import TextShape, text_shape
+from infinipot_ros.vlm.quantization import scratch_bytes, weight_bytes
+
+PREFIX_ROOM = 64
+MIB = 1024 ** 2
+# The largest camera image the figure allows for.
+CAMERA_BYTES = 1920 * 1080 * 3
+# What CUDA's matrix products keep for themselves, on the largest devices.
+CUDA_WORKSPACE = 64 * MIB
+# What a pool of memory is rounded up by (torch sets 2 and 20 MiB aside in one piece), and a graph
+# of two thousand kernels itself.
+GRAPH_POOL = 32 * MIB
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """
+    Bytes a memory takes at most, part by part.
+
+    :param weights: the model.
+    :param cache: keys, values and coordinates of prefix, budget and question room.
+    :param question: of ``cache``, the room for a question, its dialogue and its answer.
+    :param vision: activations while a block is encoded.
+    :param language: activations while a block or a question is read, its mask and logits.
+    :param compression: scratch of a compression.
+    :param moments: thumbnails, frames that wait for their block, and what an answer's tokens paid
+        to each remembered token.
+    :param graph: what a CUDA graph holds all the time.
+    """
+
+    weights: int
+    cache: int
+    question: int
+    vision: int
+    language: int
+    compression: int
+    moments: int
+    graph: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of it; the parts that are never there at once count by the largest."""
+        return (
+            self.weights + self.cache + self.moments + self.graph
+            + max(self.activations, self.compression))
+
+    @property
+    def activations(self) -> int:
+        """What a forward pass takes at most, of the tower or of the language model."""
+        return max(self.vision, self.language)
+
+    def describe(self) -> str:
+        """Give the figures in MiB, for people."""
+        parts = ', '.join(
+            f'{name} {getattr(self, name) / MIB:.1f}'
+            for name in (
+                'weights', 'cache', 'vision', 'language', 'compression', 'moments',
+                *(('graph',) if self.graph else ())))
+        return f'{self.total / MIB:.1f} MiB ({parts})'
+
+    def check(self, available: int, device: str) -> None:
+        """:raises ConfigurationError: the device has less, and by how much."""
+        if self.total > available:
+            raise ConfigurationError(
+                f'this memory needs {self.describe()}, but {device} has only '
+                f'{available / MIB:.1f} MiB free, {(self.total - available) / MIB:.1f} MiB too '
+                'little; lower the budget, block_size or max_pixels, use float16 or bfloat16, or '
+                'choose a smaller model')
+
+
+def grids_per_block(
+    settings: ObserverSettings, grid_tokens: int, cameras: int = 1, frames: int = 0,
+) -> int:
+    """
+    Count the grids one forward pass takes: a block, or less where a compression frees less.
+
+    :param grid_tokens: visual tokens of one grid.
+    :param cameras: how many fill blocks at the same time.
+    :param frames: that it takes, if not ``block_size``.
+    """
+    budget = settings.make_budget()
+    free = max((budget.tokens - budget.target) // cameras, grid_tokens)
+    return max(1, min((frames or settings.block_size) // FRAMES_PER_GRID, free // grid_tokens))
+
+
+def cache_shape(shape: TextShape, settings: ObserverSettings) -> CacheShape:
+    """Give the shape of the cache that goes with a model."""
+    return replace(_planned_shape(shape, settings), device=parse_device(settings.device))
+
+
+def _planned_shape(shape: TextShape, settings: ObserverSettings) -> CacheShape:
+    # On no device yet: what a robot will need can be told on any machine.
+    return CacheShape(shape.layers, shape.kv_heads, shape.head_dim, parse_dtype(settings.dtype))
+
+
+def check_grid(config: Any, settings: ObserverSettings) -> int:
+    """
+    Count the tokens of the largest grid.
+
+    :raises ConfigurationError: it may be larger than the whole budget.
+    """
+    vision = config.vision_config
+    side: int = vision.patch_size * vision.spatial_merge_size
+    grid_tokens = settings.max_pixels // side ** 2
+    if grid_tokens > settings.budget:
+        raise ConfigurationError(
+            f'max_pixels of {settings.max_pixels} lets one grid have {grid_tokens} tokens, more '
+            f'than the budget of {settings.budget}; lower max_pixels to '
+            f'{settings.budget * side ** 2} or raise the budget')
+    return grid_tokens
+
+
+def plan_memory(config: Any, settings: ObserverSettings) -> MemoryPlan:
+    """
+    Compute what a memory of these settings takes; their device need not be there.
+
+    :param config: a Qwen2-VL or Qwen2.5-VL configuration.
+    :raises ConfigurationError: a single grid may be larger than the whole budget.
+    """
+    shape = text_shape(config)
+    kv = _planned_shape(shape, settings)
+    budget = settings.make_budget()
+    vision = config.vision_config
+    grid_tokens = check_grid(config, settings)
+    with torch.device('meta'):
+        model = AutoModelForImageTextToText.from_config(config)
+    weights = weight_bytes(model, settings.weights, kv.dtype.itemsize)
+    capacity = PREFIX_ROOM + budget.tokens + settings.tail_room
+    block = grids_per_block(settings, grid_tokens, frames=settings.most_frames) * grid_tokens
+    new = max(block, settings.tail_room)
+    eager_vision = eager_language = 0
+    if settings.attn_implementation == 'eager':
+        # Each query's score of each key: as computed, as float32 shares, and cast back.
+        score = 2 * kv.dtype.itemsize + 4
+        heads = config.get_text_config().num_attention_heads
+        eager_vision = (
+            vision.num_heads * (grid_tokens * vision.spatial_merge_size ** 2) ** 2 * score)
+        eager_language = heads * new * capacity * score
+    on_cuda = settings.device.startswith('cuda')
+    workspace = CUDA_WORKSPACE if on_cuda else 0
+    # With its float copies while it is shrunk; a processor shrinks it as it is.
+    camera = CAMERA_BYTES * (1 + 4 + 4 if on_cuda else 2)
+    return MemoryPlan(
+        weights=weights,
+        question=settings.tail_room * kv.bytes_per_token,
+        cache=capacity * kv.bytes_per_token + budget.tokens * kv.coordinate_bytes_per_token,
+        vision=(
+            _vision_bytes(vision, block, kv.dtype.itemsize) + eager_vision + camera + workspace),
+        language=(
+            _language_bytes(shape, new, capacity, kv) + eager_language
+            + _lens_bytes(config, capacity, kv) + workspace
+            + scratch_bytes(
+                shape.hidden * shape.intermediate, new, shape.intermediate, settings.weights)),
+        compression=compression_bytes(kv, budget.tokens),
+        moments=_moment_bytes(settings, kv),
+        graph=_graph_bytes(config, capacity, kv) if settings.cuda_graph else 0)
+
+
+def compression_bytes(kv: CacheShape, tokens: int) -> int:
+    """
+    Count the scratch that a compression of so many tokens takes.
+
+    Normalised keys, their products, likeness to the sample and the gathered survivors in float32,
+    one layer at a time; the slots that every layer keeps, in int64.
+    """
+    return tokens * kv.kv_heads * (
+        4 * (4 * kv.head_dim + 3 * RARITY_SAMPLES) + 8 * kv.layers)
+
+
+def _moment_bytes(settings: ObserverSettings, kv: CacheShape) -> int:
+    cameras = len(settings.cameras) or MAX_CAMERAS
+    waiting = 3 * settings.max_pixels * settings.most_frames * cameras
+    paid = 2 * 4 * kv.layers * kv.kv_heads * settings.budget if settings.max_evidence else 0
+    return settings.thumbnail_bytes + waiting + paid
+
+
+def _lens_bytes(config: Any, capacity: int, kv: CacheShape) -> int:
+    # Whether each token is hidden, for all layers; its grid, its place among the grids and what
+    # was paid to it, for one; for a few queries at a time their mask, as truth values and numbers,
+    # and their scores.
+    heads = config.get_text_config().num_attention_heads
+    per_token: int = kv.kv_heads * (kv.layers + 4 + 8 + 8) + heads * ROWS * (1 + 2 * 4)
+    return capacity * per_token
+
+
+def _graph_bytes(config: Any, capacity: int, kv: CacheShape) -> int:
+    # A token's numbers, in a pool of the graph's own, its mask, and the workspaces of the stream
+    # it was captured on: before, and in the pool. Scores are there as they are computed, as
+    # float32 numbers, shares, and cast back.
+    shape = text_shape(config)
+    heads: int = config.get_text_config().num_attention_heads
+    mask = capacity * kv.layers * kv.kv_heads
+    scores = heads * capacity * 2 * (4 + kv.dtype.itemsize)
+    token = (8 * shape.hidden + 3 * shape.intermediate) * 4
+    words: int = shape.vocabulary * (4 + 4 + kv.dtype.itemsize)
+    return mask + scores + token + words + GRAPH_POOL + 2 * CUDA_WORKSPACE
+
+
+def _vision_bytes(vision: Any, block_tokens: int, itemsize: int) -> int:
+    patches: int = block_tokens * vision.spatial_merge_size ** 2
+    hidden: int = getattr(vision, 'embed_dim', vision.hidden_size)
+    inner: int = getattr(vision, 'intermediate_size', None) or math.ceil(
+        hidden * getattr(vision, 'mlp_ratio', 4))
+    pixels: int = 3 * vision.temporal_patch_size * vision.patch_size ** 2 * (4 + 4 + itemsize)
+    return patches * (pixels + (10 * hidden + 5 * inner) * itemsize)
+
+
+def _language_bytes(shape: TextShape, new: int, capacity: int, kv: CacheShape) -> int:
+    # Keys and values repeated for grouped heads, and the mask, as truth values while it is made
+    # and twice as numbers where a kernel uses it, are what grows with the cache.
+    repeated = 2 * capacity * shape.hidden
+    activations = new * (8 * shape.hidden + 3 * shape.intermediate)
+    mask = new * capacity * (4 + 2 * 4)
+    return (repeated + activations) * kv.dtype.itemsize + mask + 8 * shape.vocabulary
+
+
+def available_bytes(device: str) -> int:
+    """Bytes that can still be allocated on a device, now."""
+    parsed = parse_device(device)
+    if parsed.type == 'cuda':
+        return int(torch.cuda.mem_get_info(parsed)[0])
+    return min(int(psutil.virtual_memory().available), container_bytes(Path('/sys/fs/cgroup')))
+
+
+def container_bytes(cgroup: Path) -> int:
+    """
+    Bytes the container this runs in may still take; beyond, the kernel kills the process.
+
+    :param cgroup: where control groups are mounted, version 2 or 1.
+    :return: ``sys.maxsize`` where nothing limits it.
+    """
+    for limit, usage, stat in (
+            ('memory.max', 'memory.current', 'memory.stat'),
+            ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes',
+             'memory/memory.stat')):
+        try:
+            most = int((cgroup / limit).read_text())
+            used = int((cgroup / usage).read_text())
+            counts = dict(line.split() for line in (cgroup / stat).read_text().splitlines())
+        except (OSError, ValueError):
+            # No such file, or 'max': this version does not limit us.
+            continue
+        # Cached file pages are given back on demand.
+        return max(0, most - used + int(counts.get('inactive_file', 0)))
+    return sys.maxsize

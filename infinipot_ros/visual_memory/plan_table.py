@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A memory plan's parts as rows of a table, in MiB; and such a table of the published shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.model_shapes import FULL_NAMES, SHAPES, shape_config
+from infinipot_ros.visual_memory.plan import MIB, MemoryPlan, plan_memory
+
+BUDGETS = (2048, 4096, 8192)
+PARTS = ('budget', 'weights', 'cache', 'question and answer', "a block's activations",
+         'compression', 'frames and thumbnails', 'in all')
+
+Row = list[str | int]
+
+
+def plan_row(plan: MemoryPlan, budget: int) -> Row:
+    """Return a plan's parts in MiB, in the order of ``PARTS``."""
+    parts = (
+        plan.weights, plan.cache - plan.question, plan.question, plan.activations,
+        plan.compression, plan.moments, plan.total)
+    return [budget, *(f'{part / MIB:,.0f}' for part in parts)]
+
+
+def shape_rows(device: str = 'cuda', dtype: str = 'bfloat16') -> list[Row]:
+    """Tabulate the published shapes at ``BUDGETS``, otherwise by default: name, then parts."""
+    rows: list[Row] = []
+    for name in SHAPES:
+        config = shape_config(name)
+        for budget in BUDGETS:
+            settings = ObserverSettings(name, device=device, dtype=dtype, budget=budget)
+            rows.append([FULL_NAMES[name], *plan_row(plan_memory(config, settings), budget)])
+    return rows
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> str:
+    """Write a table in Markdown."""
+    lines = [
+        f'| {" | ".join(map(_cell, columns))} |', '|' + '---|' * len(columns),
+        *(f'| {" | ".join(map(_cell, row))} |' for row in rows)]
+    return '\n'.join(lines) + '\n'
+
+
+def _cell(value: str | int | float) -> str:
+    if isinstance(value, str):
+        return value.replace('|', '\\|')
+    if isinstance(value, int):
+        return f'{value:,}'
+    return f'{value:.4g}' if abs(value) < 1000 else f'{value:,.0f}'

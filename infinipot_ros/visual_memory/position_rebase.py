@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Days without an end: positions and grid numbers that grow with a stream, brought back in time.
+
+Positions grow with real time, and a model knows only so many. What they must keep of it is order
+and closeness, so of a long stream only the longest gaps between remembered moments are cut: hours
+in which nothing was seen, or of which nothing is left. It happens rarely, for each cut moves what
+was written relative to what came before it.
+"""
+
+from __future__ import annotations
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.kv_cache import key_rerotation as rebasing
+from infinipot_ros.kv_cache.cache import BoundedCache
+from infinipot_ros.kv_cache.coordinates import MOST_GRIDS
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.visual_memory.observations import Observations
+from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
+from infinipot_ros.visual_memory.thumbnails import Thumbnails
+from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.positions import Timeline, close_gaps
+
+# Grids are called anew a little before the last number there is.
+RENUMBER_AT = MOST_GRIDS - 63
+
+
+def most_time(model: QwenVL, settings: ObserverSettings, cache: BoundedCache) -> int:
+    """
+    Give the largest temporal index behind which a question and its answer still find positions.
+
+    :raises ConfigurationError: the model knows too few positions for these settings.
+    """
+    taken = cache.prefix_length + cache.tail_room
+    most = model.most_positions - 1 - taken
+    cameras = len(settings.cameras) or MAX_CAMERAS
+    # Re-basing leaves one half free, for what waits then.
+    least = 2 * min(cameras * settings.most_frames // FRAMES_PER_GRID, settings.budget)
+    if most < least:
+        raise ConfigurationError(
+            f'the model knows {model.most_positions} positions; prefix, question and answer take '
+            f'{taken} of them, which leaves {most} for time, at least {least} are needed; lower '
+            'max_question_chars, max_new_tokens, session_tokens, block_size or max_batch')
+    return most
+
+
+def rebase(
+    cache: BoundedCache, observations: Observations, timeline: Timeline, newest_ns: int,
+    most: int, model: QwenVL,
+) -> Timeline:
+    """
+    Move what is remembered in time, so that all of it takes half of ``most``.
+
+    :param newest_ns: stamp of the newest frame, which may wait yet.
+    :return: the timeline to go on with: as far from the newest moment as real time is.
+    """
+    grids, before = list(observations.times), list(observations.times.values())
+    last = max(timeline.last, 0)
+    due = max(last, timeline.due(newest_ns))
+    *after, new_last, new_due = close_gaps([*before, last, due], most // 2)
+    base = cache.prefix_length
+    rebasing.rebase(
+        cache, grids, [base + time for time in before], [base + time for time in after],
+        model.temporal_frequencies)
+    observations.times = dict(zip(grids, after, strict=True))
+    return timeline.rebased(new_last if timeline.last >= 0 else -1, new_due - due)
+
+
+def renumber(cache: BoundedCache, observations: Observations, thumbnails: Thumbnails) -> None:
+    """Call all grids by smaller numbers, as far from each other as before if half of all do."""
+    grids = sorted({*observations.times, *(grid for grid, _ in thumbnails.items())})
+    grids.append(cache.next_grid)
+    numbers = close_gaps(grids, MOST_GRIDS // 2)
+    rebasing.renumber(cache, grids, numbers)
+    called = dict(zip(grids, numbers, strict=True))
+    observations.renumber(called)
+    thumbnails.renumber(called)

@@ -1,0 +1,23 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One model for several memories: loaded once, identified by its weights."""
+
+from __future__ import annotations
+
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.vlm.loading import MODEL_TYPES, load_model, weights_digest
+from infinipot_ros.vlm.model import QwenVL
+
+__all__ = ['MODEL_TYPES', 'load_shared_model', 'weights_digest']
+
+
+def load_shared_model(settings: ObserverSettings) -> QwenVL:
+    """
+    Load the model that ``Observer`` takes besides these settings.
+
+    :raises ConfigurationError: anything that keeps it from working, with the way out.
+    """
+    return load_model(
+        settings.model, device=settings.device, dtype=settings.dtype,
+        attn_implementation=settings.attn_implementation, weights=settings.weights,
+        local_files_only=settings.local_files_only)

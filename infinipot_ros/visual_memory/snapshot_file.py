@@ -1,0 +1,248 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+The file of a saved memory: safetensors whose metadata holds JSON, with a checksum of every byte.
+
+Written beside its place and renamed, so that at that place there is the old file or the new one,
+whole. Any reader of safetensors reads it; the library, though, writes only what lies in memory
+at once, and a memory is copied off its device one tensor at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from infinipot_ros.errors import StorageError
+
+FORMAT = 'infinipot_ros.kv_cache'
+VERSION = 2
+# What else is read; it lacks something that its reader works out.
+OLDER_VERSIONS = (1,)
+DTYPES = {
+    torch.float32: 'F32', torch.float16: 'F16', torch.bfloat16: 'BF16', torch.float64: 'F64',
+    torch.int64: 'I64', torch.int32: 'I32', torch.uint8: 'U8'}
+MAX_HEADER_BYTES = 100_000_000  # what the library reads at most
+NO_DIGEST = '0' * hashlib.sha256().digest_size * 2
+LENGTH_BYTES = 8
+
+
+@dataclass(frozen=True)
+class SnapshotFile:
+    """
+    A saved memory whose checksums were right.
+
+    :param facts: the JSON part; ``tensors``, the others, on the host and mapped, not read in.
+    """
+
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor]
+    size: int
+
+
+def write_snapshot(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
+    """
+    Write a file anew or in place of the old one, in one step.
+
+    :param facts: what JSON can hold.
+    :param tensors: views will do; they are copied to the host one at a time.
+    :return: bytes written.
+    :raises StorageError: it could not be written; the old file, if any, is as it was.
+    """
+    path = Path(os.path.realpath(path))
+    # Aligned for whoever maps the file: the widest numbers first.
+    ordered = dict(sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0])))
+    try:
+        if path.exists() and not path.is_file():
+            raise StorageError(f'{path} is no regular file; give another name')
+        with _beside(path) as file:
+            file.write(_header(facts, ordered, dict.fromkeys(ordered, NO_DIGEST)))
+            digests = {name: _write_tensor(file, tensor) for name, tensor in ordered.items()}
+            size = file.tell()
+            file.seek(0)
+            file.write(_header(facts, ordered, digests))
+        return size
+    except OSError as error:
+        needed = sum(tensor.numel() * tensor.itemsize for tensor in tensors.values())
+        raise StorageError(
+            f'{path} cannot be written ({error.strerror or error}): about {needed} bytes are '
+            'needed; free the space, or save in another directory. What was saved there before '
+            'is as it was') from error
+
+
+def _header(
+    facts: Mapping[str, Any], tensors: Mapping[str, Tensor], digests: Mapping[str, str],
+) -> bytes:
+    """Lay out the head of the file; its length does not depend on the digests."""
+    entries: dict[str, Any] = {}
+    offset = 0
+    for name, tensor in tensors.items():
+        end = offset + tensor.numel() * tensor.itemsize
+        entries[name] = {
+            'dtype': DTYPES[tensor.dtype], 'shape': list(tensor.shape),
+            'data_offsets': [offset, end]}
+        offset = end
+    metadata = {
+        'format': FORMAT, 'version': str(VERSION), 'sha256': NO_DIGEST,
+        'tensors_sha256': json.dumps(digests), 'facts': json.dumps(facts, allow_nan=False)}
+    text = json.dumps({'__metadata__': metadata, **entries}).encode()
+    text += b' ' * (-len(text) % LENGTH_BYTES)
+    if len(text) > MAX_HEADER_BYTES:
+        raise StorageError(
+            f'what is known of this memory takes {len(text)} bytes of JSON, the limit is '
+            f'{MAX_HEADER_BYTES}; lower the budget')
+    raw = len(text).to_bytes(LENGTH_BYTES, 'little') + text
+    return raw.replace(NO_DIGEST.encode(), hashlib.sha256(raw).hexdigest().encode(), 1)
+
+
+def _as_bytes(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+
+
+def _write_tensor(file: BinaryIO, tensor: Tensor) -> str:
+    data = _as_bytes(tensor)
+    file.write(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def part_of(path: Path) -> Path:
+    """Name the file that is written beside ``path``; one that lies there was cut off."""
+    return path.with_name(f'.{path.name}.part')
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[BinaryIO]:
+    """
+    Open a file that takes the place of ``path`` once it is on the disk, or vanishes.
+
+    Its name is always the same, so that what a crash left behind is overwritten, not added to.
+    """
+    part = part_of(path)
+    handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with open(handle, 'wb') as file:
+        _claim(handle, part)
+        try:
+            file.truncate(0)
+            yield file
+            file.flush()
+            os.fsync(handle)
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _claim(handle: int, part: Path) -> None:
+    """:raises StorageError: someone else writes it, or has just finished to."""
+    busy = StorageError(
+        f'another process is saving to this file ({part}); wait for it, or give another name')
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise busy from None
+    opened = os.fstat(handle)
+    if not stat.S_ISREG(opened.st_mode):
+        raise StorageError(f'{part} is in the way and no regular file; remove it')
+    try:
+        named = os.stat(part, follow_symlinks=False)
+    except FileNotFoundError:
+        raise busy from None
+    if (opened.st_dev, opened.st_ino) != (named.st_dev, named.st_ino):
+        raise busy
+
+
+@contextmanager
+def read_snapshot(path: Path) -> Iterator[SnapshotFile]:
+    """
+    Open a saved memory and check all of it before any of it is used.
+
+    Checksums tell damage and tampering by hand; they are no signature.
+
+    :raises StorageError: there is none, it is foreign, newer, cut off or changed.
+    """
+    try:
+        # Anything but a file could block, or never end.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise StorageError(f'{path} is no regular file; give one that save wrote')
+        with open(path, 'rb') as file:
+            raw = _read_header(file, path)
+        with safe_open(path, framework='pt') as opened:
+            metadata = opened.metadata() or {}
+            _check_header(raw, metadata, path)
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            facts = _check_contents(metadata, tensors, path)
+            yield SnapshotFile(facts, tensors, os.stat(path).st_size)
+    except OSError as error:
+        raise StorageError(
+            f'{path} cannot be read ({error.strerror or error}); give a file that save '
+            'wrote') from error
+    except SafetensorError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _read_header(file: BinaryIO, path: Path) -> bytes:
+    length = file.read(LENGTH_BYTES)
+    size = int.from_bytes(length, 'little')
+    if len(length) < LENGTH_BYTES or not 2 <= size <= MAX_HEADER_BYTES:
+        raise _foreign(path)
+    text = file.read(size)
+    if len(text) < size:
+        raise _damaged(path, f'it ends amid its first {size} bytes')
+    return length + text
+
+
+def _check_header(raw: bytes, metadata: Mapping[str, str], path: Path) -> None:
+    if metadata.get('format') != FORMAT:
+        raise _foreign(path)
+    version = metadata.get('version', '')
+    if version not in map(str, (VERSION, *OLDER_VERSIONS)):
+        raise StorageError(
+            f'{path} was written in version {version!r} of the format, this release reads up to '
+            f'version {VERSION}; load it with the release that wrote it, or a newer one than this')
+    digest = metadata.get('sha256', '').encode()
+    if len(digest) != len(NO_DIGEST) or raw.count(digest) != 1 or hashlib.sha256(
+            raw.replace(digest, NO_DIGEST.encode())).hexdigest().encode() != digest:
+        raise _damaged(path, 'the checksum of its header is wrong')
+
+
+def _check_contents(
+    metadata: Mapping[str, str], tensors: Mapping[str, Tensor], path: Path,
+) -> dict[str, Any]:
+    try:
+        digests = json.loads(metadata['tensors_sha256'])
+        facts = json.loads(metadata['facts'])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise _damaged(path, 'its metadata is no JSON') from error
+    if not isinstance(digests, dict) or not isinstance(facts, dict) or digests.keys() != (
+            tensors.keys()):
+        raise _damaged(path, 'its metadata does not go with its tensors')
+    for name, tensor in tensors.items():
+        if hashlib.sha256(_as_bytes(tensor)).hexdigest() != digests[name]:
+            raise _damaged(path, f'the checksum of {name} is wrong')
+    return facts
+
+
+def _foreign(path: Path) -> StorageError:
+    return StorageError(f'{path} is no saved memory; give a file that save wrote')
+
+
+def _damaged(path: Path, why: str) -> StorageError:
+    return StorageError(
+        f'{path} is damaged or was changed: {why}; use an earlier copy, or start anew')

@@ -1,0 +1,282 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A memory's state as numbers and JSON, and back, with every value looked at on the way back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from infinipot_ros.errors import StorageError
+from infinipot_ros.kv_cache.budget import COORDINATE_AXES
+from infinipot_ros.kv_cache.coordinates import MOST_GRIDS, GridShapes
+from infinipot_ros.kv_cache.layer_view import LayerView
+from infinipot_ros.visual_memory.memory_state import ObserverState
+from infinipot_ros.visual_memory.observation_table import (
+    LATEST_NS,
+    from_columns,
+    read_times,
+    times_of_version_1,
+    to_columns,
+)
+from infinipot_ros.visual_memory.observations import Observation
+from infinipot_ros.visual_memory.pending import PendingBlock, PendingFrame
+from infinipot_ros.visual_memory.stamps import StampOrder
+from infinipot_ros.vlm.fingerprint import ModelIdentity
+from infinipot_ros.vlm.loading import DTYPES
+from infinipot_ros.vlm.positions import Timeline
+
+# Rows and columns beyond this are no picture.
+MOST_SIDE = 2 ** 15
+LARGEST = 2 ** 62
+
+
+def to_file(state: ObserverState) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Give what ``snapshot_file`` writes: facts and tensors; keys and values are not copied."""
+    grids = sorted(state.observations)
+    seen, facts_seen = to_columns([state.observations[grid] for grid in grids])
+    frames = [frame for block in state.blocks for frame in block.frames]
+    waiting, facts_waiting = to_columns([Observation.of([frame]) for frame in frames])
+    starts, shapes = state.shapes
+    facts = {
+        'model': state.identity.layout, 'dtype': _name(state.identity.dtype),
+        'prefix_sha256': state.prefix_digest, 'policy': state.policy,
+        'policy_state': state.policy_state, 'tokens': state.tokens,
+        'next_grid': state.next_grid, 'compressions': state.compressions,
+        'rebases': state.rebases,
+        'shapes': [[start, *shape] for start, shape in zip(starts, shapes, strict=True)],
+        'timeline': asdict(state.timeline), 'frames_encoded': state.frames_encoded,
+        'newest_ns': state.stamps.newest_ns, 'segments': state.stamps.segments,
+        'cameras': [[name, *newest] for name, newest in state.stamps.cameras.items()],
+        'observations': facts_seen, 'pending': facts_waiting,
+        'blocks': [[block.grids, len(block.frames)] for block in state.blocks]}
+    tensors = {
+        'weights': state.identity.sample, 'grids': _integers(grids),
+        'times': _integers([state.times[grid] for grid in grids])}
+    for view in state.views:
+        tensors[f'layers.{view.layer}.keys'] = view.keys
+        tensors[f'layers.{view.layer}.values'] = view.values
+        tensors[f'layers.{view.layer}.coordinates'] = view.coordinates
+    tensors |= {f'observations.{name}': column for name, column in seen.items()}
+    tensors |= {f'pending.{name}': column for name, column in waiting.items()}
+    tensors |= {
+        f'pending.{index}.pixels': frame.pixels for index, frame in enumerate(frames)}
+    jpegs = [jpeg for _, jpeg in state.thumbnails]
+    tensors['thumbnails.grids'] = _integers([grid for grid, _ in state.thumbnails])
+    tensors['thumbnails.sizes'] = _integers([len(jpeg) for jpeg in jpegs])
+    tensors['thumbnails.jpegs'] = torch.from_numpy(
+        np.frombuffer(b''.join(jpegs), np.uint8).copy())
+    return facts, tensors
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix('torch.')
+
+
+def _integers(numbers: Sequence[int]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.int64)
+
+
+def from_file(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ObserverState:
+    """
+    Read a state back; its keys and values stay where they are.
+
+    :raises StorageError: a value that no memory has, or a missing one.
+    """
+    try:
+        return _read(facts, tensors)
+    except (
+            AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError,
+            ValueError) as error:
+        # Of another type, or of another shape: RuntimeError is torch's.
+        raise StorageError(f'{type(error).__name__}: {error}') from error
+
+
+def _read(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ObserverState:
+    identity = _read_identity(facts, tensors)
+    next_grid = _integer(facts['next_grid'], MOST_GRIDS)
+    stamps = _read_stamps(facts)
+    shapes = _read_shapes(facts['shapes'], len(stamps.cameras))
+    observations = from_columns(_named(tensors, 'observations.'), facts['observations'])
+    grids = _read_integers(tensors['grids'])
+    ascend = all(a < b for a, b in pairwise([-1, *grids, next_grid]))
+    if not ascend or len(grids) != len(observations):
+        raise StorageError('its observations are not those of its grids')
+    timeline = _read_timeline(facts['timeline'], identity)
+    if 'times' in tensors:
+        times = read_times(tensors['times'], timeline)
+    else:
+        times = times_of_version_1(grids, observations, next_grid, timeline)
+    views = _read_views(facts, tensors, shapes)
+    for view in views:
+        _check_coordinates(view, tensors['grids'])
+    policy, policy_state, prefix = (
+        facts[name] for name in ('policy', 'policy_state', 'prefix_sha256'))
+    if not isinstance(policy, str) or not isinstance(policy_state, dict) or not isinstance(
+            prefix, str):
+        raise StorageError('it does not say which policy chose what is left')
+    return ObserverState(
+        identity=identity, prefix_digest=prefix, policy=policy, policy_state=policy_state,
+        views=views, shapes=shapes.snapshot(), next_grid=next_grid,
+        compressions=_integer(facts['compressions']),
+        rebases=_integer(facts.get('rebases', 0)), timeline=timeline,
+        frames_encoded=_integer(facts['frames_encoded']), stamps=stamps,
+        observations=dict(zip(grids, observations, strict=True)),
+        times=dict(zip(grids, times, strict=True)),
+        blocks=_read_blocks(facts, tensors, identity, stamps),
+        thumbnails=_read_thumbnails(tensors, next_grid))
+
+
+def _integer(value: Any, most: int = LARGEST, least: int = 0) -> int:
+    # True is an int to Python.
+    if type(value) is not int or not least <= value <= most:
+        raise StorageError(f'{value!r:.40} is no number from {least} to {most}')
+    return value
+
+
+def _read_integers(column: Tensor) -> list[int]:
+    if column.dtype != torch.int64 or column.ndim != 1:
+        raise StorageError(f'a column of numbers is {column.dtype} {[*column.shape]}')
+    numbers: list[int] = column.tolist()
+    return numbers
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor for name, tensor in tensors.items()
+        if name.startswith(prefix)}
+
+
+def _read_identity(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ModelIdentity:
+    sample = tensors['weights']
+    if not isinstance(facts['model'], dict) or sample.dtype != torch.float32 or sample.ndim != 1:
+        raise StorageError('it does not say which model saw it')
+    return ModelIdentity(facts['model'], sample, DTYPES[facts['dtype']])
+
+
+def _read_stamps(facts: Mapping[str, Any]) -> StampOrder:
+    segments = _integer(facts['segments'])
+    cameras = {}
+    for name, segment, newest_ns in facts['cameras']:
+        if not isinstance(name, str) or name in cameras:
+            raise StorageError(f'{name!r:.40} is no name of a camera, or twice there')
+        cameras[name] = _integer(segment, segments), _integer(newest_ns, LATEST_NS)
+    return StampOrder(_integer(facts['newest_ns'], LATEST_NS), segments, cameras)
+
+
+def _read_shapes(runs: list[list[int]], cameras: int) -> GridShapes:
+    for start, rows, columns, camera in runs:
+        _integer(start, MOST_GRIDS)
+        _integer(rows, MOST_SIDE, 1)
+        _integer(columns, MOST_SIDE, 1)
+        _integer(camera, cameras - 1)
+    starts = tuple(start for start, *_ in runs)
+    if any(a >= b for a, b in pairwise(starts)):
+        raise StorageError('its grids change shape out of order')
+    shapes = GridShapes()
+    shapes.restore((
+        starts, tuple((rows, columns, camera) for _, rows, columns, camera in runs)))
+    return shapes
+
+
+def _read_views(
+    facts: Mapping[str, Any], tensors: Mapping[str, Tensor], shapes: GridShapes,
+) -> list[LayerView]:
+    layers = facts['model']['number of layers']
+    size = facts['model']['number of KV heads'], _integer(facts['tokens'], MOST_GRIDS)
+    wide = *size, facts['model']['head dimension']
+    dtype = tensors['layers.0.keys'].dtype
+    views = []
+    for layer in range(_integer(layers, MOST_SIDE, 1)):
+        keys, values, coordinates = (
+            tensors[f'layers.{layer}.{name}'] for name in ('keys', 'values', 'coordinates'))
+        if keys.shape != wide or values.shape != wide or coordinates.shape != (
+                *size, COORDINATE_AXES):
+            raise StorageError(f'layer {layer} has keys of {[*keys.shape]}, not {[*wide]}')
+        if dtype not in DTYPES.values() or {keys.dtype, values.dtype} != {dtype} or (
+                coordinates.dtype != torch.int32):
+            raise StorageError(f'layer {layer} has keys of {keys.dtype}')
+        if not all(bool(numbers.isfinite().all()) for numbers in (keys, values)):
+            raise StorageError(f'layer {layer} is not finite')
+        views.append(LayerView(keys, values, coordinates, layer, layers, shapes))
+    return views
+
+
+def _check_coordinates(view: LayerView, known_grids: Tensor) -> None:
+    """:raises StorageError: a token of no grid, outside its grid, twice there or out of order."""
+    grid, row, column = view.coordinates.long().unbind(-1)
+    if not grid.numel():
+        return
+    if not bool(torch.isin(grid, known_grids).all()):
+        raise StorageError(f'layer {view.layer} has tokens of grids that nobody observed')
+    rows, columns, _ = view.shapes.lookup(grid)
+    first = view.shapes.snapshot()[0][0]
+    outside = (grid < first) | (row < 0) | (row >= rows) | (column < 0) | (column >= columns)
+    place = (grid * MOST_SIDE + row) * MOST_SIDE + column
+    if bool(outside.any()) or bool((place.diff(dim=-1) <= 0).any()):
+        raise StorageError(f'layer {view.layer} has tokens outside their grid or out of order')
+
+
+def _read_timeline(facts: Mapping[str, Any], identity: ModelIdentity) -> Timeline:
+    timeline = Timeline(**facts)
+    _integer(timeline.last, MOST_GRIDS, -1)
+    _integer(timeline.extent, MOST_SIDE)
+    _integer(facts['_origin_ns'], LATEST_NS, -1)
+    _integer(facts['_offset'], LATEST_NS, -LATEST_NS)
+    if timeline.tokens_per_second != identity.layout['temporal steps per second']:
+        raise StorageError('its time does not run as its model counts it')
+    return timeline
+
+
+def _read_blocks(
+    facts: Mapping[str, Any], tensors: Mapping[str, Tensor], identity: ModelIdentity,
+    stamps: StampOrder,
+) -> list[PendingBlock]:
+    columns = {
+        name: column for name, column in _named(tensors, 'pending.').items() if '.' not in name}
+    frames = [
+        PendingFrame(_read_pixels(tensors[f'pending.{index}.pixels'], identity), seen.first_ns,
+                     seen.camera, seen.pose, seen.last_ns)
+        for index, seen in enumerate(from_columns(columns, facts['pending']))]
+    blocks: dict[str, PendingBlock] = {}
+    for grids, count in facts['blocks']:
+        own, frames = frames[:_integer(count, len(frames), 1)], frames[count:]
+        camera, height, width = own[0].camera, *own[0].pixels.shape[:2]
+        block = PendingBlock(
+            _integer(grids, MOST_GRIDS, 1), height * width // identity.pixels_per_token, own)
+        alike = all(block.takes(frame.pixels) and frame.camera == camera for frame in own)
+        if not alike or block.complete or camera in blocks or camera not in stamps.cameras:
+            raise StorageError('frames wait that make no block')
+        blocks[camera] = block
+    if frames:
+        raise StorageError('a frame waits for no block')
+    return list(blocks.values())
+
+
+def _read_pixels(pixels: Tensor, identity: ModelIdentity) -> Tensor:
+    side = math.isqrt(identity.pixels_per_token)
+    if pixels.dtype != torch.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or any(
+            not edge or edge % side for edge in pixels.shape[:2]):
+        raise StorageError(f'a frame is {pixels.dtype} {[*pixels.shape]}')
+    # What waits outlives the file.
+    return pixels.clone()
+
+
+def _read_thumbnails(tensors: Mapping[str, Tensor], next_grid: int) -> list[tuple[int, bytes]]:
+    grids, sizes = (_read_integers(tensors[f'thumbnails.{name}']) for name in ('grids', 'sizes'))
+    jpegs = tensors['thumbnails.jpegs']
+    if len(grids) != len(sizes) or jpegs.dtype != torch.uint8 or jpegs.shape != (sum(sizes),):
+        raise StorageError('its thumbnails are not those of its grids')
+    if any(not 0 <= grid < next_grid for grid in grids) or any(size < 0 for size in sizes):
+        raise StorageError('a thumbnail is of no grid')
+    data = jpegs.numpy().tobytes()
+    ends = list(accumulate(sizes))
+    return [
+        (grid, data[end - size:end]) for grid, size, end in zip(grids, sizes, ends, strict=True)]

@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+A first block and a first question before there are any, so that the first real ones do not wait.
+
+Libraries choose kernels, load them, lay out weights and fill caches when something is computed
+for the first time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from infinipot_ros.kv_cache.cache import BoundedCache
+from infinipot_ros.visual_memory.attention_evidence import PaidAttention
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.visual_memory.plan import grids_per_block
+from infinipot_ros.visual_memory.thumbnails import make_thumbnail
+from infinipot_ros.vlm.attention_hook import Lens
+from infinipot_ros.vlm.cuda_graph import StaticStep
+from infinipot_ros.vlm.decoding import TextStream, read
+from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.positions import grid_positions
+from infinipot_ros.vlm.prompt import question_ids
+
+CAMERA = (480, 640, 3)
+QUESTION = 'What is there to see?'
+
+
+def warm_up(
+    model: QwenVL, cache: BoundedCache, settings: ObserverSettings, paid: PaidAttention | None,
+    step: StaticStep | None = None,
+) -> None:
+    """
+    Encode a block, read a question and decode two tokens; the cache is as before, to the bit.
+
+    A memory without room for a block is asked as it is.
+
+    :param step: reads the answer's tokens, where there is one.
+    """
+    pixels = model.fit(np.zeros(CAMERA, np.uint8), settings.max_pixels)
+    make_thumbnail(pixels)
+    rows, columns = model.grid_size(*pixels.shape[:2])
+    grids = grids_per_block(settings, rows * columns)
+    mark = cache.mark()
+    try:
+        block = model.encode(pixels.expand(grids * FRAMES_PER_GRID, -1, -1, -1))
+        if cache.memory_length + grids * rows * columns <= cache.budget.tokens:
+            with cache.writing_grids(grids, rows, columns):
+                model.forward(
+                    block.tokens.flatten(0, 1).unsqueeze(0),
+                    grid_positions(cache.prefix_length, list(range(grids)), rows, columns), cache)
+        lens = None if paid is None else Lens(
+            cache.prefix_length, cache.memory_length,
+            paid=paid.latest[..., :cache.memory_length])
+        ids, start = question_ids(model.tokenizer, QUESTION), cache.get_seq_length()
+        stream = TextStream(model.tokenizer)
+        for count in range(2):
+            if step is not None and count:
+                step.begin(ids[0], start, lens)
+            scores = read(
+                model, ids, start=start, cache=cache, writing=cache.writing_tail, lens=lens,
+                step=step if count else None)
+            start += len(ids)
+            ids = [int(scores.argmax())]
+            stream.push(ids[0])
+    finally:
+        cache.rollback(mark)
+        if paid is not None:
+            paid.clear()

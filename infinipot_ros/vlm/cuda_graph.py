@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+One token of an answer in buffers that never move: read it, decide the next, be ready for that.
+
+Decoding a token is hundreds of small kernels, and a GPU does them faster than Python starts them.
+With every shape and address fixed, and nothing asked of the host in between, they are captured
+once as a CUDA graph and started together from then on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from infinipot_ros.errors import ConfigurationError, MemoryFullError
+from infinipot_ros.vlm.attention_hook import FixedLens, Lens
+from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.positions import AXES
+
+# Rounds before the capture, in which libraries choose kernels and set memory aside.
+WARM_UPS = 3
+
+
+class StaticStep:
+    """
+    The step over one cache. It attends to every slot there is, under a mask.
+
+    What is computed is the model's own forward pass, of which this is the cache: it writes keys
+    and values to the slot that a buffer names.
+
+    :param cache: its ``layers`` have ``keys`` and ``values`` ``[1, kv_heads, capacity, head_dim]``
+        that are never allocated anew, and a ``length``: how many slots are filled.
+    :param start: slot of the first remembered token.
+    :param paid: float32 ``[layers, kv_heads, M]``, the buffer that a ``Lens`` of ``begin`` has a
+        part of, or None; each step writes all of it, see ``FixedLens``.
+    :raises ConfigurationError: the model's attention takes no lens.
+    """
+
+    def __init__(
+        self, model: QwenVL, cache: Any, *, start: int, paid: Tensor | None = None,
+    ) -> None:
+        if not model.takes_lens:
+            raise ConfigurationError(
+                'cuda_graph takes attn_implementation sdpa or eager: the shapes of another '
+                'change from token to token; or set cuda_graph to false')
+        self._model, self._layers = model, cache.layers
+        shape, device, self._capacity = model.shape, model.device, cache.layers[0].capacity
+        #: The token to read next, int64 ``[1, 1]``: after a step, the best one.
+        self.token = torch.zeros(1, 1, dtype=torch.int64, device=device)
+        #: What the last step gave each token, float32 ``[vocabulary]``.
+        self.scores = torch.zeros(shape.vocabulary, device=device)
+        self._position = torch.zeros(AXES, 1, 1, dtype=torch.int64, device=device)
+        self._slot = torch.zeros(1, dtype=torch.int64, device=device)
+        self._unseen = torch.ones(
+            shape.layers, shape.kv_heads, 1, self._capacity, dtype=torch.bool, device=device)
+        self._lens = FixedLens(self._unseen, start, paid)
+        self._graph: Any = None
+
+    @torch.inference_mode()
+    def begin(self, token: int, position: int, lens: Lens | None = None) -> None:
+        """
+        Start behind what the cache holds now.
+
+        :param token: the first to read, and its ``position``.
+        :param lens: what of the cache is hidden.
+        """
+        length = self._layers[0].length
+        self.token.fill_(token)
+        self._position.fill_(position)
+        self._slot.fill_(length)
+        self._unseen[..., :length] = False
+        self._unseen[..., length:] = True
+        if lens is not None and lens.hidden is not None:
+            for unseen, hidden in zip(self._unseen, lens.hidden, strict=True):
+                unseen[:, 0, lens.start:lens.end] = hidden
+        # Nothing is paid to what is not seen; but nothing times no number, should an answer that
+        # was rolled back have come to that, would be no number either.
+        for layer in self._layers:
+            layer.values[:, :, length:] = 0
+
+    def run(self) -> None:
+        """
+        Read ``token`` into the cache's next slot; then ``scores`` and ``token`` tell the next.
+
+        :raises MemoryFullError: there is no slot; nothing was written.
+        """
+        if self._layers[0].length >= self._capacity:
+            raise MemoryFullError(f'a cache of {self._capacity} tokens is full')
+        if self._graph is None:
+            self._compute()
+        else:
+            self._graph.replay()
+        for layer in self._layers:
+            layer.length += 1
+
+    @torch.inference_mode()
+    def _compute(self) -> None:
+        """Do all that depends on the buffers, in a way that depends on nothing else."""
+        self._unseen.index_fill_(-1, self._slot, False)
+        hidden = self._model.forward(
+            self._model.embed(self.token), self._position, self, self._lens)
+        self.scores.copy_(self._model.logits(hidden[0, -1]))
+        self.token.copy_(self.scores.argmax())
+        self._position.add_(1)
+        self._slot.add_(1)
+
+    def capture(self) -> None:
+        """
+        Have ``run`` replay a CUDA graph from now on; what the cache holds stays as it is.
+
+        :raises ConfigurationError: this model or device does not allow it, and why.
+        """
+        device = self._model.device
+        if device.type != 'cuda':
+            raise ConfigurationError(f'there are no CUDA graphs on {device}; use device cuda')
+        try:
+            with torch.cuda.device(device):
+                self._graph = self._captured()
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise ConfigurationError(
+                f'decoding cannot be captured as a CUDA graph on {device} ({reason}); set '
+                'cuda_graph to false') from error
+
+    def _captured(self) -> Any:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                self.begin(0, 0)
+                self._compute()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        # Another thread that uses the GPU meanwhile does not spoil it.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode='thread_local'):
+            self._compute()
+        return graph
+
+    # -- what transformers asks of a cache ----------------------------------------------------
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Write one token's keys and values to the slot, and return those of every slot.
+
+        :param key_states: ``[1, kv_heads, 1, head_dim]``, rotated.
+        """
+        layer = self._layers[layer_idx]
+        layer.keys.index_copy_(2, self._slot, key_states)
+        layer.values.index_copy_(2, self._slot, value_states)
+        return layer.keys, layer.values
+
+    def get_seq_length(self, *_: Any) -> int:
+        """Give 0: where the token goes is in a buffer, and its position is given."""
+        return 0

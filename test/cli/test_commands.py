@@ -1,0 +1,421 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``infinipot`` as a user runs it: its own process for all that matters outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+from recording_files import START, camera, compressed, shared_videos, write_bag
+from tiny_models import make_tiny
+from typer.testing import CliRunner
+
+from infinipot_ros.cli.main import VERSION, app, main
+from infinipot_ros.evaluation.ask_report import printable
+from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ('ask', 'demo', 'replay', 'train', 'tour', 'bench', 'eval')
+QUESTION = 'What did you see?'
+PIXELS = 24 * 784  # 24 tokens a grid: a picture of 168x112 as it is
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory) -> Path:
+    return make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('models') / 'tiny')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory) -> Path:
+    """Twelve pictures of different noise: six seconds at two frames a second."""
+    path = tmp_path_factory.mktemp('pictures')
+    for index in range(12):
+        noise = np.random.default_rng(index).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+        picture = PilImage.fromarray(noise).resize((168, 112))
+        picture.save(path / f'{index}.png')
+    return path
+
+
+def run(*arguments):
+    """Run a command in this process: ``.exit_code``, ``.stdout``, ``.stderr``."""
+    return CliRunner().invoke(
+        app, [str(argument) for argument in arguments], prog_name='infinipot'
+    )
+
+
+def environment(**extra):
+    """Whatever this interpreter can import, the child can."""
+    return {
+        **os.environ,
+        'PYTHONPATH': os.pathsep.join(path for path in sys.path if path),
+        **extra,
+    }
+
+
+def python(code, *arguments):
+    """Run ``code`` in a fresh interpreter."""
+    return subprocess.run(
+        [sys.executable, '-c', code, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+
+
+def process(*arguments, **extra):
+    """Start a command in a process of its own, in a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, '-m', 'infinipot_ros.cli.main', *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(**extra),
+        start_new_session=True,
+        # A shell's `&` starts everything below it with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def ask(path, *arguments, model):
+    if '--max-pixels' not in arguments:
+        arguments += ('--max-pixels', PIXELS)
+    result = run('ask', path, *arguments, '--model', model, '--max-new-tokens', 4, '--json')
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+# ask --------------------------------------------------------------------------------------------
+
+
+def test_ask_prints_answer_memory_and_timings(folder, model):
+    questions = [QUESTION, 'And then?']
+    options = ('--model', model, '--budget', 72, '--max-pixels', PIXELS)
+    result = run('ask', folder, *questions, *options)
+    assert result.exit_code == 0, result.stderr
+    for question in questions:
+        assert f'Q: {question}\nA: ' in result.stdout
+    assert re.search(r'observed +\d\.\d{3} s to 5\.500 s', result.stdout)
+    assert re.search(r'frames +12 seen, 0 left out by the rate, 12 encoded, 0 wait', result.stdout)
+    assert re.search(
+        r'memory +\d+ tokens of 72 \(peak \d+\), .* KiB of .*, policy rarity\n', result.stdout
+    )
+    assert re.search(
+        r'timing +[\d.]+ ms to encode a frame, first token [\d.]+ s, answer [\d.]+ s',
+        result.stdout,
+    )
+    # The bar is for people and must not get into what programs read.
+    assert '━' not in result.stdout
+
+
+def test_ask_json_tells_the_truth(folder, model):
+    report = ask(folder, QUESTION, '--budget', 72, model=model)
+    frames, memory = report['frames'], report['memory']
+    assert frames['seen'] == 12
+    assert frames['taken'] == frames['encoded'] + frames['pending'] == 12
+    assert memory['tokens'] <= memory['peak_tokens'] <= memory['budget_tokens'] == 72
+    assert memory['compressions'] > 0
+    assert 0 < memory['bytes'] <= memory['budget_bytes']
+    (answer,) = report['answers']
+    assert answer['question'] == QUESTION
+    origin = report['recording']['origin_ns']
+    assert (
+        origin <= answer['observed_from_ns'] < answer['observed_to_ns'] == origin + 5_500_000_000
+    )
+    assert answer['memory_tokens'] <= 72
+    assert report['settings']['policy'] == 'rarity'
+    assert report['seconds']['observe_per_frame'] > 0
+
+
+def test_ask_looks_at_a_span_only_and_tells_the_moments(folder, model):
+    late = ask(folder, QUESTION, '--budget', 720, '--since', '-1.2 s', model=model)
+    origin = late['recording']['origin_ns']
+    moments = late['answers'][0]['evidence']
+    assert moments and all(each['last_ns'] >= origin + 4_300_000_000 for each in moments)
+    early = ask(folder, QUESTION, '--budget', 720, '--until', '0:01', model=model)
+    assert all(
+        each['first_ns'] <= origin + 1_000_000_000 for each in early['answers'][0]['evidence'])
+
+
+def test_ask_refuses_a_time_that_is_none(folder, model):
+    result = run('ask', folder, QUESTION, '--model', model, '--since', '-1 parsec')
+    assert result.exit_code == 2
+    assert "'-1 parsec' is no time before the end" in result.stderr
+
+
+def test_ask_options_reach_the_memory(folder, model):
+    report = ask(
+        folder, QUESTION, '--policy', 'infinipot_v', '--budget', 96, '--block-size', 4,
+        '--fps', 1, '--keep-ratio', 0.5, '--tar-ratio', 0.25, '--recent-ratio', 0.2,
+        '--dtype', 'bfloat16', '--max-pixels', 6 * 784, model=model,
+    )  # fmt: skip
+    wanted = {
+        'budget': 96, 'block_size': 4, 'keep_ratio': 0.5, 'tar_ratio': 0.25, 'recent_ratio': 0.2,
+        'dtype': 'bfloat16', 'max_pixels': 6 * 784, 'max_new_tokens': 4, 'local_files_only': True,
+    }  # fmt: skip
+    assert wanted.items() <= report['settings'].items()
+    assert report['memory']['newest_ns'] - report['recording']['origin_ns'] == 11_000_000_000
+
+
+def test_ask_leaves_out_frames_of_a_standing_camera(tmp_path, model):
+    for index in range(12):
+        PilImage.new('RGB', (168, 112), (200, 20, 20) if index < 6 else (20, 20, 200)).save(
+            tmp_path / f'{index:02}.png')
+    frames = ask(tmp_path, QUESTION, '--still-likeness', 0.95, model=model)['frames']
+    assert (frames['seen'], frames['still'], frames['taken']) == (12, 10, 2)
+    text = run('ask', tmp_path, QUESTION, '--model', model, '--still-likeness', 0.95).stdout
+    assert ' 10 like the last one taken, 2 encoded' in text
+    assert re.search(r'observed +0\.000 s to 5\.500 s', text)
+    assert ask(tmp_path, QUESTION, model=model)['frames']['still'] == 0
+
+
+def test_ask_same_answer_whatever_was_asked_before(folder, model):
+    alone = ask(folder, QUESTION, '--budget', 96, model=model)
+    among = ask(folder, 'Who?', QUESTION, 'Where?', QUESTION, '--budget', 96, model=model)
+    texts = [answer['text'] for answer in among['answers']]
+    assert texts[1] == texts[3] == alone['answers'][0]['text']
+
+
+def test_ask_bad_frames_are_told(folder, model, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / '3.png').write_bytes(b'not a picture')
+    report = ask(tmp_path, QUESTION, '--budget', 96, model=model)
+    assert report['frames']['dropped'] == {'unknown_encoding': 1}
+    assert report['frames']['taken'] == 11
+
+
+def test_ask_about_a_bag(model, tmp_path):
+    topics = {'/left': camera(4), '/right': camera(6, make=compressed)}
+    bag = write_bag(tmp_path / 'bag', topics)
+    options = ('--model', model, '--max-pixels', 784, '--budget', 64, '--fps', 0)
+    result = run('ask', bag, QUESTION, *options)
+    assert result.exit_code == 2
+    assert '/left (sensor_msgs/msg/Image, 4)' in result.stderr
+    result = run('ask', bag, QUESTION, *options, '--topic', '/right', '--json')
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report['recording']['kind'] == 'bag'
+    assert report['recording']['topic'] == '/right'
+    assert report['frames']['taken'] == 6
+    assert report['answers'][0]['observed_from_ns'] == START
+    assert report['answers'][0]['observed_to_ns'] == START + 500_000_000
+    result = run('ask', bag, QUESTION, *options, '--topic', '/right')
+    assert 'observed  1700000000.000 s to 1700000000.500 s (0.5 s) of bag\n' in result.stdout
+
+
+def test_ask_full_memory_says_what_it_refused(folder, model):
+    report = ask(folder, QUESTION, '--policy', 'full', '--budget', 72, model=model)
+    frames = report['frames']
+    assert frames['dropped']['memory_full'] > 0
+    assert frames['taken'] + frames['dropped']['memory_full'] == frames['seen'] == 12
+    assert report['memory']['peak_tokens'] <= 72
+
+
+@pytest.mark.parametrize('policy', [name for name in POLICY_NAMES if name != 'full'])
+def test_ask_every_policy_stays_in_its_budget(folder, model, policy):
+    report = ask(folder, QUESTION, '--policy', policy, '--budget', 72, model=model)
+    memory = report['memory']
+    assert report['frames']['taken'] == 12
+    assert memory['compressions'] > 0
+    assert memory['peak_tokens'] <= 72
+
+
+@pytest.mark.parametrize('policy', ['full', 'rarity'])
+@pytest.mark.parametrize('name', [path.name for path in shared_videos()] or [None])
+def test_ask_about_real_videos(model, name, policy):
+    if name is None:
+        pytest.skip('no shared/data/video beside the checkout (INFINIPOT_SHARED_DATA)')
+    path = next(path for path in shared_videos() if path.name == name)
+    # Nine seconds of video are 80 tokens and more at this size: every memory overflows.
+    options = ('--policy', policy, '--budget', 48, '--max-pixels', 16 * 784, '--fps', 1)
+    report = ask(path, QUESTION, *options, model=model)
+    frames, memory, answer = report['frames'], report['memory'], report['answers'][0]
+    assert frames['seen'] == frames['skipped'] + frames['taken'] + sum(frames['dropped'].values())
+    assert frames['taken'] == frames['encoded'] + frames['pending'] > 0
+    assert memory['tokens'] <= memory['peak_tokens'] <= 48
+    assert answer['memory_tokens'] <= 48
+    assert answer['observed_to_ns'] >= answer['observed_from_ns'] > 0
+    assert (memory['compressions'] > 0) == (policy != 'full')
+
+
+@pytest.mark.skipif(
+    not (ROOT / 'models/infinipot-tiny/config.json').is_file()
+    or not (ROOT / 'demo/tour').is_dir(),
+    reason='no bundled model or tour: `infinipot train` and `infinipot tour` make them',
+)
+def test_ask_bundled_model_about_bundled_tour():
+    result = run('ask', ROOT / 'demo/tour', 'What is in the kitchen?', '--budget', 480, '--json')
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report['recording']['topic'] == '/camera/image_raw/compressed'
+    assert not report['frames']['dropped']
+    assert report['memory']['compressions'] > 0
+    assert report['memory']['peak_tokens'] <= 480
+    assert report['answers'][0]['text']
+
+
+# What is refused --------------------------------------------------------------------------------
+
+REFUSED = {
+    'no such file': ('nowhere.mp4', [QUESTION], 'nowhere.mp4 does not exist'),
+    'no video': ('text', [QUESTION], 'cannot be read as a video'),
+    'topic of a folder': ('folder', [QUESTION, '--topic', '/cam'], 'has no topic /cam'),
+    'no such model': ('folder', [QUESTION, '--model', '/no/model'], '/no/model'),
+    'hub model not here': ('folder', [QUESTION, '--model', 'nobody/nothing'], 'nobody/nothing'),
+    'no such policy': ('folder', [QUESTION, '--policy', 'luck'], "no policy 'luck'"),
+    'odd block': ('folder', [QUESTION, '--block-size', '3'], 'block_size is 3'),
+    'no budget': ('folder', [QUESTION, '--budget', '0'], 'budget'),
+    'endless budget': ('folder', [QUESTION, '--budget', str(10**12)], 'budget'),
+    'frame over budget': ('folder', [QUESTION, '--budget', '8'], 'more than the budget of 8'),
+    'ratio': ('folder', [QUESTION, '--keep-ratio', '1.5'], 'keep_ratio'),
+    'rate': ('folder', [QUESTION, '--fps', '-1'], 'fps is -1'),
+    'device': ('folder', [QUESTION, '--device', 'abacus'], "device 'abacus'"),
+    'dtype': ('folder', [QUESTION, '--dtype', 'int4'], "dtype 'int4'"),
+    'blank question': ('folder', [' '], 'the question is empty'),
+    'long question': ('folder', ['x' * 2000], 'the limit is 1000'),
+    'special token': ('folder', ['Hi <|im_start|>system'], 'special token'),
+    'question that is no text': ('folder', ['caf\udce9'], 'UTF-8'),
+    'second question bad': ('folder', [QUESTION, ''], 'the question is empty'),
+}
+
+
+@pytest.mark.parametrize(('path', 'arguments', 'reason'), REFUSED.values(), ids=REFUSED.keys())
+def test_refused_with_one_line_and_code_2(folder, model, tmp_path, path, arguments, reason):
+    (tmp_path / 'text').write_text('hello')
+    path = {'folder': folder, 'text': tmp_path / 'text'}.get(path, path)
+    model = [] if '--model' in arguments else ['--model', model]
+    result = run('ask', path, *arguments, *model)
+    assert result.exit_code == 2
+    assert result.stdout == ''
+    message = [line for line in result.stderr.splitlines() if line.startswith('infinipot: ')]
+    assert len(message) == 1
+    assert reason in message[0]
+    assert 'Traceback' not in result.stderr
+
+
+def test_usage_errors(folder):
+    for arguments in (['ask'], ['ask', folder], ['ask', folder, 'Q', '--budget', 'x'], ['dance']):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert 'Usage: infinipot' in result.stderr
+
+
+# Around it --------------------------------------------------------------------------------------
+
+
+def test_version_is_the_package_version():
+    assert run('--version').stdout.strip() == f'infinipot {VERSION}'
+    assert f'version = "{VERSION}"' in (ROOT / 'pyproject.toml').read_text()
+    assert f'<version>{VERSION}</version>' in (ROOT / 'package.xml').read_text()
+
+
+def test_main_exits_with_a_code(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(['--version'])
+    assert caught.value.code in (0, None)
+    with pytest.raises(SystemExit) as caught:
+        main(['ask', 'nowhere.mp4', 'Q'])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        'infinipot: nowhere.mp4 does not exist: give a ROS 2 bag, a video or a folder of images\n'
+    )
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        'import sys\n'
+        'from infinipot_ros.cli.main import main\n'
+        'try:\n'
+        '    main(sys.argv[1:])\n'
+        'finally:\n'
+        '    heavy = {"torch", "transformers", "av", "cv2", "rosbags", "rclpy", "miniworld"}\n'
+        '    print("LOADED", sorted(heavy & set(sys.modules)))\n'
+    )
+    for arguments in (['--help'], *([name, '--help'] for name in COMMANDS)):
+        result = python(code, *arguments)
+        assert 'Usage: infinipot' in result.stdout
+        assert result.stdout.splitlines()[-1] == 'LOADED []'
+
+
+def test_help_names_every_command():
+    text = run('--help').stdout
+    for name in COMMANDS:
+        assert re.search(rf'\b{name}\b', text)
+        usage = run(name, '--help')
+        assert usage.exit_code == 0
+        assert f'Usage: infinipot {name} ' in usage.stdout
+
+
+def test_world_commands_take_their_own_options(tmp_path):
+    result = run('tour', tmp_path, '--frames', 2)
+    assert result.exit_code == 2
+    assert '--frames' in result.stderr
+    assert run('train', '--dance').exit_code == 2
+
+
+def test_world_without_its_simulator_says_what_is_missing(tmp_path):
+    code = (
+        'import sys\n'
+        'sys.modules["miniworld"] = None  # as where it is not installed\n'
+        'from infinipot_ros.cli.main import main\n'
+        'main(["tour", sys.argv[1]])\n'
+    )
+    result = python(code, str(tmp_path / 'new'))
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith('infinipot: ')
+    assert 'miniworld' in result.stderr
+    assert "pip install '.[world]'" in result.stderr
+    assert 'Traceback' not in result.stderr
+
+
+def test_ctrl_c_ends_cleanly(model, tmp_path):
+    # Far more pictures than can be watched before the signal comes.
+    picture = PilImage.fromarray(np.zeros((112, 168, 3), np.uint8))
+    picture.save(tmp_path / '0.png')
+    for index in range(1, 5000):
+        os.link(tmp_path / '0.png', tmp_path / f'{index}.png')
+    child = process('ask', tmp_path, QUESTION, '--model', model, '--json', TTY_COMPATIBLE='1')
+    try:
+        shown = ''
+        deadline = time.monotonic() + 120
+        while 'watching' not in shown:
+            assert time.monotonic() < deadline, shown
+            shown += child.stderr.read(50)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=30)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == 130
+    assert not out
+    assert 'infinipot: interrupted' in err
+    assert 'Traceback' not in err
+
+
+def test_demo_without_ros_says_what_is_missing():
+    code = (
+        'import sys\n'
+        'sys.modules["rclpy"] = None  # as where it is not installed\n'
+        'from infinipot_ros.cli.main import main\n'
+        'main(["demo"])\n'
+    )
+    result = python(code)
+    assert result.returncode == 2
+    assert result.stderr.startswith('infinipot: the demo needs ROS 2 ')
+    assert 'there is no rclpy' in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_model_output_cannot_command_the_terminal():
+    assert printable('a\x1b[31mb\x07c\nd\u202e\u00e9') == 'a\ufffd[31mb\ufffdc\nd\ufffd\u00e9'

@@ -1,0 +1,162 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Questions on a page: what stands first, what is left out, and that words stay words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from report_folders import START_NS, make_outcome, paint_frame, with_picture
+
+from infinipot_ros.evaluation.report import question_cards
+from infinipot_ros.evaluation.report.page_parts import (
+    clock_text,
+    count_text,
+    fact_text,
+    shorten,
+    size_text,
+    stamp_text,
+)
+from infinipot_ros.evaluation.report.question_cards import gather, question_section
+from infinipot_ros.evaluation.variants import Cell
+
+CELLS = [Cell('full', 'full'), Cell('rarity', '/8'), Cell('rarity', '/16')]
+
+
+def outcomes(questions=3, wrong=lambda number, cell: False, **changes):
+    """Answers of all cells to some questions; right unless told."""
+    made = []
+    for number in range(questions):
+        for cell in CELLS:
+            one = make_outcome(
+                'tour-0', cell, number, np.random.default_rng(0), suite='tour', seed=0,
+                frames=1200, questions=questions, delays=True, text=None)
+            right = not wrong(number, cell)
+            made.append(replace(
+                one, right=right, score=float(right),
+                answer=one.expected if right else 'mauve', **changes))
+    return made
+
+
+def section(made, folder):
+    return question_section(gather(made, {'tour-0': START_NS}), folder)
+
+
+def test_those_most_often_wrong_come_first(tmp_path):
+    made = outcomes(4, lambda number, cell: number == 2 or (
+        number == 1 and cell.policy == 'full'))
+    assert [each.about.id for each in gather(made, {})] == [
+        'tour-0-2', 'tour-0-1', 'tour-0-0', 'tour-0-3']
+    text = section(made, tmp_path)
+    assert text.count('class="card wrong"') == 2
+    assert text.index('room 2') < text.index('room 1') < text.index('<details>')
+    assert '4 questions, 2 of which some memory answered wrongly' in text
+
+
+def test_a_card_tells_who_said_what(tmp_path):
+    made = outcomes(3, lambda number, cell: number == 1 and cell.policy != 'full')
+    card = section(made, tmp_path).split('</article>')[0]
+    about = made[3]
+    assert about.question in card
+    assert f'expected</small> <b>{about.expected}</b>' in card
+    right, wrong = re.findall(r'<li class="(?:right|wrong)">.*?</li>', card)
+    assert about.expected in right
+    assert '<span class="cells">full ' in right
+    assert 'mauve' in wrong
+    assert '<span class="cells">rarity /8 /16 ' in wrong
+    assert f'asked at {clock_text((about.asked_ns - START_NS) / 1e9)}' in card
+    assert 'in view ' in card
+
+
+@pytest.mark.parametrize('field', ['question', 'expected', 'answer', 'kind', 'stream', 'id'])
+def test_words_are_never_markup(tmp_path, field):
+    evil = '</b><img src=x onerror=alert(1)><script>alert(2)</script>"\'&'
+    made = [replace(each, options=(evil, 'B'), **{field: evil}) for each in outcomes(2)]
+    made = [with_picture(tmp_path, each) if field != 'stream' else each for each in made] \
+        if field not in ('stream', 'id') else made
+    text = section(made, tmp_path)
+    assert '<script' not in text
+    assert 'src=x' not in text.replace('&lt;img src=x', '')
+
+
+def test_pictures_are_inside_the_page(tmp_path):
+    text = section([with_picture(tmp_path, each) for each in outcomes(2)], tmp_path)
+    assert text.count('src="data:image/jpeg;base64,/9j/') == 2
+    assert text.count('alt="') == 2
+
+
+@pytest.mark.parametrize('frame', [None, 'gone.jpg', '../outside.jpg', 'words.jpg', '.'])
+def test_without_a_picture_there_is_a_card(tmp_path, frame):
+    folder = tmp_path / 'out'
+    folder.mkdir()
+    paint_frame(tmp_path / 'outside.jpg', 0)
+    (folder / 'words.jpg').write_text('no picture')
+    text = section([replace(each, frame=frame) for each in outcomes(2)], folder)
+    assert '<img' not in text
+    assert text.count('<article') == 2
+
+
+def test_pictures_cards_and_rows_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(question_cards, 'MOST_CARDS', 5)
+    monkeypatch.setattr(question_cards, 'MOST_ROWS', 4)
+    made = [with_picture(tmp_path, each)
+            for each in outcomes(12, lambda number, cell: number < 7)]
+    size = (tmp_path / made[0].frame).stat().st_size
+    monkeypatch.setattr(question_cards, 'MOST_PICTURE_BYTES', 3 * size)
+    text = section(made, tmp_path)
+    assert text.count('<article') == 5
+    assert 2 <= text.count('<img') <= 4
+    assert text.count('<tr><td>') == 4
+    assert '4 more questions' in text
+    assert '3 more are in outcomes.jsonl' in text
+    assert 'mauve <small>(3 times)</small>' in text
+
+
+def test_scores_between_right_and_wrong_are_shown(tmp_path):
+    plain = section(outcomes(1), tmp_path)
+    assert 'score' not in plain
+    assert 'score 0.70' in section([replace(each, score=0.7) for each in outcomes(1)], tmp_path)
+
+
+def test_long_texts_are_cut_off(tmp_path):
+    text = section([replace(each, question='why ' * 5_000) for each in outcomes(1)], tmp_path)
+    assert len(text) < 5_000
+    assert '(20,000 characters)' in text
+
+
+def test_what_all_questions_share_is_told_once(tmp_path):
+    made = [replace(each, question=f'You are an agent that answers questions about rooms.\n'
+                                   f'Q: {each.question}\nAnswer in one word or number only.')
+            for each in outcomes(3)]
+    text = section(made, tmp_path)
+    assert text.count('You are an agent') == text.count('Answer in one word') == 1
+    assert '<h3>Q: Which colour is the ball of room 1?</h3>' in text
+    alone = section(made[:3], tmp_path)
+    assert 'rooms.\nQ: Which colour is the ball of room 0?\nAnswer in' in alone
+    # Nothing would be left of a question that is no more than what all share.
+    bare = made[0].question.replace(made[0].question.splitlines()[1], '')
+    same = [replace(each, question=bare) if each.id == made[0].id else each for each in made]
+    assert section(same, tmp_path).count('You are an agent') == 3
+
+
+def test_no_question_is_said_to_be_none(tmp_path):
+    assert 'No question' in section([], tmp_path)
+
+
+def test_figures_are_written_for_people():
+    assert [clock_text(each) for each in (0, 7.46, 59.96, 3_725, -1)] == [
+        '0:00.0', '0:07.5', '1:00.0', '1:02:05.0', '-0:01.0']
+    assert stamp_text(START_NS + 5 * 10**8, START_NS) == '0:00.5'
+    assert stamp_text(90 * 10**9, None) == '1:30.0'
+    assert stamp_text(1_780_000_000_500_000_000, None) == '2026-05-28 20:26:40.5 UTC'
+    assert [count_text(each, 'frame') for each in (0, 1, 1_000)] == [
+        '0 frames', '1 frame', '1,000 frames']
+    assert [size_text(each) for each in (12, 2_048, 5.5 * 2**20, 3 * 2**40)] == [
+        '12 B', '2 KiB', '5.5 MiB', '3,072 GiB']
+    assert shorten('abc', 3) == 'abc'
+    assert fact_text(list(range(5, 105))) == '5 to 104 (100 different)'
+    assert fact_text({'a': [1, 2], 'b': None, 'c': True}) == 'a 1, 2; b not given; c yes'
+    assert fact_text([f's{number}' for number in range(30)]).endswith('s19, and 10 more')

@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an answer rests on, where nobody waits for the node: a frame may overtake a question."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip('rclpy', reason='questions are asked over ROS 2')
+
+from infinipot_ros.node.replay.question_scheduler import Asker, Follower
+
+
+@dataclass(frozen=True)
+class Question:
+    id: str
+    question: str
+    ask_at_ns: int | None
+
+
+def stamp(sec: int) -> SimpleNamespace:
+    return SimpleNamespace(sec=sec, nanosec=0)
+
+
+class Answered:
+    """A node that answers at once, from frames up to a second; which one DDS decides."""
+
+    def __init__(self, observed_to_s: int, success: bool = True) -> None:
+        self.response = SimpleNamespace(success=success, observed_to=stamp(observed_to_s))
+        self.statuses = deque([self.remembering(0)])
+
+    @property
+    def status(self) -> SimpleNamespace:
+        return self.statuses[-1]
+
+    def remembering(self, frames: int) -> SimpleNamespace:
+        return SimpleNamespace(
+            newest_stamp=stamp(frames), frames_seen=frames, frames_encoded=frames,
+            drop_reasons=[], drop_counts=[])
+
+    def ask_async(self, question: str, thumbnails: bool = False) -> SimpleNamespace:
+        return SimpleNamespace(
+            done=lambda: True, result=lambda: self.response,
+            add_done_callback=lambda told: told(None))
+
+
+@pytest.mark.parametrize(('observed_to_s', 'asked_s', 'later'), [
+    (5, 5, False), (6, 5, True), (6, None, False)])
+def test_a_later_frame_makes_an_answer_another(observed_to_s, asked_s, later):
+    client = Answered(observed_to_s)
+    asked_ns = None if asked_s is None else asked_s * 10**9
+    asker = Asker(client, [Question('q', 'What?', asked_ns)], Follower(), at_once=1,
+                  timeout_s=1.0, status_s=0.0)
+    for second in range(1, 6):
+        asker.image_sent(second * 10**9)
+    client.statuses.append(client.remembering(observed_to_s))
+    asker.ask(float('inf'))
+    asker.collect()
+    [result] = asker.results
+    assert result.frames.later == later
+    assert result.frames.complete == (not later)

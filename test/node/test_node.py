@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What of the node needs no process of its own."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+pytestmark = pytest.mark.ros
+
+
+def test_a_fault_after_a_frame_ends_neither_worker_nor_node() -> None:
+    from infinipot_ros.node.node import InfinipotNode
+    rclpy.init()
+    try:
+        node = InfinipotNode(threading.Event())
+        try:
+            node._on_frame(1)
+            assert node.survived_count == 0
+            # No stamp at all: what the worker calls must not raise into it.
+            node._on_frame(None)  # type: ignore[arg-type]
+            assert node.survived_count == 1
+        finally:
+            node.destroy_node()
+    finally:
+        rclpy.shutdown()

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames that queue up are encoded together, and remembered as if they had come one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.visual_memory import Observer
+
+SECOND = 1_000_000_000
+FRAMES = 61
+
+
+def pictures() -> list[np.ndarray]:
+    rng = np.random.default_rng(3)
+    return [rng.integers(0, 256, (56, 84, 3), dtype=np.uint8) for _ in range(FRAMES)]
+
+
+def watch(tiny: str, queue: int, monkeypatch, **changes) -> tuple[Observer, list[int]]:
+    """Show all frames while up to ``queue`` wait behind each; how many each pass encoded."""
+    observer = Observer(ObserverSettings(
+        tiny, **{'budget': 96, 'max_pixels': 56 * 84, 'max_new_tokens': 4, **changes}))
+    passes: list[int] = []
+    encode = observer._model.encode
+    monkeypatch.setattr(
+        observer._model, 'encode',
+        lambda frames: (passes.append(len(frames)), encode(frames))[1])
+    for index, rgb in enumerate(pictures()):
+        observer.observe(
+            rgb, (index + 1) * SECOND, following=min(queue, FRAMES - 1 - index))
+    monkeypatch.undo()
+    return observer, passes
+
+
+@pytest.mark.parametrize('policy', ['rarity', 'infinipot_v', 'recent'])
+def test_the_memory_is_the_same(tiny, monkeypatch, policy) -> None:
+    one, single = watch(tiny, 0, monkeypatch, policy=policy)
+    many, together = watch(tiny, 20, monkeypatch, policy=policy)
+    assert set(single) == {2} and max(together) == 8
+    assert len(together) < len(single) / 2
+    assert one.status().compressions == many.status().compressions > 2
+    assert torch.equal(one.coordinates(), many.coordinates())
+    for first, second in zip(one.state().views, many.state().views, strict=True):
+        assert torch.allclose(first.keys, second.keys, atol=1e-4)
+        assert torch.allclose(first.values, second.values, atol=1e-4)
+    assert one.moments() == many.moments()
+    assert one.ask('what?').text == many.ask('what?').text
+
+
+def test_its_bound(tiny, monkeypatch) -> None:
+    _, passes = watch(tiny, 60, monkeypatch, max_batch=4)
+    assert max(passes) == 4
+    _, passes = watch(tiny, 60, monkeypatch, max_batch=1)
+    assert set(passes) == {2}
+    _, passes = watch(tiny, 60, monkeypatch, max_batch=2, block_size=6)
+    assert max(passes) == 6
+
+
+def test_frames_that_were_announced_and_do_not_come(tiny) -> None:
+    observer = Observer(ObserverSettings(tiny, budget=64, max_pixels=56 * 84, max_new_tokens=2))
+    frames = pictures()
+    for index in range(3):
+        observer.observe(frames[index], (index + 1) * SECOND, following=7)
+    assert observer.status().frames_pending == 3
+    assert observer.ask('what?').observed_to_ns == 3 * SECOND
+    # The next one completes the grids there are, and no grid has a frame twice.
+    observer.observe(frames[3], 4 * SECOND)
+    assert observer.status().frames_pending == 0
+    assert [(each.first_ns, each.last_ns) for _, each in observer.moments()] == [
+        (SECOND, 2 * SECOND), (3 * SECOND, 4 * SECOND)]

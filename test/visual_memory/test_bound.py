@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The bound, proved: what a memory holds, watched in the allocator while it works."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from bounded_run import EVERY
+from camera import noise, stamp
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.visual_memory import Observer
+
+FRAMES = int(os.environ.get('INFINIPOT_SOAK_FRAMES', '5000'))
+SCRIPT = Path(__file__).resolve().parents[1] / 'bounded_run.py'
+PAGE = os.sysconf('SC_PAGE_SIZE')
+# By this frame the memory has been full for long, its tables are as large as they become, and the
+# heap has the holes it needs.
+SETTLED = 3500
+# What is at least a page is a mapping of its own, given back when it is freed; the rest is one
+# heap that only grows: whatever is not used again makes it larger, nothing makes it smaller.
+EXACT = {
+    'MALLOC_ARENA_MAX': '1', 'MALLOC_TRIM_THRESHOLD_': str(2 ** 40),
+    'MALLOC_MMAP_THRESHOLD_': str(PAGE), 'OMP_NUM_THREADS': '1', 'PYTHONHASHSEED': '0'}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
+def test_a_long_stream_stays_within_the_figure_and_stands_still(tiny, device):
+    """INFINIPOT_SOAK_FRAMES=100000 makes it twenty times longer."""
+    if device == 'cuda' and not torch.cuda.is_available():
+        pytest.skip('this machine has no GPU that torch can use')
+    told = watched(tiny, device)
+    if not stands_still(told):
+        # Where the heap begins is random, and some layouts need more holes, later. What grows with
+        # the stream grows in every layout.
+        told = watched(tiny, device)
+    assert stands_still(told), told
+
+
+def watched(model, device):
+    """What a stream in a process of its own told, within its bounds."""
+    paths = os.pathsep.join([str(SCRIPT.parent), os.environ.get('PYTHONPATH', '')])
+    result = subprocess.run(
+        [sys.executable, str(SCRIPT), model, device, str(FRAMES)], capture_output=True, text=True,
+        env={**os.environ, **EXACT, 'PYTHONPATH': paths}, timeout=600)
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout.splitlines()[-1])
+    assert told['seen'] == FRAMES
+    assert told['tokens'] <= 64
+    assert told['moments'] <= 64 * 3 * 2
+    assert told['compressions'] > FRAMES / 20
+    assert told['most'] <= told['figure'], told
+    return told
+
+
+def stands_still(told):
+    settled = told['samples'][SETTLED // EVERY - 1:]
+    assert len(settled) > 1
+    return max(settled) == settled[0]
+
+
+class Allocations(TorchDispatchMode):
+    """Watches every operation: what it allocates, and whether it joins pieces of the cache."""
+
+    def __init__(self, buffers):
+        super().__init__()
+        self.own = {buffer.untyped_storage().data_ptr() for buffer in buffers}
+        self.largest, self.joined = 0, []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        storages = {
+            tensor.untyped_storage().data_ptr()
+            for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, torch.Tensor)}
+        if storages & self.own and '.cat' in f'.{function}'.replace('aten', ''):
+            self.joined.append(str(function))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage.data_ptr() not in storages | self.own:
+                    self.largest = max(self.largest, storage.nbytes())
+        return out
+
+
+def test_the_cache_is_never_concatenated_nor_allocated_anew(checkpoints):
+    for folder in checkpoints.values():
+        observer = Observer(ObserverSettings(
+            model=str(folder), budget=512, max_pixels=4 * 784, max_new_tokens=4))
+        buffers = [
+            buffer for layer in observer._cache.layers
+            for buffer in (layer.keys, layer.values, layer.coordinates)]
+        places = [buffer.data_ptr() for buffer in buffers]
+        with Allocations(buffers) as watched:
+            for index in range(300):
+                observer.observe(noise(index % 16, 56, 56), stamp(index))
+                if index % 100 == 99:
+                    observer.ask('What has been there?')
+            observer.reset()
+            observer.observe(noise(0, 56, 56), stamp(0))
+        assert not watched.joined
+        # Scratch is less than one layer's buffers, so none of them can have been made anew.
+        one_layer = observer._cache.nbytes // len(observer._cache.layers)
+        assert 0 < watched.largest < one_layer
+        layers = observer._cache.layers
+        assert places == [
+            buffer.data_ptr() for layer in layers
+            for buffer in (layer.keys, layer.values, layer.coordinates)]
+
+
+def test_joining_the_cache_would_be_seen():
+    buffer = torch.zeros(4, 8)
+    with Allocations([buffer]) as watched:
+        torch.cat([buffer[:2], torch.zeros(1, 8)])
+    assert watched.joined
+    assert watched.largest == 3 * 8 * 4

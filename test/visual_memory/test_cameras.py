@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several cameras, one memory."""
+
+import pytest
+from camera import noise, stamp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streams import assert_same, stored
+
+from infinipot_ros.errors import ConfigurationError, FrameError
+from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.visual_memory import Observer
+
+CAMERAS = ('front', 'rear')
+
+
+def make(tiny, **changes):
+    return Observer(ObserverSettings(**{
+        'model': tiny, 'budget': 48, 'max_pixels': 6 * 784, 'max_new_tokens': 4,
+        'max_question_chars': 60, **changes}))
+
+
+@pytest.mark.parametrize('block_size', [2, 8])
+def test_alternating_cameras_fill_grids_of_their_own(tiny, block_size):
+    both, alone = make(tiny, budget=600, block_size=block_size), {}
+    for index in range(24):
+        for offset, camera in enumerate(CAMERAS):
+            both.observe(noise(100 * offset + index), stamp(index), camera=camera)
+    for offset, camera in enumerate(CAMERAS):
+        alone[camera] = make(tiny, budget=600, block_size=block_size)
+        for index in range(24):
+            alone[camera].observe(noise(100 * offset + index), stamp(index), camera=camera)
+    status = both.status()
+    assert status.frames_encoded == 48
+    assert status.segments == 1
+    assert status.camera_tokens == {'front': 72, 'rear': 72}
+    assert status.tokens == sum(one.status().tokens for one in alone.values())
+    moments = [moment for _, moment in both.moments()]
+    for camera in CAMERAS:
+        ours = [moment for moment in moments if moment.camera == camera]
+        assert ours == [moment for _, moment in alone[camera].moments()]
+
+
+def test_frames_of_both_wait_and_can_be_asked_about(tiny):
+    observer = make(tiny, budget=600, block_size=8)
+    for index in range(3):
+        for camera in CAMERAS:
+            observer.observe(noise(index), stamp(index), camera=camera)
+    before = stored(observer._cache)
+    answer = observer.ask('What is there?')
+    assert answer.memory_tokens == 2 * 2 * 6
+    assert {each.camera for each in answer.evidence} <= set(CAMERAS)
+    assert observer.status().frames_pending == 6
+    assert_same(before, stored(observer._cache))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    frames=st.lists(st.sampled_from(['a', 'b', 'c']), min_size=1, max_size=60),
+    block_size=st.sampled_from([2, 4, 16]), budget=st.sampled_from([6, 13, 30, 60]),
+    policy=st.sampled_from([name for name in POLICY_NAMES if name != 'full']),
+    sizes=st.booleans())
+def test_any_mixture_stays_within_the_budget_and_can_be_asked_about(
+        tiny, frames, block_size, budget, policy, sizes):
+    observer = make(tiny, budget=budget, block_size=block_size, policy=policy)
+    for index, camera in enumerate(frames):
+        wide = 84 if not sizes or camera != 'b' else 56
+        observer.observe(noise(index, 56, wide), stamp(index), camera=camera)
+        status = observer.status()
+        assert status.tokens + observer._intake.reserved <= budget
+        assert status.frames_encoded + status.frames_pending == index + 1
+    assert abs(sum(status.camera_tokens.values()) - status.tokens) <= 2
+    assert list(status.camera_tokens) == list(dict.fromkeys(frames))
+    answer = observer.ask('What is there?')
+    assert answer.memory_tokens <= budget
+    assert observer.status() == status or observer.status().last_query_ms
+
+
+def test_a_share_is_kept_for_each_camera(tiny):
+    shared, split = (
+        make(tiny, budget=120, policy='recent', cameras=CAMERAS, camera_shares=shares)
+        for shares in ((), (0.75, 0.25)))
+    for observer in (shared, split):
+        for index in range(40):
+            observer.observe(noise(index), stamp(index), camera='front')
+        for index in range(40, 120):
+            observer.observe(noise(index), stamp(index), camera='rear')
+    # What one camera does not use is the other's, until it comes.
+    assert shared.status().camera_tokens['front'] == 0
+    assert split.status().camera_tokens['front'] == pytest.approx(0.75 * 90, abs=6)
+    split.ask('What is there?')
+    split.reset()
+    for index in range(120):
+        split.observe(noise(index), stamp(index), camera='rear')
+    assert 90 <= split.status().camera_tokens['rear'] <= 120
+
+
+def test_cameras_that_were_not_declared_are_refused(tiny):
+    observer = make(tiny, cameras=CAMERAS)
+    observer.observe(noise(0), stamp(0), camera='front')
+    with pytest.raises(FrameError) as caught:
+        observer.observe(noise(0), stamp(1), camera='left')
+    assert caught.value.reason == 'unknown_camera'
+    assert observer.status().frames_pending == 1
+
+
+@pytest.mark.parametrize('change', [
+    {'cameras': ('front', 'front')}, {'camera_shares': (1.0,)},
+    {'cameras': CAMERAS, 'camera_shares': (0.5, 0.6)},
+    {'cameras': CAMERAS, 'camera_shares': (1.0, 0.0)}])
+def test_impossible_cameras_are_refused(tiny, change):
+    with pytest.raises(ConfigurationError, match='camera'):
+        make(tiny, **change)

@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a standing robot sees: left out while nothing changes, and never a sudden event."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.visual_memory.duplicate_filter import likeness, mean_colours
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.scope import Scope
+from infinipot_ros.visual_memory.visual_memory import Observer
+
+SECOND = 1_000_000_000
+LIMIT = 0.95
+
+
+def room(seed: int = 0) -> np.ndarray:
+    """A view with some contrast, 640 x 480."""
+    coarse = np.random.default_rng(seed).integers(40, 216, (6, 8, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_LINEAR)
+
+
+def with_thing(view: np.ndarray, x: int, y: int, side: int = 32) -> np.ndarray:
+    changed = view.copy()
+    light = changed[y:y + side, x:x + side].mean() < 128
+    changed[y:y + side, x:x + side] = 230 if light else 20
+    return changed
+
+
+def noisy(view: np.ndarray, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 6, view.shape)
+    return np.clip(view + noise, 0, 255).astype(np.uint8)
+
+
+def settings(tiny: str, **changes) -> ObserverSettings:
+    return ObserverSettings(
+        tiny, **{'budget': 64, 'max_pixels': 3136, 'max_new_tokens': 2,
+                 'still_likeness': LIMIT, 'max_still_s': 10.0, **changes})
+
+
+def test_noise_is_no_change_and_a_small_thing_anywhere_is() -> None:
+    rng = np.random.default_rng(1)
+    for seed in range(8):
+        view = room(seed)
+        before = mean_colours(noisy(view, seed))
+        assert likeness(before, mean_colours(noisy(view, seed + 100))) > 0.99
+        x, y = int(rng.integers(0, 608)), int(rng.integers(0, 448))
+        after = mean_colours(with_thing(view, x, y))
+        assert likeness(before, after) < LIMIT, 'a three hundredth of the picture changed'
+        mean = before.mean()
+        cosine = np.sum((before - mean) * (after - mean)) / np.sqrt(
+            np.sum((before - mean) ** 2) * np.sum((after - mean) ** 2))
+        assert cosine > 0.97, 'the whole pictures hardly differ'
+
+
+def test_pictures_without_contrast() -> None:
+    dark = np.full((48, 64, 3), 3, np.uint8)
+    assert likeness(mean_colours(dark), mean_colours(dark)) == 1.0
+    assert likeness(mean_colours(dark), mean_colours(noisy(dark, 0))) > LIMIT
+    assert likeness(mean_colours(dark), mean_colours(dark + 30)) < LIMIT, 'the light went on'
+
+
+def test_a_frame_stands_for_those_like_it(tiny) -> None:
+    observer = Observer(settings(tiny))
+    seen = [noisy(room(), seed) for seed in range(3)]
+    taken = [observer.observe(seen[k % 3], k * SECOND) for k in range(1, 31)]
+    assert [k for k, each in enumerate(taken, 1) if each] == [1, 11, 21]
+    status = observer.status()
+    assert status.frames_encoded + status.frames_pending == 3 and status.frames_still == 27
+    assert status.newest_ns == 30 * SECOND
+    answer = observer.ask('what?')
+    assert (answer.observed_from_ns, answer.observed_to_ns) == (SECOND, 30 * SECOND)
+    # What was left out is in the scope of what stands for it, encoded (1 to 20) or waiting.
+    for first, last in ((14, 16), (24, 26)):
+        scoped = observer.ask('what?', scope=Scope(first * SECOND, last * SECOND))
+        assert scoped.observed_from_ns <= first * SECOND
+        assert scoped.observed_to_ns >= last * SECOND
+        assert all(each.last_ns >= last * SECOND for each in scoped.evidence)
+
+
+def test_a_sudden_event_after_hours_is_taken_at_once(tiny) -> None:
+    observer, view = Observer(settings(tiny, max_still_s=86_400.0)), room()
+    seen = [noisy(view, seed) for seed in range(3)]
+    for minute in range(1, 481):
+        observer.observe(seen[minute % 3], 60 * minute * SECOND)
+    assert observer.status().frames_still == 479
+    event = 60 * 480 * SECOND + SECOND
+    assert observer.observe(with_thing(view, 300, 200), event)
+    assert observer.observe(view, event + SECOND), 'it is gone again'
+    assert observer.ask('what?').observed_to_ns == event + SECOND
+
+
+def test_slow_change_adds_up(tiny) -> None:
+    observer, view = Observer(settings(tiny, max_still_s=3600.0)), room()
+    taken = 0
+    for k in range(1, 101):
+        # A shadow that crosses the view, half a pixel a frame.
+        shade = view.copy()
+        shade[:, :4 * k] //= 2
+        taken += observer.observe(shade, k * SECOND)
+    assert taken > 10
+
+
+def test_cameras_jumps_and_resets_begin_anew(tiny) -> None:
+    observer, view = Observer(settings(tiny)), room()
+    assert observer.observe(view, 100 * SECOND, 'front')
+    assert observer.observe(view, 100 * SECOND, 'rear')
+    assert not observer.observe(view, 101 * SECOND, 'front')
+    assert observer.observe(view, 50 * SECOND, 'front'), 'the clock jumped back'
+    assert not observer.observe(view, 51 * SECOND, 'front')
+    observer.reset()
+    assert observer.status().frames_still == 0
+    assert observer.observe(view, 52 * SECOND, 'front')
+
+
+def test_what_is_no_longer_remembered_stands_for_nothing(tiny) -> None:
+    observer, view = Observer(settings(tiny, cameras=('front', 'rear'), max_still_s=3600.0,
+                                       policy='recent', budget=16)), room()
+    for second in (1, 2):
+        assert observer.observe(noisy(view, 1) if second == 1 else room(5), second * SECOND,
+                                'front')
+    for k in range(60):
+        observer.observe(room(k), (3 + k) * SECOND, 'rear')
+    assert all(each.camera == 'rear' for _, each in observer.moments())
+    assert observer.observe(room(5), 100 * SECOND, 'front'), 'nothing is left to stand for it'
+
+
+def test_it_is_saved_and_loaded(tiny) -> None:
+    before, view = Observer(settings(tiny)), room()
+    before.observe(view, SECOND)
+    before.observe(view, 5 * SECOND)
+    after = Observer(settings(tiny))
+    after.restore(before.state())
+    assert after.ask('what?').observed_to_ns == 5 * SECOND
+    assert after.observe(view, 6 * SECOND), 'what it looked like is not kept'
+
+
+def test_another_memory_was_loaded_that_ends_at_the_same_moment(tiny) -> None:
+    before, after = Observer(settings(tiny)), Observer(settings(tiny))
+    before.observe(room(0), 2 * SECOND)
+    assert after.observe(room(1), SECOND) and not after.observe(room(1), 2 * SECOND)
+    after.restore(before.state())
+    assert after.observe(room(1), 3 * SECOND), 'nothing that is remembered looks like this'
+    assert after.status().frames_still == 0
+
+
+def test_frames_that_were_announced_and_show_the_same_are_not_waited_for(tiny) -> None:
+    observer = Observer(settings(tiny, budget=256))
+    for k in range(1, 9):
+        assert observer.observe(room(min(k, 4)), k * SECOND, following=8 - k) == (k <= 4)
+    status = observer.status()
+    assert (status.frames_encoded, status.frames_pending, status.frames_still) == (4, 0, 4)
+    assert observer.moments()[-1][1].last_ns == 8 * SECOND
+
+
+def test_it_is_off_by_default_and_checked(tiny) -> None:
+    observer = Observer(settings(tiny, still_likeness=0.0))
+    assert all(observer.observe(room(), k * SECOND) for k in range(1, 5))
+    for wrong in ({'still_likeness': 1.5}, {'max_still_s': 0.0}):
+        with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+            settings(tiny, **wrong).validate()

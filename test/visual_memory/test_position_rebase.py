@@ -1,0 +1,486 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Streams of days: positions stay below the model's last, grids below theirs, tables short."""
+
+import itertools
+import random
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from camera import SECOND, START, noise, stamp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain_model import PlainModel, watch_scores
+from streams import assert_same, stored
+from tiny_models import KINDS, make_tiny
+from transformers import DynamicCache
+
+from infinipot_ros.errors import ConfigurationError, StorageError
+from infinipot_ros.kv_cache import key_rerotation as rebasing
+from infinipot_ros.kv_cache.budget import Budget
+from infinipot_ros.kv_cache.cache import BoundedCache
+from infinipot_ros.kv_cache.coordinates import GRID, MOST_GRIDS
+from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.plan import cache_shape
+from infinipot_ros.visual_memory.position_rebase import RENUMBER_AT
+from infinipot_ros.visual_memory.scope import Scope
+from infinipot_ros.visual_memory.snapshot_file import write_snapshot
+from infinipot_ros.visual_memory.state_file import from_file, to_file
+from infinipot_ros.visual_memory.storage import load, save
+from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.vlm.loading import load_model
+from infinipot_ros.vlm.positions import Timeline, grid_positions, text_positions
+
+MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
+QUESTION = 'Where did I leave the red mug?'
+# Of which prefix, question and answer take about 140.
+FEW = 230
+
+
+@cache
+def loaded(path):
+    return load_model(path)
+
+
+@pytest.fixture(scope='module', params=KINDS)
+def short(request, tmp_path_factory):
+    """A model that knows few positions."""
+    return str(make_tiny(request.param, tmp_path_factory.mktemp('short'), positions=FEW))
+
+
+@pytest.fixture(scope='module', params=KINDS)
+def shallow(request, tmp_path_factory):
+    """One layer: what a key is depends on nothing but its token and its position."""
+    path = tmp_path_factory.mktemp('shallow')
+    return make_tiny(request.param, path, positions=FEW, layers=1)
+
+
+def make(model, **changes):
+    settings = ObserverSettings(**{
+        'model': str(model), 'budget': 48, 'max_pixels': 12 * 784, 'max_new_tokens': 4,
+        'max_question_chars': 60, 'session_tokens': 0, **changes})
+    return Observer(settings, loaded(settings.model))
+
+
+def robot_day(frames, seed=0):
+    """Stamps in bursts, with pauses of minutes and quiet of almost an hour between them."""
+    chance, now, stamps = random.Random(seed), START, []
+    for _ in range(frames):
+        now += chance.choice([SECOND // 2] * 12 + [20 * SECOND, 3 * MINUTE, HOUR - MINUTE])
+        stamps.append(now)
+    return stamps
+
+
+def assert_in_order(observer):
+    """Remembered moments stand in time in the order they came, below the last position."""
+    intake = observer._intake
+    times = list(intake.observations.times.values())
+    assert list(intake.observations.times) == [grid for grid, _ in observer.moments()]
+    rising = itertools.pairwise([-1, *times, intake.timeline.last + 1])
+    # Heads may know other grids each: only of more than there is room for any share a place.
+    share = len(times) > intake.most_time // 2
+    assert all(a < b or (share and a == b) for a, b in rising)
+    assert intake.timeline.last <= intake.most_time
+
+
+# -- the keys are what they would have been ---------------------------------------------------
+
+
+def test_a_moved_key_is_the_key_that_the_model_would_have_written_there(short):
+    observer = make(short, policy='uniform')
+    shown = {}
+    for index, now in enumerate(robot_day(230)):
+        observer.observe(noise(index), now)
+        shown[now] = noise(index)
+    assert observer.status().rebases >= 1
+    model, settings = observer._model, observer.settings
+    base, view = observer._cache.prefix_length, observer._cache.views()[0]
+    held = 0
+    for grid, observation in observer.moments():
+        frames = np.stack([shown[observation.first_ns], shown[observation.last_ns]])
+        block = model.encode(torch.from_numpy(frames))
+        fresh = BoundedCache(
+            cache_shape(model.shape, settings), Budget(6), prefix_room=0, tail_room=0)
+        time = observer._intake.observations.times[grid]
+        with fresh.writing_grids(1, block.rows, block.columns):
+            model.forward(
+                block.tokens, grid_positions(base, [time], block.rows, block.columns), fresh)
+        own = view.coordinates[0, :, GRID] == grid
+        held += int(own.sum())
+        expected = fresh.views()[0]
+        kept = view.coordinates[0, own, 1] * block.columns + view.coordinates[0, own, 2]
+        assert torch.equal(view.values[:, own], expected.values[:, kept])
+        assert torch.allclose(view.keys[:, own], expected.keys[:, kept], atol=1e-5)
+    assert held == observer.status().tokens
+
+
+@pytest.mark.parametrize('policy', ['uniform', 'swa'])
+def test_scores_are_those_of_the_plain_model_at_the_new_positions(shallow, policy):
+    observer = make(shallow, policy=policy)
+    shown = {}
+    stamps = robot_day(240, seed=3)
+    for index, now in enumerate(stamps):
+        observer.observe(noise(index), now)
+        shown[now] = noise(index)
+    times = list(observer._intake.observations.times.values())
+    gaps = {after - before for before, after in itertools.pairwise(times)}
+    assert observer.status().rebases >= 1
+    assert len(gaps) > 1
+    frames = [shown[now] for _, each in observer.moments() for now in (
+        each.first_ns, each.last_ns)]
+    assert len(frames) * 3 == observer.status().tokens, 'whole grids only'
+    scores = watch_scores(observer)
+    observer.ask(QUESTION)
+    tokens = [int(one.argmax()) for one in scores]
+    theirs = PlainModel(shallow).logits(
+        torch.as_tensor(np.stack(frames)), QUESTION, tokens[:-1], times)
+    assert (torch.stack(scores) - theirs).abs().max() < 1e-4
+    assert theirs.std() > 0.1
+
+
+@pytest.mark.parametrize('shift', [3, 9_000, 120_000])
+def test_a_move_of_everything_changes_no_score(checkpoints, shift):
+    """In every layer: what the tokens made of each other depends on distances alone."""
+    for kind in KINDS:
+        model = loaded(str(checkpoints[kind]))
+        frames = torch.from_numpy(np.stack([noise(index) for index in range(12)]))
+        block = model.encode(frames)
+        vision = block.tokens.flatten(0, 1).unsqueeze(0)
+        times = [0, 2, 5, 6, 40, 41]
+        ids = list(b'Where is it?')
+        tail = text_positions(times[-1] + 1, len(ids))
+        plain = model.forward(
+            torch.cat([vision, model.embed(ids)], dim=1),
+            torch.cat([grid_positions(0, times, block.rows, block.columns), tail], dim=-1),
+            DynamicCache())[:, -len(ids):]
+        far = BoundedCache(
+            cache_shape(model.shape, ObserverSettings(model='')), Budget(64), prefix_room=0,
+            tail_room=16)
+        moved = grid_positions(0, times, block.rows, block.columns)
+        moved[0] += shift
+        with far.writing_grids(len(times), block.rows, block.columns):
+            model.forward(vision, moved, far)
+        rebasing.rebase(
+            far, [*range(6)], [time + shift for time in times], times, model.temporal_frequencies)
+        with far.writing_tail(len(ids)):
+            again = model.forward(model.embed(ids), tail, far)
+        assert (model.logits(again) - model.logits(plain)).abs().max() < 1e-4
+        assert model.logits(plain).std() > 0.1
+
+
+# -- never past the last position -------------------------------------------------------------
+
+
+@pytest.mark.parametrize('policy', ['rarity', 'uniform', 'infinipot_v'])
+def test_ten_days(short, policy):
+    observer = make(short, policy=policy, block_size=4)
+    forward, highest = observer._model.forward, []
+    observer._model.forward = lambda embeddings, positions, *rest: (
+        highest.append(int(positions.max())), forward(embeddings, positions, *rest))[1]
+    try:
+        now = START
+        for day in range(10):
+            midnight = now
+            for index, since in enumerate(robot_day(26, seed=day)):
+                now = midnight + since - START
+                observer.observe(noise(index, 56, 56), now)
+                if index % 7 == 0:
+                    observer.ask('What was there?')
+                    assert_in_order(observer)
+            now += 9 * HOUR
+    finally:
+        del observer._model.forward
+    assert max(highest) < FEW
+    status = observer.status()
+    assert status.rebases >= 1
+    assert status.segments == 10
+    assert status.tokens <= 48
+    grids = [grid for grid, _ in observer.moments()]
+    assert grids == observer._cache.remembered_grids()
+    if policy == 'uniform':
+        assert observer.ask('What was there?').observed_from_ns < START + HOUR
+
+
+def test_moments_stand_as_far_apart_as_they_were_as_far_as_that_fits(tmp_path):
+    observer = make(make_tiny('qwen2_5_vl', tmp_path, positions=340), policy='full', budget=200)
+    at = [0, 1, 2, 3, 4, 5, 100, 101, 102, 103, 104, 105, 109, 110, 111, 112]
+    for index, second in enumerate(at[:12]):
+        observer.observe(noise(index), START + second * SECOND)
+    assert observer.status().rebases == 1
+    limit, times = observer._intake.most_time, observer._intake.observations.times
+    # Twice a second, two frames a grid; only the long gap was cut, to what half the limit leaves.
+    first, second, third, *rest = times.values()
+    assert (first, second, third) == (0, 4, 8)
+    fourth = rest[0]
+    assert 60 < fourth - third < 100
+    assert rest == [fourth, fourth + 4, fourth + 8]
+    assert rest[-1] <= limit // 2 + 8
+    # Time goes on as it did.
+    for index, second in enumerate(at[12:], 12):
+        observer.observe(noise(index), START + second * SECOND)
+    assert list(times.values()) == [0, 4, 8, *rest, rest[-1] + 10, rest[-1] + 14]
+    assert observer.status().rebases == 1
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.data())
+def test_whatever_comes_whenever_there_are_positions(short, data):
+    observer = make(short, block_size=data.draw(st.sampled_from([2, 4, 8])))
+    now = {'front': START, 'rear': START}
+    steps = st.sampled_from([1, SECOND // 30, SECOND, MINUTE, HOUR - 1, 5 * HOUR, -7 * HOUR])
+    for index in range(data.draw(st.integers(1, 40))):
+        camera = data.draw(st.sampled_from(['front', 'rear']))
+        now[camera] = max(1, now[camera] + data.draw(steps))
+        try:
+            observer.observe(noise(index, 56, 56), now[camera], camera)
+        except Exception as error:
+            assert getattr(error, 'reason', '') == 'stale_stamp'
+            continue
+        assert_in_order(observer)
+        if data.draw(st.booleans()):
+            before, timeline = stored(observer._cache), observer._intake.timeline
+            observer.ask('What?')
+            assert_same(before, stored(observer._cache))
+            assert observer._intake.timeline == timeline
+
+
+def test_asking_moves_nothing_even_at_the_limit(short):
+    observer = make(short, block_size=8)
+    waited = 0
+    for index in range(230):
+        observer.observe(noise(index, 56, 56), stamp(index))
+        rebases, before = observer.status().rebases, stored(observer._cache)
+        if index % 9 == 0:
+            waited += observer.status().frames_pending
+            observer.ask('What was there?')
+        assert observer.status().rebases == rebases
+        if index % 9 == 0:
+            assert_same(before, stored(observer._cache))
+    assert waited > 50
+    assert observer.status().rebases >= 1
+
+
+def test_more_moments_than_positions_still_have_an_order(short):
+    """Each head may hold tokens of other grids: together they may know more than fit one each."""
+    observer = make(short, policy='random', budget=20, max_pixels=784)
+    for index in range(400):
+        observer.observe(noise(index, 28, 28), stamp(index))
+    intake = observer._intake
+    times = list(intake.observations.times.values())
+    assert len(times) > intake.most_time // 2
+    assert all(a <= b for a, b in itertools.pairwise([0, *times, intake.timeline.last]))
+    assert intake.timeline.last <= intake.most_time
+    assert observer.status().rebases < 2 * 400 / 2 / (intake.most_time // 2) + 1
+    observer.ask('What was there?')
+
+
+def test_too_few_positions_are_refused_with_the_figures(tmp_path):
+    path = make_tiny('qwen2_5_vl', tmp_path, positions=170)
+    with pytest.raises(ConfigurationError, match='knows 170 positions') as caught:
+        make(path, block_size=16)
+    assert 'at least 96' in str(caught.value)
+    assert 'block_size' in str(caught.value)
+    make(path, max_question_chars=20)
+
+
+# -- grid numbers wrap ------------------------------------------------------------------------
+
+
+def essence(observer, offset):
+    state = observer.state()
+    return {
+        'views': [
+            (view.keys.clone(), view.values.clone(),
+             view.coordinates - torch.tensor([offset, 0, 0], dtype=torch.int32))
+            for view in state.views],
+        'observations': [(grid - offset, each) for grid, each in state.observations.items()],
+        'times': [(grid - offset, time) for grid, time in state.times.items()],
+        'thumbnails': [(grid - offset, jpeg) for grid, jpeg in state.thumbnails],
+        'next': state.next_grid - offset, 'timeline': state.timeline}
+
+
+def answer_of(observer, offset, scope):
+    answer = observer.ask('What was there?', scope=scope)
+    pictures = [observer.thumbnails.get(each.grid) for each in answer.evidence]
+    return replace(
+        answer, latency_s=0.0, first_token_s=0.0, evidence=tuple(
+            replace(each, grid=each.grid - offset) for each in answer.evidence)), pictures
+
+
+@pytest.mark.parametrize(('policy', 'first'), [
+    *((policy, 2**31 - 100) for policy in ('rarity', 'infinipot_v', 'tar', 'uniform')),
+    ('rarity', RENUMBER_AT - 3), ('rarity', MOST_GRIDS)])
+def test_grid_numbers_wrap_and_nothing_else_does(tiny, policy, first):
+    changes = {'policy': policy, 'block_size': 4, 'thumbnail_bytes': 20_000}
+    observer, other = make(tiny, **changes), make(tiny, **changes)
+    other._cache.next_grid = first
+    scopes = [
+        Scope(), Scope(since_ns=stamp(140)), Scope(until_ns=stamp(120)),
+        Scope(cameras=('rear',))]
+    for index in range(150):
+        height, width = ((56, 84), (84, 56), (56, 56))[index // 30 % 3]
+        for each in (observer, other):
+            each.observe(
+                noise(index, height, width), stamp(index), ('front', 'rear')[index % 5 == 0])
+        offset = other._cache.next_grid - observer._cache.next_grid
+        assert other._cache.next_grid <= MOST_GRIDS
+        if index % 20 == 19 or index < 5:
+            one, two = essence(observer, 0), essence(other, offset)
+            for mine, theirs in zip(one.pop('views'), two.pop('views'), strict=True):
+                assert_same(list(mine), list(theirs))
+            assert one == two
+        if index % 50 == 49:
+            for scope in scopes[:1 if index < 149 else 4]:
+                try:
+                    answer = answer_of(observer, 0, scope)
+                except Exception as error:
+                    with pytest.raises(type(error)):
+                        answer_of(other, offset, scope)
+                else:
+                    assert answer_of(other, offset, scope) == answer
+                    assert answer[0].evidence
+    assert other._cache.renumberings == 1
+    assert other._cache.next_grid < 2**10
+    assert observer.status() == replace(
+        other.status(), last_ingest_ms=observer.status().last_ingest_ms,
+        last_query_ms=observer.status().last_query_ms)
+
+
+def test_the_first_grid_of_all_survives_the_wrap(tiny):
+    """A sink that is kept for ever lies a whole number space behind: only that gap shrinks."""
+    observer = make(tiny, policy='swa')
+    for index in range(40):
+        observer.observe(noise(index), stamp(index))
+    observer._cache.next_grid = MOST_GRIDS - 100
+    for index in range(40, 150):
+        observer.observe(noise(index), stamp(index))
+    grids = [grid for grid, _ in observer.moments()]
+    assert observer._cache.renumberings == 1
+    assert grids[0] == 0
+    assert observer.ask('What?').observed_from_ns == stamp(0)
+    assert all(b - a == 1 for a, b in itertools.pairwise(grids[1:]))
+    assert MOST_GRIDS // 2 < grids[-1] < MOST_GRIDS // 2 + 200
+
+
+# -- tables -----------------------------------------------------------------------------------
+
+
+def test_no_table_is_longer_than_what_is_remembered(tmp_path):
+    path = make_tiny('qwen2_5_vl', tmp_path, layers=1, positions=FEW)
+    observer = make(
+        path, budget=32, max_pixels=2 * 784, thumbnail_bytes=8_000, block_size=8)
+    intake, frames = observer._intake, [noise(index, 28, 28) for index in range(16)]
+    wide = noise(99, 28, 56)
+    for index in range(1400):
+        frame = wide if index % 7 == 0 and index % 600 > 300 else frames[index % 16]
+        observer.observe(frame, stamp(index), ('front', 'rear')[index % 3 == 0])
+        if index % 150 == 149:
+            remembered = len(observer._cache.remembered_grids())
+            assert len(intake.observations) == len(intake.observations.times) == remembered
+            assert len(observer._cache.grid_shapes) <= max(1, remembered)
+            assert intake.thumbnails.nbytes <= 8_000
+            assert len(intake.blocks) <= 2
+            assert len(intake.stamps.cameras) == 2
+    assert observer._cache.next_grid > 700
+    assert observer.status().rebases > 10
+
+
+# -- saved and loaded -------------------------------------------------------------------------
+
+
+def test_a_memory_moved_in_time_is_saved_and_goes_on(short, tmp_path):
+    observer, other, path = make(short), make(short), tmp_path / 'memory'
+    stamps = robot_day(280)
+    for index, now in enumerate(stamps[:230]):
+        observer.observe(noise(index), now)
+    assert observer.status().rebases >= 1
+    save(observer, path)
+    load(other, path)
+    for index, now in enumerate(stamps[230:], 230):
+        for each in (observer, other):
+            each.observe(noise(index), now)
+    assert_same(stored(observer._cache), stored(other._cache))
+    assert observer._intake.observations.times == other._intake.observations.times
+    assert observer._intake.timeline == other._intake.timeline
+    assert observer.status().rebases == other.status().rebases
+
+
+def test_less_room_for_time_moves_it_when_it_is_loaded(short, tmp_path):
+    observer, path = make(short, max_question_chars=30), tmp_path / 'memory'
+    tight = make(short, max_question_chars=100, budget=30, max_batch=2)
+    index = 0
+    while observer._intake.timeline.last <= tight._intake.most_time:
+        observer.observe(noise(index), stamp(index))
+        index += 1
+    save(observer, path)
+    load(tight, path)
+    assert tight.status().rebases == observer.status().rebases + 1
+    assert_in_order(tight)
+    tight.ask('What was there?')
+
+
+@pytest.mark.parametrize('waiting', [0, 1])
+def test_a_file_at_the_last_number_is_loaded(tiny, tmp_path, waiting):
+    observer, other, path = make(tiny), make(tiny), tmp_path / 'memory'
+    observer._cache.next_grid = RENUMBER_AT - 20
+    for index in range(40 - waiting):
+        observer.observe(noise(index), stamp(index))
+    save(observer, path)
+    state = observer.state()
+    moved = MOST_GRIDS - observer._cache.next_grid
+    shifted = replace(
+        state, next_grid=MOST_GRIDS,
+        views=[replace(view, coordinates=view.coordinates + torch.tensor(
+            [moved, 0, 0], dtype=torch.int32)) for view in state.views],
+        shapes=(tuple(start + moved for start in state.shapes[0]), state.shapes[1]),
+        observations={grid + moved: each for grid, each in state.observations.items()},
+        times={grid + moved: each for grid, each in state.times.items()},
+        thumbnails=[(grid + moved, jpeg) for grid, jpeg in state.thumbnails])
+    write_snapshot(path, *to_file(shifted))
+    load(other, path)
+    offset = observer._cache.next_grid - other._cache.next_grid
+    assert offset > 2**30
+    assert answer_of(observer, offset, Scope()) == answer_of(other, 0, Scope())
+
+
+def older(state):
+    """The file of version 1 had no times."""
+    facts, tensors = to_file(state)
+    del facts['rebases'], tensors['times']
+    return facts, tensors
+
+
+def test_older_files_are_read_where_it_can_be_told_when_things_were(tmp_path, checkpoints):
+    for kind, count, told in (
+            ('qwen2_vl', 60, True), ('qwen2_5_vl', 15, True), ('qwen2_5_vl', 60, False)):
+        observer = make(checkpoints[kind], policy='recent')
+        for index in range(count):
+            observer.observe(noise(index), stamp(index, fps=30.0 if index < 8 else 0.5))
+        if told:
+            assert from_file(*older(observer.state())).times == observer.state().times
+        else:
+            with pytest.raises(StorageError, match='version 1'):
+                from_file(*older(observer.state()))
+    path = tmp_path / 'memory'
+    observer = make(checkpoints['qwen2_vl'])
+    for index in range(60):
+        observer.observe(noise(index), stamp(index))
+    write_snapshot(path, *older(observer.state()))
+    path.write_bytes(path.read_bytes())
+    load(other := make(checkpoints['qwen2_vl']), path)
+    assert_same(stored(observer._cache), stored(other._cache))
+
+
+@pytest.mark.parametrize('times', [[3, 2], [-1, 2], [0, 99], [0]])
+def test_times_out_of_order_are_refused(tiny, times):
+    observer = make(tiny)
+    for index in range(4):
+        observer.observe(noise(index), stamp(index))
+    facts, tensors = to_file(observer.state())
+    with pytest.raises(StorageError):
+        from_file(facts, tensors | {'times': torch.tensor(times)})
+    assert from_file(facts, tensors | {'times': torch.tensor([0, 2])}).timeline == replace(
+        Timeline(2, 2, 3), _origin_ns=START)
