@@ -38,8 +38,8 @@ from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY
 from infinipot_ros.node.pose_buffer import interpolate
 from infinipot_ros.visual_memory.answer import same_answer
 from infinipot_ros.visual_memory.frame import Pose
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
 from tools.tiny_model.splits import seed_range
 from tools.tiny_model.suites import make_stream
@@ -88,7 +88,7 @@ class Places:
 
 
 def examine(
-    observer: Observer, question: Question, places: Places,
+    observer: VisualMemory, question: Question, places: Places,
 ) -> dict[str, Any] | None:
     """Ask, and compare the evidence with the truth; None where there is nothing to compare."""
     answer = observer.ask(question.question)
@@ -111,14 +111,14 @@ def examine(
         'score': answer.evidence[0].score if answer.evidence else 0.0}
 
 
-def watch(stream: QualityStream, observer: Observer, places: Places) -> list[dict[str, Any]]:
+def watch(stream: QualityStream, observer: VisualMemory, places: Places) -> list[dict[str, Any]]:
     """Show a stream and ask its questions, each right after its frame."""
     asked: dict[int | None, list[Question]] = defaultdict(list)
     for question in stream.questions:
         asked[question.ask_at_ns].append(question)
     rows: list[dict[str, Any] | None] = []
     for rgb, stamp in zip(stream.frames, stream.stamps_ns):
-        observer.observe(rgb, int(stamp), pose=places.pose(int(stamp)))
+        observer.add_frame(rgb, int(stamp), pose=places.pose(int(stamp)))
         rows += [examine(observer, question, places) for question in asked.get(int(stamp), ())]
     return [row for row in rows if row is not None]
 
@@ -135,13 +135,13 @@ def main(
     """Print the shares, over all questions and by kind."""
     torch.set_num_threads(1)
     model = load_model(MODEL)
-    settings = ObserverSettings(MODEL, budget=budget, policy=policy, max_pixels=PIXELS)
+    settings = MemoryConfig(MODEL, budget=budget, policy=policy, max_pixels=PIXELS)
     rows: list[dict[str, Any]] = []
     for index, seed in enumerate(track(seed_range(split, streams), 'streams')):
         stream = load_stream(suite, seed, cache=cache)
         places = Places.of(make_stream(suite, seed))
         rows += [{'stream': index, **row}
-                 for row in watch(stream, Observer(settings, model), places)]
+                 for row in watch(stream, VisualMemory(settings, model), places)]
     if output:
         output.write_text(json.dumps(rows, indent=1) + '\n')
     by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)

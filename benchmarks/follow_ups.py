@@ -28,9 +28,9 @@ from benchmarks.quality_streams import load_film
 from infinipot_ros.evaluation.report.statistics import bootstrap_mean
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY
 from infinipot_ros.visual_memory.answer import same_answer
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.sessions import Turn
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
 from tools.tiny_model.dialogues import Dialogue
 from tools.tiny_model.evidence import Sightings
@@ -53,7 +53,7 @@ def same(answer: str, question: Question) -> bool:
     return same_answer(answer, question.answer)
 
 
-def hold(observer: Observer, dialogue: Dialogue) -> Iterator[tuple[str, bool, bool]]:
+def hold(observer: VisualMemory, dialogue: Dialogue) -> Iterator[tuple[str, bool, bool]]:
     """Ask turn by turn; yield kind, whether it is right, and whether it is when asked alone."""
     turns: list[Turn] = []
     for question in dialogue:
@@ -77,7 +77,7 @@ def main(
     """Print the shares, over all questions and by kind."""
     torch.set_num_threads(1)
     loaded = load_model(model)
-    settings = ObserverSettings(model, budget=budget, policy=policy, max_pixels=PIXELS)
+    settings = MemoryConfig(model, budget=budget, policy=policy, max_pixels=PIXELS)
     found: dict[str, list[list[tuple[bool, bool]]]] = defaultdict(
         lambda: [[] for _ in range(streams)])
     for index, seed in enumerate(track(seed_range(split, streams), 'streams')):
@@ -86,9 +86,9 @@ def main(
         seen, rng = Sightings(shots), np.random.default_rng([seed, 11])
         last = len(shots.frames) - 1 - len(shots.frames) % 2
         moments = {last * part // MOMENTS // 2 * 2 + 1 for part in range(1, MOMENTS + 1)}
-        observer = Observer(settings, loaded)
+        observer = VisualMemory(settings, loaded)
         for frame, stamp in enumerate(drive.stamps_ns.tolist()):
-            observer.observe(shots.frames[frame], stamp)
+            observer.add_frame(shots.frames[frame], stamp)
             if frame not in moments:
                 continue
             sight = sight_until(drive, seen, frame)

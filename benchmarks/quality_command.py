@@ -162,13 +162,13 @@ def plan_tasks(plan: Plan, split: str) -> list[StreamTask]:
     from infinipot_ros.evaluation.task_runner import StreamTask
     from infinipot_ros.evaluation.variants import FULL, make_cells
     from tools.tiny_model.splits import seed_range
-    from tools.tiny_model.suites import FEWEST_FRAMES, SUITE_FRAMES
+    from tools.tiny_model.suites import MIN_FRAMES, SUITE_FRAMES
 
     cells = make_cells(plan.policies, plan.budgets)
     frames = plan.frames
-    if frames is not None and frames < FEWEST_FRAMES:
+    if frames is not None and frames < MIN_FRAMES:
         raise ConfigurationError(
-            f'a stream of {frames} frames shows too little; take {FEWEST_FRAMES} or more')
+            f'a stream of {frames} frames shows too little; take {MIN_FRAMES} or more')
     headline = tuple(cell for cell in cells if cell.budget in (FULL, HEADLINE_BUDGET))
     tasks = []
     for suite in dict.fromkeys(plan.suites):
@@ -198,7 +198,7 @@ def _measure_and_report(
     from infinipot_ros.evaluation.cluster import run_on_cluster
     from infinipot_ros.evaluation.progress import show_progress
     from infinipot_ros.evaluation.report.quality_report import headline_tables, write_report
-    from infinipot_ros.evaluation.run_store import Journal
+    from infinipot_ros.evaluation.run_store import RunStore
     from infinipot_ros.evaluation.task_runner import measure, quality_settings
     from infinipot_ros.vlm.loading import load_model, weights_digest
     from tools.tiny_model.suites import SUITES
@@ -211,7 +211,7 @@ def _measure_and_report(
         'max_new_tokens': settings.max_new_tokens, 'split': split, 'questions': questions,
         'frames': plan.frames, 'stream_code': stream_code()}
     bar = show_progress(tasks, Console(stderr=True))
-    with Journal(output, config, fresh=fresh) as journal, bar as (on_run, on_frames):
+    with RunStore(output, config, fresh=fresh) as journal, bar as (on_run, on_frames):
         measure(
             journal, tasks,
             partial(load_stream, frames=plan.frames, questions=questions, cache=cache),

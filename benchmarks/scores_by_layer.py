@@ -27,17 +27,17 @@ from torch import Tensor
 
 from benchmarks.quality_streams import load_stream
 from infinipot_ros.evaluation.task_runner import quality_settings
-from infinipot_ros.evaluation.variants import Cell
-from infinipot_ros.kv_cache.coordinates import arrange_by_coordinates
+from infinipot_ros.evaluation.variants import Variant
+from infinipot_ros.kv_cache.coordinates import layout_by_position
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.scores import (
     recent_grids,
     temporal_redundancy,
     value_norms_and_rarity,
 )
 from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
 from tools.tiny_model.splits import seed_range
 from tools.tiny_model.suites import SUITES
@@ -53,14 +53,16 @@ Floats = npt.NDArray[np.float32]
 Found = dict[tuple[str, str, int], list[tuple[Floats, Floats]]]
 
 
-class Witness(Policy):
+class Witness(EvictionPolicy):
     """
     Lets another policy choose and notes how each score ranks what turns out to matter.
 
     :param evidence: int64 ``[n]``, numbers of the tokens that show it, as ``number`` gives them.
     """
 
-    def __init__(self, policy: Policy, suite: str, evidence: npt.NDArray[np.int64]) -> None:
+    def __init__(
+        self, policy: EvictionPolicy, suite: str, evidence: npt.NDArray[np.int64]
+    ) -> None:
         self._policy, self._suite = policy, suite
         self._evidence = torch.from_numpy(evidence)
         self.found: Found = defaultdict(list)
@@ -72,7 +74,7 @@ class Witness(Policy):
 
     def select(self, view: LayerView, target: int) -> Tensor:
         """Choose as the policy does; note scores of past tokens."""
-        arrangement = arrange_by_coordinates(view.coordinates, view.shapes)
+        arrangement = layout_by_position(view.coordinates, view.shapes)
         count = recent_grids(view.keys.shape[1], arrangement.cells, RECENT_RATIO)
         recent = arrangement.age < count
         shows = torch.isin(number(view.coordinates), self._evidence)
@@ -121,18 +123,18 @@ def watch(suite: str, seed: int, budget: str, model: Any, cache: Path) -> Witnes
     settings = quality_settings('infinipot-tiny')
     rows, columns = model.grid_size(*stream.frames[0].shape[:2])
     grids = -(-len(stream.stamps_ns) // FRAMES_PER_GRID)
-    limit = Cell('infinipot_v', budget).tokens(
+    limit = Variant('infinipot_v', budget).tokens(
         grids, rows * columns, settings.block_size // FRAMES_PER_GRID)
     if limit is None:
         raise typer.BadParameter(f'budget {budget} holds all of {stream.name}')
-    observer = Observer(replace(
+    observer = VisualMemory(replace(
         settings, policy='infinipot_v', budget=limit, max_pixels=28 * 28 * rows * columns), model)
     witness = Witness(
         observer.settings.make_policy(), suite, number(torch.from_numpy(tokens)).numpy())
     # The policy is the one thing of a memory that is looked into here, and nothing else sets it.
-    observer._intake.policy = witness
+    observer._encoder.policy = witness
     for rgb, stamp in zip(stream.frames, stream.stamps_ns):
-        observer.observe(rgb, int(stamp))
+        observer.add_frame(rgb, int(stamp))
     return witness
 
 

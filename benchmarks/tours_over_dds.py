@@ -27,9 +27,9 @@ from infinipot_ros.evaluation.report.statistics import bootstrap_mean
 from infinipot_ros.evaluation.stream import QualityStream
 from infinipot_ros.evaluation.stream_runner import run_stream
 from infinipot_ros.evaluation.task_runner import quality_settings
-from infinipot_ros.evaluation.variants import Cell
+from infinipot_ros.evaluation.variants import Variant
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY
-from infinipot_ros.node.replay.session import Trial, run_trial
+from infinipot_ros.node.replay.session import ReplayResult, run_session
 from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.share import find_share
 from infinipot_ros.visual_memory.answer import same_answer
@@ -44,10 +44,10 @@ MODEL = 'infinipot-tiny'
 KINDS = ('colour', 'room', 'seen', 'count', 'order', 'current')
 
 
-def over_dds(folder: Path, budget: int) -> Trial:
+def over_dds(folder: Path, budget: int) -> ReplayResult:
     """Play a recorded tour to a node of its own, no faster than it takes the frames."""
     config = find_share() / 'config'
-    return run_trial(
+    return run_session(
         folder / 'tour', read_questions(folder / 'questions.jsonl'),
         arguments=['--params-file', str(config / 'demo.yaml'), '-p', f'memory.budget:={budget}'],
         profile=config / 'fastdds_shm.xml')
@@ -62,7 +62,7 @@ def offline(folder: Path, seed: int, asked: list[TourQuestion], budget: int) -> 
         [Question(each.id, each.question, each.answer, each.kind, ask_at_ns=each.ask_at,
                   delay=each.delay, evidence=each.evidence) for each in asked])
     [run] = run_stream(
-        stream, [Cell(DEFAULT_POLICY, str(budget))], quality_settings(MODEL, block_size=2),
+        stream, [Variant(DEFAULT_POLICY, str(budget))], quality_settings(MODEL, block_size=2),
         load_model(MODEL))
     answers = {outcome.id: outcome.answer for outcome in run.outcomes}
     return [answers[each.id] for each in asked]

@@ -22,10 +22,10 @@ from camera import noise, stamp
 
 from benchmarks.speed.allocation import most_allocated
 from infinipot_ros.visual_memory.frame import RgbImage
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.scope import Scope
 from infinipot_ros.visual_memory.sessions import Turn
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 EVERY = 500
 LONG = 'Was there a door to the left of it? ' * 5
@@ -38,7 +38,7 @@ def settle() -> None:
     # CPython remembers the names of attributes that were looked up, some 4,000 of them, each as a
     # string of its own when C code asks; thousands of frames pass until that table is full.
     for number in range(200_000):
-        getattr(Observer, f'attribute_{number:08}', None)
+        getattr(VisualMemory, f'attribute_{number:08}', None)
     gc.collect()
     # Collections then look at what is new alone, and come as often from first to last.
     gc.freeze()
@@ -55,7 +55,7 @@ def held(device: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith('RssAnon')).split()[1])
 
 
-def ask(observer: Observer, index: int) -> None:
+def ask(observer: VisualMemory, index: int) -> None:
     """Ask shortly; at times as much as there is room for, or about a part alone."""
     if index % EVERY == EVERY - 1:
         observer.ask(LONG, turns=[Turn('And before?', 'A red door, and a hall behind it.')] * 9)
@@ -65,11 +65,11 @@ def ask(observer: Observer, index: int) -> None:
 
 
 def watch(
-    observer: Observer, frames: int, samples: list[int], device: str,
+    observer: VisualMemory, frames: int, samples: list[int], device: str,
     small: list[RgbImage], large: RgbImage,
 ) -> None:
     for index in range(frames):
-        observer.observe(large if index % 50 == 25 else small[index % 64], stamp(index))
+        observer.add_frame(large if index % 50 == 25 else small[index % 64], stamp(index))
         if index % 50 == 49:
             ask(observer, index)
         if index % EVERY == EVERY - 1:
@@ -78,19 +78,19 @@ def watch(
 
 def main(model: str, device: str, frames: int) -> None:
     torch.set_num_threads(1)
-    settings = ObserverSettings(model=model, device=device, **CONFIGURED)
+    settings = MemoryConfig(model=model, device=device, **CONFIGURED)
     # The last is the largest image the figure allows for.
     images = [noise(index, 56, 56) for index in range(64)], noise(64, 1080, 1920)
     # What libraries load when they are first used is theirs, not the memory's.
-    observer = Observer(settings)
+    observer = VisualMemory(settings)
     watch(observer, EVERY, [], device, *images)
     del observer
     settle()
     before, samples = held(device), []
-    remembered: list[Observer] = []
+    remembered: list[VisualMemory] = []
 
     def run() -> None:
-        remembered.append(Observer(settings))
+        remembered.append(VisualMemory(settings))
         watch(remembered[0], frames, samples, device, *images)
 
     most = most_allocated(run, device)

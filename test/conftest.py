@@ -132,3 +132,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker('ros'):
                 item.add_marker(pytest.mark.skip(reason=NO_ROS))
+
+
+@pytest.fixture(scope='session')
+def renderer():
+    """Draw houses; skipped, with the reason, where MiniWorld or headless EGL is missing."""
+    from infinipot_ros.errors import ConfigurationError
+    from tools.tiny_model.rendering import Renderer
+    try:
+        return Renderer()
+    except ConfigurationError as error:
+        pytest.skip(str(error))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.pixels import patchify
 
 
@@ -69,7 +69,7 @@ class PlainModel:
         return output.logits[0, len(ids) - 1:].float()
 
 
-def watch_scores(observer: Observer) -> list[Tensor]:
+def watch_scores(observer: VisualMemory) -> list[Tensor]:
     """Listen to the scores the model gives, without changing them."""
     seen: list[Tensor] = []
     scores_of = observer._model.logits

@@ -16,7 +16,7 @@ import numpy as np
 
 from infinipot_ros.errors import InfinipotError, SourceError
 from infinipot_ros.evaluation.question import Question
-from infinipot_ros.evaluation.run_store import Journal
+from infinipot_ros.evaluation.run_store import RunStore
 from infinipot_ros.evaluation.stream import QualityStream
 from infinipot_ros.evaluation.stream_runner import TIMINGS
 from infinipot_ros.evaluation.task_runner import measure, quality_settings
@@ -131,7 +131,7 @@ def measure_all(model, folder, *, workers=1, tasks=None, load=make_stream, confi
     settings = replace(
         quality_settings(str(model)), max_new_tokens=3, **options.pop('settings', {}))
     fresh, failures = options.pop('fresh', False), options.pop('failures', [])
-    with Journal(folder, config or CONFIG, fresh=fresh) as journal:
+    with RunStore(folder, config or CONFIG, fresh=fresh) as journal:
         failures += measure(
             journal, make_tasks() if tasks is None else tasks, load,
             partial(load_model, str(model)), settings, workers=workers, **options)

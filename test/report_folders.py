@@ -12,8 +12,8 @@ from PIL import Image
 
 from infinipot_ros.evaluation.memory_timeline import Sample
 from infinipot_ros.evaluation.outcome import CellRun, Outcome
-from infinipot_ros.evaluation.run_store import Journal
-from infinipot_ros.evaluation.variants import Cell, make_cells
+from infinipot_ros.evaluation.run_store import RunStore
+from infinipot_ros.evaluation.variants import Variant, make_cells
 
 SECOND = 10**9
 START_NS = 1_780_000_000 * SECOND
@@ -96,8 +96,8 @@ def write_folder(
     :param change: alters an outcome before it is kept.
     """
     folder = Path(folder)
-    cells = make_cells(policies, budgets) if policies else [Cell('full', 'full')]
-    with Journal(folder, config or CONFIG) as journal:
+    cells = make_cells(policies, budgets) if policies else [Variant('full', 'full')]
+    with RunStore(folder, config or CONFIG) as journal:
         for seed in range(streams):
             for suite in suites:
                 stream = f'{suite}-{seed}'

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SPDX = ('# SPDX-FileCopyrightText: 2026 The infinipot_ros authors',
         '# SPDX-License-Identifier: Apache-2.0')
-OURS = ('infinipot_ros', 'test', 'launch', 'scripts', 'bench', '*.py')
+OURS = ('infinipot_ros', 'test', 'launch', 'scripts', 'benchmarks', 'tools', '*.py')
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

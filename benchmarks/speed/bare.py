@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache
 
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.model import QwenVL
 
 
@@ -79,12 +79,12 @@ def random_context(model: QwenVL, tokens: int) -> FixedContext:
     return FixedContext([(numbers(), numbers()) for _ in range(shape.layers)])
 
 
-def observer_of(model: QwenVL, settings: ObserverSettings) -> Observer:
+def observer_of(model: QwenVL, settings: MemoryConfig) -> VisualMemory:
     """Build a memory on a model that no folder holds; ``settings.model`` does not count."""
     with tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)
-        return Observer(
-            ObserverSettings(**{**vars(settings), 'model': folder}), model)
+        return VisualMemory(
+            MemoryConfig(**{**vars(settings), 'model': folder}), model)
 
 
 def film(frames: int, height: int, width: int) -> list[npt.NDArray[np.uint8]]:

@@ -19,8 +19,8 @@ from benchmarks.speed.allocation import most_allocated
 from benchmarks.speed.filling import watch_random
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from infinipot_ros.kv_cache.policies.registry import make_policy
-from infinipot_ros.visual_memory.frame_encoder import Intake
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import random_model, shape_config
 from infinipot_ros.visual_memory.plan import MIB, grids_per_block, plan_memory
 from infinipot_ros.visual_memory.plan_table import PARTS, shape_rows
@@ -77,7 +77,7 @@ def measure(options: SpeedOptions) -> Section:
 
 
 def _bundled(options: SpeedOptions) -> Iterator[Measured]:
-    settings = ObserverSettings(
+    settings = MemoryConfig(
         'infinipot-tiny', device=options.device, dtype=options.dtype, budget=1024, block_size=8)
     model = load_model(settings.model, device=options.device, dtype=options.dtype)
     yield from steps_of(model, model.config, settings)
@@ -86,7 +86,7 @@ def _bundled(options: SpeedOptions) -> Iterator[Measured]:
 def _shape(
     name: str, options: SpeedOptions, budget: int, layers: int | None,
 ) -> Iterator[Measured]:
-    settings = ObserverSettings(
+    settings = MemoryConfig(
         name, device=options.device, dtype=options.dtype, budget=budget, block_size=8)
     config = shape_config(name, layers=layers, vision_layers=layers)
     model = random_model(
@@ -95,9 +95,9 @@ def _shape(
     yield from steps_of(model, config, settings)
 
 
-def steps_of(model: QwenVL, config: Any, settings: ObserverSettings) -> Iterator[Measured]:
+def steps_of(model: QwenVL, config: Any, settings: MemoryConfig) -> Iterator[Measured]:
     """Measure every step of a memory that is full."""
-    plan, intake = plan_memory(config, settings), Intake(settings, model)
+    plan, intake = plan_memory(config, settings), FrameEncoder(settings, model)
     cache = intake.cache
     grids = grids_per_block(settings, ROWS * COLUMNS, frames=settings.most_frames)
     yield Measured('weights', plan.weights, model.weight_bytes)
@@ -122,7 +122,7 @@ def steps_of(model: QwenVL, config: Any, settings: ObserverSettings) -> Iterator
     watch_random(cache, intake.policy, full - grids, ROWS, COLUMNS)
 
     def read_block() -> None:
-        mark = cache.mark()
+        mark = cache.checkpoint()
         with cache.writing_grids(grids, ROWS, COLUMNS):
             model.forward(
                 block, grid_positions(cache.prefix_length, [*range(grids)], ROWS, COLUMNS),
@@ -133,7 +133,7 @@ def steps_of(model: QwenVL, config: Any, settings: ObserverSettings) -> Iterator
     watch_random(cache, intake.policy, grids, ROWS, COLUMNS)
 
     def ask() -> None:
-        mark, tokens = cache.mark(), settings.tail_room
+        mark, tokens = cache.checkpoint(), settings.tail_room
         with cache.writing_tail(tokens):
             hidden = model.forward(model.embed([0] * tokens), text_positions(0, tokens), cache)
         model.logits(hidden[0, -1])

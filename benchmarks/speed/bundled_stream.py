@@ -20,8 +20,8 @@ from benchmarks.speed.section import SpeedOptions, Table
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.visual_memory.frame import RgbImage
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import bundled_model_folders
 
 STRETCHES = (1_000, 5_000, 20_000, 100_000)
@@ -36,7 +36,7 @@ def bundled_table(options: SpeedOptions, stretches: Sequence[int] = STRETCHES) -
     """Show the bundled tour to the bundled model until it has seen the last stretch."""
     with open_source(_tour()) as source:
         frames = [frame.rgb for frame in source]
-    observer = Observer(ObserverSettings(
+    observer = VisualMemory(MemoryConfig(
         'infinipot-tiny', device=options.device, dtype=options.dtype, budget=BUDGET,
         block_size=8))
     rows, seen = [], 0
@@ -50,12 +50,12 @@ def bundled_table(options: SpeedOptions, stretches: Sequence[int] = STRETCHES) -
 
 
 def _stretch(
-    observer: Observer, frames: list[RgbImage], seen: int, until: int,
+    observer: VisualMemory, frames: list[RgbImage], seen: int, until: int,
 ) -> list[str | int]:
     costs: list[float] = []
     for index in range(seen, until):
         started = time.perf_counter()
-        observer.observe(frames[index % len(frames)], (index + 1) * FRAME_NS)
+        observer.add_frame(frames[index % len(frames)], (index + 1) * FRAME_NS)
         costs.append(time.perf_counter() - started)
         del costs[:-SAMPLE]
     waited = [

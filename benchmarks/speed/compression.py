@@ -129,7 +129,7 @@ def time_model(name: str, options: SpeedOptions) -> ModelTime:
     cache = random_cache(
         CacheShape(layers, text.kv_heads, text.head_dim, dtype, torch.device(options.device)),
         BUDGET, BUDGET.target // CELLS)
-    mark = cache.mark()
+    mark = cache.checkpoint()
     all_blocks, no_blocks = tower.blocks, ModuleList()
 
     def encode(used: ModuleList) -> None:

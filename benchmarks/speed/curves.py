@@ -27,9 +27,9 @@ from benchmarks.speed.section import Curves, Section, SpeedOptions, Table, Targe
 from benchmarks.speed.side_by_side import Spread, side_by_side, wait_for
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.policies.registry import make_policy
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import random_model, shape_config
 from infinipot_ros.visual_memory.plan import MIB, plan_memory
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
@@ -69,7 +69,7 @@ class Way:
     name: str
     length: int
     cache: Any
-    policy: Policy | None = None
+    policy: EvictionPolicy | None = None
 
     @property
     def key(self) -> str:
@@ -98,7 +98,7 @@ class Way:
     def back(self) -> Callable[[], None]:
         """Give what brings it back to how it is now."""
         if isinstance(self.cache, BoundedCache):
-            mark = self.cache.mark()
+            mark = self.cache.checkpoint()
             return lambda: self.cache.rollback(mark)
         length = self.cache.get_seq_length()
         # Of all releases understood: how many to take away.
@@ -119,7 +119,7 @@ def measure(options: SpeedOptions) -> Section:
     ways = make_ways(model, parse_device(options.device), lengths)
     timed = Timed(model, ways, options, decoder, tower)
     weights = plan_memory(
-        whole, ObserverSettings(SHAPE, device=options.device, dtype=options.dtype)).weights
+        whole, MemoryConfig(SHAPE, device=options.device, dtype=options.dtype)).weights
     title = f'Qwen2.5-VL-{SHAPE} shape, {options.dtype}, {options.device}'
     slice_text = '' if on_gpu else (
         f'Timed on {model.shape.layers} of its 36 decoder layers and of its 32 vision layers, '

@@ -25,9 +25,9 @@ from benchmarks.speed.bare import (
 )
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import FULL_NAMES, random_model
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, parse_dtype
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import text_positions
@@ -44,13 +44,13 @@ EVIDENCE, MEMORY, LOOP, BUFFERS, GENERATE, GRAPH = (
     'the memory, with evidence, by a CUDA graph')
 
 
-def full_observer(model: QwenVL, settings: ObserverSettings) -> Observer:
+def full_observer(model: QwenVL, settings: MemoryConfig) -> VisualMemory:
     """Build a memory and show it frames until its budget was full and no frame waits."""
     observer = observer_of(model, settings)
     frames = film(8, 480, 640)
     shown = 0
     while not observer.status().compressions or observer.status().frames_pending:
-        observer.observe(frames[shown % len(frames)], (shown + 1) * STEP_NS)
+        observer.add_frame(frames[shown % len(frames)], (shown + 1) * STEP_NS)
         shown += 1
     return observer
 
@@ -100,7 +100,7 @@ def generating(
 
 
 def compare(
-    model: QwenVL, settings: ObserverSettings, new_tokens: int, repeats: int,
+    model: QwenVL, settings: MemoryConfig, new_tokens: int, repeats: int,
 ) -> tuple[SideBySide, int]:
     """
     Time an answer of ``new_tokens`` each way; by a CUDA graph where there are any.
@@ -114,7 +114,7 @@ def compare(
     without = observer_of(model, replace(settings, max_evidence=0))
     without.restore(with_evidence.state())
     cache = without._cache
-    length, mark = cache.get_seq_length(), cache.mark()
+    length, mark = cache.get_seq_length(), cache.checkpoint()
     bare = bare_model(model)
     context = random_context(model, length)
     ids = question_ids(model.tokenizer, QUESTION)
@@ -124,7 +124,7 @@ def compare(
         own_buffers()
         cache.rollback(mark)
 
-    def ask(observer: Observer) -> None:
+    def ask(observer: VisualMemory) -> None:
         answer = observer.ask(QUESTION)
         if answer.new_tokens != new_tokens:
             raise RuntimeError(f'the answer has {answer.new_tokens} tokens')
@@ -142,10 +142,10 @@ def compare(
     return side_by_side(ways, repeats=repeats, device=model.device), length
 
 
-def cases(options: SpeedOptions) -> Iterator[tuple[str, QwenVL, ObserverSettings, int]]:
+def cases(options: SpeedOptions) -> Iterator[tuple[str, QwenVL, MemoryConfig, int]]:
     """Make models one by one, with their name, settings, and how many tokens to decode."""
     small = options.quick and options.device == 'cpu'
-    settings = ObserverSettings('', options.device, options.dtype)
+    settings = MemoryConfig('', options.device, options.dtype)
     yield ('infinipot-tiny', load_model(
         'infinipot-tiny', device=options.device, dtype=options.dtype),
         replace(settings, budget=1024 if small else 4096, max_pixels=24 * 784), 64)

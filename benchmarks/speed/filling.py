@@ -16,7 +16,7 @@ from torch import Tensor
 
 from infinipot_ros.kv_cache.budget import CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 
 
 def random_states(shape: CacheShape, tokens: int) -> tuple[Tensor, Tensor]:
@@ -28,7 +28,7 @@ def random_states(shape: CacheShape, tokens: int) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def watch_random(
-    cache: BoundedCache, policy: Policy, grids: int, rows: int, columns: int,
+    cache: BoundedCache, policy: EvictionPolicy, grids: int, rows: int, columns: int,
 ) -> None:
     """Let a memory take in grids one by one, compressing whenever it must."""
     for _ in range(grids):

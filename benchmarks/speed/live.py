@@ -28,7 +28,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.share import find_share
 
 if TYPE_CHECKING:
-    from benchmarks.speed.node_load import Asked, Load
+    from benchmarks.speed.node_load import Load, LoadAnswer
 
 CAMERA = (480, 640)
 OVER_DDS = 0.90
@@ -52,18 +52,18 @@ def measure_node(options: SpeedOptions) -> Section:
     load = _need_ros()
     from benchmarks.speed.bare import bare_model, film
     from benchmarks.speed.pipeline import Stream, bare_rounds
-    from infinipot_ros.visual_memory.memory_config import ObserverSettings
-    from infinipot_ros.visual_memory.visual_memory import Observer
+    from infinipot_ros.visual_memory.memory_config import MemoryConfig
+    from infinipot_ros.visual_memory.visual_memory import VisualMemory
     from infinipot_ros.vlm.loading import load_model
 
     tokens, budget = (64, 512) if options.quick else (128, 1024)
     common: dict[str, Any] = {'device': options.device, 'dtype': options.dtype}
     with tempfile.TemporaryDirectory(prefix='infinipot_slice_') as folder, _node_threads():
         _save_slice(Path(folder), options)
-        settings = ObserverSettings(
+        settings = MemoryConfig(
             folder, budget=budget, max_pixels=tokens * 784, max_batch=1, **common)
         model, frames = load_model(folder, **common), film(8, *CAMERA)
-        stream = Stream(Observer(settings, model), frames, 4 if options.quick else 24)
+        stream = Stream(VisualMemory(settings, model), frames, 4 if options.quick else 24)
         bare = bare_rounds(model, frames, settings, stream.lengths, bare_model(model))
         count = len(stream.lengths) * settings.block_size
         arguments = [
@@ -156,7 +156,7 @@ class _Phase:
     """
 
     hz: int
-    asked: Sequence[Asked]
+    asked: Sequence[LoadAnswer]
     told: dict[str, str]
     frames: Any
 

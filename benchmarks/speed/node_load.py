@@ -26,7 +26,7 @@ from infinipot_ros.action import Ask
 from infinipot_ros.node.replay.bag_player import SETTLE_S
 from infinipot_ros.node.replay.client import NodeError
 from infinipot_ros.node.replay.frame_accounting import count_frames
-from infinipot_ros.node.replay.node_handle import COMPRESSED, STATUS_S, Node, own_node
+from infinipot_ros.node.replay.node_handle import COMPRESSED, STATUS_S, NodeHandle, launch_node
 from infinipot_ros.ros_time import nanoseconds
 
 TOPIC = '/camera/image/compressed'
@@ -35,7 +35,7 @@ PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class LoadAnswer:
     """Seconds from a request to its answer's first token, and to all of it."""
 
     first_token_s: float
@@ -50,7 +50,7 @@ class Load:
     :param jpegs: what the camera shows, in turn.
     """
 
-    def __init__(self, node: Node, jpegs: Sequence[bytes]) -> None:
+    def __init__(self, node: NodeHandle, jpegs: Sequence[bytes]) -> None:
         self._client = node.client
         self._jpegs = jpegs
         self._camera = self._client.node.create_publisher(
@@ -120,7 +120,7 @@ class Load:
             raise NodeError(f'{count} frames are too few to tell how fast they are remembered')
         return int(ended.frames_encoded - begun.frames_encoded) / (elapsed_ns / 1e9)
 
-    def ask(self, question: str, max_new_tokens: int) -> Asked:
+    def ask(self, question: str, max_new_tokens: int) -> LoadAnswer:
         """
         Ask through ``~/ask``.
 
@@ -141,7 +141,7 @@ class Load:
         if not answer.success:
             raise NodeError(f'a question was not answered: {answer.message}')
         # An answer without a word is told with its end.
-        return Asked((first[0] if first else ended) - started, ended - started)
+        return LoadAnswer((first[0] if first else ended) - started, ended - started)
 
     def settle(self) -> None:
         """Wait until the node has done with all that was sent."""
@@ -176,6 +176,6 @@ def loaded_node(
     """
     defaults = ['-p', 'ingest.fps:=0.0', '-p', 'ingest.queue_size:=1024',
                 '-p', f'qos_overrides.{TOPIC}.subscription.depth:=500']
-    with own_node(
+    with launch_node(
             TOPIC, COMPRESSED, [*defaults, *arguments], profile, status_s=status_s) as node:
         yield Load(node, jpegs)

@@ -22,9 +22,9 @@ from torch import Tensor
 from benchmarks.speed.bare import bare_model, film, observer_of, random_context
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import random_model
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, parse_dtype
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.pixels import patchify
@@ -46,7 +46,7 @@ class Stream:
     memory is as long again.
     """
 
-    def __init__(self, observer: Observer, frames: Frames, least_blocks: int) -> None:
+    def __init__(self, observer: VisualMemory, frames: Frames, least_blocks: int) -> None:
         self.observer, self._frames = observer, cycle(frames)
         self._stamps = count(STEP_NS, STEP_NS)
         # Until the budget was full once, no round is like the next.
@@ -64,7 +64,7 @@ class Stream:
     def show_block(self) -> None:
         """Show the frames of one block."""
         for frame in islice(self._frames, self.observer.settings.block_size):
-            self.observer.observe(frame, next(self._stamps))
+            self.observer.add_frame(frame, next(self._stamps))
 
     def show_round(self) -> None:
         """Show the frames of one round."""
@@ -82,7 +82,7 @@ def _period(seen: Sequence[int]) -> list[int]:
 
 
 def bare_rounds(
-    model: QwenVL, frames: Frames, settings: ObserverSettings, lengths: Sequence[int], bare: Any,
+    model: QwenVL, frames: Frames, settings: MemoryConfig, lengths: Sequence[int], bare: Any,
 ) -> Callable[[], None]:
     """Prepare what the bare model does for the same frames; the patches are cut here."""
     pixels = torch.stack([
@@ -108,7 +108,7 @@ def bare_rounds(
 
 
 def compare(
-    model: QwenVL, settings: ObserverSettings, size: tuple[int, int], least_blocks: int,
+    model: QwenVL, settings: MemoryConfig, size: tuple[int, int], least_blocks: int,
     repeats: int,
 ) -> tuple[SideBySide, int]:
     """
@@ -135,14 +135,14 @@ def measure(options: SpeedOptions) -> Section:
     cases = [
         ('infinipot-tiny, 640x480',
          load_model('infinipot-tiny', device=options.device, dtype=options.dtype),
-         ObserverSettings(
+         MemoryConfig(
              'infinipot-tiny', options.device, options.dtype, budget=1024, max_pixels=24 * 784),
          12 if options.quick else 48),
         ('Qwen2.5-VL-3B, 640x480' if whole else
          f'Qwen2.5-VL-3B widths, {layers} of 36 layers and {blocks} of 32 vision blocks, 640x480',
          random_model('3B', layers=layers, vision_layers=blocks, device=options.device,
                       dtype=parse_dtype(options.dtype), few_words=not whole),
-         ObserverSettings(
+         MemoryConfig(
              '', options.device, options.dtype, budget=512 if small else 4096,
              max_pixels=(64 if small else 128) * 784),
          2 if small else 6)]

@@ -15,8 +15,8 @@ from infinipot_ros.errors import QuestionCode, QuestionError
 if TYPE_CHECKING:
     from infinipot_ros.evaluation.ask_report import Report
     from infinipot_ros.recordings.frame_source import FrameSource
-    from infinipot_ros.visual_memory.memory_config import ObserverSettings
-    from infinipot_ros.visual_memory.visual_memory import Observer
+    from infinipot_ros.visual_memory.memory_config import MemoryConfig
+    from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 ask_app = typer.Typer(add_completion=False)
 
@@ -75,9 +75,9 @@ def ask(
 
     try:
         with open_source(recording, fps=fps or None, topic=topic) as source:
-            from infinipot_ros.visual_memory.memory_config import ObserverSettings
+            from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
-            settings = ObserverSettings(
+            settings = MemoryConfig(
                 model=model,
                 device=device,
                 dtype=dtype,
@@ -107,7 +107,7 @@ def ask(
 
 
 def _watch_and_answer(
-    source: FrameSource, settings: ObserverSettings, questions: list[str],
+    source: FrameSource, settings: MemoryConfig, questions: list[str],
     since: str | None, until: str | None,
 ) -> Report:
     """Build the memory, show it the recording and ask, with a progress bar on stderr."""
@@ -135,13 +135,13 @@ def _watch_and_answer(
         from infinipot_ros.evaluation.playback import replay
         from infinipot_ros.evaluation.time_parsing import stamp_of
         from infinipot_ros.visual_memory.scope import Scope
-        from infinipot_ros.visual_memory.visual_memory import Observer
+        from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
         for text in (since, until):
             if text is not None:
                 # Refused before the recording is watched, not after.
                 stamp_of(text, 0, 0)
-        observer = Observer(settings)
+        observer = VisualMemory(settings)
         _refuse_bad_questions(observer, questions)
         progress.update(task, description=f'watching {source.path.name}', total=source.count_hint)
         run = replay(source, observer, on_frame=lambda: progress.advance(task))
@@ -162,7 +162,7 @@ def _silence_loading() -> None:
     logging.set_verbosity_error()
 
 
-def _refuse_bad_questions(observer: Observer, questions: list[str]) -> None:
+def _refuse_bad_questions(observer: VisualMemory, questions: list[str]) -> None:
     """Find a question that cannot be asked before the recording is watched, not after."""
     for question in questions:
         try:

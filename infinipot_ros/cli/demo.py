@@ -68,8 +68,8 @@ def _refuse_place(report: Path) -> None:
 
 
 def _run(share: Path, report: Path, console: Console) -> int:
-    from infinipot_ros.node.replay.question_scheduler import Follower, Result
-    from infinipot_ros.node.replay.session import run_trial
+    from infinipot_ros.node.replay.question_scheduler import ReplayObserver, Result
+    from infinipot_ros.node.replay.session import run_session
 
     questions = read_questions(share / 'demo' / 'questions.jsonl')
     rooms = read_rooms(share / 'demo' / 'rooms.json')
@@ -79,7 +79,7 @@ def _run(share: Path, report: Path, console: Console) -> int:
     with bar as progress:
         task = progress.add_task('the node starts', total=None)
 
-        class Told(Follower):
+        class Told(ReplayObserver):
             def state(self, text: str) -> None:
                 progress.update(task, description=text)
 
@@ -91,7 +91,7 @@ def _run(share: Path, report: Path, console: Console) -> int:
                     f'  {_plain(result.question.question)} {_said(result.response)}',
                     highlight=False)
 
-        trial = run_trial(
+        trial = run_session(
             bag, questions, arguments=['--params-file', str(share / 'config' / 'demo.yaml')],
             profile=share / 'config' / 'fastdds_shm.xml', follower=Told(), thumbnails=True)
     shown = [moments_of(result, rooms) for result in trial.results]

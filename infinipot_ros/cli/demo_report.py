@@ -26,7 +26,7 @@ from infinipot_ros.ros_time import nanoseconds
 
 TEMPLATE = Path(__file__).with_name('demo_report.html')
 TITLE = 'What the robot remembers, and where from'
-MOST_CHARACTERS = 1_200
+MAX_CHARACTERS = 1_200
 #: The robot on the plan: an arrow along x, in metres.
 ARROW = 'M.75 0L-.5 .5L-.2 0L-.5 -.5Z'
 
@@ -213,4 +213,4 @@ def _ends(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _text(text: str) -> str:
-    return escape(shorten(printable(text), MOST_CHARACTERS))
+    return escape(shorten(printable(text), MAX_CHARACTERS))

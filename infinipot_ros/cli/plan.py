@@ -41,7 +41,7 @@ def plan(
     ] = False,
 ) -> None:
     """Tell how many MiB a memory will take at most, part by part; nothing is loaded."""
-    from infinipot_ros.visual_memory.memory_config import ObserverSettings
+    from infinipot_ros.visual_memory.memory_config import MemoryConfig
     from infinipot_ros.visual_memory.model_shapes import SHAPES, shape_config
     from infinipot_ros.visual_memory.plan import plan_memory
     from infinipot_ros.visual_memory.plan_table import BUDGETS, PARTS, markdown, plan_row
@@ -55,7 +55,7 @@ def plan(
         model, local_files_only=not allow_download)
     rows = []
     for tokens in budget or BUDGETS:
-        settings = ObserverSettings(
+        settings = MemoryConfig(
             model, device=device, dtype=dtype, budget=tokens, block_size=block_size,
             max_pixels=max_pixels)
         settings.validate()

@@ -14,7 +14,7 @@ from infinipot_ros.evaluation.report.page_parts import clock_text
 from infinipot_ros.recordings.frame_source import FrameSource
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
 from infinipot_ros.visual_memory.evidence import Evidence
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
 # Moments told with an answer; JSON has all.
 MOMENTS = 3
@@ -30,7 +30,7 @@ class Report:
     """
 
     source: FrameSource
-    settings: ObserverSettings
+    settings: MemoryConfig
     replay: Replay
     status: MemoryStatus
     questions: Sequence[str]

@@ -38,7 +38,7 @@ from infinipot_ros.evaluation.tasks import (
 )
 
 TELL_S = 1.0
-MOST_LOSSES = 3
+MAX_LOSSES = 3
 """Workers in a row that may be lost over a job before it is given up."""
 
 
@@ -55,7 +55,7 @@ def run_on_cluster(
     :return: runs and failures in the order in which they are finished.
     :raises ConfigurationError: no cluster, or one on which no worker can be.
     :raises InfinipotError: what a stream, the model or a cell refused, or a job over which
-        ``MOST_LOSSES`` workers in a row were lost, if not ``work.keep_going``.
+        ``MAX_LOSSES`` workers in a row were lost, if not ``work.keep_going``.
     """
     if not tasks:
         return
@@ -251,7 +251,7 @@ class _Crew:
         job = member.job
         if job is None:
             self._stillborn += 1
-            if self._stillborn < MOST_LOSSES:
+            if self._stillborn < MAX_LOSSES:
                 self._hire()
             return
         if job.cells:
@@ -262,11 +262,11 @@ class _Crew:
     def _retry(self, job: StreamTask) -> Iterator[Result]:
         # A job with fewer cells left is another one: it got somewhere.
         self._losses[job] = self._losses.get(job, 0) + 1
-        if self._losses[job] < MOST_LOSSES:
+        if self._losses[job] < MAX_LOSSES:
             self._todo.appendleft(job)
             return
         message = (
-            f'{MOST_LOSSES} workers in a row were lost over it, for want of memory perhaps '
+            f'{MAX_LOSSES} workers in a row were lost over it, for want of memory perhaps '
             f'({self._why})')
         if not self._keep_going:
             raise InfinipotError(f'{job.name}: {message}; what is finished is kept: run again')

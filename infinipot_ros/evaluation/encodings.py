@@ -19,7 +19,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 DIGEST_BYTES = 16
-MOST_BYTES = 2 ** 30
+MAX_BYTES = 2 ** 30
 """Beyond this a stream's tokens are not remembered but encoded anew: streams may be endless."""
 
 Call = tuple[bytes, ...]
@@ -50,7 +50,7 @@ class KeptInMemory:
     :param most_bytes: what comes beyond is not kept.
     """
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_bytes: int = MAX_BYTES) -> None:
         self._left = most_bytes
         self._known: dict[Call, Any] = {}
 
@@ -76,7 +76,7 @@ class RememberedEncodings:
 
     What is remembered lives as long as the object: make one for every stream.
 
-    :param model: a loaded model, as an ``Observer`` takes it.
+    :param model: a loaded model, as an ``VisualMemory`` takes it.
     :param store: where blocks are kept; in memory by default.
     :param digest: identifies a frame as it is encoded.
     """

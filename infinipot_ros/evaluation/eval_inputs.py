@@ -86,7 +86,7 @@ def named_recordings(
             name = names[index] if len(topics) < 2 else f'{names[index]}{_topic_mark(topic)}'
             found.recordings.append(Recording(
                 name, as_text(file.stem), len(found.recordings), recording, questions, topic=topic,
-                fps=wanted.fps, max_frames=wanted.max_frames, told_in=str(file),
+                fps=wanted.fps, max_frames=wanted.max_frames, questions_path=str(file),
                 skip_missing=wanted.skip_missing, question_files=(file,), output=wanted.output))
     return found
 
@@ -189,7 +189,7 @@ def dataset_recordings(
             stream, name, len(found.recordings), path,
             entry.questions[:wanted.questions], fps=wanted.fps, max_frames=wanted.max_frames,
             start_ns=entry.start_ns, end_ns=entry.end_ns, clock=entry.questions[0].clock,
-            told_in=str(annotations), skip_missing=wanted.skip_missing,
+            questions_path=str(annotations), skip_missing=wanted.skip_missing,
             question_files=(annotations,) if annotations.is_file() else (),
             output=wanted.output))
     if not found.recordings:

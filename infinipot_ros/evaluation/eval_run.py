@@ -32,17 +32,17 @@ from infinipot_ros.evaluation.resume import (
     refuse_changed,
     refuse_undumped,
 )
-from infinipot_ros.evaluation.run_store import LEFT_OUT, Journal
+from infinipot_ros.evaluation.run_store import LEFT_OUT, RunStore
 from infinipot_ros.evaluation.stream_loader import StreamLoader
 from infinipot_ros.evaluation.task_runner import count_workers, measure, quality_settings
 from infinipot_ros.evaluation.tasks import Failure, StreamTask
-from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Cell, make_cells
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Variant, make_cells
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.shared_model import load_shared_model, weights_digest
 
 DONE, BELOW, REFUSED, INTERRUPTED = 0, 1, 2, 130
 SHORTEST_QUESTION_ROOM = 200
-MOST_TOLD = 5
+MAX_TOLD = 5
 
 
 class EvalRun:
@@ -112,13 +112,13 @@ class EvalRun:
             self._console.print(
                 f'note: {KNOWS}', highlight=False)
         lines = [each.reason for each in found.left_out]
-        if len(lines) > MOST_TOLD:
-            lines[MOST_TOLD:] = [f'and {len(lines) - MOST_TOLD:,} more recordings, all named in '
+        if len(lines) > MAX_TOLD:
+            lines[MAX_TOLD:] = [f'and {len(lines) - MAX_TOLD:,} more recordings, all named in '
                                  f'{self._output / LEFT_OUT}']
         for line in lines:
             self._console.print(
                 f'left out: {line}', markup=False, highlight=False, soft_wrap=True)
-        with Journal(
+        with RunStore(
                 self._output, self._config(settings, recordings), fresh=fresh) as journal:
             refuse_changed(journal, recordings)
             refuse_undumped(journal, tasks, self._dump)
@@ -186,7 +186,7 @@ class EvalRun:
         return max(1, min(hint, recording.max_frames or hint))
 
     def _config(
-        self, settings: ObserverSettings, recordings: Sequence[Recording],
+        self, settings: MemoryConfig, recordings: Sequence[Recording],
     ) -> dict[str, Any]:
         kept = ('dtype', 'device', 'block_size', 'max_pixels', 'keep_ratio', 'tar_ratio',
                 'recent_ratio', 'max_new_tokens')
@@ -200,7 +200,7 @@ class EvalRun:
             **self._named}
 
     def _loader(
-        self, recordings: Sequence[Recording], settings: ObserverSettings,
+        self, recordings: Sequence[Recording], settings: MemoryConfig,
     ) -> StreamLoader:
         made_with = {
             'weights_sha256': self._weights, 'dtype': settings.dtype,
@@ -209,8 +209,8 @@ class EvalRun:
             tuple(recordings), made_with, settings.max_pixels, self._dump, self._load_dumped)
 
     def _measure(
-        self, journal: Journal, tasks: Sequence[StreamTask], recordings: Sequence[Recording],
-        settings: ObserverSettings,
+        self, journal: RunStore, tasks: Sequence[StreamTask], recordings: Sequence[Recording],
+        settings: MemoryConfig,
     ) -> list[Failure]:
         load = self._loader(recordings, settings)
         workers = min(count_workers(self._workers, settings.device), len(tasks))
@@ -223,7 +223,7 @@ class EvalRun:
                 workers=workers, spread=spread, keep_going=True, leave_out=False, on_run=on_run,
                 on_frames=on_frames)
 
-    def _report(self, journal: Journal, recordings: Sequence[Recording]) -> None:
+    def _report(self, journal: RunStore, recordings: Sequence[Recording]) -> None:
         """
         Write figures and page, and show the main table.
 
@@ -254,14 +254,14 @@ class EvalRun:
         if unrated is not None:
             raise unrated
 
-    def _report_after(self, journal: Journal, recordings: Sequence[Recording]) -> None:
+    def _report_after(self, journal: RunStore, recordings: Sequence[Recording]) -> None:
         """Report what is there, though something went wrong, which matters more."""
         try:
             self._report(journal, recordings)
         except InfinipotError as another:
             print(f'infinipot: {another}', file=sys.stderr)
 
-    def _rate(self, journal: Journal, recordings: Sequence[Recording]) -> None:
+    def _rate(self, journal: RunStore, recordings: Sequence[Recording]) -> None:
         if self._judge is None:
             return
         asked = {(recording.name, question.id): question for recording in recordings
@@ -284,7 +284,7 @@ class EvalRun:
               f'{"below" if below else "not below"} {self._fail_under:g} %')
         return BELOW if below else DONE
 
-    def _judged_cell(self) -> Cell:
+    def _judged_cell(self) -> Variant:
         """The default policy at the first budget, else the first cell that is not full."""
-        default = Cell(DEFAULT_POLICY, self._headline.budget)
+        default = Variant(DEFAULT_POLICY, self._headline.budget)
         return default if default in self._cells else self._headline

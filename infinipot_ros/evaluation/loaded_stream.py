@@ -37,7 +37,7 @@ from infinipot_ros.evaluation.stream_dump import (
     shard_path,
     unwritable,
 )
-from infinipot_ros.evaluation.stream_info import Stretches, Survey
+from infinipot_ros.evaluation.stream_info import StreamInfo, Stretches
 from infinipot_ros.visual_memory.frame import Frame
 from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID
 
@@ -59,7 +59,7 @@ class LoadedStream(Stream):
         self.recording = recording
         self.name, self.suite, self.seed = recording.name, recording.suite, recording.seed
         self.questions = recording.questions
-        self.told_in, self.skip_missing = recording.told_in, recording.skip_missing
+        self.questions_path, self.skip_missing = recording.questions_path, recording.skip_missing
         try:
             self._header = json.loads((folder / HEADER).read_text(encoding='utf-8'))
             self._check(folder, made_with)
@@ -104,11 +104,11 @@ class LoadedStream(Stream):
             rgb.reshape(-1)[:DIGEST_BYTES] = digest
             yield Frame(rgb, stamp_ns, cameras[camera])
 
-    def survey(self) -> Survey:
+    def survey(self) -> StreamInfo:
         """Tell what there was when it was dumped."""
         told = self._header['survey']
         stretches = Stretches.of(told['stretches'])
-        return Survey(
+        return StreamInfo(
             stretches, told['first_ns'], told['last_ns'], told['origin_ns'], told['digest'])
 
     @property

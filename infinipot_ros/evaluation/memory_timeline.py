@@ -117,7 +117,7 @@ class TimedModel:
             self.encode_s, self.forward_s = before
 
 
-class Timeline:
+class MemoryTimeline:
     """
     Samples one cell's memory while it watches one stream.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infinipot_ros.evaluation.memory_timeline import Sample
-from infinipot_ros.evaluation.variants import Cell
+from infinipot_ros.evaluation.variants import Variant
 
 TIMINGS = ('latency_s', 'first_token_s')
 """Fields of an outcome that differ from run to run."""
@@ -67,9 +67,9 @@ class Outcome:
     frame: str | None = None
 
     @property
-    def cell(self) -> Cell:
+    def cell(self) -> Variant:
         """The policy and budget that answered."""
-        return Cell(self.policy, self.budget)
+        return Variant(self.policy, self.budget)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class CellRun:
 
     stream: str
     digest: str
-    cell: Cell
+    cell: Variant
     stream_tokens: int
     budget_tokens: int | None
     frames: int = 0

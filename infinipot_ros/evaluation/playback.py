@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.recordings.frame_source import FrameSource
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Replay:
 
 
 def replay(
-    source: FrameSource, observer: Observer, on_frame: Callable[[], None] | None = None
+    source: FrameSource, observer: VisualMemory, on_frame: Callable[[], None] | None = None
 ) -> Replay:
     """
     Show all frames of ``source`` to ``observer``.
@@ -65,7 +65,7 @@ def replay(
     for frame in source:
         shown = time.perf_counter()
         try:
-            took = observer.observe(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
+            took = observer.add_frame(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
         except FrameError as error:
             refused[error.reason] += 1
             why = why or str(error)

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from infinipot_ros.evaluation.report.page_parts import count_text
 from infinipot_ros.evaluation.tasks import StreamTask
-from infinipot_ros.evaluation.variants import Cell
+from infinipot_ros.evaluation.variants import Variant
 
 
 @contextmanager
 def show_progress(tasks: Sequence[StreamTask], console: Console) -> Iterator[
-        tuple[Callable[[StreamTask, Cell], None], Callable[[StreamTask, int], None]]]:
+        tuple[Callable[[StreamTask, Variant], None], Callable[[StreamTask, int], None]]]:
     """Show a bar of frames times cells, with the time left."""
     from rich.progress import (
         BarColumn,
@@ -42,7 +42,7 @@ def show_progress(tasks: Sequence[StreamTask], console: Console) -> Iterator[
             watched[task.name] += told
             progress.advance(bar, told)
 
-        def on_run(task: StreamTask, cell: Cell) -> None:
+        def on_run(task: StreamTask, cell: Variant) -> None:
             progress.advance(bar, task.frames - watched.pop(task.name, 0))
 
         yield on_run, on_frames

@@ -35,7 +35,7 @@ NAMES = ('questions.jsonl', 'questions.yaml', 'questions.yml')
 SUFFIXES = ('.jsonl', '.yaml', '.yml')
 CHOOSE = 'Answer with the letter of the right choice.'
 KIND = 'question'
-MOST_VALUES = 1_000_000
+MAX_VALUES = 1_000_000
 
 
 class Line(Entry):
@@ -190,10 +190,10 @@ def _entry_lines(root: Any, path: Path) -> list[int]:
             look_at(node)
             children = [value for _, value in node.value]
         sizes[id(node)] = size = 1 + sum(map(walk, children))
-        if size > MOST_VALUES:
+        if size > MAX_VALUES:
             raise SourceError(
                 f'{path}, line {node.start_mark.line + 1}: aliases of aliases make more than '
-                f'{MOST_VALUES:,} values of it; write them out')
+                f'{MAX_VALUES:,} values of it; write them out')
         return size
 
     def look_at(node: Any) -> None:

@@ -26,8 +26,8 @@ from infinipot_ros.evaluation.stream import (
     END_NS,
     NothingShown,
     Stream,
-    Survey,
-    Surveyor,
+    StreamInfo,
+    StreamScanner,
 )
 from infinipot_ros.recordings.frame_source import FrameSource, Rate
 from infinipot_ros.recordings.sources import open_source
@@ -68,7 +68,7 @@ class Recording:
     start_ns: int = 0
     end_ns: int | None = None
     clock: Clock = 'start'
-    told_in: str = ''
+    questions_path: str = ''
     skip_missing: bool = False
     question_files: Sequence[Path] = field(default=())
     output: Path | None = None
@@ -95,7 +95,7 @@ class Recording:
         for question in self.questions:
             if question.clock == 'start' and (question.ask_at_ns or 0) > limit_ns:
                 raise SourceError(
-                    f'{self.told_in or self.name}: question {question.id!r} is asked at '
+                    f'{self.questions_path or self.name}: question {question.id!r} is asked at '
                     f'{(question.ask_at_ns or 0) / 1e9:.3f} s, but {self.path} ends at '
                     f'{source.seconds:.3f} s: is it whole, and the one that is meant? Ask '
                     'earlier, or --skip-missing')
@@ -112,10 +112,10 @@ class RecordedStream(Stream):
         self.recording = recording
         self.name, self.suite, self.seed = recording.name, recording.suite, recording.seed
         self.questions = recording.questions
-        self.told_in, self.skip_missing = recording.told_in, recording.skip_missing
+        self.questions_path, self.skip_missing = recording.questions_path, recording.skip_missing
         self.source = recording.open()
         self._thinned = self._origin_ns = 0
-        self._survey: Survey | None = None
+        self._survey: StreamInfo | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         """Walk through what is shown of it."""
@@ -181,10 +181,10 @@ class RecordedStream(Stream):
             return {}
         return {question.id: picture_path(self.name, question.id) for question in self.questions}
 
-    def survey(self) -> Survey:
+    def survey(self) -> StreamInfo:
         """Tell what there is; walks through it the first time."""
         if self._survey is None:
-            surveyor, pictures = Surveyor(), None
+            surveyor, pictures = StreamScanner(), None
             for frame in self:
                 if surveyor.add(frame) and self.recording.output is not None:
                     # Only now it is known from when a clock counts that counts from the start.

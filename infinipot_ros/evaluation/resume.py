@@ -17,15 +17,15 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.provenance import described
 from infinipot_ros.evaluation.recorded_stream import Recording
 from infinipot_ros.evaluation.report.page_parts import count_text
-from infinipot_ros.evaluation.run_store import FRESH, Journal
+from infinipot_ros.evaluation.run_store import FRESH, RunStore
 from infinipot_ros.evaluation.stream import questions_digest
 from infinipot_ros.evaluation.stream_dump import HEADER, dump_folder
 from infinipot_ros.evaluation.tasks import StreamTask
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 
 
-def refuse_changed(journal: Journal, recordings: Sequence[Recording]) -> None:
+def refuse_changed(journal: RunStore, recordings: Sequence[Recording]) -> None:
     """
     Make sure that finished runs are of these recordings and questions.
 
@@ -49,7 +49,7 @@ def refuse_changed(journal: Journal, recordings: Sequence[Recording]) -> None:
                 f'than {recording.path} is now; {FRESH}')
 
 
-def refuse_undumped(journal: Journal, tasks: Sequence[StreamTask], dump: Path | None) -> None:
+def refuse_undumped(journal: RunStore, tasks: Sequence[StreamTask], dump: Path | None) -> None:
     """
     Make sure that what is finished was dumped, if it is to be.
 
@@ -69,7 +69,7 @@ def refuse_undumped(journal: Journal, tasks: Sequence[StreamTask], dump: Path | 
 
 
 def numbered(
-    journal: Journal, tasks: Sequence[StreamTask], recordings: Sequence[Recording],
+    journal: RunStore, tasks: Sequence[StreamTask], recordings: Sequence[Recording],
 ) -> tuple[list[StreamTask], list[Recording]]:
     """
     Number streams as earlier runs did, and new ones as none of these.
@@ -85,13 +85,13 @@ def numbered(
             [replace(recording, seed=numbers[recording.name]) for recording in recordings])
 
 
-def not_named(journal: Journal, recordings: Sequence[Recording]) -> str:
+def not_named(journal: RunStore, recordings: Sequence[Recording]) -> str:
     """Tell what the folder holds besides these recordings; nothing if that is nothing."""
     others = sorted({each.stream for each in journal.outcomes}
                     - {each.name for each in recordings})
     if not others:
         return ''
-    more = ', ...' if len(others) > MOST_NAMED else ''
+    more = ', ...' if len(others) > MAX_NAMED else ''
     return (f'{journal.folder} also holds {count_text(len(others), "recording")} that '
             f'{"is" if len(others) == 1 else "are"} not named now '
-            f'({", ".join(others[:MOST_NAMED])}{more}); the report counts them')
+            f'({", ".join(others[:MAX_NAMED])}{more}); the report counts them')

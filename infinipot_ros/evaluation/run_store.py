@@ -38,7 +38,7 @@ from typing import Any, TextIO
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.outcome import CellRun, LeftOut, Outcome
 from infinipot_ros.evaluation.provenance import code_digest, machine
-from infinipot_ros.evaluation.variants import Cell
+from infinipot_ros.evaluation.variants import Variant
 
 CONFIG, OUTCOMES, CELLS = 'config.json', 'outcomes.jsonl', 'cells.jsonl'
 TIMELINE, FRAMES, LEFT_OUT = 'timeline.jsonl', 'frames', 'left_out.jsonl'
@@ -63,7 +63,7 @@ def way_out(error: OSError) -> str:
     return 'free some space, or ' if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''
 
 
-class Journal:
+class RunStore:
     """
     What is finished, kept on disk after every stream and cell.
 
@@ -116,7 +116,7 @@ class Journal:
             self._lock.close()
             raise
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> RunStore:
         return self
 
     def __exit__(
@@ -156,7 +156,7 @@ class Journal:
             found = [Outcome(**line) for line in _read_lines(self.folder / OUTCOMES)]
             samples = [
                 line for line in _read_lines(self.folder / TIMELINE)
-                if (line['stream'], Cell(line['policy'], line['budget'])) in done]
+                if (line['stream'], Variant(line['policy'], line['budget'])) in done]
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigurationError(
                 f'{self.folder} holds outcomes this version cannot read ({error}); {FRESH}',
@@ -183,9 +183,9 @@ class Journal:
         write_whole(self.folder / CELLS, _lines(self.runs))
 
     @property
-    def done(self) -> set[tuple[str, Cell]]:
+    def done(self) -> set[tuple[str, Variant]]:
         """Streams and cells that are finished."""
-        return {(run['stream'], Cell(run['policy'], run['budget'])) for run in self.runs}
+        return {(run['stream'], Variant(run['policy'], run['budget'])) for run in self.runs}
 
     @property
     def left_out(self) -> list[LeftOut]:

@@ -22,13 +22,20 @@ import numpy.typing as npt
 
 from infinipot_ros.errors import SourceError
 from infinipot_ros.evaluation.question import Question
-from infinipot_ros.evaluation.stream_info import Stretches, Survey, Surveyor
+from infinipot_ros.evaluation.stream_info import StreamInfo, StreamScanner, Stretches
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import Frame
 
 __all__ = [
-    'END_NS', 'Asked', 'QualityStream', 'Stream', 'Stretches', 'Survey', 'Surveyor',
-    'questions_digest']
+    'END_NS',
+    'QualityStream',
+    'Stream',
+    'StreamInfo',
+    'StreamScanner',
+    'Stretches',
+    'TimedQuestion',
+    'questions_digest',
+]
 
 END_NS = 2 ** 63 - 1
 """When a question is asked that waits for the end."""
@@ -42,7 +49,7 @@ class NothingShown(SourceError):
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class TimedQuestion:
     """
     A question whose time is known.
 
@@ -70,7 +77,7 @@ class Stream(ABC):
     suite: str
     seed: int
     questions: Sequence[Question]
-    told_in: str = ''
+    questions_path: str = ''
     skip_missing: bool = False
 
     @abstractmethod
@@ -78,7 +85,7 @@ class Stream(ABC):
         """Walk through the frames from the start; counters start anew."""
 
     @abstractmethod
-    def survey(self) -> Survey:
+    def survey(self) -> StreamInfo:
         """
         Tell what there is, from one walk at most.
 
@@ -117,7 +124,7 @@ class Stream(ABC):
         both = self.survey().digest + questions_digest(self.questions)
         return hashlib.blake2b(both.encode(), digest_size=16).hexdigest()
 
-    def schedule(self) -> tuple[list[Asked], Counter[str]]:
+    def schedule(self) -> tuple[list[TimedQuestion], Counter[str]]:
         """
         Tell when which question is asked.
 
@@ -126,7 +133,7 @@ class Stream(ABC):
         :raises SourceError: two questions have one id, or one is asked before the first frame or
             clearly after the last.
         """
-        survey, where = self.survey(), self.told_in or self.name
+        survey, where = self.survey(), self.questions_path or self.name
         counts = Counter(question.id for question in self.questions)
         for name, count in counts.items():
             if count > 1:
@@ -143,7 +150,7 @@ class Stream(ABC):
                     raise SourceError(f'{where}: {message}, or --skip-missing')
                 left_out[when] += 1
                 continue
-            asked.append(Asked(
+            asked.append(TimedQuestion(
                 question, at_ns,
                 [[base + start, base + end] for start, end in question.evidence]))
         return sorted(asked, key=lambda each: each.at_ns), left_out
@@ -197,19 +204,19 @@ class QualityStream(Stream):
     frames: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]
     stamps_ns: Sequence[int]
     questions: Sequence[Question]
-    told_in: str = ''
+    questions_path: str = ''
     skip_missing: bool = False
-    _surveyed: list[Survey] = field(default_factory=list, init=False, repr=False)
+    _surveyed: list[StreamInfo] = field(default_factory=list, init=False, repr=False)
 
     def __iter__(self) -> Iterator[Frame]:
         """Walk through the frames."""
         for rgb, stamp_ns in zip(self.frames, self.stamps_ns):
             yield Frame(rgb, int(stamp_ns))
 
-    def survey(self) -> Survey:
+    def survey(self) -> StreamInfo:
         """Tell what there is; the frames are looked at once."""
         if not self._surveyed:
-            surveyor = Surveyor()
+            surveyor = StreamScanner()
             for frame in self:
                 surveyor.add(frame)
             self._surveyed.append(surveyor.survey(self.name))

@@ -32,7 +32,7 @@ from infinipot_ros.evaluation.recorded_stream import (
     file_name,
 )
 from infinipot_ros.evaluation.run_store import write_whole
-from infinipot_ros.evaluation.stream import Stream, Survey
+from infinipot_ros.evaluation.stream import Stream, StreamInfo
 from infinipot_ros.visual_memory.frame import Frame
 
 VERSION = 1
@@ -71,7 +71,7 @@ class DumpingStream(Stream):
         self._stream, self._folder, self._made_with = stream, folder, dict(made_with)
         self._max_pixels = max_pixels
         self.name, self.suite, self.seed = stream.name, stream.suite, stream.seed
-        self.questions, self.told_in = stream.questions, stream.told_in
+        self.questions, self.questions_path = stream.questions, stream.questions_path
         self.skip_missing = stream.skip_missing
         self._model: Any = None
         self._store: _DumpStore | None = None
@@ -80,7 +80,7 @@ class DumpingStream(Stream):
         """Walk through the frames."""
         return iter(self._stream)
 
-    def survey(self) -> Survey:
+    def survey(self) -> StreamInfo:
         """Tell what there is."""
         return self._stream.survey()
 

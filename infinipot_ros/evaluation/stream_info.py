@@ -3,7 +3,7 @@
 """
 What a stream holds, found in one walk: how many frames of which size, from when to when.
 
-Frames are counted as an ``Observer`` joins them to grids, so that shares of a stream's visual
+Frames are counted as an ``VisualMemory`` joins them to grids, so that shares of a stream's visual
 tokens are known before a memory of that size is built.
 """
 
@@ -19,14 +19,14 @@ import numpy as np
 from infinipot_ros.errors import SourceError
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import Frame
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
 from infinipot_ros.visual_memory.stamps import MAX_FORWARD_JUMP_NS
 
-_BACKWARD_NS = round(ObserverSettings.max_backward_jump_s * SECOND_NS)
+_BACKWARD_NS = round(MemoryConfig.max_backward_jump_s * SECOND_NS)
 
 
 @dataclass
-class Stretch:
+class Segment:
     """Consecutive frames of one size and camera, without a jump of the clock."""
 
     height: int
@@ -41,10 +41,10 @@ class Stretch:
 
 
 class Stretches:
-    """Frames as an ``Observer`` joins them to grids."""
+    """Frames as an ``VisualMemory`` joins them to grids."""
 
     def __init__(self) -> None:
-        self.found: list[Stretch] = []
+        self.found: list[Segment] = []
         self.frames = 0
         self._newest_ns = 0
 
@@ -52,7 +52,7 @@ class Stretches:
     def of(cls, told: Sequence[Mapping[str, Any]]) -> Stretches:
         """Make them from the fields of each stretch."""
         made = cls()
-        made.found = [Stretch(**each) for each in told]
+        made.found = [Segment(**each) for each in told]
         made.frames = sum(each.frames for each in made.found)
         return made
 
@@ -68,7 +68,7 @@ class Stretches:
         last = self.found[-1] if self.found else None
         if last is None or ahead < 0 or ahead > MAX_FORWARD_JUMP_NS or (
                 last.height, last.width, last.camera) != (height, width, camera):
-            self.found.append(Stretch(height, width, camera))
+            self.found.append(Segment(height, width, camera))
         self.found[-1].frames += 1
         self.frames += 1
         self._newest_ns = stamp_ns
@@ -80,7 +80,7 @@ class Stretches:
 
 
 @dataclass(frozen=True)
-class Survey:
+class StreamInfo:
     """
     What a stream holds.
 
@@ -106,7 +106,7 @@ class Survey:
         return (self.last_ns - self.first_ns) // max(1, self.frames - 1)
 
 
-class Surveyor:
+class StreamScanner:
     """
     Surveys frames that are walked through anyway.
 
@@ -134,7 +134,7 @@ class Surveyor:
         self._last_ns = max(self._last_ns, frame.stamp_ns)
         return True
 
-    def survey(self, where: str, origin_ns: int | None = None) -> Survey:
+    def survey(self, where: str, origin_ns: int | None = None) -> StreamInfo:
         """
         Tell what there was.
 
@@ -147,6 +147,6 @@ class Surveyor:
                 f'{where}: not one frame with a stamp; have the camera driver fill header.stamp')
         seen = self._seen.copy()
         seen.update(self._stamps.digest())
-        return Survey(
+        return StreamInfo(
             self._stretches, self._first_ns, self._last_ns,
             self._first_ns if origin_ns is None else origin_ns, seen.hexdigest())

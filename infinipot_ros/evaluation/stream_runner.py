@@ -4,7 +4,7 @@
 One stream, many memories, the same questions: what compression costs.
 
 A cell is a policy at a budget. Every cell watches the stream from its start through an
-``Observer`` and is asked each question right after the last frame that is not later than its
+``VisualMemory`` and is asked each question right after the last frame that is not later than its
 time, so no answer ever rests on later frames. Cells that encode blocks of the same size share the
 work of the vision tower; ``encodings`` tells why not all do.
 """
@@ -20,33 +20,33 @@ from typing import Any
 
 from infinipot_ros.errors import ConfigurationError, FrameError, QuestionError, SourceError
 from infinipot_ros.evaluation.encodings import RememberedEncodings
-from infinipot_ros.evaluation.memory_timeline import TimedModel, Timeline
+from infinipot_ros.evaluation.memory_timeline import MemoryTimeline, TimedModel
 from infinipot_ros.evaluation.outcome import TIMINGS, CellRun, Outcome
 from infinipot_ros.evaluation.retention import retention
 from infinipot_ros.evaluation.scoring import is_right, score
 from infinipot_ros.evaluation.stream import (
     AFTER,
-    Asked,
     NothingShown,
     QualityStream,
     Stream,
     Stretches,
+    TimedQuestion,
     questions_digest,
 )
-from infinipot_ros.evaluation.variants import Cell
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.evaluation.variants import Variant
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 __all__ = ['TIMINGS', 'CellRun', 'Outcome', 'QualityStream', 'run_stream']
 
 # No camera has more; the limit of a frame that is not to be shrunk.
-MOST_PIXELS = 2 ** 30
+MAX_PIXELS = 2 ** 30
 
 
 def run_stream(
-    stream: Stream, cells: Iterable[Cell], settings: ObserverSettings, model: Any,
+    stream: Stream, cells: Iterable[Variant], settings: MemoryConfig, model: Any,
     on_frame: Callable[[], None] = lambda: None, *, leave_out: bool = True,
-    on_refused: Callable[[Cell, ConfigurationError], None] | None = None,
+    on_refused: Callable[[Variant, ConfigurationError], None] | None = None,
 ) -> Iterator[CellRun]:
     """
     Show a stream to every cell and ask its questions.
@@ -72,7 +72,7 @@ def run_stream(
     remembering = RememberedEncodings(model, *stream.kept(model))
     for cell in cells:
         try:
-            run = _CellWatch(stream, asked, cell, settings, remembering, leave_out).run(
+            run = VariantRun(stream, asked, cell, settings, remembering, leave_out).run(
                 on_frame, left_out)
         except ConfigurationError as error:
             if on_refused is None:
@@ -83,7 +83,7 @@ def run_stream(
     stream.close()
 
 
-def _nothing_asked(stream: Stream, cells: Iterable[Cell]) -> Iterator[CellRun]:
+def _nothing_asked(stream: Stream, cells: Iterable[Variant]) -> Iterator[CellRun]:
     """Leave out all questions about a part that a recording lacks."""
     asked = questions_digest(stream.questions)
     for cell in cells:
@@ -91,12 +91,17 @@ def _nothing_asked(stream: Stream, cells: Iterable[Cell]) -> Iterator[CellRun]:
                       left_out={AFTER: len(stream.questions)})
 
 
-class _CellWatch:
+class VariantRun:
     """One cell, one stream."""
 
     def __init__(
-        self, stream: Stream, asked: Sequence[Asked], cell: Cell, settings: ObserverSettings,
-        model: Any, leave_out: bool,
+        self,
+        stream: Stream,
+        asked: Sequence[TimedQuestion],
+        cell: Variant,
+        settings: MemoryConfig,
+        model: Any,
+        leave_out: bool,
     ) -> None:
         self._stream, self._asked, self._cell = stream, list(asked), cell
         # A model to all who use it, though not by its type.
@@ -114,7 +119,7 @@ class _CellWatch:
         self._met = 0
         self._unshrunk = all(
             model.encoded_size(each.height, each.width, settings.max_pixels)
-            == model.encoded_size(each.height, each.width, MOST_PIXELS)
+            == model.encoded_size(each.height, each.width, MAX_PIXELS)
             for each in stretches.found)
         self._outcomes: list[Outcome] = []
 
@@ -132,9 +137,9 @@ class _CellWatch:
         if self._budget is None:
             return CellRun(budget_tokens=None, **shared)
         started = time.perf_counter()
-        observer = Observer(
+        observer = VisualMemory(
             cell.apply(replace(self._settings, budget=self._budget)), self._model)
-        timeline = Timeline(
+        timeline = MemoryTimeline(
             stream.name, cell.policy, cell.budget, self._model, stream.survey().frames)
         refused: Counter[str] = Counter()
         why = ''
@@ -147,7 +152,7 @@ class _CellWatch:
             self._met += 1
             try:
                 with timeline.watching():
-                    observer.observe(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
+                    observer.add_frame(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
             except FrameError as error:
                 refused[error.reason] += 1
                 why = why or str(error)
@@ -169,7 +174,7 @@ class _CellWatch:
             dropped=dict(Counter(stream.dropped) + refused),
             outcomes=self._outcomes, timeline=timeline.samples, **shared)
 
-    def _ask_until(self, observer: Observer, next_ns: int | None) -> None:
+    def _ask_until(self, observer: VisualMemory, next_ns: int | None) -> None:
         """Ask what is due before a frame of that stamp; None: all that is left."""
         if not self._asked or (next_ns is not None and next_ns <= self._asked[0].at_ns):
             return
@@ -177,7 +182,7 @@ class _CellWatch:
             if next_ns is None:
                 return
             raise SourceError(
-                f'{self._stream.told_in or self._stream.name}: question '
+                f'{self._stream.questions_path or self._stream.name}: question '
                 f'{self._asked[0].question.id!r} is asked before the first frame that could be '
                 'used; ask later')
         due = [each for each in self._asked if next_ns is None or each.at_ns < next_ns]
@@ -185,7 +190,7 @@ class _CellWatch:
         with self._model.unnoticed():
             self._outcomes += self._answers(observer, due)
 
-    def _answers(self, observer: Observer, due: Sequence[Asked]) -> Iterator[Outcome]:
+    def _answers(self, observer: VisualMemory, due: Sequence[TimedQuestion]) -> Iterator[Outcome]:
         stream, cell, budget = self._stream, self._cell, self._budget
         assert budget is not None
         status = observer.status()
@@ -204,7 +209,7 @@ class _CellWatch:
                 answer = observer.ask(question.question)
             except QuestionError as error:
                 raise SourceError(
-                    f'{stream.told_in or stream.name}: question {question.id!r}: {error}',
+                    f'{stream.questions_path or stream.name}: question {question.id!r}: {error}',
                 ) from error
             worth = score(question, answer.text)
             yield Outcome(
@@ -216,7 +221,7 @@ class _CellWatch:
                 answer.new_tokens, each.evidence, list(question.options),
                 self._pictures.get(question.id))
 
-    def _delay(self, asked: Asked) -> int | None:
+    def _delay(self, asked: TimedQuestion) -> int | None:
         """Frames since the evidence: as the question says, else counted."""
         if not asked.evidence or asked.question.delay is not None:
             return asked.question.delay if asked.evidence else None
@@ -226,7 +231,7 @@ class _CellWatch:
         return len(self._stamps) - bisect_right(self._stamps, max(ends))
 
 
-def _fitting(stream: Stream, settings: ObserverSettings, model: Any) -> ObserverSettings:
+def _fitting(stream: Stream, settings: MemoryConfig, model: Any) -> MemoryConfig:
     """Allow no larger frames than there are, so that a budget need not hold a larger one."""
     found = stream.survey().stretches.found
     sizes = [(each.height, each.width) for each in found]

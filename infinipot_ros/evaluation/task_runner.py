@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.run_store import Journal
+from infinipot_ros.evaluation.run_store import RunStore
 from infinipot_ros.evaluation.stream_processes import run_here, run_in_processes
 from infinipot_ros.evaluation.tasks import (
     Failure,
@@ -29,21 +29,21 @@ from infinipot_ros.evaluation.tasks import (
     Watched,
     Work,
 )
-from infinipot_ros.evaluation.variants import Cell
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.evaluation.variants import Variant
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
 
 def quality_settings(
     model: str, *, device: str = 'cpu', dtype: str = 'float32', block_size: int = 8,
     local_files_only: bool = True, **others: Any,
-) -> ObserverSettings:
+) -> MemoryConfig:
     """
     Give what all cells have in common: short answers, short questions, a big enough budget.
 
-    :param others: further fields of ``ObserverSettings``.
+    :param others: further fields of ``MemoryConfig``.
     :raises ConfigurationError: a value that cannot work.
     """
-    settings = replace(ObserverSettings(
+    settings = replace(MemoryConfig(
         model, device=device, dtype=dtype, block_size=block_size, max_new_tokens=12,
         max_question_chars=200, local_files_only=local_files_only,
         # Right or wrong is all that counts here; moments and pictures cost time.
@@ -68,10 +68,10 @@ def count_workers(wanted: int | None, device: str) -> int:
 
 
 def measure(
-    journal: Journal, tasks: Sequence[StreamTask], load_stream: LoadStream, load_model: LoadModel,
-    settings: ObserverSettings, *, workers: int = 1, spread: Spread | None = None,
+    journal: RunStore, tasks: Sequence[StreamTask], load_stream: LoadStream, load_model: LoadModel,
+    settings: MemoryConfig, *, workers: int = 1, spread: Spread | None = None,
     keep_going: bool = False, leave_out: bool = True,
-    on_run: Callable[[StreamTask, Cell], None] = lambda task, cell: None,
+    on_run: Callable[[StreamTask, Variant], None] = lambda task, cell: None,
     on_frames: Callable[[StreamTask, int], None] = lambda task, frames: None,
 ) -> list[Failure]:
     """

@@ -12,8 +12,8 @@ from typing import Any
 from infinipot_ros.errors import ConfigurationError, InfinipotError
 from infinipot_ros.evaluation.stream import Stream
 from infinipot_ros.evaluation.stream_runner import CellRun, run_stream
-from infinipot_ros.evaluation.variants import Cell
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.evaluation.variants import Variant
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
 TELL_S = 0.2
 
@@ -34,7 +34,7 @@ class StreamTask:
     suite: str
     seed: int
     frames: int
-    cells: tuple[Cell, ...]
+    cells: tuple[Variant, ...]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Work:
 
     load_stream: LoadStream
     load_model: LoadModel
-    settings: ObserverSettings
+    settings: MemoryConfig
     keep_going: bool
     leave_out: bool
 
@@ -100,7 +100,7 @@ class Work:
 
         refused: list[Failure] = []
 
-        def on_refused(cell: Cell, error: ConfigurationError) -> None:
+        def on_refused(cell: Variant, error: ConfigurationError) -> None:
             refused.append(
                 Failure(task.name, f'{cell.policy} at budget {cell.budget}: {error}'))
 

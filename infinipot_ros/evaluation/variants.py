@@ -16,15 +16,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
-DEFAULT_POLICY = ObserverSettings.policy
+DEFAULT_POLICY = MemoryConfig.policy
 FULL = 'full'
 """The policy that forgets nothing, and the budget that holds a whole stream."""
 
 
 @dataclass(frozen=True, order=True)
-class Cell:
+class Variant:
     """
     A policy at a budget.
 
@@ -59,7 +59,7 @@ class Cell:
             return kept * grid_tokens if kept < grids else None
         return min(kept, grids + block_grids) * grid_tokens
 
-    def apply(self, settings: ObserverSettings) -> ObserverSettings:
+    def apply(self, settings: MemoryConfig) -> MemoryConfig:
         """Take over the policy, and of the ratios those it has a use for."""
         chosen = replace(settings, policy=self.policy, tar_ratio=None, recent_ratio=None)
         for name in ('tar_ratio', 'recent_ratio'):
@@ -89,7 +89,7 @@ def budget_divisor(budget: str) -> int | None:
         'of visual tokens such as 1024')
 
 
-def make_cells(policies: Iterable[str], budgets: Iterable[str]) -> list[Cell]:
+def make_cells(policies: Iterable[str], budgets: Iterable[str]) -> list[Variant]:
     """
     Combine policies and budgets; ``full`` keeps all and has its own budget only.
 
@@ -98,9 +98,9 @@ def make_cells(policies: Iterable[str], budgets: Iterable[str]) -> list[Cell]:
     chosen = list(dict.fromkeys(policies))
     sizes = [size for size in dict.fromkeys(budgets) if budget_divisor(size) != 1]
     for policy in chosen:
-        ObserverSettings('', policy=policy).validate()
-    cells = [Cell(FULL, FULL)] if FULL in chosen else []
-    cells += [Cell(policy, size) for policy in chosen if policy != FULL for size in sizes]
+        MemoryConfig('', policy=policy).validate()
+    cells = [Variant(FULL, FULL)] if FULL in chosen else []
+    cells += [Variant(policy, size) for policy in chosen if policy != FULL for size in sizes]
     if not cells:
         raise ConfigurationError(
             f'policies {", ".join(chosen) or "(none)"} and budgets {", ".join(sizes) or "(none)"} '

@@ -23,17 +23,17 @@ from infinipot_ros.kv_cache.bounded_layer import BoundedLayer
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.coordinates import (
     GRID,
-    MOST_GRIDS,
+    MAX_GRIDS,
     GridShapes,
     Runs,
     grid_coordinates,
 )
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 
 
 @dataclass(frozen=True)
-class Mark:
+class CacheCheckpoint:
     """A point a cache can be rolled back to, as long as nothing was compressed or moved since."""
 
     prefix: int
@@ -108,9 +108,9 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             raise MemoryFullError(
                 f'{self.memory_length} remembered and {tokens} new visual tokens pass the '
                 f'budget of {self.budget.tokens}; compress first')
-        if self.next_grid + grids > MOST_GRIDS:
+        if self.next_grid + grids > MAX_GRIDS:
             raise MemoryFullError(
-                f'grid {self.next_grid} and {grids - 1} more pass {MOST_GRIDS}, the last number '
+                f'grid {self.next_grid} and {grids - 1} more pass {MAX_GRIDS}, the last number '
                 'there is; renumber first')
         coordinates = grid_coordinates(self.next_grid, grids, rows, columns)
         end = self.memory_length + tokens
@@ -156,9 +156,9 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         for layer in self.layers:
             layer.length = length
 
-    def mark(self) -> Mark:
+    def checkpoint(self) -> CacheCheckpoint:
         """Remember this point, to ``rollback`` to."""
-        return Mark(
+        return CacheCheckpoint(
             self.prefix_length, self.memory_length, self.tail_length, self.next_grid,
             self._rewritings, self.grid_shapes.snapshot())
 
@@ -166,7 +166,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     def _rewritings(self) -> tuple[int, int, int]:
         return self.compressions, self.rebases, self.renumberings
 
-    def rollback(self, mark: Mark) -> None:
+    def rollback(self, mark: CacheCheckpoint) -> None:
         """
         Forget everything written since ``mark``; what was there before is untouched, to the bit.
 
@@ -190,7 +190,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
                 self.grid_shapes)
             for index, layer in enumerate(self.layers)]
 
-    def make_room(self, tokens: int, policy: Policy) -> bool:
+    def make_room(self, tokens: int, policy: EvictionPolicy) -> bool:
         """
         Compress, if ``tokens`` more visual tokens would pass the budget (Algorithm 1).
 
@@ -203,7 +203,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self.compress(policy, self.budget.target_before(tokens))
         return True
 
-    def compress(self, policy: Policy, target: int) -> None:
+    def compress(self, policy: EvictionPolicy, target: int) -> None:
         """Keep exactly ``target`` visual tokens per layer and KV head, in place, in order."""
         if self.tail_length:
             raise MemoryFullError('a question is still on top of the memory; roll it back first')
@@ -247,7 +247,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         rows = len(self.layers) * self.shape.kv_heads
         return {source: int(counts[own == source].sum()) / rows for source in sources}
 
-    def change_budget(self, budget: Budget, policy: Policy, reserved: int = 0) -> bool:
+    def change_budget(self, budget: Budget, policy: EvictionPolicy, reserved: int = 0) -> bool:
         """
         Hold to another budget from now on; the buffers stay as they are.
 

@@ -4,7 +4,7 @@
 Where a remembered token came from: (grid number, row, column), and how grids compare.
 
 After the first compression the kept tokens form no grid any more, and every layer and head keeps
-others; so each carries its coordinate. ``Arrangement`` is the view of these the scores work on.
+others; so each carries its coordinate. ``TokenLayout`` is the view of these the scores work on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 GRID, ROW, COLUMN = 0, 1, 2
 # Coordinates are int32; no grid's number may pass this.
-MOST_GRIDS = 2 ** 31 - 1
+MAX_GRIDS = 2 ** 31 - 1
 
 
 def grid_coordinates(first_grid: int, grids: int, rows: int, columns: int) -> Tensor:
@@ -108,7 +108,7 @@ class GridShapes:
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class TokenLayout:
     """
     Where the N tokens of a layer's H heads sit; every tensor is int64 ``[H, N]``.
 
@@ -132,7 +132,7 @@ class Arrangement:
     columns: int
 
 
-def arrange_by_coordinates(coordinates: Tensor, shapes: GridShapes) -> Arrangement:
+def layout_by_position(coordinates: Tensor, shapes: GridShapes) -> TokenLayout:
     """
     Place tokens where they truly were.
 
@@ -159,7 +159,7 @@ def arrange_by_coordinates(coordinates: Tensor, shapes: GridShapes) -> Arrangeme
             cell = torch.searchsorted(sources, source) * cells + cell
             cells *= len(sources)
             recency = _recency(grid, shapes)
-    return Arrangement(age, recency, row, column, cell, cells, most_rows, most_columns)
+    return TokenLayout(age, recency, row, column, cell, cells, most_rows, most_columns)
 
 
 def _recency(grid: Tensor, shapes: GridShapes) -> Tensor:
@@ -173,7 +173,7 @@ def _recency(grid: Tensor, shapes: GridShapes) -> Tensor:
     return newer[place]
 
 
-def arrange_by_slot(coordinates: Tensor, shapes: GridShapes) -> Arrangement:
+def layout_by_slot(coordinates: Tensor, shapes: GridShapes) -> TokenLayout:
     """
     Place tokens as the released code does: slots reshaped as if they were whole grids.
 
@@ -188,7 +188,7 @@ def arrange_by_slot(coordinates: Tensor, shapes: GridShapes) -> Arrangement:
     from_end = torch.arange(count - 1, -1, -1, device=coordinates.device).expand(heads, count)
     cell = cells - 1 - from_end % cells
     age = torch.div(from_end, cells, rounding_mode='floor')
-    return Arrangement(
+    return TokenLayout(
         age, age,
         torch.div(cell, columns, rounding_mode='floor'), cell % columns, cell,
         cells, rows, columns)

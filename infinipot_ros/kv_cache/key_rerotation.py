@@ -22,7 +22,7 @@ from infinipot_ros.kv_cache.coordinates import GRID
 TOKENS_AT_ONCE = 256
 
 
-def rebase(
+def rerotate_keys(
     cache: BoundedCache, grids: Sequence[int], before: Sequence[int], after: Sequence[int],
     frequencies: Tensor,
 ) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from infinipot_ros.kv_cache.coordinates import Arrangement
+from infinipot_ros.kv_cache.coordinates import TokenLayout
 from infinipot_ros.kv_cache.layer_view import in_parts
 
 POOLING_KERNELS = (7, 5, 3, 1)
@@ -31,7 +31,7 @@ def recent_grids(tokens: int, grid_tokens: int, recent_ratio: float) -> int:
     return max(1, int(tokens // grid_tokens * recent_ratio))
 
 
-def temporal_redundancy(keys: Tensor, arrangement: Arrangement, recent: Tensor) -> Tensor:
+def temporal_redundancy(keys: Tensor, arrangement: TokenLayout, recent: Tensor) -> Tensor:
     """
     TaR: minus the mean cosine to the recent grids' keys at the same place (equation 4).
 
@@ -117,7 +117,7 @@ def coefficient_of_variation(norms: Tensor) -> float:
     return float(norms.std(correction=0) / norms.mean().clamp_min(SMALLEST))
 
 
-def pool_neighbours(scores: Tensor, arrangement: Arrangement, kernel: int) -> Tensor:
+def pool_neighbours(scores: Tensor, arrangement: TokenLayout, kernel: int) -> Tensor:
     """
     Average each score over the neighbours in its own grid that are still remembered.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from infinipot_ros.node.worker_status import WorkerSnapshot
+from infinipot_ros.node.worker_status import WorkerStatus
 
 #: Seconds of silence from the worker in one piece of work after which something hangs.
 HEARTBEAT_S = 10.0
@@ -107,7 +107,7 @@ def starvation_cause(image: ImageTopic) -> str:
 
 
 def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
-                  starvation_s: float, snapshot: WorkerSnapshot | None, queue_drops: int,
+                  starvation_s: float, snapshot: WorkerStatus | None, queue_drops: int,
                   times: CallbackTimes, clock_missing: bool = False,
                   camera: str = '', poses: int = 0, without_pose: int = 0,
                   answerable: RecentTimes | None = None) -> DiagnosticStatus:
@@ -163,8 +163,8 @@ def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
     return _with(status, values)
 
 
-def worker_status(node: str, state: str, snapshot: WorkerSnapshot | None,
-                  survived: int) -> DiagnosticStatus:
+def worker_status(node: str, state: str, snapshot: WorkerStatus | None,
+                  report_fault: int) -> DiagnosticStatus:
     """
     Report on the thread that owns the model.
 
@@ -173,7 +173,7 @@ def worker_status(node: str, state: str, snapshot: WorkerSnapshot | None,
     status = _status(f'{node}: worker', DiagnosticStatus.OK, 'ready')
     if snapshot is None:
         status.message = f'no model loaded: the node is {state}'
-        return _with(status, {'survived exceptions': str(survived)})
+        return _with(status, {'survived exceptions': str(report_fault)})
     if snapshot.job == 'stopped':
         status.level = DiagnosticStatus.ERROR
         status.message = 'the worker ended: restart the node, see its log'
@@ -191,10 +191,10 @@ def worker_status(node: str, state: str, snapshot: WorkerSnapshot | None,
         'waiting tasks': str(snapshot.waiting_tasks), 'sessions': str(snapshot.sessions),
         'last ingest ms': f'{snapshot.last_ingest_ms:.1f}',
         'last query ms': f'{snapshot.last_query_ms:.1f}',
-        'survived exceptions': str(survived)})
+        'survived exceptions': str(report_fault)})
 
 
-def memory_status(node: str, snapshot: WorkerSnapshot | None) -> DiagnosticStatus:
+def memory_status(node: str, snapshot: WorkerStatus | None) -> DiagnosticStatus:
     """Report on the memory: it is never above its budget, or something is wrong."""
     status = _status(f'{node}: memory', DiagnosticStatus.OK, 'no memory allocated')
     memory = snapshot.memory if snapshot is not None else None

@@ -26,7 +26,7 @@ from rclpy.executors import (
 )
 
 
-class SurvivingExecutor(MultiThreadedExecutor):
+class FaultTolerantExecutor(MultiThreadedExecutor):
     """
     A thread pool of fixed size whose ``spin_until`` ends on request only.
 

@@ -18,24 +18,24 @@ from infinipot_ros.node.storage_path import saved_path
 from infinipot_ros.visual_memory.sessions import Sessions
 
 if TYPE_CHECKING:
-    from infinipot_ros.visual_memory.visual_memory import Observer
+    from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 
-def build_observer(values: Mapping[str, Any], log: Log) -> Observer:
+def build_observer(values: Mapping[str, Any], log: Log) -> VisualMemory:
     """
     Load the model, allocate the memory, and take in the saved one where that is wanted.
 
     :param values: every parameter.
     :raises ConfigurationError: it cannot be done, and why.
     """
-    from infinipot_ros.visual_memory.visual_memory import Observer
-    observer = Observer(parameters.observer_settings(values))
+    from infinipot_ros.visual_memory.visual_memory import VisualMemory
+    observer = VisualMemory(parameters.observer_settings(values))
     if values['storage.load_at_configure']:
         _load(observer, values, log)
     return observer
 
 
-def build_sessions(observer: Observer, values: Mapping[str, Any]) -> Sessions:
+def build_sessions(observer: VisualMemory, values: Mapping[str, Any]) -> Sessions:
     """Make the dialogues, whose tokens the observer counts."""
     return Sessions(
         observer.turn_tokens, max_sessions=values['session.max_sessions'],
@@ -43,7 +43,7 @@ def build_sessions(observer: Observer, values: Mapping[str, Any]) -> Sessions:
         expiry_s=values['session.expiry'])
 
 
-def _load(observer: Observer, values: Mapping[str, Any], log: Log) -> None:
+def _load(observer: VisualMemory, values: Mapping[str, Any], log: Log) -> None:
     from infinipot_ros.visual_memory.storage import load_at_start, was_cut_off
     try:
         path = saved_path(values['storage.directory'], values['storage.name'])

@@ -19,10 +19,10 @@ from infinipot_ros.visual_memory.frame import Frame
 
 if TYPE_CHECKING:
     from infinipot_ros.node.node import InfinipotNode
-    from infinipot_ros.node.worker import Worker
+    from infinipot_ros.node.worker import MemoryWorker
 
 
-class FrameMaker:
+class FrameDecoder:
     """
     Turns queued messages into frames, in the worker's thread.
 
@@ -61,10 +61,10 @@ class FrameMaker:
         return self._frame_ids.get(camera, '') if self._frame_ids else camera
 
 
-def subscribe(node: InfinipotNode, names: Sequence[str], worker: Worker,
+def subscribe(node: InfinipotNode, names: Sequence[str], worker: MemoryWorker,
               inputs: list[ImageInput]) -> None:
     """Subscribe to every camera's images; what was opened is in ``inputs`` even if one fails."""
     for name in names or ('',):
         each = ImageInput(node, node.value('image_transport'), worker, node.log, node.times,
-                          node.survived, name)
+                          node.report_fault, name)
         inputs.append(each)

@@ -39,7 +39,7 @@ class IngestPolicy:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class QueuedFrame:
     """A message in the queue: its stamp in ns, what arrived, and the camera it is of."""
 
     stamp_ns: int
@@ -48,7 +48,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class OfferResult:
     """What became of an offered message: why it was dropped (if so), how far time went back."""
 
     reason: str = ''
@@ -56,7 +56,7 @@ class Verdict:
 
 
 @dataclass
-class Ingest:
+class FrameQueue:
     """The queue and its counters; lives as long as the memory it feeds."""
 
     policy: IngestPolicy
@@ -64,7 +64,7 @@ class Ingest:
     jumps: int = 0
     paused: bool = False
     drops: Counter[str] = field(default_factory=Counter)
-    _queue: deque[Waiting] = field(default_factory=deque)
+    _queue: deque[QueuedFrame] = field(default_factory=deque)
     _last_ns: dict[str, int] = field(default_factory=dict)
     _due_ns: dict[str, int] = field(default_factory=dict)
 
@@ -77,7 +77,7 @@ class Ingest:
         """How many messages were dropped, for whatever reason."""
         return sum(self.drops.values())
 
-    def offer(self, stamp_ns: int, item: Any, camera: str = '') -> Verdict:
+    def offer(self, stamp_ns: int, item: Any, camera: str = '') -> OfferResult:
         """
         Take a message that just arrived, or drop it.
 
@@ -108,10 +108,10 @@ class Ingest:
         while len(self._queue) >= self.policy.queue_size:
             self._queue.popleft()
             self.drops['queue'] += 1
-        self._queue.append(Waiting(stamp_ns, item, camera))
-        return Verdict(jumped_back_ns=jumped_back_ns)
+        self._queue.append(QueuedFrame(stamp_ns, item, camera))
+        return OfferResult(jumped_back_ns=jumped_back_ns)
 
-    def take(self) -> Waiting | None:
+    def take(self) -> QueuedFrame | None:
         """Return the oldest waiting message, or None."""
         return self._queue.popleft() if self._queue else None
 
@@ -119,7 +119,7 @@ class Ingest:
         """Return how many messages of a camera wait."""
         return sum(each.camera == camera for each in self._queue)
 
-    def refuse(self, reason: str, count: int = 1) -> None:
+    def count_drop(self, reason: str, count: int = 1) -> None:
         """Count messages that were seen but never offered, or taken and found bad."""
         self.drops[reason] += count
 
@@ -129,9 +129,9 @@ class Ingest:
             self.drops[reason] += len(self._queue)
             self._queue.clear()
 
-    def _drop(self, reason: str, jumped_back_ns: int = 0) -> Verdict:
+    def _drop(self, reason: str, jumped_back_ns: int = 0) -> OfferResult:
         self.drops[reason] += 1
-        return Verdict(reason, jumped_back_ns)
+        return OfferResult(reason, jumped_back_ns)
 
     def _on_time(self, stamp_ns: int, camera: str) -> bool:
         if self.policy.fps <= 0:

@@ -16,11 +16,11 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from infinipot_ros.errors import BusyError, QuestionCode, QuestionError
-from infinipot_ros.node.frame_queue import Ingest, IngestPolicy, Verdict, Waiting
+from infinipot_ros.node.frame_queue import FrameQueue, IngestPolicy, OfferResult, QueuedFrame
 from infinipot_ros.node.jobs import Answered, Question, QuestionJob, Task, fail, stopped
 
 if TYPE_CHECKING:
-    from infinipot_ros.visual_memory.visual_memory import Observer
+    from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 #: Questions that may be in the node at once, the running one included; more get BUSY. The
 #: executor keeps a thread for each.
@@ -36,7 +36,7 @@ FRAME_SHARE = 1 / (MAX_IN_A_ROW + 1)
 BEAT_S = 0.5
 
 
-class Backlog:
+class JobQueue:
     """
     The queues, and what the worker does now.
 
@@ -45,7 +45,7 @@ class Backlog:
 
     def __init__(self, policy: IngestPolicy) -> None:
         self._ready = threading.Condition()
-        self._ingest = Ingest(policy)
+        self._ingest = FrameQueue(policy)
         self._jobs: deque[QuestionJob | Task] = deque()
         self._running: QuestionJob | Task | None = None
         self._in_a_row = 0
@@ -56,7 +56,7 @@ class Backlog:
 
     # -- frames -------------------------------------------------------------------------------
 
-    def offer(self, stamp_ns: int, item: Any, camera: str = '') -> Verdict:
+    def offer(self, stamp_ns: int, item: Any, camera: str = '') -> OfferResult:
         """Hand over a message that just arrived; never blocks on the model."""
         with self._ready:
             verdict = self._ingest.offer(stamp_ns, item, camera)
@@ -64,11 +64,11 @@ class Backlog:
                 self._ready.notify()
             return verdict
 
-    def refuse(self, reason: str) -> None:
+    def count_drop(self, reason: str) -> None:
         """Count a message that cannot even be queued."""
         with self._ready:
             self._ingest.seen += 1
-            self._ingest.refuse(reason)
+            self._ingest.count_drop(reason)
 
     def drop_waiting(self, reason: str) -> None:
         """Drop the frames that wait (the node was deactivated, say); the memory stays."""
@@ -127,7 +127,7 @@ class Backlog:
                     return True
         return False
 
-    def run(self, name: str, function: Callable[[Observer], Any]) -> Future[Any]:
+    def run(self, name: str, function: Callable[[VisualMemory], Any]) -> Future[Any]:
         """
         Queue a task.
 
@@ -149,7 +149,7 @@ class Backlog:
             self._ready.notify()
         return task.future
 
-    def run_last(self, name: str, function: Callable[[Observer], Any]) -> Future[Any]:
+    def run_last(self, name: str, function: Callable[[VisualMemory], Any]) -> Future[Any]:
         """
         Queue the last task before ``stop``: what waits or comes is refused, an answer is cut off.
 
@@ -173,7 +173,7 @@ class Backlog:
 
     # -- for the worker's thread --------------------------------------------------------------
 
-    def _next_job(self) -> QuestionJob | Task | Waiting | None:
+    def _next_job(self) -> QuestionJob | Task | QueuedFrame | None:
         with self._ready:
             while not self._stopping:
                 self._beat = time.monotonic()
@@ -190,7 +190,7 @@ class Backlog:
                 self._ready.wait(BEAT_S)
         return None
 
-    def _following(self, camera: str) -> int:
+    def _queued_frames(self, camera: str) -> int:
         with self._ready:
             return self._ingest.waiting(camera)
 

@@ -13,7 +13,7 @@ from infinipot_ros.errors import QuestionCode, QuestionError
 
 if TYPE_CHECKING:
     from infinipot_ros.visual_memory.answer import Answer
-    from infinipot_ros.visual_memory.visual_memory import Observer
+    from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Task:
     """
 
     name: str
-    run: Callable[[Observer], Any]
+    run: Callable[[VisualMemory], Any]
     future: Future[Any] = field(default_factory=Future)
 
 

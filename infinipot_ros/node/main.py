@@ -55,7 +55,7 @@ def _serve(args: list[str] | None, stop: threading.Event) -> int:
     from rclpy.logging import get_logger
     from rclpy.signals import SignalHandlerOptions
 
-    from infinipot_ros.node.executor import SurvivingExecutor
+    from infinipot_ros.node.executor import FaultTolerantExecutor
     from infinipot_ros.node.node import BLOCKING_CALLBACKS, InfinipotNode
 
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -65,7 +65,7 @@ def _serve(args: list[str] | None, stop: threading.Event) -> int:
         except Exception as error:
             get_logger('infinipot').fatal(f'cannot start: {error}')
             return 1
-        executor = SurvivingExecutor(BLOCKING_CALLBACKS + 4, node.survived)
+        executor = FaultTolerantExecutor(BLOCKING_CALLBACKS + 4, node.report_fault)
         executor.add_node(node)
 
         def spin() -> None:

@@ -29,26 +29,26 @@ from infinipot_ros.node import frame_decoder as cameras
 from infinipot_ros.node import parameters
 from infinipot_ros.node.diagnostics import CallbackTimes, RecentTimes
 from infinipot_ros.node.factory import build_observer, build_sessions
-from infinipot_ros.node.frame_decoder import FrameMaker
+from infinipot_ros.node.frame_decoder import FrameDecoder
 from infinipot_ros.node.image_conversion import Decoder
 from infinipot_ros.node.interfaces.ask_action import AskAction
 from infinipot_ros.node.interfaces.evidence_markers import EvidenceMarkers
 from infinipot_ros.node.interfaces.memory_image import MemoryImage
-from infinipot_ros.node.interfaces.memory_services import Controls
-from infinipot_ros.node.interfaces.parameter_server import LiveParameters
+from infinipot_ros.node.interfaces.memory_services import MemoryServices
+from infinipot_ros.node.interfaces.parameter_server import ParameterServer
 from infinipot_ros.node.interfaces.pose_input import (
     PoseTopic,
     PoseTransforms,
     check_poses,
     open_poses,
 )
-from infinipot_ros.node.interfaces.question_handler import Asking
-from infinipot_ros.node.interfaces.status_publisher import Reports
-from infinipot_ros.node.interfaces.watch_service import Watching
+from infinipot_ros.node.interfaces.question_handler import QuestionHandler
+from infinipot_ros.node.interfaces.status_publisher import StatusPublisher
+from infinipot_ros.node.interfaces.watch_service import WatchService
 from infinipot_ros.node.job_queue import MAX_QUERIES, MAX_TASKS
 from infinipot_ros.node.logs import NodeLog
 from infinipot_ros.node.pose_buffer import PoseBuffer
-from infinipot_ros.node.worker import Worker
+from infinipot_ros.node.worker import MemoryWorker
 
 if TYPE_CHECKING:
     from infinipot_ros.node.interfaces.image_input import ImageInput
@@ -78,25 +78,25 @@ class InfinipotNode(LifecycleNode):
         self.log = NodeLog(self.get_logger())
         #: The lifecycle state's label, or that of a transition (``configuring``, ...).
         self.phase = 'unconfigured'
-        self.worker: Worker | None = None
+        self.worker: MemoryWorker | None = None
         self.inputs: list[ImageInput] = []
         self.camera_names: tuple[str, ...] = ()
         self.times = CallbackTimes()
         #: From frames' stamps until they could be asked about.
         self.answerable = RecentTimes()
-        self.survived_count = 0
-        self._frames: FrameMaker | None = None
+        self.fault_count = 0
+        self._frames: FrameDecoder | None = None
         self._pose_input: PoseTopic | PoseTransforms | None = None
 
-        self._live = LiveParameters(self)
+        self._live = ParameterServer(self)
         self.poses = PoseBuffer(parameters.pose_gap_ns(self._live.values()))
         # Reports go on while simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        asking = Asking(self)
+        asking = QuestionHandler(self)
         self._action = AskAction(self, asking)
-        self.controls = Controls(self)
-        self.watching = Watching(self, asking)
-        self._reports = Reports(self, steady)
+        self.controls = MemoryServices(self)
+        self.watching = WatchService(self, asking)
+        self._reports = StatusPublisher(self, steady)
         self._picture = MemoryImage(self, steady)
         asking.on_answer = EvidenceMarkers(self).show
         self.create_timer(CHORES_S, self._do_chores, clock=steady,
@@ -122,9 +122,9 @@ class InfinipotNode(LifecycleNode):
         """Tell the state on ``~/status`` now."""
         self._reports.publish_status()
 
-    def survived(self, error: Exception) -> None:
+    def report_fault(self, error: Exception) -> None:
         """Count and report an exception that must not end the node."""
-        self.survived_count += 1
+        self.fault_count += 1
         self.log.warn(f'survived {type(error).__name__}',
                       f'survived {type(error).__name__}: {error}')
 
@@ -156,9 +156,9 @@ class InfinipotNode(LifecycleNode):
             check_poses(values['pose_topic'], values['pose_frame'])
             decoder = Decoder(values['image_transport'])
             names = parameters.camera_names(values)
-            self._frames = FrameMaker(decoder, names)
+            self._frames = FrameDecoder(decoder, names)
             self.camera_names = names
-            self.worker = Worker(
+            self.worker = MemoryWorker(
                 lambda: build_observer(values, self.log), parameters.ingest_policy(values),
                 self._frames, self.log, lambda observer: build_sessions(observer, values),
                 self._on_frame)
@@ -235,7 +235,7 @@ class InfinipotNode(LifecycleNode):
             self.answerable.add((self.get_clock().now().nanoseconds - newest_ns) / 1e6)
             self.watching.on_frame(newest_ns)
         except Exception as error:
-            self.survived(error)
+            self.report_fault(error)
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
@@ -244,7 +244,7 @@ class InfinipotNode(LifecycleNode):
                     self.trigger_activate() == TransitionCallbackReturn.SUCCESS:
                 return
         except Exception as error:
-            self.survived(error)
+            self.report_fault(error)
         if not self._stop.is_set():
             self.get_logger().fatal('autostart failed (the reason stands above); ending. With '
                                     'autostart:=false the node stays and can be configured')
@@ -258,7 +258,7 @@ class InfinipotNode(LifecycleNode):
                 pose_input.look()
             self.controls.autosave()
         except Exception as error:
-            self.survived(error)
+            self.report_fault(error)
 
     def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
         # rclpy would go to ErrorProcessing on the exception itself, but say nothing about it.

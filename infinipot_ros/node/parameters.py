@@ -27,7 +27,7 @@ from infinipot_ros.node.parameter_table import (
 if TYPE_CHECKING:
     from rcl_interfaces.msg import ParameterDescriptor
 
-    from infinipot_ros.visual_memory.memory_config import ObserverSettings
+    from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
 
 def camera_names(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -77,9 +77,9 @@ def refusal(values: Mapping[str, object], current: Mapping[str, object],
     return ''
 
 
-def observer_settings(values: Mapping[str, Any]) -> ObserverSettings:
+def observer_settings(values: Mapping[str, Any]) -> MemoryConfig:
     """Build the observer's settings from the values of every parameter."""
-    from infinipot_ros.visual_memory.memory_config import ObserverSettings
+    from infinipot_ros.visual_memory.memory_config import MemoryConfig
     settings = {row.setting: values[row.name] for row in TABLE if row.setting}
     settings['cameras'] = camera_names(values)
     shares = tuple(values['memory.camera_shares'])
@@ -88,10 +88,10 @@ def observer_settings(values: Mapping[str, Any]) -> ObserverSettings:
         if settings[ratio] < 0:
             settings[ratio] = None
     # Stamps that reach the observer have passed the queue's rules: one that lies back is a jump.
-    return ObserverSettings(**settings, max_backward_jump_s=0.0)
+    return MemoryConfig(**settings, max_backward_jump_s=0.0)
 
 
-#: Settings a loaded model takes while it runs (``Observer.change``), by parameter.
+#: Settings a loaded model takes while it runs (``VisualMemory.change``), by parameter.
 LIVE_SETTINGS = tuple(row.name for row in TABLE if row.setting and row.changes == AT_ONCE)
 
 

@@ -21,7 +21,7 @@ from infinipot_ros.ros_time import SECOND_NS
 
 if TYPE_CHECKING:
     from infinipot_ros.visual_memory.frame import RgbImage
-    from infinipot_ros.visual_memory.visual_memory import Observer
+    from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 #: Pixels of the whole picture, and of the strip's tiles: a row of them below the frame.
 WIDTH, FRAME_HEIGHT = 960, 420
@@ -47,7 +47,7 @@ class Moment:
     heat: Shares
 
 
-def remembered_moments(observer: Observer) -> list[Moment]:
+def remembered_moments(observer: VisualMemory) -> list[Moment]:
     """Choose moments evenly over what is remembered, oldest first; in the worker's thread."""
     moments = observer.moments()
     if not moments:

@@ -15,14 +15,14 @@ from infinipot_ros.node.logs import Log
 
 if TYPE_CHECKING:
     from infinipot_ros.visual_memory.sessions import Sessions
-    from infinipot_ros.visual_memory.visual_memory import Observer
+    from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 
 class _StoppedError(Exception):
     """Raised through a running answer when the node stops; the observer rolls back."""
 
 
-class Answering:
+class QuestionRunner:
     """
     Answers questions one at a time; lives in the worker's thread.
 
@@ -39,7 +39,7 @@ class Answering:
         self._stopping = stopping
         self._log = log
 
-    def answer(self, observer: Observer, job: QuestionJob) -> bool:
+    def answer(self, observer: VisualMemory, job: QuestionJob) -> bool:
         """Settle the job's future, whatever happens; return whether with an answer."""
         try:
             if not job.future.set_running_or_notify_cancel():
@@ -57,7 +57,7 @@ class Answering:
                 "see the node's log"))
         return False
 
-    def _ask(self, observer: Observer, job: QuestionJob) -> Answered:
+    def _ask(self, observer: VisualMemory, job: QuestionJob) -> Answered:
         question = job.question
         left_s = job.deadline - time.monotonic()
         if job.canceled():

@@ -7,17 +7,17 @@ from __future__ import annotations
 from builtin_interfaces.msg import Duration, Time
 
 from infinipot_ros.msg import MemoryStatus
-from infinipot_ros.node.worker_status import WorkerSnapshot
+from infinipot_ros.node.worker_status import WorkerStatus
 from infinipot_ros.ros_time import SECOND_NS
 
 #: The most that the fields of messages hold.
-MOST_UINT32, MOST_SECONDS = 2 ** 32 - 1, 2 ** 31 - 1
+MAX_UINT32, MAX_SECONDS = 2 ** 32 - 1, 2 ** 31 - 1
 
 
 def time_message(stamp_ns: int | None) -> Time:
     """Return integer nanoseconds as a ROS time, until 2038; None as zero."""
     sec, nanosec = divmod(stamp_ns or 0, SECOND_NS)
-    return Time(sec=min(sec, MOST_SECONDS), nanosec=nanosec)
+    return Time(sec=min(sec, MAX_SECONDS), nanosec=nanosec)
 
 
 def duration_message(seconds: float) -> Duration:
@@ -27,7 +27,7 @@ def duration_message(seconds: float) -> Duration:
 
 
 def status_message(now: Time, state: str, model: str, policy: str,
-                   snapshot: WorkerSnapshot | None) -> MemoryStatus:
+                   snapshot: WorkerStatus | None) -> MemoryStatus:
     """
     Build what ``~/status`` publishes.
 
@@ -61,7 +61,7 @@ def status_message(now: Time, state: str, model: str, policy: str,
         message.memory_bytes = memory.bytes
         message.budget_bytes = memory.budget_bytes
         message.compressions = memory.compressions
-        message.segments = min(memory.segments, MOST_UINT32)
+        message.segments = min(memory.segments, MAX_UINT32)
         message.oldest_stamp = time_message(memory.oldest_ns)
         message.newest_stamp = time_message(memory.newest_ns)
     return message

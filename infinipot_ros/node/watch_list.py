@@ -18,7 +18,7 @@ MAX_WATCHES = 8
 #: Of them, those asked after one frame: the rest of the questions' queue is for whoever else asks.
 MAX_AT_ONCE = 2
 #: The largest number of a watch: uint32 in ``srv/Watch``, where 0 asks for a new one.
-MOST_ID = 2 ** 32 - 1
+MAX_ID = 2 ** 32 - 1
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Watch:
         return same_answer(answer, self.value) and (first or not same_answer(before, self.value))
 
 
-class Watches:
+class WatchList:
     """
     All standing questions; safe to use from several threads.
 
@@ -116,7 +116,7 @@ class Watches:
 
     def due(self, newest_ns: int, behind: bool) -> list[Watch]:
         """
-        Tell which are to be asked now; each must be ``settled`` later.
+        Tell which are to be asked now; each must be ``record_result`` later.
 
         Of more than ``MAX_AT_ONCE`` those that were passed over most go first, and the others are
         due again with the next frame; a whole period late counts as skipped.
@@ -149,7 +149,7 @@ class Watches:
                     watch.due_ns = newest_ns
         return ready[:MAX_AT_ONCE]
 
-    def settled(self, watch: Watch, answer: str | None) -> bool:
+    def record_result(self, watch: Watch, answer: str | None) -> bool:
         """
         Take what came of an asking.
 
@@ -165,9 +165,9 @@ class Watches:
 
     def _next_id(self) -> int:
         # Begun anew after the largest, past those that are still in use.
-        number = self._last_id % MOST_ID + 1
+        number = self._last_id % MAX_ID + 1
         while number in self._watches:
-            number = number % MOST_ID + 1
+            number = number % MAX_ID + 1
         return number
 
     def _skip(self, watch: Watch) -> None:

@@ -3,11 +3,11 @@
 """
 The one thread that owns the model.
 
-It alone creates, uses and closes the ``Observer``. Callbacks hand it frames, questions and tasks
-and return at once; questions and tasks go before frames, in the order they came, until a frame
-has waited for as many as can wait at once. Whatever goes
-wrong inside becomes a counter, a log line or an error code, never the end of the thread. It knows
-no ROS: frames arrive through a ``decode`` function, so it is tested without any.
+It alone creates, uses and closes the ``VisualMemory``. Callbacks hand it frames, questions and
+tasks and return at once; questions and tasks go before frames, in the order they came, until a
+frame has waited for as many as can wait at once. Whatever goes wrong inside becomes a counter, a
+log line or an error code, never the end of the thread. It knows no ROS: frames arrive through a
+``decode`` function, so it is tested without any.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from infinipot_ros.errors import ConfigurationError, FrameError
-from infinipot_ros.node.frame_queue import IngestPolicy, Waiting
-from infinipot_ros.node.job_queue import Backlog
+from infinipot_ros.node.frame_queue import IngestPolicy, QueuedFrame
+from infinipot_ros.node.job_queue import JobQueue
 from infinipot_ros.node.jobs import QuestionJob, Task, fail, stopped, succeed
 from infinipot_ros.node.logs import Log
-from infinipot_ros.node.question_runner import Answering
-from infinipot_ros.node.worker_status import WorkerSnapshot
+from infinipot_ros.node.question_runner import QuestionRunner
+from infinipot_ros.node.worker_status import WorkerStatus
 
 if TYPE_CHECKING:
     from infinipot_ros.visual_memory.answer import MemoryStatus
     from infinipot_ros.visual_memory.frame import Frame
     from infinipot_ros.visual_memory.sessions import Sessions
-    from infinipot_ros.visual_memory.visual_memory import Observer
+    from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 THREAD_NAME = 'infinipot_worker'
 #: Why frames are dropped that show what the last one remembered showed, which stands for them.
 STILL = 'still'
 
 
-class Worker(Backlog):
+class MemoryWorker(JobQueue):
     """
     Owner of the observer, in a thread of its own that works off the backlog.
 
@@ -54,9 +54,9 @@ class Worker(Backlog):
         remembered, so that what they would bring about waits for the next that does.
     """
 
-    def __init__(self, build: Callable[[], Observer], policy: IngestPolicy,
+    def __init__(self, build: Callable[[], VisualMemory], policy: IngestPolicy,
                  decode: Callable[[Any], Frame], log: Log,
-                 make_sessions: Callable[[Observer], Sessions],
+                 make_sessions: Callable[[VisualMemory], Sessions],
                  on_frame: Callable[[int], None] = lambda _stamp_ns: None) -> None:
         super().__init__(policy)
         self._build = build
@@ -87,11 +87,11 @@ class Worker(Backlog):
         if self._sessions is not None:
             self._sessions.clear()
 
-    def snapshot(self) -> WorkerSnapshot:
+    def snapshot(self) -> WorkerStatus:
         """Return the present figures."""
         now, sessions = time.monotonic(), self._sessions
         with self._ready:
-            return WorkerSnapshot(
+            return WorkerStatus(
                 job=self._job, job_s=now - self._job_since, beat_age_s=now - self._beat,
                 waiting_frames=len(self._ingest), waiting_queries=self._count(QuestionJob),
                 waiting_tasks=self._count(Task),
@@ -135,13 +135,13 @@ class Worker(Backlog):
             fail(self._loaded, ConfigurationError(
                 f'the model could not be set up: {type(error).__name__}: {error}'))
             return
-        answering = Answering(self._sessions, self._live, self._leaving, self._log)
+        answering = QuestionRunner(self._sessions, self._live, self._leaving, self._log)
         try:
             self._memory = observer.status()
             self._set_job('idle')
             succeed(self._loaded, None)
             while (job := self._next_job()) is not None:
-                if isinstance(job, Waiting):
+                if isinstance(job, QueuedFrame):
                     self._observe(observer, job)
                 else:
                     self._serve(observer, job, answering)
@@ -157,15 +157,15 @@ class Worker(Backlog):
             del observer, answering
             _free_memory()
 
-    def _observe(self, observer: Observer, waiting: Waiting) -> None:
+    def _observe(self, observer: VisualMemory, waiting: QueuedFrame) -> None:
         started = time.monotonic()
         before = _remembered(observer)
         reason = ''
         try:
             frame = self._decode(waiting.item)
-            if observer.observe(
+            if observer.add_frame(
                     frame.rgb, frame.stamp_ns, frame.camera, frame.pose,
-                    following=self._following(waiting.camera)):
+                    queued_frames=self._queued_frames(waiting.camera)):
                 self.latest = frame
             else:
                 reason = STILL
@@ -179,15 +179,15 @@ class Worker(Backlog):
         lost = 1 - (_remembered(observer) - before)
         with self._ready:
             if lost > 0:
-                self._ingest.refuse(reason or 'internal', lost)
+                self._ingest.count_drop(reason or 'internal', lost)
             else:
                 self._last_ingest_ms = (time.monotonic() - started) * 1e3
         if not reason:
             # Of several cameras' frames the one that came last need not be the newest.
             self._on_frame(observer.status().newest_ns)
 
-    def _serve(self, observer: Observer, job: QuestionJob | Task,
-               answering: Answering) -> None:
+    def _serve(self, observer: VisualMemory, job: QuestionJob | Task,
+               answering: QuestionRunner) -> None:
         started = time.monotonic()
         try:
             if isinstance(job, QuestionJob):
@@ -200,7 +200,7 @@ class Worker(Backlog):
             fail(job.future, error)
 
 
-def _remembered(observer: Observer) -> int:
+def _remembered(observer: VisualMemory) -> int:
     status = observer.status()
     return status.frames_encoded + status.frames_pending
 

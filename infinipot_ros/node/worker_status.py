@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class WorkerSnapshot:
+class WorkerStatus:
     """The worker at one moment; plain values, safe to read from any thread."""
 
     job: str

@@ -17,7 +17,7 @@ from torch import Tensor
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.coordinates import GRID
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.vlm.cuda_graph import StaticStep
+from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
 from infinipot_ros.vlm.model import QwenVL
 
 
@@ -32,7 +32,7 @@ def hidden_tokens(views: Sequence[LayerView], grids: Sequence[int]) -> list[Tens
     return [torch.isin(view.coordinates[..., GRID], inside, invert=True) for view in views]
 
 
-class PaidAttention:
+class AttentionAccumulator:
     """
     What an answer's tokens paid to each remembered token, in buffers allocated once.
 
@@ -49,7 +49,7 @@ class PaidAttention:
         """Start an answer."""
         self._total.zero_()
 
-    def count(self) -> None:
+    def accumulate(self) -> None:
         """Add the latest forward pass, which decided a token of the answer."""
         self._total += self.latest
 
@@ -61,12 +61,12 @@ class PaidAttention:
         """
         known = torch.tensor(grids, dtype=torch.int32, device=self._total.device)
         sums = torch.zeros(len(grids), dtype=torch.float64, device=known.device)
-        for view, paid in zip(views, self._total):
+        for view, attention in zip(views, self._total):
             # What was hidden has no place here, and was paid nothing.
             place = torch.searchsorted(known, view.coordinates[..., GRID].contiguous())
             place.clamp_(max=len(grids) - 1)
             sums.scatter_add_(
-                0, place.flatten(), paid[:, :place.shape[1]].flatten().double())
+                0, place.flatten(), attention[:, :place.shape[1]].flatten().double())
         total = float(sums.sum())
         # Nor is there any to share out where the model came to no numbers.
         if not total > 0.0:
@@ -74,12 +74,18 @@ class PaidAttention:
         return dict(zip(grids, (sums / total).tolist()))
 
 
-def make_step(model: QwenVL, cache: BoundedCache, paid: PaidAttention | None) -> StaticStep:
+def make_step(
+    model: QwenVL, cache: BoundedCache, attention: AttentionAccumulator | None
+) -> CudaGraphDecoder:
     """
     Decode over a cache in fixed shapes, and count attention as ever.
 
     :param cache: with its prefix.
     :raises ConfigurationError: the model's attention does not allow it.
     """
-    return StaticStep(
-        model, cache, start=cache.prefix_length, paid=None if paid is None else paid.latest)
+    return CudaGraphDecoder(
+        model,
+        cache,
+        start=cache.prefix_length,
+        attention=None if attention is None else attention.latest,
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.cache import BoundedCache
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.plan import check_grid
 
 # Model, buffers and plan follow from these.
@@ -20,7 +20,7 @@ FIXED = (
 
 
 def check_change(
-    configured: ObserverSettings, new: ObserverSettings, config: Any, cache: BoundedCache,
+    configured: MemoryConfig, new: MemoryConfig, config: Any, cache: BoundedCache,
 ) -> None:
     """
     Refuse what takes a new memory.

@@ -22,12 +22,12 @@ from infinipot_ros.visual_memory.frame import RgbImage
 # Of a camera's 640 x 480 pixels a cell has 27 x 27, a quarter of what a visual token covers.
 COLUMNS, ROWS = 24, 18
 # Grey levels that a picture's contrast counts at least for: noise in the dark is no change.
-LEAST_CONTRAST = 16.0
+MIN_CONTRAST = 16.0
 
-Cells = npt.NDArray[np.float32]
+Thumbnail = npt.NDArray[np.float32]
 
 
-def mean_colours(rgb: RgbImage) -> Cells:
+def mean_colours(rgb: RgbImage) -> Thumbnail:
     """
     Shrink a frame to the mean colours of its cells.
 
@@ -41,7 +41,7 @@ def mean_colours(rgb: RgbImage) -> Cells:
     return small.astype(np.float32)
 
 
-def likeness(before: Cells, now: Cells) -> float:
+def similarity(before: Thumbnail, now: Thumbnail) -> float:
     """
     Compare the cells that changed most.
 
@@ -50,19 +50,19 @@ def likeness(before: Cells, now: Cells) -> float:
     """
     contrast = np.square(before - before.mean()).sum(axis=-1).mean()
     change = np.square(now - before).sum(axis=-1).max()
-    return 1.0 - float(change / (2 * max(contrast, before.shape[-1] * LEAST_CONTRAST ** 2)))
+    return 1.0 - float(change / (2 * max(contrast, before.shape[-1] * MIN_CONTRAST ** 2)))
 
 
 @dataclass
 class _Last:
     """A camera's last frame with a place in the memory, and the last that it stands for."""
 
-    cells: Cells
+    cells: Thumbnail
     taken_ns: int
     until_ns: int
 
 
-class FrameFilter:
+class DuplicateFilter:
     """The last frame of each camera that was taken into the memory."""
 
     def __init__(self) -> None:
@@ -72,8 +72,8 @@ class FrameFilter:
         """Forget them: each camera's next frame is new."""
         self._last.clear()
 
-    def stands_since(
-        self, camera: str, cells: Cells, stamp_ns: int, least: float, longest_ns: int,
+    def find(
+        self, camera: str, cells: Thumbnail, stamp_ns: int, least: float, longest_ns: int,
     ) -> int:
         """
         Tell whether a camera's last frame taken shows what this one does.
@@ -87,12 +87,12 @@ class FrameFilter:
         last = self._last.get(camera)
         if last is None or not 0 < stamp_ns - last.taken_ns < longest_ns:
             return 0
-        return last.until_ns if likeness(last.cells, cells) >= least else 0
+        return last.until_ns if similarity(last.cells, cells) >= least else 0
 
-    def stood(self, camera: str, stamp_ns: int) -> None:
+    def extend(self, camera: str, stamp_ns: int) -> None:
         """Note that the last frame stands for that stamp, too."""
         self._last[camera].until_ns = stamp_ns
 
-    def took(self, camera: str, cells: Cells, stamp_ns: int) -> None:
+    def update(self, camera: str, cells: Thumbnail, stamp_ns: int) -> None:
         """Note a frame that was taken into the memory."""
         self._last[camera] = _Last(cells, stamp_ns, stamp_ns)

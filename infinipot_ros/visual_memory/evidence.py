@@ -31,8 +31,9 @@ class Evidence:
     :param first_ns: its first stamp, nanoseconds; ``last_ns`` its last.
     :param score: share of the attention paid to all the memory; within (0, 1].
     :param pose: where the camera was at ``stamp_ns``, if known.
-    :param grid: number of the strongest observation; ``Observer.thumbnails`` may have its picture.
-        Look it up before the next frame is taken: in a stream of years grids are called anew.
+    :param grid: number of the strongest observation; ``VisualMemory.thumbnails`` may have its
+        picture. Look it up before the next frame is taken: in a stream of years grids are
+        renumbered.
     :param stamp_ns: first stamp of that observation, within the moment.
     """
 
@@ -90,8 +91,8 @@ def _reach(
     while 0 <= index + step < len(track):
         here, there = sorted((track[index], track[index + step]))
         gap = observations[there].first_ns - observations[here].last_ns
-        following = track[index + step]
-        if (following in used or scores.get(following, 0.0) < least
+        queued_frames = track[index + step]
+        if (queued_frames in used or scores.get(queued_frames, 0.0) < least
                 or not 0 <= gap <= MOMENT_GAP_NS):
             break
         index += step

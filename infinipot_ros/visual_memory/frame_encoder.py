@@ -11,13 +11,18 @@ import torch
 
 from infinipot_ros.errors import ConfigurationError, FrameError, MemoryFullError
 from infinipot_ros.kv_cache.cache import BoundedCache
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy
-from infinipot_ros.kv_cache.policies.per_source import Split
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
+from infinipot_ros.kv_cache.policies.per_source import PerSourcePolicy
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
 from infinipot_ros.visual_memory.observations import Observation, Observations
 from infinipot_ros.visual_memory.pending import PendingBlock, PendingFrame
 from infinipot_ros.visual_memory.plan import PREFIX_ROOM, cache_shape, grids_per_block
-from infinipot_ros.visual_memory.position_rebase import RENUMBER_AT, most_time, rebase, renumber
+from infinipot_ros.visual_memory.position_rebase import (
+    RENUMBER_AT,
+    most_time,
+    rebase_positions,
+    renumber,
+)
 from infinipot_ros.visual_memory.stamps import StampOrder
 from infinipot_ros.visual_memory.thumbnails import Thumbnails, make_thumbnail
 from infinipot_ros.vlm.model import QwenVL
@@ -25,19 +30,21 @@ from infinipot_ros.vlm.positions import grid_positions, text_positions
 from infinipot_ros.vlm.prompt import prefix_ids
 
 
-def divide(policy: Policy, settings: ObserverSettings, shares: dict[int, float]) -> Policy:
+def divide(
+    policy: EvictionPolicy, settings: MemoryConfig, shares: dict[int, float]
+) -> EvictionPolicy:
     """Have a policy divide the budget among cameras, where settings declare shares."""
-    return Split(policy, shares) if settings.camera_shares else policy
+    return PerSourcePolicy(policy, shares) if settings.camera_shares else policy
 
 
-class Intake:
+class FrameEncoder:
     """
     What is remembered and what waits to be.
 
     :param settings: may be replaced by ones that fit the same buffers.
     """
 
-    def __init__(self, settings: ObserverSettings, model: QwenVL) -> None:
+    def __init__(self, settings: MemoryConfig, model: QwenVL) -> None:
         self.settings = settings
         self._model = model
         self.cache = BoundedCache(
@@ -66,11 +73,11 @@ class Intake:
             self._model.forward(
                 self._model.embed(ids), text_positions(0, len(ids)), self.cache)
 
-    def make_policy(self, settings: ObserverSettings) -> Policy:
+    def make_policy(self, settings: MemoryConfig) -> EvictionPolicy:
         """Build a fresh policy that divides the budget among the cameras there are."""
         return divide(settings.make_policy(), settings, self._shares)
 
-    def change(self, settings: ObserverSettings) -> None:
+    def change(self, settings: MemoryConfig) -> None:
         """
         Go on with settings that fit the same buffers.
 
@@ -84,23 +91,23 @@ class Intake:
             shares = settings.shares_of(self.stamps.cameras)
             policy = divide(settings.make_policy(), settings, shares)
         if self.reserved > budget.tokens:
-            self.flush(*self.blocks)
+            self.encode_block(*self.blocks)
         try:
             compressed = self.cache.change_budget(budget, policy, self.reserved)
         except MemoryFullError as error:
             raise ConfigurationError(f'the budget stays as it is: {error}') from error
         self._shares = shares
         if compressed:
-            self.forget()
+            self.drop_evicted()
         self.thumbnails.shrink(settings.thumbnail_bytes)
         self.settings, self.policy = settings, policy
         self.count_cameras()
 
-    def take(self, frame: PendingFrame, jumped: bool, following: int = 0) -> None:
+    def add(self, frame: PendingFrame, jumped: bool, queued_frames: int = 0) -> None:
         """
         Let a frame wait for its block, and encode the block if it is complete.
 
-        :param following: frames of the same camera that come at once.
+        :param queued_frames: frames of the same camera that come at once.
         """
         height, width = frame.pixels.shape[:2]
         rows, columns = self._model.grid_size(height, width)
@@ -111,9 +118,9 @@ class Intake:
                 f'one grid of frames encoded at {width}x{height} has {tokens} tokens, the '
                 f'budget is {self.cache.budget.tokens}; raise the budget or lower max_pixels')
         if jumped:
-            self.flush(*self.blocks)
+            self.encode_block(*self.blocks)
         elif frame.camera in self.blocks and not self.blocks[frame.camera].takes(frame.pixels):
-            self.flush(frame.camera)
+            self.encode_block(frame.camera)
         block = self.blocks.get(frame.camera) or self._begin_block(frame.camera, tokens)
         if jumped or not self.stamps.segments:
             self.timeline = self.timeline.new_segment(frame.stamp_ns)
@@ -123,29 +130,29 @@ class Intake:
             self.count_cameras()
         self.blocks[frame.camera] = block
         block.frames.append(frame)
-        self._fit_to_load(block, following)
-        self.keep_going()
+        self._fit_to_load(block, queued_frames)
+        self.make_position_room()
         if block.complete:
-            self.flush(frame.camera)
+            self.encode_block(frame.camera)
 
-    def keep_going(self) -> None:
+    def make_position_room(self) -> None:
         """Re-base positions and renumber grids where what waits would pass the last there is."""
         waiting = sum(block.grids for block in self.blocks.values())
         if self.cache.next_grid + waiting > RENUMBER_AT:
             renumber(self.cache, self.observations, self.thumbnails)
         if self.timeline.reach(self.stamps.newest_ns, waiting) > self.most_time:
-            self.timeline = rebase(
+            self.timeline = rebase_positions(
                 self.cache, self.observations, self.timeline, self.stamps.newest_ns,
                 self.most_time, self._model)
 
-    def stand_for(
-        self, camera: str, until_ns: int, stamp_ns: int, following: int = 0,
+    def extend_last(
+        self, camera: str, until_ns: int, stamp_ns: int, queued_frames: int = 0,
     ) -> bool:
         """
         Let a camera's last frame stand for one that shows the same.
 
         :param until_ns: the newest stamp it stands for so far.
-        :param following: frames of the same camera that come at once.
+        :param queued_frames: frames of the same camera that come at once.
         :return: false where that frame is not remembered any more: the new one has to be taken.
         """
         block = self.blocks.get(camera)
@@ -157,9 +164,9 @@ class Intake:
         self.frames_still += 1
         if block is not None:
             # It may have waited for just this frame, and questions read what waits each time.
-            self._fit_to_load(block, following)
+            self._fit_to_load(block, queued_frames)
             if block.complete:
-                self.flush(camera)
+                self.encode_block(camera)
         return True
 
     def _begin_block(self, camera: str, grid_tokens: int) -> PendingBlock:
@@ -168,16 +175,16 @@ class Intake:
         block = PendingBlock(grids_per_block(self.settings, grid_tokens, cameras), grid_tokens)
         # Of blocks that do not fit beside each other, the one that waits longest goes first.
         while self.blocks and self.reserved + block.tokens > self.cache.budget.tokens:
-            self.flush(next(iter(self.blocks)))
+            self.encode_block(next(iter(self.blocks)))
         try:
             compressed = self.cache.make_room(self.reserved + block.tokens, self.policy)
         except MemoryFullError as error:
             raise FrameError('memory_full', str(error)) from error
         if compressed:
-            self.forget()
+            self.drop_evicted()
         return block
 
-    def _fit_to_load(self, block: PendingBlock, following: int) -> None:
+    def _fit_to_load(self, block: PendingBlock, queued_frames: int) -> None:
         """
         While frames queue up, let a block take them; never more than fit without compressing.
 
@@ -190,7 +197,7 @@ class Intake:
             grids_per_block(settings, block.grid_tokens, cameras, frames)
             for frames in (settings.block_size, settings.most_frames))
         begun = -(-len(block.frames) // FRAMES_PER_GRID)
-        queued = (len(block.frames) + following) // FRAMES_PER_GRID
+        queued = (len(block.frames) + queued_frames) // FRAMES_PER_GRID
         block.grids = min(fit, max(usual, begun, min(queued, most)))
 
     @property
@@ -198,7 +205,7 @@ class Intake:
         """Visual tokens that the waiting blocks may come to."""
         return sum(block.tokens for block in self.blocks.values())
 
-    def forget(self) -> None:
+    def drop_evicted(self) -> None:
         """Give up what is known about grids of which no token is left."""
         grids = self.cache.remembered_grids()
         self.observations.keep(grids)
@@ -214,12 +221,12 @@ class Intake:
             camera: round(counts.get(number, 0.0))
             for number, camera in enumerate(self.stamps.cameras)}
 
-    def flush(self, *cameras: str) -> None:
+    def encode_block(self, *cameras: str) -> None:
         """Make waiting frames part of the memory; those for which that fails are lost, no more."""
         for camera in cameras:
             block = self.blocks.pop(camera)
             started = time.perf_counter()
-            grids = self.append(block)
+            grids = self.write_block(block)
             # What the cache holds is known, whatever comes of its pictures.
             for grid, frames, time_index in grids:
                 self.observations.add(grid, Observation.of(frames), time_index)
@@ -240,12 +247,12 @@ class Intake:
         fault = None
         for block in sorted(self.blocks.values(), key=lambda block: block.frames[0].stamp_ns):
             try:
-                grids.update((grid, frames) for grid, frames, _ in self.append(block))
+                grids.update((grid, frames) for grid, frames, _ in self.write_block(block))
             except FrameError as error:
                 fault = error
         return grids, fault
 
-    def append(self, waiting: PendingBlock) -> list[tuple[int, list[PendingFrame], int]]:
+    def write_block(self, waiting: PendingBlock) -> list[tuple[int, list[PendingFrame], int]]:
         """
         Write a block's keys and values into the cache.
 

@@ -13,7 +13,7 @@ from infinipot_ros.vlm.decoding import TextStream
 
 
 @dataclass(frozen=True)
-class Patience:
+class Deadline:
     """
     How long an answer is waited for.
 
@@ -48,7 +48,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Spoken:
+class Generation:
     """An answer's text and tokens, and when its first came, seconds after the call."""
 
     text: str
@@ -56,10 +56,10 @@ class Spoken:
     first_token_s: float
 
 
-def speak(
-    tokens: Iterator[int], stream: TextStream, patience: Patience,
+def stream_text(
+    tokens: Iterator[int], stream: TextStream, deadline: Deadline,
     on_token: Callable[[], None] | None, on_text: Callable[[str], None] | None,
-) -> Spoken:
+) -> Generation:
     """
     Turn tokens into text as they are decoded.
 
@@ -75,13 +75,13 @@ def speak(
         if on_text is not None:
             on_text(text)
 
-    patience.check(count)
+    deadline.check(count)
     for token in tokens:
-        first_token_s = first_token_s or patience.elapsed_s()
+        first_token_s = first_token_s or deadline.elapsed_s()
         count += 1
         if on_token is not None:
             on_token()
         emit(stream.push(token))
-        patience.check(count)
+        deadline.check(count)
     emit(stream.flush())
-    return Spoken(''.join(pieces).strip(), count, first_token_s or patience.elapsed_s())
+    return Generation(''.join(pieces).strip(), count, first_token_s or deadline.elapsed_s())

@@ -12,7 +12,7 @@ from torch import Tensor
 from infinipot_ros.errors import MemoryFullError, StorageError
 from infinipot_ros.kv_cache.budget import COORDINATE_AXES, Budget, CacheShape
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.visual_memory.plan import MIB, available_bytes, compression_bytes
 
 LayerContents = tuple[Tensor, Tensor, Tensor]
@@ -52,7 +52,7 @@ class FittedLayers:
 
 
 def fit_layers(
-    views: list[LayerView], shape: CacheShape, budget: Budget, policy: Policy,
+    views: list[LayerView], shape: CacheShape, budget: Budget, policy: EvictionPolicy,
 ) -> FittedLayers:
     """
     Make visual tokens fit, as a compression would: down to C, if they pass M.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Everything an ``Observer`` is told once, before it sees a frame."""
+"""Everything an ``VisualMemory`` is told once, before it sees a frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import Budget
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.vlm.quantization import check_weights
 
@@ -19,7 +19,7 @@ TEMPLATE_TOKENS = 32
 
 
 @dataclass(frozen=True)
-class ObserverSettings:
+class MemoryConfig:
     """
     How a memory is built.
 
@@ -134,7 +134,7 @@ class ObserverSettings:
         """Build the declared budget."""
         return Budget(self.budget, self.keep_ratio)
 
-    def make_policy(self) -> Policy:
+    def make_policy(self) -> EvictionPolicy:
         """Build a fresh policy."""
         return make_policy(
             self.policy, tar_ratio=self.tar_ratio, recent_ratio=self.recent_ratio)

@@ -11,24 +11,24 @@ from typing import Any
 from infinipot_ros.errors import ConfigurationError, FrameError, StorageError
 from infinipot_ros.kv_cache.coordinates import Runs
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.visual_memory.frame_encoder import Intake, divide
+from infinipot_ros.visual_memory.frame_encoder import FrameEncoder, divide
 from infinipot_ros.visual_memory.layer_fitting import fit_layers
 from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.pending import PendingBlock
 from infinipot_ros.visual_memory.plan import grids_per_block
 from infinipot_ros.visual_memory.stamps import StampOrder
-from infinipot_ros.vlm.fingerprint import ModelIdentity
+from infinipot_ros.vlm.fingerprint import ModelFingerprint
 from infinipot_ros.vlm.model import QwenVL
-from infinipot_ros.vlm.positions import Timeline
+from infinipot_ros.vlm.positions import TemporalAxis
 from infinipot_ros.vlm.prompt import prefix_ids
 
 
 @dataclass(frozen=True)
-class ObserverState:
+class MemorySnapshot:
     """
-    What an ``Observer`` holds, besides its settings and buffers.
+    What an ``VisualMemory`` holds, besides its settings and buffers.
 
-    :param identity: the model whose keys and values these are.
+    :param fingerprint: the model whose keys and values these are.
     :param prefix_digest: tells the prefix tokens they stand behind.
     :param policy: name of the policy that chose them; ``policy_state``, what it learned.
     :param views: the visual tokens, layer by layer; of a living memory, not a copy.
@@ -38,7 +38,7 @@ class ObserverState:
     :param thumbnails: jpegs by grid, oldest first.
     """
 
-    identity: ModelIdentity
+    fingerprint: ModelFingerprint
     prefix_digest: str
     policy: str
     policy_state: dict[str, Any]
@@ -47,7 +47,7 @@ class ObserverState:
     next_grid: int
     compressions: int
     rebases: int
-    timeline: Timeline
+    timeline: TemporalAxis
     frames_encoded: int
     stamps: StampOrder
     observations: dict[int, Observation]
@@ -66,23 +66,23 @@ def digest_tokens(ids: list[int]) -> str:
     return hashlib.sha256(','.join(map(str, ids)).encode()).hexdigest()
 
 
-def state_of(intake: Intake, model: QwenVL) -> ObserverState:
+def capture(encoder: FrameEncoder, model: QwenVL) -> MemorySnapshot:
     """Describe a living memory; keys and values are not copied."""
-    cache = intake.cache
-    return ObserverState(
-        identity=model.identity, prefix_digest=digest_tokens(prefix_ids(model.tokenizer)),
-        policy=intake.settings.policy, policy_state=intake.policy.state(), views=cache.views(),
+    cache = encoder.cache
+    return MemorySnapshot(
+        fingerprint=model.fingerprint, prefix_digest=digest_tokens(prefix_ids(model.tokenizer)),
+        policy=encoder.settings.policy, policy_state=encoder.policy.state(), views=cache.views(),
         shapes=cache.grid_shapes.snapshot(), next_grid=cache.next_grid,
-        compressions=cache.compressions, rebases=cache.rebases, timeline=intake.timeline,
-        frames_encoded=intake.frames_encoded, stamps=_copy(intake.stamps),
-        observations=dict(intake.observations.items()), times=dict(intake.observations.times),
-        blocks=[replace(block, frames=[*block.frames]) for block in intake.blocks.values()],
-        thumbnails=intake.thumbnails.items())
+        compressions=cache.compressions, rebases=cache.rebases, timeline=encoder.timeline,
+        frames_encoded=encoder.frames_encoded, stamps=_copy(encoder.stamps),
+        observations=dict(encoder.observations.items()), times=dict(encoder.observations.times),
+        blocks=[replace(block, frames=[*block.frames]) for block in encoder.blocks.values()],
+        thumbnails=encoder.thumbnails.items())
 
 
-def check_model(saved: ObserverState, present: ObserverState) -> None:
+def check_model(saved: MemorySnapshot, present: MemorySnapshot) -> None:
     """:raises StorageError: keys and values of one mean nothing to the other."""
-    difference = saved.identity.difference(present.identity)
+    difference = saved.fingerprint.difference(present.fingerprint)
     if difference:
         raise StorageError(
             f'it was saved with another model: {difference}; load it with the model that saw it')
@@ -91,7 +91,7 @@ def check_model(saved: ObserverState, present: ObserverState) -> None:
             'it was saved behind another system prompt or tokenizer; load it with the same')
 
 
-def take_in(intake: Intake, state: ObserverState) -> int:
+def restore(encoder: FrameEncoder, state: MemorySnapshot) -> int:
     """
     Remember what a state holds instead, compressed down where the budget asks for it.
 
@@ -99,7 +99,7 @@ def take_in(intake: Intake, state: ObserverState) -> int:
     :return: frames that waited for their block and are lost: too large now, or without room.
     :raises StorageError: it does not fit; the memory is as it was.
     """
-    settings, cache = intake.settings, intake.cache
+    settings, cache = encoder.settings, encoder.cache
     # The cameras' shares by the numbers they have in the file, which are not yet ours.
     chooser = divide(
         settings.make_policy(), settings, settings.shares_of(state.stamps.cameras))
@@ -109,47 +109,47 @@ def take_in(intake: Intake, state: ObserverState) -> int:
         except ConfigurationError as error:
             raise StorageError(f'what the policy learned is not in order: {error}') from error
     layers = fit_layers(state.views, cache.shape, cache.budget, chooser)
-    policy = intake.make_policy(settings)
+    policy = encoder.make_policy(settings)
     policy.restore(chooser.state())
     cache.restore(
         layers, layers.tokens, next_grid=state.next_grid,
         compressions=state.compressions + layers.compressed, rebases=state.rebases,
         shapes=state.shapes)
-    intake.policy, intake.timeline, intake.stamps = policy, state.timeline, _copy(state.stamps)
-    intake.frames_encoded, intake.frames_still = state.frames_encoded, 0
-    intake.observations.restore(state.observations, state.times)
-    intake.thumbnails.restore(state.thumbnails)
-    intake.forget()
-    lost = _wait_again(intake, state)
+    encoder.policy, encoder.timeline, encoder.stamps = policy, state.timeline, _copy(state.stamps)
+    encoder.frames_encoded, encoder.frames_still = state.frames_encoded, 0
+    encoder.observations.restore(state.observations, state.times)
+    encoder.thumbnails.restore(state.thumbnails)
+    encoder.drop_evicted()
+    lost = _requeue_pending(encoder, state)
     # It may come from where more positions were free.
-    intake.keep_going()
+    encoder.make_position_room()
     return lost
 
 
-def _wait_again(intake: Intake, state: ObserverState) -> int:
+def _requeue_pending(encoder: FrameEncoder, state: MemorySnapshot) -> int:
     """Let frames wait for their block as before, or, where blocks are smaller now, anew."""
-    settings, device, intake.blocks = intake.settings, intake.cache.shape.device, {}
+    settings, device, encoder.blocks = encoder.settings, encoder.cache.shape.device, {}
     blocks = [
         replace(block, frames=[
             replace(frame, pixels=frame.pixels.to(device)) for frame in block.frames])
         for block in state.blocks]
     # As many as a frame may come to under these settings, for which the plan has room.
-    most_tokens = settings.max_pixels // state.identity.pixels_per_token
-    room = intake.cache.budget.tokens - intake.cache.memory_length
+    most_tokens = settings.max_pixels // state.fingerprint.pixels_per_token
+    room = encoder.cache.budget.tokens - encoder.cache.memory_length
     if sum(block.tokens for block in blocks) <= room and all(
             block.grid_tokens <= most_tokens
             and block.grids <= grids_per_block(settings, block.grid_tokens)
             for block in blocks):
-        intake.blocks = {block.frames[0].camera: block for block in blocks}
+        encoder.blocks = {block.frames[0].camera: block for block in blocks}
         return 0
     for block in blocks:
         for frame in block.frames if block.grid_tokens <= most_tokens else ():
             try:
-                intake.take(frame, jumped=False)
+                encoder.add(frame, jumped=False)
             except FrameError:
                 continue
-    intake.stamps = _copy(state.stamps)
-    taken = intake.frames_pending + intake.frames_encoded - state.frames_encoded
+    encoder.stamps = _copy(state.stamps)
+    taken = encoder.frames_pending + encoder.frames_encoded - state.frames_encoded
     return sum(len(block.frames) for block in blocks) - taken
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from infinipot_ros.errors import StorageError
 from infinipot_ros.visual_memory.frame import Pose
 from infinipot_ros.visual_memory.observations import Observation
-from infinipot_ros.vlm.positions import Timeline
+from infinipot_ros.vlm.positions import TemporalAxis
 
 COVARIANCE = 36
 POSE = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
@@ -95,7 +95,7 @@ def _to_pose(numbers: list[float], frame_id: str) -> Pose:
         x, y, z, qx, qy, qz, qw, frame_id, tuple(covariance) if any(covariance) else ())
 
 
-def read_times(column: Tensor, timeline: Timeline) -> list[int]:
+def read_times(column: Tensor, timeline: TemporalAxis) -> list[int]:
     """
     Read where in time observations stand, in the order of their grids.
 
@@ -111,7 +111,7 @@ def read_times(column: Tensor, timeline: Timeline) -> list[int]:
 
 def times_of_version_1(
     grids: Sequence[int], observations: Sequence[Observation], next_grid: int,
-    timeline: Timeline,
+    timeline: TemporalAxis,
 ) -> list[int]:
     """
     Work out where in time grids stand, which files of version 1 do not say.

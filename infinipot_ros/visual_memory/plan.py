@@ -22,7 +22,7 @@ from transformers import AutoModelForImageTextToText
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import CacheShape
 from infinipot_ros.kv_cache.scores import RARITY_SAMPLES
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.vlm.attention_hook import ROWS
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
@@ -97,7 +97,7 @@ class MemoryPlan:
 
 
 def grids_per_block(
-    settings: ObserverSettings, grid_tokens: int, cameras: int = 1, frames: int = 0,
+    settings: MemoryConfig, grid_tokens: int, cameras: int = 1, frames: int = 0,
 ) -> int:
     """
     Count the grids one forward pass takes: a block, or less where a compression frees less.
@@ -111,17 +111,17 @@ def grids_per_block(
     return max(1, min((frames or settings.block_size) // FRAMES_PER_GRID, free // grid_tokens))
 
 
-def cache_shape(shape: TextShape, settings: ObserverSettings) -> CacheShape:
+def cache_shape(shape: TextShape, settings: MemoryConfig) -> CacheShape:
     """Give the shape of the cache that goes with a model."""
     return replace(_planned_shape(shape, settings), device=parse_device(settings.device))
 
 
-def _planned_shape(shape: TextShape, settings: ObserverSettings) -> CacheShape:
+def _planned_shape(shape: TextShape, settings: MemoryConfig) -> CacheShape:
     # On no device yet: what a robot will need can be told on any machine.
     return CacheShape(shape.layers, shape.kv_heads, shape.head_dim, parse_dtype(settings.dtype))
 
 
-def check_grid(config: Any, settings: ObserverSettings) -> int:
+def check_grid(config: Any, settings: MemoryConfig) -> int:
     """
     Count the tokens of the largest grid.
 
@@ -138,7 +138,7 @@ def check_grid(config: Any, settings: ObserverSettings) -> int:
     return grid_tokens
 
 
-def plan_memory(config: Any, settings: ObserverSettings) -> MemoryPlan:
+def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     """
     Compute what a memory of these settings takes; their device need not be there.
 
@@ -195,11 +195,11 @@ def compression_bytes(kv: CacheShape, tokens: int) -> int:
         4 * (4 * kv.head_dim + 3 * RARITY_SAMPLES) + 8 * kv.layers)
 
 
-def _moment_bytes(settings: ObserverSettings, kv: CacheShape) -> int:
+def _moment_bytes(settings: MemoryConfig, kv: CacheShape) -> int:
     cameras = len(settings.cameras) or MAX_CAMERAS
     waiting = 3 * settings.max_pixels * settings.most_frames * cameras
-    paid = 2 * 4 * kv.layers * kv.kv_heads * settings.budget if settings.max_evidence else 0
-    return settings.thumbnail_bytes + waiting + paid
+    attention = 2 * 4 * kv.layers * kv.kv_heads * settings.budget if settings.max_evidence else 0
+    return settings.thumbnail_bytes + waiting + attention
 
 
 def _lens_bytes(config: Any, capacity: int, kv: CacheShape) -> int:

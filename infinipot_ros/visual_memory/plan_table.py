@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import FULL_NAMES, SHAPES, shape_config
 from infinipot_ros.visual_memory.plan import MIB, MemoryPlan, plan_memory
 
@@ -31,7 +31,7 @@ def shape_rows(device: str = 'cuda', dtype: str = 'bfloat16') -> list[Row]:
     for name in SHAPES:
         config = shape_config(name)
         for budget in BUDGETS:
-            settings = ObserverSettings(name, device=device, dtype=dtype, budget=budget)
+            settings = MemoryConfig(name, device=device, dtype=dtype, budget=budget)
             rows.append([FULL_NAMES[name], *plan_row(plan_memory(config, settings), budget)])
     return rows
 

@@ -14,19 +14,19 @@ from __future__ import annotations
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache import key_rerotation as rebasing
 from infinipot_ros.kv_cache.cache import BoundedCache
-from infinipot_ros.kv_cache.coordinates import MOST_GRIDS
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.kv_cache.coordinates import MAX_GRIDS
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
 from infinipot_ros.visual_memory.observations import Observations
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.visual_memory.thumbnails import Thumbnails
 from infinipot_ros.vlm.model import QwenVL
-from infinipot_ros.vlm.positions import Timeline, close_gaps
+from infinipot_ros.vlm.positions import TemporalAxis, compress_time_gaps
 
 # Grids are called anew a little before the last number there is.
-RENUMBER_AT = MOST_GRIDS - 63
+RENUMBER_AT = MAX_GRIDS - 63
 
 
-def most_time(model: QwenVL, settings: ObserverSettings, cache: BoundedCache) -> int:
+def most_time(model: QwenVL, settings: MemoryConfig, cache: BoundedCache) -> int:
     """
     Give the largest temporal index behind which a question and its answer still find positions.
 
@@ -45,10 +45,10 @@ def most_time(model: QwenVL, settings: ObserverSettings, cache: BoundedCache) ->
     return most
 
 
-def rebase(
-    cache: BoundedCache, observations: Observations, timeline: Timeline, newest_ns: int,
+def rebase_positions(
+    cache: BoundedCache, observations: Observations, timeline: TemporalAxis, newest_ns: int,
     most: int, model: QwenVL,
-) -> Timeline:
+) -> TemporalAxis:
     """
     Move what is remembered in time, so that all of it takes half of ``most``.
 
@@ -58,9 +58,9 @@ def rebase(
     grids, before = list(observations.times), list(observations.times.values())
     last = max(timeline.last, 0)
     due = max(last, timeline.due(newest_ns))
-    *after, new_last, new_due = close_gaps([*before, last, due], most // 2)
+    *after, new_last, new_due = compress_time_gaps([*before, last, due], most // 2)
     base = cache.prefix_length
-    rebasing.rebase(
+    rebasing.rerotate_keys(
         cache, grids, [base + time for time in before], [base + time for time in after],
         model.temporal_frequencies)
     observations.times = dict(zip(grids, after, strict=True))
@@ -71,7 +71,7 @@ def renumber(cache: BoundedCache, observations: Observations, thumbnails: Thumbn
     """Call all grids by smaller numbers, as far from each other as before if half of all do."""
     grids = sorted({*observations.times, *(grid for grid, _ in thumbnails.items())})
     grids.append(cache.next_grid)
-    numbers = close_gaps(grids, MOST_GRIDS // 2)
+    numbers = compress_time_gaps(grids, MAX_GRIDS // 2)
     rebasing.renumber(cache, grids, numbers)
     called = dict(zip(grids, numbers, strict=True))
     observations.renumber(called)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from infinipot_ros.errors import QuestionCode, QuestionError
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.scope import Scope
 from infinipot_ros.visual_memory.sessions import Turn, newest_that_fit
 from infinipot_ros.vlm.model import QwenVL
@@ -19,8 +19,8 @@ def turn_tokens(model: QwenVL, turn: Turn) -> int:
     return len(turn_ids(model.tokenizer, turn.question, turn.answer))
 
 
-def read_question(
-    model: QwenVL, settings: ObserverSettings, question: str, turns: Sequence[Turn],
+def encode_question(
+    model: QwenVL, settings: MemoryConfig, question: str, turns: Sequence[Turn],
     new_tokens: int,
 ) -> list[int]:
     """
@@ -45,7 +45,7 @@ def read_question(
 
 
 def check_scope(
-    scope: Scope, model: QwenVL, settings: ObserverSettings, cameras: Sequence[str],
+    scope: Scope, model: QwenVL, settings: MemoryConfig, cameras: Sequence[str],
 ) -> None:
     """
     Refuse a scope that cannot be.
@@ -55,7 +55,7 @@ def check_scope(
     """
     if scope.everything:
         return
-    if not model.takes_lens:
+    if not model.supports_hook:
         raise QuestionError(
             QuestionCode.INVALID_SCOPE,
             f'attn_implementation {settings.attn_implementation} cannot leave out parts '

@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.vlm.loading import MODEL_TYPES, load_model, weights_digest
 from infinipot_ros.vlm.model import QwenVL
 
 __all__ = ['MODEL_TYPES', 'load_shared_model', 'weights_digest']
 
 
-def load_shared_model(settings: ObserverSettings) -> QwenVL:
+def load_shared_model(settings: MemoryConfig) -> QwenVL:
     """
-    Load the model that ``Observer`` takes besides these settings.
+    Load the model that ``VisualMemory`` takes besides these settings.
 
     :raises ConfigurationError: anything that keeps it from working, with the way out.
     """

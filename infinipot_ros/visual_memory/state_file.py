@@ -16,9 +16,9 @@ from torch import Tensor
 
 from infinipot_ros.errors import StorageError
 from infinipot_ros.kv_cache.budget import COORDINATE_AXES
-from infinipot_ros.kv_cache.coordinates import MOST_GRIDS, GridShapes
+from infinipot_ros.kv_cache.coordinates import MAX_GRIDS, GridShapes
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.visual_memory.memory_state import ObserverState
+from infinipot_ros.visual_memory.memory_state import MemorySnapshot
 from infinipot_ros.visual_memory.observation_table import (
     LATEST_NS,
     from_columns,
@@ -29,16 +29,16 @@ from infinipot_ros.visual_memory.observation_table import (
 from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.pending import PendingBlock, PendingFrame
 from infinipot_ros.visual_memory.stamps import StampOrder
-from infinipot_ros.vlm.fingerprint import ModelIdentity
+from infinipot_ros.vlm.fingerprint import ModelFingerprint
 from infinipot_ros.vlm.loading import DTYPES
-from infinipot_ros.vlm.positions import Timeline
+from infinipot_ros.vlm.positions import TemporalAxis
 
 # Rows and columns beyond this are no picture.
-MOST_SIDE = 2 ** 15
+MAX_SIDE = 2 ** 15
 LARGEST = 2 ** 62
 
 
-def to_file(state: ObserverState) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def to_file(state: MemorySnapshot) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Give what ``snapshot_file`` writes: facts and tensors; keys and values are not copied."""
     grids = sorted(state.observations)
     seen, facts_seen = to_columns([state.observations[grid] for grid in grids])
@@ -46,7 +46,7 @@ def to_file(state: ObserverState) -> tuple[dict[str, Any], dict[str, Tensor]]:
     waiting, facts_waiting = to_columns([Observation.of([frame]) for frame in frames])
     starts, shapes = state.shapes
     facts = {
-        'model': state.identity.layout, 'dtype': _name(state.identity.dtype),
+        'model': state.fingerprint.layout, 'dtype': _name(state.fingerprint.dtype),
         'prefix_sha256': state.prefix_digest, 'policy': state.policy,
         'policy_state': state.policy_state, 'tokens': state.tokens,
         'next_grid': state.next_grid, 'compressions': state.compressions,
@@ -58,7 +58,7 @@ def to_file(state: ObserverState) -> tuple[dict[str, Any], dict[str, Tensor]]:
         'observations': facts_seen, 'pending': facts_waiting,
         'blocks': [[block.grids, len(block.frames)] for block in state.blocks]}
     tensors = {
-        'weights': state.identity.sample, 'grids': _integers(grids),
+        'weights': state.fingerprint.sample, 'grids': _integers(grids),
         'times': _integers([state.times[grid] for grid in grids])}
     for view in state.views:
         tensors[f'layers.{view.layer}.keys'] = view.keys
@@ -84,7 +84,7 @@ def _integers(numbers: Sequence[int]) -> Tensor:
     return torch.tensor(numbers, dtype=torch.int64)
 
 
-def from_file(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ObserverState:
+def from_file(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> MemorySnapshot:
     """
     Read a state back; its keys and values stay where they are.
 
@@ -99,9 +99,9 @@ def from_file(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Observ
         raise StorageError(f'{type(error).__name__}: {error}') from error
 
 
-def _read(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ObserverState:
-    identity = _read_identity(facts, tensors)
-    next_grid = _integer(facts['next_grid'], MOST_GRIDS)
+def _read(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> MemorySnapshot:
+    fingerprint = _read_identity(facts, tensors)
+    next_grid = _integer(facts['next_grid'], MAX_GRIDS)
     stamps = _read_stamps(facts)
     shapes = _read_shapes(facts['shapes'], len(stamps.cameras))
     observations = from_columns(_named(tensors, 'observations.'), facts['observations'])
@@ -109,7 +109,7 @@ def _read(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ObserverSt
     ascend = all(a < b for a, b in pairwise([-1, *grids, next_grid]))
     if not ascend or len(grids) != len(observations):
         raise StorageError('its observations are not those of its grids')
-    timeline = _read_timeline(facts['timeline'], identity)
+    timeline = _read_timeline(facts['timeline'], fingerprint)
     if 'times' in tensors:
         times = read_times(tensors['times'], timeline)
     else:
@@ -122,15 +122,15 @@ def _read(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ObserverSt
     if not isinstance(policy, str) or not isinstance(policy_state, dict) or not isinstance(
             prefix, str):
         raise StorageError('it does not say which policy chose what is left')
-    return ObserverState(
-        identity=identity, prefix_digest=prefix, policy=policy, policy_state=policy_state,
+    return MemorySnapshot(
+        fingerprint=fingerprint, prefix_digest=prefix, policy=policy, policy_state=policy_state,
         views=views, shapes=shapes.snapshot(), next_grid=next_grid,
         compressions=_integer(facts['compressions']),
         rebases=_integer(facts.get('rebases', 0)), timeline=timeline,
         frames_encoded=_integer(facts['frames_encoded']), stamps=stamps,
         observations=dict(zip(grids, observations, strict=True)),
         times=dict(zip(grids, times, strict=True)),
-        blocks=_read_blocks(facts, tensors, identity, stamps),
+        blocks=_read_blocks(facts, tensors, fingerprint, stamps),
         thumbnails=_read_thumbnails(tensors, next_grid))
 
 
@@ -154,11 +154,11 @@ def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
         if name.startswith(prefix)}
 
 
-def _read_identity(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ModelIdentity:
+def _read_identity(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ModelFingerprint:
     sample = tensors['weights']
     if not isinstance(facts['model'], dict) or sample.dtype != torch.float32 or sample.ndim != 1:
         raise StorageError('it does not say which model saw it')
-    return ModelIdentity(facts['model'], sample, DTYPES[facts['dtype']])
+    return ModelFingerprint(facts['model'], sample, DTYPES[facts['dtype']])
 
 
 def _read_stamps(facts: Mapping[str, Any]) -> StampOrder:
@@ -173,9 +173,9 @@ def _read_stamps(facts: Mapping[str, Any]) -> StampOrder:
 
 def _read_shapes(runs: list[list[int]], cameras: int) -> GridShapes:
     for start, rows, columns, camera in runs:
-        _integer(start, MOST_GRIDS)
-        _integer(rows, MOST_SIDE, 1)
-        _integer(columns, MOST_SIDE, 1)
+        _integer(start, MAX_GRIDS)
+        _integer(rows, MAX_SIDE, 1)
+        _integer(columns, MAX_SIDE, 1)
         _integer(camera, cameras - 1)
     starts = tuple(start for start, *_ in runs)
     if any(a >= b for a, b in pairwise(starts)):
@@ -190,11 +190,11 @@ def _read_views(
     facts: Mapping[str, Any], tensors: Mapping[str, Tensor], shapes: GridShapes,
 ) -> list[LayerView]:
     layers = facts['model']['number of layers']
-    size = facts['model']['number of KV heads'], _integer(facts['tokens'], MOST_GRIDS)
+    size = facts['model']['number of KV heads'], _integer(facts['tokens'], MAX_GRIDS)
     wide = *size, facts['model']['head dimension']
     dtype = tensors['layers.0.keys'].dtype
     views = []
-    for layer in range(_integer(layers, MOST_SIDE, 1)):
+    for layer in range(_integer(layers, MAX_SIDE, 1)):
         keys, values, coordinates = (
             tensors[f'layers.{layer}.{name}'] for name in ('keys', 'values', 'coordinates'))
         if keys.shape != wide or values.shape != wide or coordinates.shape != (
@@ -219,30 +219,30 @@ def _check_coordinates(view: LayerView, known_grids: Tensor) -> None:
     rows, columns, _ = view.shapes.lookup(grid)
     first = view.shapes.snapshot()[0][0]
     outside = (grid < first) | (row < 0) | (row >= rows) | (column < 0) | (column >= columns)
-    place = (grid * MOST_SIDE + row) * MOST_SIDE + column
+    place = (grid * MAX_SIDE + row) * MAX_SIDE + column
     if bool(outside.any()) or bool((place.diff(dim=-1) <= 0).any()):
         raise StorageError(f'layer {view.layer} has tokens outside their grid or out of order')
 
 
-def _read_timeline(facts: Mapping[str, Any], identity: ModelIdentity) -> Timeline:
-    timeline = Timeline(**facts)
-    _integer(timeline.last, MOST_GRIDS, -1)
-    _integer(timeline.extent, MOST_SIDE)
+def _read_timeline(facts: Mapping[str, Any], fingerprint: ModelFingerprint) -> TemporalAxis:
+    timeline = TemporalAxis(**facts)
+    _integer(timeline.last, MAX_GRIDS, -1)
+    _integer(timeline.extent, MAX_SIDE)
     _integer(facts['_origin_ns'], LATEST_NS, -1)
     _integer(facts['_offset'], LATEST_NS, -LATEST_NS)
-    if timeline.tokens_per_second != identity.layout['temporal steps per second']:
+    if timeline.tokens_per_second != fingerprint.layout['temporal steps per second']:
         raise StorageError('its time does not run as its model counts it')
     return timeline
 
 
 def _read_blocks(
-    facts: Mapping[str, Any], tensors: Mapping[str, Tensor], identity: ModelIdentity,
+    facts: Mapping[str, Any], tensors: Mapping[str, Tensor], fingerprint: ModelFingerprint,
     stamps: StampOrder,
 ) -> list[PendingBlock]:
     columns = {
         name: column for name, column in _named(tensors, 'pending.').items() if '.' not in name}
     frames = [
-        PendingFrame(_read_pixels(tensors[f'pending.{index}.pixels'], identity), seen.first_ns,
+        PendingFrame(_read_pixels(tensors[f'pending.{index}.pixels'], fingerprint), seen.first_ns,
                      seen.camera, seen.pose, seen.last_ns)
         for index, seen in enumerate(from_columns(columns, facts['pending']))]
     blocks: dict[str, PendingBlock] = {}
@@ -250,7 +250,7 @@ def _read_blocks(
         own, frames = frames[:_integer(count, len(frames), 1)], frames[count:]
         camera, height, width = own[0].camera, *own[0].pixels.shape[:2]
         block = PendingBlock(
-            _integer(grids, MOST_GRIDS, 1), height * width // identity.pixels_per_token, own)
+            _integer(grids, MAX_GRIDS, 1), height * width // fingerprint.pixels_per_token, own)
         alike = all(block.takes(frame.pixels) and frame.camera == camera for frame in own)
         if not alike or block.complete or camera in blocks or camera not in stamps.cameras:
             raise StorageError('frames wait that make no block')
@@ -260,8 +260,8 @@ def _read_blocks(
     return list(blocks.values())
 
 
-def _read_pixels(pixels: Tensor, identity: ModelIdentity) -> Tensor:
-    side = math.isqrt(identity.pixels_per_token)
+def _read_pixels(pixels: Tensor, fingerprint: ModelFingerprint) -> Tensor:
+    side = math.isqrt(fingerprint.pixels_per_token)
     if pixels.dtype != torch.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or any(
             not edge or edge % side for edge in pixels.shape[:2]):
         raise StorageError(f'a frame is {pixels.dtype} {[*pixels.shape]}')

@@ -16,7 +16,7 @@ from pathlib import Path
 from infinipot_ros.errors import StorageError
 from infinipot_ros.visual_memory.snapshot_file import part_of, read_snapshot, write_snapshot
 from infinipot_ros.visual_memory.state_file import from_file, to_file
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 REFUSED = '.refused'
 #: Refused files that are kept; the first ones stay, the last place is for the newest.
@@ -68,7 +68,7 @@ class Loaded:
         return text
 
 
-def save(observer: Observer, path: Path | str) -> Saved:
+def save(observer: VisualMemory, path: Path | str) -> Saved:
     """
     Write all an observer remembers to one file, in one step.
 
@@ -79,7 +79,7 @@ def save(observer: Observer, path: Path | str) -> Saved:
     return Saved(Path(path), size, state.tokens, len(state.observations))
 
 
-def load(observer: Observer, path: Path | str) -> Loaded:
+def load(observer: VisualMemory, path: Path | str) -> Loaded:
     """
     Replace what an observer remembers by what was saved.
 
@@ -107,7 +107,7 @@ def load(observer: Observer, path: Path | str) -> Loaded:
         '' if dtype == now.views[0].keys.dtype else str(dtype).removeprefix('torch.'), lost)
 
 
-def load_at_start(observer: Observer, path: Path | str) -> Loaded | StorageError | None:
+def load_at_start(observer: VisualMemory, path: Path | str) -> Loaded | StorageError | None:
     """
     Take in what was remembered before a restart, if there is something.
 

@@ -3,7 +3,7 @@
 """
 The robot's memory: frames go in, questions are answered from what is left of them.
 
-One object, one thread: whoever owns an ``Observer`` calls it from one thread only.
+One object, one thread: whoever owns an ``VisualMemory`` calls it from one thread only.
 """
 
 from __future__ import annotations
@@ -19,25 +19,29 @@ from infinipot_ros.errors import FrameError, QuestionCode, QuestionError
 from infinipot_ros.kv_cache.layer_view import share_held
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
-from infinipot_ros.visual_memory.attention_evidence import PaidAttention, hidden_tokens, make_step
+from infinipot_ros.visual_memory.attention_evidence import (
+    AttentionAccumulator,
+    hidden_tokens,
+    make_step,
+)
 from infinipot_ros.visual_memory.changes import check_change
-from infinipot_ros.visual_memory.duplicate_filter import FrameFilter, mean_colours
+from infinipot_ros.visual_memory.duplicate_filter import DuplicateFilter, mean_colours
 from infinipot_ros.visual_memory.evidence import Evidence, best_moments
 from infinipot_ros.visual_memory.frame import Pose, RgbImage
-from infinipot_ros.visual_memory.frame_encoder import Intake
-from infinipot_ros.visual_memory.generation import Patience, speak
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.memory_state import ObserverState, check_model, state_of, take_in
+from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
+from infinipot_ros.visual_memory.generation import Deadline, stream_text
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.memory_state import MemorySnapshot, capture, check_model, restore
 from infinipot_ros.visual_memory.observations import Observation, span
 from infinipot_ros.visual_memory.pending import PendingFrame
 from infinipot_ros.visual_memory.plan import available_bytes, plan_memory
-from infinipot_ros.visual_memory.question_encoding import check_scope, read_question, turn_tokens
+from infinipot_ros.visual_memory.question_encoding import check_scope, encode_question, turn_tokens
 from infinipot_ros.visual_memory.scope import Scope
 from infinipot_ros.visual_memory.sessions import Turn
 from infinipot_ros.visual_memory.thumbnails import Thumbnails, make_thumbnail
 from infinipot_ros.visual_memory.warming import warm_up
-from infinipot_ros.vlm.attention_hook import Lens
-from infinipot_ros.vlm.cuda_graph import StaticStep
+from infinipot_ros.vlm.attention_hook import AttentionHook
+from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
 from infinipot_ros.vlm.decoding import Sampling, TextStream, decode
 from infinipot_ros.vlm.loading import load_config, load_model
 from infinipot_ros.vlm.model import QwenVL
@@ -45,7 +49,7 @@ from infinipot_ros.vlm.model import QwenVL
 EVERYTHING = Scope()
 
 
-class Observer:
+class VisualMemory:
     """
     A bounded visual memory that can be asked.
 
@@ -55,7 +59,7 @@ class Observer:
         has the figures.
     """
 
-    def __init__(self, settings: ObserverSettings, model: QwenVL | None = None) -> None:
+    def __init__(self, settings: MemoryConfig, model: QwenVL | None = None) -> None:
         settings.validate()
         self.settings = self._configured = settings
         self._sampling = Sampling(settings.temperature, settings.top_p)
@@ -68,23 +72,23 @@ class Observer:
             settings.model, device=settings.device, dtype=settings.dtype,
             attn_implementation=settings.attn_implementation, weights=settings.weights,
             local_files_only=settings.local_files_only)
-        self._intake = Intake(settings, self._model)
-        self._cache, self._observations = self._intake.cache, self._intake.observations
+        self._encoder = FrameEncoder(settings, self._model)
+        self._cache, self._observations = self._encoder.cache, self._encoder.observations
         shape = self._cache.shape
-        # Attention that takes no lens can be asked neither for evidence nor for a scope.
-        self._paid = PaidAttention(
+        # Attention that does not support hooks can be asked neither for evidence nor for a scope.
+        self._paid = AttentionAccumulator(
             shape.layers, shape.kv_heads, settings.budget, shape.device,
-        ) if settings.max_evidence and self._model.takes_lens else None
-        self._step: StaticStep | None = None
+        ) if settings.max_evidence and self._model.supports_hook else None
+        self._step: CudaGraphDecoder | None = None
         if settings.cuda_graph:
             self._step = make_step(self._model, self._cache, self._paid)
             self._step.capture()
-        self._filter = FrameFilter()
+        self._filter = DuplicateFilter()
         self._last_query_s = 0.0
 
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""
-        self._intake.reset()
+        self._encoder.reset()
         self._filter.clear()
         self._last_query_s = 0.0
 
@@ -92,7 +96,7 @@ class Observer:
         """Compute what is slower for the first time, now; what is remembered stays as it is."""
         warm_up(self._model, self._cache, self.settings, self._paid, self._step)
 
-    def change(self, settings: ObserverSettings) -> None:
+    def change(self, settings: MemoryConfig) -> None:
         """
         Go on with other settings, as far as model and buffers stay as they are.
 
@@ -104,14 +108,14 @@ class Observer:
         settings.validate()
         sampling = Sampling(settings.temperature, settings.top_p)
         check_change(self._configured, settings, self._model.config, self._cache)
-        self._intake.change(settings)
+        self._encoder.change(settings)
         self.settings, self._sampling = settings, sampling
 
     # -- frames in ----------------------------------------------------------------------------
 
-    def observe(
+    def add_frame(
         self, rgb: RgbImage, stamp_ns: int, camera: str = '', pose: Pose | None = None,
-        following: int = 0,
+        queued_frames: int = 0,
     ) -> bool:
         """
         Take one frame into the memory; a question asked right after it sees it.
@@ -121,8 +125,8 @@ class Observer:
             or further behind than ``max_backward_jump_s``, which starts a new segment.
         :param camera: frames of different cameras fill blocks of their own, and may come in any
             order.
-        :param following: frames of this camera that wait to be taken next: up to ``max_batch`` are
-            encoded in one forward pass.
+        :param queued_frames: frames of this camera that wait to be taken next: up to ``max_batch``
+            are encoded in one forward pass.
         :return: false where ``still_likeness`` leaves it out: the last frame stands for it.
         :raises FrameError: the frame is not taken and the memory is as it was.
         """
@@ -130,21 +134,21 @@ class Observer:
             raise FrameError(
                 'bad_pixels',
                 f'a frame is uint8 [height, width, 3], not {rgb.dtype} {list(rgb.shape)}')
-        jumped = self._intake.stamps.check(
+        jumped = self._encoder.stamps.check(
             camera, stamp_ns, round(self.settings.max_backward_jump_s * SECOND_NS),
             self.settings.cameras)
         cells = mean_colours(rgb) if self.settings.still_likeness else None
         if cells is not None and not jumped:
-            since_ns = self._filter.stands_since(
+            since_ns = self._filter.find(
                 camera, cells, stamp_ns, self.settings.still_likeness,
                 round(self.settings.max_still_s * SECOND_NS))
-            if since_ns and self._intake.stand_for(camera, since_ns, stamp_ns, following):
-                self._filter.stood(camera, stamp_ns)
+            if since_ns and self._encoder.extend_last(camera, since_ns, stamp_ns, queued_frames):
+                self._filter.extend(camera, stamp_ns)
                 return False
         pixels = self._model.fit(rgb, self.settings.max_pixels)
-        self._intake.take(PendingFrame(pixels, stamp_ns, camera, pose), jumped, following)
+        self._encoder.add(PendingFrame(pixels, stamp_ns, camera, pose), jumped, queued_frames)
         if cells is not None:
-            self._filter.took(camera, cells, stamp_ns)
+            self._filter.update(camera, cells, stamp_ns)
         return True
 
     # -- answers out --------------------------------------------------------------------------
@@ -172,22 +176,22 @@ class Observer:
         :param stop: asked before each token; true cancels.
         :raises QuestionError: no answer, with a code and what to do.
         """
-        patience = Patience(time.perf_counter(), timeout_s, stop)
+        deadline = Deadline(time.perf_counter(), timeout_s, stop)
         limit = self.settings.max_new_tokens
         new_tokens = min(max_new_tokens or limit, limit)
-        ids = read_question(self._model, self.settings, question, turns, new_tokens)
-        if not self._intake.blocks and not len(self._observations):
+        ids = encode_question(self._model, self.settings, question, turns, new_tokens)
+        if not self._encoder.blocks and not len(self._observations):
             raise QuestionError(
                 QuestionCode.NOTHING_OBSERVED,
                 'nothing has been observed yet; wait for a frame, and check that images arrive')
         check_scope(
             scope, self._model, self.settings,
-            self.settings.cameras or list(self._intake.stamps.cameras))
-        patience.check(0)
-        mark, timeline = self._cache.mark(), self._intake.timeline
+            self.settings.cameras or list(self._encoder.stamps.cameras))
+        deadline.check(0)
+        mark, timeline = self._cache.checkpoint(), self._encoder.timeline
         try:
             known = dict(self._observations.items())
-            waiting, fault = self._intake.append_waiting()
+            waiting, fault = self._encoder.append_waiting()
             known |= {grid: Observation.of(frames) for grid, frames in waiting.items()}
             if not known:
                 raise QuestionError(
@@ -198,61 +202,61 @@ class Observer:
             if len(inside) < len(known):
                 hidden = hidden_tokens(self._cache.views(), inside)
                 known = {grid: known[grid] for grid in inside}
-            return self._answer(ids, new_tokens, patience, on_text, hidden, known, waiting)
+            return self._answer(ids, new_tokens, deadline, on_text, hidden, known, waiting)
         finally:
             self._cache.rollback(mark)
-            self._intake.timeline = timeline
-            self._last_query_s = patience.elapsed_s()
+            self._encoder.timeline = timeline
+            self._last_query_s = deadline.elapsed_s()
 
     def turn_tokens(self, turn: Turn) -> int:
         """Count the tokens that a turn takes before the next question."""
         return turn_tokens(self._model, turn)
 
     def _answer(
-        self, ids: list[int], new_tokens: int, patience: Patience,
+        self, ids: list[int], new_tokens: int, deadline: Deadline,
         on_text: Callable[[str], None] | None, hidden: list[Tensor] | None,
         known: dict[int, Observation], waiting: dict[int, list[PendingFrame]],
     ) -> Answer:
         """Decode behind the memory; ``known`` is what the answer may rest on."""
-        cache, lens, tokens = self._cache, None, self._cache.memory_length
-        paid = self._paid if self.settings.max_evidence else None
-        if paid is not None or hidden is not None:
-            lens = Lens(
+        cache, hook, tokens = self._cache, None, self._cache.memory_length
+        attention = self._paid if self.settings.max_evidence else None
+        if attention is not None or hidden is not None:
+            hook = AttentionHook(
                 cache.prefix_length, tokens, hidden=hidden,
-                paid=paid.latest[..., :tokens] if paid is not None else None)
-        if paid is not None:
-            paid.clear()
+                attention=attention.latest[..., :tokens] if attention is not None else None)
+        if attention is not None:
+            attention.clear()
         if hidden is not None:
             tokens -= round(float(torch.stack(hidden).sum(-1).double().mean()))
-        spoken = speak(
+        generation = stream_text(
             decode(
-                self._model, ids, start=self._intake.timeline.text_start(cache.prefix_length),
-                cache=cache, writing=cache.writing_tail, max_new_tokens=new_tokens,
-                sampling=self._sampling, lens=lens, step=self._step),
-            TextStream(self._model.tokenizer), patience,
-            paid.count if paid is not None else None, on_text)
-        latency_s = patience.elapsed_s()
+                self._model, ids, start=self._encoder.timeline.text_start(cache.prefix_length),
+                cache=cache, reserve=cache.writing_tail, max_new_tokens=new_tokens,
+                sampling=self._sampling, hook=hook, step=self._step),
+            TextStream(self._model.tokenizer), deadline,
+            attention.accumulate if attention is not None else None, on_text)
+        latency_s = deadline.elapsed_s()
         evidence: tuple[Evidence, ...] = ()
-        if paid is not None:
+        if attention is not None:
             evidence = best_moments(
-                paid.by_grid(cache.views(), sorted(known)), known, self.settings.max_evidence)
-            self._intake.thumbnails.show_waiting({
+                attention.by_grid(cache.views(), sorted(known)), known, self.settings.max_evidence)
+            self._encoder.thumbnails.show_waiting({
                 each.grid: make_thumbnail(waiting[each.grid][0].pixels)
                 for each in evidence
                 if each.grid in waiting and self.settings.thumbnail_bytes})
         observed_from_ns, observed_to_ns = span(known.values())
         return Answer(
-            text=spoken.text,
+            text=generation.text,
             observed_from_ns=observed_from_ns, observed_to_ns=observed_to_ns,
-            latency_s=latency_s, first_token_s=spoken.first_token_s,
+            latency_s=latency_s, first_token_s=generation.first_token_s,
             memory_tokens=tokens,
             memory_bytes=tokens * cache.memory_bytes // max(1, cache.memory_length),
-            new_tokens=spoken.tokens, evidence=evidence)
+            new_tokens=generation.tokens, evidence=evidence)
 
     @property
     def thumbnails(self) -> Thumbnails:
         """Pictures of remembered moments, by grid."""
-        return self._intake.thumbnails
+        return self._encoder.thumbnails
 
     def moments(self) -> list[tuple[int, Observation]]:
         """List grids and what they hold, in the order they came; without frames that wait."""
@@ -262,11 +266,11 @@ class Observer:
         """Tell how many layers and KV heads hold each token of a moment: ``[rows, columns]``."""
         return share_held(self._cache.views(), grid)
 
-    def state(self) -> ObserverState:
+    def state(self) -> MemorySnapshot:
         """Give all that is remembered now, to be saved; keys and values are not copied."""
-        return state_of(self._intake, self._model)
+        return capture(self._encoder, self._model)
 
-    def restore(self, state: ObserverState) -> int:
+    def restore(self, state: MemorySnapshot) -> int:
         """
         Remember what another memory of this model did, instead.
 
@@ -274,7 +278,7 @@ class Observer:
         :raises StorageError: it cannot be held, and why; the memory is as it was.
         """
         check_model(state, self.state())
-        lost = take_in(self._intake, state)
+        lost = restore(self._encoder, state)
         # What its last frames looked like is not known, though their stamps may be the same.
         self._filter.clear()
         return lost
@@ -289,13 +293,13 @@ class Observer:
 
     def status(self) -> MemoryStatus:
         """Tell how full the memory is and what it has seen."""
-        intake, cache = self._intake, self._cache
+        encoder, cache = self._encoder, self._cache
         return MemoryStatus(
-            frames_encoded=intake.frames_encoded, frames_pending=intake.frames_pending,
+            frames_encoded=encoder.frames_encoded, frames_pending=encoder.frames_pending,
             tokens=cache.memory_length, budget_tokens=cache.budget.tokens,
             bytes=cache.memory_bytes, budget_bytes=cache.nbytes,
-            compressions=cache.compressions, segments=intake.stamps.segments,
-            oldest_ns=intake.oldest_ns, newest_ns=intake.stamps.newest_ns,
-            last_ingest_ms=1000 * intake.last_ingest_s, last_query_ms=1000 * self._last_query_s,
-            camera_tokens=dict(intake.camera_tokens), frames_still=intake.frames_still,
+            compressions=cache.compressions, segments=encoder.stamps.segments,
+            oldest_ns=encoder.oldest_ns, newest_ns=encoder.stamps.newest_ns,
+            last_ingest_ms=1000 * encoder.last_ingest_s, last_query_ms=1000 * self._last_query_s,
+            camera_tokens=dict(encoder.camera_tokens), frames_still=encoder.frames_still,
             rebases=cache.rebases)

@@ -12,13 +12,13 @@ from __future__ import annotations
 import numpy as np
 
 from infinipot_ros.kv_cache.cache import BoundedCache
-from infinipot_ros.visual_memory.attention_evidence import PaidAttention
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, ObserverSettings
+from infinipot_ros.visual_memory.attention_evidence import AttentionAccumulator
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
 from infinipot_ros.visual_memory.plan import grids_per_block
 from infinipot_ros.visual_memory.thumbnails import make_thumbnail
-from infinipot_ros.vlm.attention_hook import Lens
-from infinipot_ros.vlm.cuda_graph import StaticStep
-from infinipot_ros.vlm.decoding import TextStream, read
+from infinipot_ros.vlm.attention_hook import AttentionHook
+from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
+from infinipot_ros.vlm.decoding import TextStream, forward_tokens
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import grid_positions
 from infinipot_ros.vlm.prompt import question_ids
@@ -28,8 +28,11 @@ QUESTION = 'What is there to see?'
 
 
 def warm_up(
-    model: QwenVL, cache: BoundedCache, settings: ObserverSettings, paid: PaidAttention | None,
-    step: StaticStep | None = None,
+    model: QwenVL,
+    cache: BoundedCache,
+    settings: MemoryConfig,
+    attention: AttentionAccumulator | None,
+    step: CudaGraphDecoder | None = None,
 ) -> None:
     """
     Encode a block, read a question and decode two tokens; the cache is as before, to the bit.
@@ -42,7 +45,7 @@ def warm_up(
     make_thumbnail(pixels)
     rows, columns = model.grid_size(*pixels.shape[:2])
     grids = grids_per_block(settings, rows * columns)
-    mark = cache.mark()
+    mark = cache.checkpoint()
     try:
         block = model.encode(pixels.expand(grids * FRAMES_PER_GRID, -1, -1, -1))
         if cache.memory_length + grids * rows * columns <= cache.budget.tokens:
@@ -50,21 +53,21 @@ def warm_up(
                 model.forward(
                     block.tokens.flatten(0, 1).unsqueeze(0),
                     grid_positions(cache.prefix_length, list(range(grids)), rows, columns), cache)
-        lens = None if paid is None else Lens(
+        hook = None if attention is None else AttentionHook(
             cache.prefix_length, cache.memory_length,
-            paid=paid.latest[..., :cache.memory_length])
+            attention=attention.latest[..., :cache.memory_length])
         ids, start = question_ids(model.tokenizer, QUESTION), cache.get_seq_length()
         stream = TextStream(model.tokenizer)
         for count in range(2):
             if step is not None and count:
-                step.begin(ids[0], start, lens)
-            scores = read(
-                model, ids, start=start, cache=cache, writing=cache.writing_tail, lens=lens,
+                step.start(ids[0], start, hook)
+            scores = forward_tokens(
+                model, ids, start=start, cache=cache, reserve=cache.writing_tail, hook=hook,
                 step=step if count else None)
             start += len(ids)
             ids = [int(scores.argmax())]
             stream.push(ids[0])
     finally:
         cache.rollback(mark)
-        if paid is not None:
-            paid.clear()
+        if attention is not None:
+            attention.clear()

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a question may look at, and what it looked at: the language model's attention, opened.
+Attention hook: hide cached tokens per KV head and record the attention they receive.
 
-transformers calls attention by a registered name. Ours goes under ``infinipot_`` and the name of
-what it wraps: without a ``Lens`` the call is handed on as it came, so nothing changes; with one,
-cached tokens can be hidden, layer by layer and KV head by KV head, and the shares that the new
-tokens' attention pays to the cached ones are added up. A ``FixedLens`` does the same over all of
-a cache's slots, in shapes and buffers that never change.
+transformers calls attention by a registered name. Ours is ``infinipot_`` and the name of what it
+wraps. Without an ``AttentionHook`` the call is passed on unchanged. With one, cached tokens can be
+hidden per layer and KV head, and the attention that the new tokens pay to the cached ones is
+recorded. A ``StaticAttentionHook`` does the same over all slots of a cache, in shapes and buffers
+that never change.
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ ROWS = 16
 SUMS_WIDE = 'dtype' in torch.ops.aten.bmm.overloads()
 
 
-class Lens:
+class AttentionHook:
     """
     A view of the ``tokens`` cached tokens from slot ``start`` on: the remembered ones.
 
     :param hidden: which of them the new tokens must not see, bool ``[kv_heads, tokens]`` a layer;
         None hides none.
-    :param paid: float32 ``[layers, kv_heads, tokens]``; each forward pass writes here what its
-        last token's attention paid to each of them, summed over a KV head's query heads. None
+    :param attention: float32 ``[layers, kv_heads, tokens]``; each forward pass writes here
+        the attention of its last token to each of them, summed over a KV head's query heads. None
         writes nothing.
     """
 
     def __init__(
         self, start: int, tokens: int, *, hidden: Sequence[Tensor] | None = None,
-        paid: Tensor | None = None,
+        attention: Tensor | None = None,
     ) -> None:
         self.start, self.end = start, start + tokens
-        self.hidden, self.paid = hidden, paid
+        self.hidden, self.attention = hidden, attention
 
 
-class FixedLens:
+class StaticAttentionHook:
     """
     A view of every slot of a cache, filled or not, for one new token at a time.
 
     :param unseen: the slots the token must not see, bool ``[layers, kv_heads, 1, capacity]``: read
         anew by each forward pass. Being four-dimensional, it passes through transformers as it is.
     :param start: slot of the first remembered token.
-    :param paid: float32 ``[layers, kv_heads, M]``: as of a ``Lens``, for all ``M`` slots from
-        ``start`` on, whatever is in them.
+    :param attention: float32 ``[layers, kv_heads, M]``: as of an ``AttentionHook``, for all ``M``
+        slots from ``start`` on, whatever is in them.
     """
 
-    def __init__(self, unseen: Tensor, start: int, paid: Tensor | None = None) -> None:
-        self.unseen, self.start, self.paid = unseen, start, paid
+    def __init__(self, unseen: Tensor, start: int, attention: Tensor | None = None) -> None:
+        self.unseen, self.start, self.attention = unseen, start, attention
 
 
-def install(model: Any) -> bool:
+def register_attention(model: Any) -> bool:
     """
     Have a model's language part call attention through here.
 
@@ -83,29 +83,29 @@ def install(model: Any) -> bool:
 
 def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
-    *, lens: Lens | FixedLens | None = None, **kwargs: Any,
+    *, hook: AttentionHook | StaticAttentionHook | None = None, **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """
-    Attend as transformers' own function does, through ``lens`` where there is one.
+    Attend as transformers' own function does, through ``hook`` where there is one.
 
     :param query: ``[1, heads, new, head_dim]``, rotated; the new tokens' own keys are the last,
-        but where a ``FixedLens`` tells which they are.
+        but where a ``StaticAttentionHook`` tells which they are.
     :param key: ``[1, kv_heads, keys, head_dim]``; ``value`` likewise.
     """
     scaling: float = kwargs['scaling']
-    if isinstance(lens, FixedLens):
-        return _attend_fixed(lens, module.layer_idx, query, key, value, scaling), None
+    if isinstance(hook, StaticAttentionHook):
+        return _attend_fixed(hook, module.layer_idx, query, key, value, scaling), None
     # One token at a time the fused kernels of processors are slower than this, in float32.
     alone = query.shape[2] == 1 and query.device.type == 'cpu' and query.dtype == torch.float32
-    hidden = None if lens is None or lens.hidden is None else lens.hidden[module.layer_idx]
-    if alone or (lens is not None and lens.paid is not None):
-        shares = _shares(query, key, scaling, hidden, lens)
-        if lens is not None and lens.paid is not None:
-            lens.paid[module.layer_idx] = shares[..., lens.start:lens.end].sum(1)
+    hidden = None if hook is None or hook.hidden is None else hook.hidden[module.layer_idx]
+    if alone or (hook is not None and hook.attention is not None):
+        shares = _shares(query, key, scaling, hidden, hook)
+        if hook is not None and hook.attention is not None:
+            hook.attention[module.layer_idx] = shares[..., hook.start:hook.end].sum(1)
         if alone:
             return (shares @ value[0]).flatten(0, 1)[None, None], None
-    if lens is not None and hidden is not None:
-        return _attend_hiding(hidden, query, key, value, scaling, lens), None
+    if hook is not None and hidden is not None:
+        return _attend_hiding(hidden, query, key, value, scaling, hook), None
     base: str = module.config._attn_implementation.removeprefix(PREFIX)
     if base == 'eager':
         function = sys.modules[type(module).__module__].eager_attention_forward
@@ -123,7 +123,7 @@ def _grouped(query: Tensor, key: Tensor) -> Tensor:
 
 
 def _attend_hiding(
-    hidden: Tensor, query: Tensor, key: Tensor, value: Tensor, scaling: float, lens: Lens,
+    hidden: Tensor, query: Tensor, key: Tensor, value: Tensor, scaling: float, hook: AttentionHook,
 ) -> Tensor:
     queries, new, keys = _grouped(query, key), query.shape[2], key.shape[2]
     slots = torch.arange(keys, device=key.device)
@@ -133,7 +133,7 @@ def _attend_hiding(
         groups, rows = part.shape[1:3]
         seen = slots <= slots[keys - new + first:keys - new + first + rows, None]
         seen = seen.repeat(len(part), groups, 1, 1)
-        seen[..., lens.start:lens.end] &= ~hidden[:, None, None]
+        seen[..., hook.start:hook.end] &= ~hidden[:, None, None]
         out = functional.scaled_dot_product_attention(
             part.flatten(1, 2).unsqueeze(0), key, value,
             attn_mask=seen.flatten(1, 2).unsqueeze(0), scale=scaling)
@@ -143,27 +143,28 @@ def _attend_hiding(
 
 
 def _shares(
-    query: Tensor, key: Tensor, scaling: float, hidden: Tensor | None, lens: Lens | None,
+    query: Tensor, key: Tensor, scaling: float, hidden: Tensor | None, hook: AttentionHook | None,
 ) -> Tensor:
     """Spell out what the last token pays to each: float32 ``[kv_heads, groups, keys]``."""
     last = _grouped(query, key)[:, :, -1]
     scores = (last @ key[0].transpose(1, 2)).float().mul_(scaling)
-    if lens is not None and hidden is not None:
-        scores[..., lens.start:lens.end].masked_fill_(hidden[:, None], -torch.inf)
+    if hook is not None and hidden is not None:
+        scores[..., hook.start:hook.end].masked_fill_(hidden[:, None], -torch.inf)
     return scores.softmax(-1)
 
 
 def _attend_fixed(
-    lens: FixedLens, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float,
+    hook: StaticAttentionHook, layer: int, query: Tensor, key: Tensor, value: Tensor,
+    scaling: float,
 ) -> Tensor:
     # Fused kernels give one token's query heads a block each, or repeat the keys for them: over
     # thousands of keys and few heads that leaves most of a GPU idle.
     scores = _wide_products(_grouped(query, key)[:, :, -1], key[0].transpose(1, 2))
     # Filled, not added: what an unused slot still holds may be no number.
-    shares = scores.mul_(scaling).masked_fill_(lens.unseen[layer], -torch.inf).softmax(-1)
-    if lens.paid is not None:
-        end = lens.start + lens.paid.shape[-1]
-        lens.paid[layer] = shares[..., lens.start:end].sum(1)
+    shares = scores.mul_(scaling).masked_fill_(hook.unseen[layer], -torch.inf).softmax(-1)
+    if hook.attention is not None:
+        end = hook.start + hook.attention.shape[-1]
+        hook.attention[layer] = shares[..., hook.start:end].sum(1)
     return (shares.to(value.dtype) @ value[0]).flatten(0, 1)[None, None]
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError, MemoryFullError
-from infinipot_ros.vlm.attention_hook import FixedLens, Lens
+from infinipot_ros.vlm.attention_hook import AttentionHook, StaticAttentionHook
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import AXES
 
@@ -24,7 +24,7 @@ from infinipot_ros.vlm.positions import AXES
 WARM_UPS = 3
 
 
-class StaticStep:
+class CudaGraphDecoder:
     """
     The step over one cache. It attends to every slot there is, under a mask.
 
@@ -34,15 +34,16 @@ class StaticStep:
     :param cache: its ``layers`` have ``keys`` and ``values`` ``[1, kv_heads, capacity, head_dim]``
         that are never allocated anew, and a ``length``: how many slots are filled.
     :param start: slot of the first remembered token.
-    :param paid: float32 ``[layers, kv_heads, M]``, the buffer that a ``Lens`` of ``begin`` has a
-        part of, or None; each step writes all of it, see ``FixedLens``.
-    :raises ConfigurationError: the model's attention takes no lens.
+    :param attention: float32 ``[layers, kv_heads, M]``, the buffer that an ``AttentionHook``
+        given to ``start`` has a part of, or None; each step writes all of it, see
+        ``StaticAttentionHook``.
+    :raises ConfigurationError: the model's attention does not support hooks.
     """
 
     def __init__(
-        self, model: QwenVL, cache: Any, *, start: int, paid: Tensor | None = None,
+        self, model: QwenVL, cache: Any, *, start: int, attention: Tensor | None = None,
     ) -> None:
-        if not model.takes_lens:
+        if not model.supports_hook:
             raise ConfigurationError(
                 'cuda_graph takes attn_implementation sdpa or eager: the shapes of another '
                 'change from token to token; or set cuda_graph to false')
@@ -56,16 +57,16 @@ class StaticStep:
         self._slot = torch.zeros(1, dtype=torch.int64, device=device)
         self._unseen = torch.ones(
             shape.layers, shape.kv_heads, 1, self._capacity, dtype=torch.bool, device=device)
-        self._lens = FixedLens(self._unseen, start, paid)
+        self._lens = StaticAttentionHook(self._unseen, start, attention)
         self._graph: Any = None
 
     @torch.inference_mode()
-    def begin(self, token: int, position: int, lens: Lens | None = None) -> None:
+    def start(self, token: int, position: int, hook: AttentionHook | None = None) -> None:
         """
         Start behind what the cache holds now.
 
         :param token: the first to read, and its ``position``.
-        :param lens: what of the cache is hidden.
+        :param hook: what of the cache is hidden.
         """
         length = self._layers[0].length
         self.token.fill_(token)
@@ -73,15 +74,15 @@ class StaticStep:
         self._slot.fill_(length)
         self._unseen[..., :length] = False
         self._unseen[..., length:] = True
-        if lens is not None and lens.hidden is not None:
-            for unseen, hidden in zip(self._unseen, lens.hidden, strict=True):
-                unseen[:, 0, lens.start:lens.end] = hidden
-        # Nothing is paid to what is not seen; but nothing times no number, should an answer that
-        # was rolled back have come to that, would be no number either.
+        if hook is not None and hook.hidden is not None:
+            for unseen, hidden in zip(self._unseen, hook.hidden, strict=True):
+                unseen[:, 0, hook.start:hook.end] = hidden
+        # Masked slots get zero weight, but 0 * NaN is NaN: clear values that a rolled-back answer
+        # may have left.
         for layer in self._layers:
             layer.values[:, :, length:] = 0
 
-    def run(self) -> None:
+    def step(self) -> None:
         """
         Read ``token`` into the cache's next slot; then ``scores`` and ``token`` tell the next.
 
@@ -130,7 +131,7 @@ class StaticStep:
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
-                self.begin(0, 0)
+                self.start(0, 0)
                 self._compute()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()

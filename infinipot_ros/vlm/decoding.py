@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.vlm.attention_hook import Lens
-from infinipot_ros.vlm.cuda_graph import StaticStep
+from infinipot_ros.vlm.attention_hook import AttentionHook
+from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import text_positions
 
@@ -49,7 +49,7 @@ class Sampling:
             raise ConfigurationError(f'top_p is {self.top_p}, it must lie within 0 and 1')
 
 
-def pick(scores: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+def sample_token(scores: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
     """Choose the next token from float32 ``[vocabulary]`` scores."""
     if sampling.temperature == 0.0:
         return int(scores.argmax())
@@ -89,28 +89,28 @@ class TextStream:
         return text
 
 
-def read(
+def forward_tokens(
     model: QwenVL,
     ids: list[int],
     *,
     start: int,
     cache: Any,
-    writing: TailWriter,
-    lens: Lens | None = None,
-    step: StaticStep | None = None,
+    reserve: TailWriter,
+    hook: AttentionHook | None = None,
+    step: CudaGraphDecoder | None = None,
 ) -> Tensor:
     """
     Read tokens behind what the cache holds.
 
-    :param start: position of the first; ``writing`` as of ``decode``.
+    :param start: position of the first; ``reserve`` as of ``decode``.
     :param step: reads the one it was told, instead of ``ids``.
     :return: what comes next, float32 ``[vocabulary]``; of a step, its own buffer.
     """
-    with writing(len(ids)):
+    with reserve(len(ids)):
         if step is not None:
-            step.run()
+            step.step()
             return step.scores
-        hidden = model.forward(model.embed(ids), text_positions(start, len(ids)), cache, lens)
+        hidden = model.forward(model.embed(ids), text_positions(start, len(ids)), cache, hook)
         return model.logits(hidden[0, -1])
 
 
@@ -120,39 +120,39 @@ def decode(
     *,
     start: int,
     cache: Any,
-    writing: TailWriter,
+    reserve: TailWriter,
     max_new_tokens: int,
     sampling: Sampling,
-    lens: Lens | None = None,
-    step: StaticStep | None = None,
+    hook: AttentionHook | None = None,
+    step: CudaGraphDecoder | None = None,
 ) -> Iterator[int]:
     """
     Read a prompt behind what the cache holds and yield the answer's tokens.
 
     :param start: position of the prompt's first token.
-    :param writing: announces that many tokens to the cache, around each forward pass.
+    :param reserve: announces that many tokens to the cache, around each forward pass.
     :param max_new_tokens: most tokens to yield; a stop token ends before and is not yielded.
-    :param lens: what of the cache is hidden or watched.
+    :param hook: what of the cache is hidden or watched.
     :param step: reads the answer's tokens, after the prompt; made for this cache, and with the
-        buffer that ``lens.paid`` is of.
+        buffer that ``hook.attention`` is of.
     """
     generator = torch.Generator().manual_seed(sampling.seed)
     drawn = sampling.temperature > 0.0
     ids = prompt_ids
     for count in range(max_new_tokens):
-        scores = read(
-            model, ids, start=start, cache=cache, writing=writing, lens=lens,
+        scores = forward_tokens(
+            model, ids, start=start, cache=cache, reserve=reserve, hook=hook,
             step=step if count else None)
         start += len(ids)
         if step is not None and count and not drawn:
             token = int(step.token)
         else:
-            token = pick(scores, sampling, generator)
+            token = sample_token(scores, sampling, generator)
         if token in model.stop_ids:
             return
         yield token
         if step is not None and not count:
-            step.begin(token, start, lens)
+            step.start(token, start, hook)
         elif step is not None and drawn:
             step.token.fill_(token)
         ids = [token]

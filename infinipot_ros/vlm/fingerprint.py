@@ -21,7 +21,7 @@ RELATIVE, ABSOLUTE = 2.0 ** -7, 2.0 ** -24
 
 
 @dataclass(frozen=True)
-class ModelIdentity:
+class ModelFingerprint:
     """
     What must be the same for the keys and values of one model to mean anything to another.
 
@@ -41,7 +41,7 @@ class ModelIdentity:
         side: int = self.layout['patch size'] * self.layout['merge size']
         return side ** 2
 
-    def difference(self, other: ModelIdentity) -> str:
+    def difference(self, other: ModelFingerprint) -> str:
         """Say in what ``other`` differs; empty if it is the same model, maybe of another dtype."""
         # What is not named is as it was published.
         for name in {**self.layout, **other.layout}:

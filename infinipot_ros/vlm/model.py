@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.vlm.attention_hook import FixedLens, Lens, install
-from infinipot_ros.vlm.fingerprint import ModelIdentity, rope_sections, sample_weights
+from infinipot_ros.vlm.attention_hook import AttentionHook, StaticAttentionHook, register_attention
+from infinipot_ros.vlm.fingerprint import ModelFingerprint, rope_sections, sample_weights
 from infinipot_ros.vlm.patch_embedding import make_linear
 from infinipot_ros.vlm.pixels import patchify, resize, smart_resize
-from infinipot_ros.vlm.positions import Timeline
+from infinipot_ros.vlm.positions import TemporalAxis
 from infinipot_ros.vlm.quantization import held_bytes
 from infinipot_ros.vlm.tower_tables import TowerTables
 
@@ -101,7 +101,7 @@ class QwenVL:
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
         self.stop_ids = self._find_stop_ids(model)
-        self.takes_lens = install(model)
+        self.supports_hook = register_attention(model)
         make_linear(self._core.visual)
         self._tables = TowerTables(self._core.visual)
 
@@ -134,7 +134,7 @@ class QwenVL:
         return frequencies[:rope_sections(self.config)[0]].float()
 
     @cached_property
-    def identity(self) -> ModelIdentity:
+    def fingerprint(self) -> ModelFingerprint:
         """Which model it is, for a saved memory to know its own by."""
         layout = {
             'model type': self.config.model_type, 'number of layers': self.shape.layers,
@@ -145,11 +145,11 @@ class QwenVL:
         if self.weights:
             layout['weights'] = self.weights
         sample = sample_weights(self._core) if self._sample is None else self._sample
-        return ModelIdentity(layout, sample, self.dtype)
+        return ModelFingerprint(layout, sample, self.dtype)
 
-    def timeline(self) -> Timeline:
+    def timeline(self) -> TemporalAxis:
         """Start the temporal axis of a stream."""
-        return Timeline(self.tokens_per_second)
+        return TemporalAxis(self.tokens_per_second)
 
     def encoded_size(self, height: int, width: int, max_pixels: int) -> tuple[int, int]:
         """
@@ -214,24 +214,24 @@ class QwenVL:
     @torch.inference_mode()
     def forward(
         self, embeddings: Tensor, positions: Tensor, cache: Any,
-        lens: Lens | FixedLens | None = None,
+        hook: AttentionHook | StaticAttentionHook | None = None,
     ) -> Tensor:
         """
         Run the language model on new tokens; their keys and values go into ``cache``.
 
         ``position_ids`` are always given and no mask is: the causal mask follows from the
-        cache's length, which is not a position once it was compressed. A ``FixedLens`` alone is
-        a mask of its own.
+        cache's length, which is not a position once it was compressed. A ``StaticAttentionHook``
+        alone is a mask of its own.
 
         :param embeddings: ``[1, n, hidden]``.
         :param positions: int64 ``[3, 1, n]``.
-        :param lens: what of the cache is hidden or watched; only where ``takes_lens``.
+        :param hook: what of the cache is hidden or watched; only where ``supports_hook``.
         :return: last hidden states ``[1, n, hidden]``.
         """
-        through = {} if lens is None else {'lens': lens}
+        through = {} if hook is None else {'hook': hook}
         output = self._core.language_model(
             inputs_embeds=embeddings.to(self.dtype), position_ids=positions.to(self.device),
-            attention_mask=lens.unseen if isinstance(lens, FixedLens) else None,
+            attention_mask=hook.unseen if isinstance(hook, StaticAttentionHook) else None,
             past_key_values=cache, use_cache=True, **through)
         hidden: Tensor = output.last_hidden_state
         return hidden

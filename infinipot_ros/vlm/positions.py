@@ -33,7 +33,7 @@ def grid_positions(base: int, times: list[int], rows: int, columns: int) -> Tens
     Positions of the visual tokens of consecutive grids.
 
     :param base: the first position behind the prefix.
-    :param times: one temporal index a grid, from a ``Timeline``.
+    :param times: one temporal index a grid, from a ``TemporalAxis``.
     :return: int64 ``[3, 1, len(times) * rows * columns]``: time, row, column.
     """
     axes = torch.meshgrid(
@@ -42,7 +42,7 @@ def grid_positions(base: int, times: list[int], rows: int, columns: int) -> Tens
 
 
 @dataclass(frozen=True)
-class Timeline:
+class TemporalAxis:
     """
     The temporal axis of a stream; immutable, so a roll-back is to keep the old one.
 
@@ -60,7 +60,7 @@ class Timeline:
     _origin_ns: int = -1
     _offset: int = 0
 
-    def advance(self, stamp_ns: int, rows: int, columns: int) -> Timeline:
+    def advance(self, stamp_ns: int, rows: int, columns: int) -> TemporalAxis:
         """
         Append one grid.
 
@@ -89,11 +89,11 @@ class Timeline:
         """
         return max(self.last, self.due(stamp_ns)) + grids
 
-    def rebased(self, last: int, shift: int) -> Timeline:
+    def rebased(self, last: int, shift: int) -> TemporalAxis:
         """Go on from another index for the newest grid; real time is due ``shift`` later."""
         return replace(self, last=last, _offset=self._offset + shift)
 
-    def new_segment(self, stamp_ns: int) -> Timeline:
+    def new_segment(self, stamp_ns: int) -> TemporalAxis:
         """Go on one step behind the newest grid although the clock jumped to ``stamp_ns``."""
         return replace(self, _origin_ns=stamp_ns, _offset=self.last + 1)
 
@@ -102,7 +102,7 @@ class Timeline:
         return base + max(self.last + 1, self.extent)
 
 
-def close_gaps(places: Sequence[int], most: int) -> list[int]:
+def compress_time_gaps(places: Sequence[int], most: int) -> list[int]:
     """
     Bring numbers within 0 and ``most``: in the same order, and as far apart as before.
 

@@ -26,7 +26,7 @@ from infinipot_ros.cli.demo_rooms import read_rooms
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.msg import Evidence, MemoryStatus
-from infinipot_ros.node.replay.frame_accounting import FrameCount
+from infinipot_ros.node.replay.frame_accounting import FrameCounts
 from infinipot_ros.node.replay.question_scheduler import Result
 from infinipot_ros.node.status_message import time_message
 from infinipot_ros.srv import Query
@@ -68,7 +68,7 @@ def shown(*found: Evidence, answer: str = 'red', said: str = 'red', question: st
         observed_from=time_message(START_NS), observed_to=time_message(START_NS + 30 * SECOND),
         evidence=list(found))
     asked = Question('1', question, answer, 'test', evidence=intervals)
-    return moments_of(Result(asked, response, FrameCount(60, 60, 60, {}),
+    return moments_of(Result(asked, response, FrameCounts(60, 60, 60, {}),
                              START_NS + 30 * SECOND, 0.01, MemoryStatus()), rooms)
 
 

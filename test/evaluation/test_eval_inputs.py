@@ -43,7 +43,7 @@ def test_one_file_of_questions_for_all_or_one_each(tmp_path):
     for name in 'xy':
         files.append(tmp_path / f'{name}.yaml')
         files[-1].write_text(f'questions:\n- {{ask: {name}, answer: b}}\n')
-    assert [each.told_in for each in named(*paths, files=files[:1])] == [str(files[0])] * 2
+    assert [each.questions_path for each in named(*paths, files=files[:1])] == [str(files[0])] * 2
     assert [each.suite for each in named(*paths, files=files)] == ['x', 'y']
     with pytest.raises(InfinipotError, match=r'no questions.jsonl or questions.yaml'):
         named(*paths)

@@ -19,7 +19,7 @@ from recording_files import camera, write_bag
 from report_folders import CONFIG, write_folder
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.run_store import CELLS, OUTCOMES, Journal
+from infinipot_ros.evaluation.run_store import CELLS, OUTCOMES, RunStore
 
 
 def test_two_processes_answer_what_one_does(model, bag, tmp_path):
@@ -135,9 +135,9 @@ def test_a_disk_that_fills_up_keeps_what_is_finished(model, bag, small_disk, tmp
 
 def test_a_disk_that_is_full_when_answers_are_sorted(small_disk, tmp_path):
     folder = small_disk / 'out'
-    with Journal(folder, CONFIG) as journal:
+    with RunStore(folder, CONFIG) as journal:
         write_folder(tmp_path / 'other', streams=1, pictures=False, timeline=False)
-        with Journal(tmp_path / 'other', CONFIG) as other:
+        with RunStore(tmp_path / 'other', CONFIG) as other:
             journal.outcomes = other.outcomes
         (small_disk / 'filler').write_bytes(b'x' * 50_000)
         with pytest.raises(ConfigurationError, match=r'No space left on device.* are kept'):

@@ -10,14 +10,14 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.presets import DEFAULT, PRESETS, preset
 from infinipot_ros.evaluation.variants import make_cells
 from infinipot_ros.kv_cache.policies.infinipot_v import VARIANTS, InfinipotV
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.plan import grids_per_block
 
 
 def memory_of(chosen):
     """Build what a preset says, as a run does."""
     [cell] = make_cells(chosen.policies, chosen.budgets)
-    return cell.apply(ObserverSettings(
+    return cell.apply(MemoryConfig(
         'none', budget=int(cell.budget), keep_ratio=chosen.keep_ratio, tar_ratio=chosen.tar_ratio,
         recent_ratio=chosen.recent_ratio, block_size=chosen.block_size,
         max_pixels=chosen.max_pixels, max_new_tokens=chosen.max_new_tokens))

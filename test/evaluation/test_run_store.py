@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_folders import CONFIG, write_folder
 
-from infinipot_ros.evaluation.run_store import Journal
+from infinipot_ros.evaluation.run_store import RunStore
 
 # What Python takes for the end of a line and JSON does not escape.
 SEPARATORS = '\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029'
@@ -24,5 +24,5 @@ def test_any_answer_comes_back(answer):
         write_folder(
             folder, policies=('full',), streams=1, questions=1, pictures=False, timeline=False,
             change=lambda outcome: replace(outcome, answer=answer))
-        with Journal(Path(folder), CONFIG) as journal:
+        with RunStore(Path(folder), CONFIG) as journal:
             assert [outcome.answer for outcome in journal.outcomes] == [answer]

@@ -23,12 +23,12 @@ from infinipot_ros.evaluation.retention import retention
 from infinipot_ros.evaluation.stream import LATE_NS
 from infinipot_ros.evaluation.stream_runner import run_stream
 from infinipot_ros.evaluation.task_runner import quality_settings
-from infinipot_ros.evaluation.variants import Cell, make_cells
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.evaluation.variants import Variant, make_cells
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
 
 CELLS = make_cells(('full', 'rarity', 'uniform', 'recent'), ('/4', '60'))
-DEFAULT = Cell('rarity', '/4')
+DEFAULT = Variant('rarity', '/4')
 
 
 class Counting:
@@ -180,7 +180,7 @@ def test_what_is_asked_long_after_the_last_frame_is_refused_or_left_out(common, 
     stream = make_stream(questions=2)
     end_ns = stream.stamps_ns[-1]
     late = replace(stream.questions[0], ask_at_ns=end_ns + STEP_NS + LATE_NS + 1)
-    asked = replace(stream, questions=[late, stream.questions[1]], told_in='asked.jsonl')
+    asked = replace(stream, questions=[late, stream.questions[1]], questions_path='asked.jsonl')
     with pytest.raises(SourceError, match=rf"question '{late.id}' .* after the last .*{end_ns}"):
         list(run_stream(asked, CELLS, common, model))
     [run] = run_stream(replace(asked, skip_missing=True), [DEFAULT], common, model)
@@ -191,7 +191,7 @@ def test_what_is_asked_long_after_the_last_frame_is_refused_or_left_out(common, 
 def test_what_is_asked_before_the_first_frame_is_refused_or_left_out(common, model):
     stream = make_stream(questions=2)
     early = replace(stream.questions[0], ask_at_ns=stream.stamps_ns[0] - 1)
-    asked = replace(stream, questions=[early, stream.questions[1]], told_in='asked.jsonl')
+    asked = replace(stream, questions=[early, stream.questions[1]], questions_path='asked.jsonl')
     with pytest.raises(SourceError, match=rf"asked.jsonl: question '{early.id}' .*before"):
         list(run_stream(asked, CELLS, common, model))
     [run] = run_stream(replace(asked, skip_missing=True), [DEFAULT], common, model)
@@ -264,14 +264,14 @@ def test_frames_of_several_sizes_share_a_budget(common, model):
 def test_a_budget_that_holds_the_stream_is_left_out(common, model):
     whole = FRAMES // 2 * GRID_TOKENS
     for budget, left_out in ((whole - 1, False), (whole, True)):
-        [run] = run_stream(make_stream(), [Cell('uniform', str(budget))], common, model)
+        [run] = run_stream(make_stream(), [Variant('uniform', str(budget))], common, model)
         assert (run.budget_tokens is None) == left_out
         assert bool(run.outcomes) != left_out
 
 
 def test_full_keeps_all_evidence_and_recent_only_what_is_new(common, model):
     stream = make_stream(questions=20)
-    for each in outcomes(stream, [CELLS[0], Cell('recent', '/4')], common, model):
+    for each in outcomes(stream, [CELLS[0], Variant('recent', '/4')], common, model):
         if each['delay'] is None:
             assert each['retention'] is None
         elif each['policy'] == 'full' or each['delay'] == 0:
@@ -312,9 +312,9 @@ def test_retention_is_the_share_that_is_left(wanted, heads, pending_from):
 def test_retention_follows_a_real_memory(common, model):
     stream = make_stream()
     settings = replace(common, budget=8 * GRID_TOKENS, max_pixels=GRID_TOKENS * 784)
-    observer = Observer(settings, model)
+    observer = VisualMemory(settings, model)
     for rgb, stamp in zip(stream.frames[:30], stream.stamps_ns):
-        observer.observe(rgb, stamp)
+        observer.add_frame(rgb, stamp)
     pending = observer.status().frames_pending // 2
     assert 0 < pending < 15
     remembered = observer.coordinates().numpy()
@@ -340,18 +340,18 @@ def test_answers_are_right_by_their_words(common, model):
     ('full', 104 * 24), ('/2', 50 * 24), ('/8', 12 * 24), ('/16', 6 * 24), ('512', 21 * 24),
     ('24', 24), ('2399', 99 * 24), ('2400', None), ('5000', None)])
 def test_budgets_are_whole_grids(budget, tokens):
-    assert Cell('uniform', budget).tokens(100, 24, 4) == tokens
+    assert Variant('uniform', budget).tokens(100, 24, 4) == tokens
 
 
 @pytest.mark.parametrize('budget', ['23', '10', '/300'])
 def test_a_budget_below_one_grid_is_refused(budget):
     with pytest.raises(ConfigurationError, match=r'holds no grid of 24 tokens; give 24'):
-        Cell('uniform', budget).tokens(100, 24, 4)
+        Variant('uniform', budget).tokens(100, 24, 4)
 
 
 def test_cells_combine_and_refuse():
     assert make_cells(('full', 'tar', 'tar'), ('full', '/8', '512')) == [
-        Cell('full', 'full'), Cell('tar', '/8'), Cell('tar', '512')]
+        Variant('full', 'full'), Variant('tar', '/8'), Variant('tar', '512')]
     for policies, budgets, message in (
             (('tar',), ('/1',), "budget '/1'"), (('tar',), ('many',), 'number of visual tokens'),
             (('tar',), ('-5',), "budget '-5'"), (('best',), ('/8',), "no policy 'best'"),
@@ -362,7 +362,7 @@ def test_cells_combine_and_refuse():
 
 def test_an_uncompressed_cell_may_be_asked_for(common, model):
     stream = make_stream()
-    whole = Cell('uniform', str(10 * FRAMES * GRID_TOKENS))
+    whole = Variant('uniform', str(10 * FRAMES * GRID_TOKENS))
     [run] = run_stream(stream, [whole], common, model, leave_out=False)
     [full] = run_stream(stream, [CELLS[0]], common, model)
     assert run.compressions == 0
@@ -374,7 +374,7 @@ def test_ratios_reach_only_policies_that_have_a_use_for_them(common):
     for policy, tar, recent in (
             ('infinipot_v', 0.25, 0.2), ('tar', None, 0.2), ('rarity', None, 0.2),
             ('van', None, None), ('uniform', None, None), ('full', None, None)):
-        applied = Cell(policy, '/4').apply(given)
+        applied = Variant(policy, '/4').apply(given)
         assert (applied.policy, applied.tar_ratio, applied.recent_ratio) == (policy, tar, recent)
         applied.make_policy()
 
@@ -413,8 +413,8 @@ def test_a_timeline_is_short_however_long_the_stream(common, model, monkeypatch)
     # A hundredth of the frames, and of the samples.
     monkeypatch.setattr(timeline, 'REGULAR', 2)
     monkeypatch.setattr(timeline, 'AT_COMPRESSIONS', 3)
-    watched = timeline.Timeline('noise', 'tar', '/4', timeline.TimedModel(model), 200)
-    status = Observer(common, model).status()
+    watched = timeline.MemoryTimeline('noise', 'tar', '/4', timeline.TimedModel(model), 200)
+    status = VisualMemory(common, model).status()
     for frame in range(1, 201):
         with watched.watching():
             pass

@@ -30,7 +30,7 @@ from quality_streams import (
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError
 from infinipot_ros.evaluation.provenance import code_digest
-from infinipot_ros.evaluation.run_store import CELLS, OUTCOMES, TIMELINE, Journal
+from infinipot_ros.evaluation.run_store import CELLS, OUTCOMES, TIMELINE, RunStore
 from infinipot_ros.evaluation.stream_processes import worker_context
 
 
@@ -141,8 +141,8 @@ def test_other_code_is_refused_unless_fresh(model, tmp_path):
 def test_what_is_no_journal_is_refused_unless_fresh(tmp_path, name, line):
     (tmp_path / name).write_text(f'{line}\n')
     with pytest.raises(ConfigurationError, match=r'cannot read.*--fresh'):
-        Journal(tmp_path, CONFIG)
-    with Journal(tmp_path, CONFIG, fresh=True) as journal:
+        RunStore(tmp_path, CONFIG)
+    with RunStore(tmp_path, CONFIG, fresh=True) as journal:
         assert not journal.outcomes
 
 
@@ -156,16 +156,16 @@ def test_every_line_tells_when_and_on_what_it_was_measured(model, tmp_path):
 
 
 def test_one_run_at_a_time_writes_to_a_folder(tmp_path):
-    with Journal(tmp_path, CONFIG), pytest.raises(ConfigurationError, match='another run'):
-        Journal(tmp_path, CONFIG)
-    with Journal(tmp_path, CONFIG) as journal:
+    with RunStore(tmp_path, CONFIG), pytest.raises(ConfigurationError, match='another run'):
+        RunStore(tmp_path, CONFIG)
+    with RunStore(tmp_path, CONFIG) as journal:
         assert journal.outcomes == []
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(ConfigurationError, match='cannot be written'):
-        Journal(tmp_path / 'file' / 'folder', CONFIG)
+        RunStore(tmp_path / 'file' / 'folder', CONFIG)
 
 
 @pytest.mark.parametrize('workers', [1, 2])

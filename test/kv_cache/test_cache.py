@@ -108,7 +108,7 @@ def test_rollback_is_exact(tail, provisional, seed):
     generator = torch.Generator().manual_seed(seed)
     cache = make_cache(Budget(20))
     append(cache, 2, 2, 2, generator)
-    before, mark = stored(cache), cache.mark()
+    before, mark = stored(cache), cache.checkpoint()
     if provisional:
         append(cache, provisional, 2, 3, generator)
     with cache.writing_tail(tail):
@@ -116,7 +116,7 @@ def test_rollback_is_exact(tail, provisional, seed):
     assert cache.get_seq_length() == PREFIX + 8 + 6 * provisional + tail
     cache.rollback(mark)
     assert_same(before, stored(cache))
-    assert cache.mark() == mark
+    assert cache.checkpoint() == mark
     append(cache, 1, 2, 2, generator)
     assert cache.grid_shapes.uniform
 
@@ -183,7 +183,7 @@ def test_no_way_back_over_a_compression():
     cache = make_cache(Budget(12))
     generator = torch.Generator().manual_seed(0)
     append(cache, 3, 2, 2, generator)
-    mark = cache.mark()
+    mark = cache.checkpoint()
     assert cache.make_room(4, make_policy('infinipot_v'))
     with pytest.raises(MemoryFullError, match='compressed'):
         cache.rollback(mark)

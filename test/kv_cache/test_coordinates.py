@@ -6,9 +6,9 @@ import torch
 
 from infinipot_ros.kv_cache.coordinates import (
     GridShapes,
-    arrange_by_coordinates,
-    arrange_by_slot,
     grid_coordinates,
+    layout_by_position,
+    layout_by_slot,
 )
 
 
@@ -63,7 +63,7 @@ def test_both_arrangements_agree_on_whole_grids():
     coordinates = grid_coordinates(3, 4, 2, 3).expand(2, -1, -1)
     shapes = shapes_of((0, 2, 3))
     true, slot = (arrange(coordinates, shapes) for arrange in (
-        arrange_by_coordinates, arrange_by_slot))
+        layout_by_position, layout_by_slot))
     for name in ('age', 'recency', 'row', 'column', 'cell'):
         assert torch.equal(getattr(true, name), getattr(slot, name)), name
     assert true.cells == slot.cells == 6
@@ -72,17 +72,17 @@ def test_both_arrangements_agree_on_whole_grids():
 def test_only_true_coordinates_survive_a_compression():
     coordinates = grid_coordinates(0, 3, 2, 2)[[0, 3, 5, 8, 9, 10, 11]].expand(1, -1, -1)
     shapes = shapes_of((0, 2, 2))
-    assert arrange_by_coordinates(coordinates, shapes).age.tolist() == [[2, 2, 1, 0, 0, 0, 0]]
-    assert arrange_by_slot(coordinates, shapes).age.tolist() == [[1, 1, 1, 0, 0, 0, 0]]
+    assert layout_by_position(coordinates, shapes).age.tolist() == [[2, 2, 1, 0, 0, 0, 0]]
+    assert layout_by_slot(coordinates, shapes).age.tolist() == [[1, 1, 1, 0, 0, 0, 0]]
     # The slot order takes cell 0 of grid 0 for a cell 1.
-    assert arrange_by_coordinates(coordinates, shapes).cell[0, 0] == 0
-    assert arrange_by_slot(coordinates, shapes).cell[0, 0] == 1
+    assert layout_by_position(coordinates, shapes).cell[0, 0] == 0
+    assert layout_by_slot(coordinates, shapes).cell[0, 0] == 1
 
 
 def test_another_resolution_maps_to_the_same_relative_place():
     shapes = shapes_of((0, 4, 4), (1, 2, 2))
     old, new = grid_coordinates(0, 1, 4, 4), grid_coordinates(1, 1, 2, 2)
-    arrangement = arrange_by_coordinates(torch.cat([old, new]).expand(1, -1, -1), shapes)
+    arrangement = layout_by_position(torch.cat([old, new]).expand(1, -1, -1), shapes)
     assert arrangement.cell[0, :16].view(4, 4).tolist() == [
         [0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
     assert (arrangement.rows, arrangement.columns) == (4, 4)
@@ -94,7 +94,7 @@ def test_sources_share_no_place_and_each_has_its_own_newest():
         shapes.append(grid, 2, 2, source)
     assert shapes.sources == [0, 3]
     coordinates = grid_coordinates(0, 4, 2, 2).expand(1, -1, -1)
-    arrangement = arrange_by_coordinates(coordinates, shapes)
+    arrangement = layout_by_position(coordinates, shapes)
     assert arrangement.cells == 8
     assert arrangement.cell[0].view(4, 4).tolist() == [
         [0, 1, 2, 3], [4, 5, 6, 7], [0, 1, 2, 3], [0, 1, 2, 3]]

@@ -11,7 +11,7 @@ from streams import PREFIX, append, assert_same, make_cache, stored, write
 from infinipot_ros.errors import MemoryFullError
 from infinipot_ros.kv_cache import key_rerotation as rebasing
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
-from infinipot_ros.kv_cache.coordinates import GRID, MOST_GRIDS
+from infinipot_ros.kv_cache.coordinates import GRID, MAX_GRIDS
 from infinipot_ros.kv_cache.policies.registry import make_policy
 
 WIDTH, HALF = 3, 8
@@ -49,9 +49,9 @@ def test_keys_turn_by_the_difference_and_nothing_else_changes(tokens, seed, spre
     cache = filled(tokens, seed=seed)
     grids = cache.remembered_grids()
     before, after = positions_of(grids, spread, seed), positions_of(grids, 40, seed + 1)
-    cached, mark = stored(cache), cache.mark()
+    cached, mark = stored(cache), cache.checkpoint()
     views = [(view.keys.clone(), view.coordinates[..., GRID]) for view in cache.views()]
-    rebasing.rebase(cache, grids, before, after, FREQUENCIES)
+    rebasing.rerotate_keys(cache, grids, before, after, FREQUENCIES)
     place = {grid: index for index, grid in enumerate(grids)}
     for view, (keys, own) in zip(cache.views(), views, strict=True):
         slots = torch.tensor([[place[grid] for grid in head] for head in own.tolist()])
@@ -78,7 +78,7 @@ def test_what_does_not_move_stays_to_the_bit(dtype):
     grids = cache.remembered_grids()
     before = stored(cache)
     same = positions_of(grids, 300, 0)
-    rebasing.rebase(cache, grids, same, same, FREQUENCIES)
+    rebasing.rerotate_keys(cache, grids, same, same, FREQUENCIES)
     assert_same(before, stored(cache))
 
 
@@ -89,11 +89,11 @@ def test_a_hundred_moves_add_up_to_one():
     start = places = positions_of(grids, 200, 0)
     for turn in range(100):
         following = positions_of(grids, 200, 1 + turn)
-        rebasing.rebase(cache, grids, places, following, FREQUENCIES)
+        rebasing.rerotate_keys(cache, grids, places, following, FREQUENCIES)
         places = following
     assert max((view.keys - keys).norm() for view, keys in zip(
         cache.views(), first, strict=True)) > 1.0, 'they did move'
-    rebasing.rebase(cache, grids, places, start, FREQUENCIES)
+    rebasing.rerotate_keys(cache, grids, places, start, FREQUENCIES)
     for view, keys in zip(cache.views(), first, strict=True):
         # The rounding of a step, as often as there were steps, at the very most.
         assert (view.keys - keys).norm() < 101 * 2 ** -23 * keys.norm()
@@ -101,14 +101,14 @@ def test_a_hundred_moves_add_up_to_one():
 
 def test_grids_called_anew_are_the_same_grids():
     cache = make_cache(Budget(40))
-    cache.next_grid = MOST_GRIDS - 12
+    cache.next_grid = MAX_GRIDS - 12
     generator = torch.Generator().manual_seed(0)
     for index in range(6):
         append(cache, 2, 1 + index % 2, 2, generator)
     with pytest.raises(MemoryFullError, match='renumber'), cache.writing_grids(1, 1, 1):
         raise AssertionError('never reached')
-    before, mark = stored(cache), cache.mark()
-    shapes = [cache.grid_shapes.of(MOST_GRIDS - 12 + grid) for grid in range(12)]
+    before, mark = stored(cache), cache.checkpoint()
+    shapes = [cache.grid_shapes.of(MAX_GRIDS - 12 + grid) for grid in range(12)]
     grids = [*cache.remembered_grids(), cache.next_grid]
     rebasing.renumber(cache, grids, [*range(5, 18)])
     assert cache.next_grid == 17
@@ -116,7 +116,7 @@ def test_grids_called_anew_are_the_same_grids():
     assert len(cache.grid_shapes) == 6
     for one, other in zip(before, stored(cache), strict=True):
         if one.dtype == torch.int32:
-            other = other + torch.tensor([MOST_GRIDS - 17, 0, 0], dtype=torch.int32)
+            other = other + torch.tensor([MAX_GRIDS - 17, 0, 0], dtype=torch.int32)
         assert torch.equal(one, other)
     with pytest.raises(MemoryFullError, match='moved'):
         cache.rollback(mark)
@@ -141,7 +141,7 @@ def test_a_question_on_top_keeps_everything_where_it_is():
     with cache.writing_tail(2):
         write(cache, 2, torch.Generator().manual_seed(0))
     for move in (
-            lambda: rebasing.rebase(cache, grids, grids, grids, FREQUENCIES),
+            lambda: rebasing.rerotate_keys(cache, grids, grids, grids, FREQUENCIES),
             lambda: rebasing.renumber(cache, [*grids, 99], [*grids, 99])):
         before = stored(cache)
         with pytest.raises(MemoryFullError, match='roll it back'):

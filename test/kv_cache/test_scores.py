@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from infinipot_ros.kv_cache.coordinates import GridShapes, arrange_by_coordinates, grid_coordinates
+from infinipot_ros.kv_cache.coordinates import GridShapes, grid_coordinates, layout_by_position
 from infinipot_ros.kv_cache.scores import (
     choose_kernel,
     coefficient_of_variation,
@@ -22,7 +22,7 @@ def whole_grids(grids: int, rows: int, columns: int, heads: int):
     shapes = GridShapes()
     shapes.append(0, rows, columns)
     coordinates = grid_coordinates(0, grids, rows, columns).expand(heads, -1, -1)
-    return arrange_by_coordinates(coordinates, shapes)
+    return layout_by_position(coordinates, shapes)
 
 
 @settings(max_examples=25, deadline=None)
@@ -49,7 +49,7 @@ def test_tar_compares_only_what_was_at_the_same_place():
     shapes.append(0, 2, 2)
     coordinates = torch.cat([
         grid_coordinates(0, 1, 2, 2)[[1, 3]], grid_coordinates(5, 1, 2, 2)]).expand(1, -1, -1)
-    arrangement = arrange_by_coordinates(coordinates, shapes)
+    arrangement = layout_by_position(coordinates, shapes)
     grid = torch.eye(4)
     keys = torch.cat([grid[[1, 0]], grid]).unsqueeze(0)
     scores = temporal_redundancy(keys, arrangement, arrangement.age == 0)
@@ -76,7 +76,7 @@ def test_pooling_averages_the_neighbours_that_are_left(
         everything[torch.randperm(len(everything), generator=generator)[:count].sort().values]
         for _ in range(2)])
     scores = torch.rand(2, count, generator=generator)
-    pooled = pool_neighbours(scores, arrange_by_coordinates(coordinates, shapes), kernel)
+    pooled = pool_neighbours(scores, layout_by_position(coordinates, shapes), kernel)
     for head in range(2):
         for slot, (grid, row, column) in enumerate(coordinates[head].tolist()):
             near = [

@@ -14,7 +14,7 @@ from rclpy.context import Context
 from rclpy.event_handler import SubscriptionEventCallbacks
 from std_msgs.msg import String
 
-from infinipot_ros.node.executor import SurvivingExecutor
+from infinipot_ros.node.executor import FaultTolerantExecutor
 
 
 def test_a_subscription_that_is_destroyed_while_it_is_waited_for(monkeypatch) -> None:
@@ -22,7 +22,7 @@ def test_a_subscription_that_is_destroyed_while_it_is_waited_for(monkeypatch) ->
     context, told = Context(), []
     rclpy.init(context=context)
     node = rclpy.create_node('waiting', context=context)
-    executor, stop, ticked = SurvivingExecutor(2, told.append, context), threading.Event(), \
+    executor, stop, ticked = FaultTolerantExecutor(2, told.append, context), threading.Event(), \
         threading.Event()
     executor.add_node(node)
     node.create_timer(0.01, ticked.set)

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infinipot_ros.node.frame_queue import Ingest, IngestPolicy
+from infinipot_ros.node.frame_queue import FrameQueue, IngestPolicy
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
 
 
-def take_all(ingest: Ingest) -> list[int]:
+def take_all(ingest: FrameQueue) -> list[int]:
     taken = []
     while (waiting := ingest.take()) is not None:
         taken.append(waiting.stamp_ns)
@@ -26,7 +26,7 @@ def take_all(ingest: Ingest) -> list[int]:
 @pytest.mark.parametrize(('camera', 'fps', 'kept'), [
     (30, 2.0, 20), (30, 0.0, 300), (30, 30.0, 300), (30, 60.0, 300), (10, 3.0, 30), (2, 2.0, 20)])
 def test_the_rate_is_kept_over_ten_seconds(camera: int, fps: float, kept: int) -> None:
-    ingest = Ingest(IngestPolicy(fps=fps, queue_size=1000))
+    ingest = FrameQueue(IngestPolicy(fps=fps, queue_size=1000))
     for index in range(camera * 10):
         ingest.offer(START + index * SECOND // camera, None)
     taken = take_all(ingest)
@@ -35,7 +35,7 @@ def test_the_rate_is_kept_over_ten_seconds(camera: int, fps: float, kept: int) -
 
 
 def test_jitter_loses_no_frame_of_a_camera_at_the_wanted_rate() -> None:
-    ingest = Ingest(IngestPolicy(fps=10.0, queue_size=1000))
+    ingest = FrameQueue(IngestPolicy(fps=10.0, queue_size=1000))
     for index in range(100):
         jitter = (index * 7919) % 9_000_000 - 4_500_000
         ingest.offer(START + index * SECOND // 10 + jitter, None)
@@ -43,7 +43,7 @@ def test_jitter_loses_no_frame_of_a_camera_at_the_wanted_rate() -> None:
 
 
 def test_a_rate_that_changes_is_followed() -> None:
-    ingest = Ingest(IngestPolicy(fps=0.01, queue_size=1000))
+    ingest = FrameQueue(IngestPolicy(fps=0.01, queue_size=1000))
     for index in range(5):
         ingest.offer(START + index * SECOND, None)
     assert len(take_all(ingest)) == 1
@@ -54,7 +54,7 @@ def test_a_rate_that_changes_is_followed() -> None:
 
 
 def test_stamps() -> None:
-    ingest = Ingest(IngestPolicy(fps=0.0, max_backward_jump_ns=SECOND))
+    ingest = FrameQueue(IngestPolicy(fps=0.0, max_backward_jump_ns=SECOND))
     assert ingest.offer(0, None).reason == 'zero_stamp'
     assert ingest.offer(-5, None).reason == 'zero_stamp'
     assert ingest.offer(START, None).reason == ''
@@ -67,7 +67,7 @@ def test_stamps() -> None:
 
 
 def test_after_a_jump_back_the_rate_starts_anew() -> None:
-    ingest = Ingest(IngestPolicy(fps=1.0))
+    ingest = FrameQueue(IngestPolicy(fps=1.0))
     ingest.offer(START + 100 * SECOND, None)
     assert ingest.offer(START, None).reason == ''
     assert ingest.offer(START + SECOND // 2, None).reason == 'rate'
@@ -75,7 +75,7 @@ def test_after_a_jump_back_the_rate_starts_anew() -> None:
 
 def test_a_full_queue_keeps_the_last_or_drops_the_new() -> None:
     for keep_last, kept in ((True, [3, 4]), (False, [0, 1])):
-        ingest = Ingest(IngestPolicy(fps=0.0, queue_size=2, keep_last=keep_last))
+        ingest = FrameQueue(IngestPolicy(fps=0.0, queue_size=2, keep_last=keep_last))
         for index in range(5):
             ingest.offer(START + index, None)
         assert [stamp - START for stamp in take_all(ingest)] == kept
@@ -83,7 +83,7 @@ def test_a_full_queue_keeps_the_last_or_drops_the_new() -> None:
 
 
 def test_a_queue_that_was_made_smaller_shrinks() -> None:
-    ingest = Ingest(IngestPolicy(fps=0.0, queue_size=5))
+    ingest = FrameQueue(IngestPolicy(fps=0.0, queue_size=5))
     for index in range(5):
         ingest.offer(START + index, None)
     ingest.policy = IngestPolicy(fps=0.0, queue_size=2)
@@ -98,7 +98,7 @@ def test_a_queue_that_was_made_smaller_shrinks() -> None:
     size=st.integers(1, 4), keep_last=st.booleans(), jump=st.integers(0, 10))
 def test_every_message_is_taken_or_counted_and_time_runs_on(
         stamps, fps, size, keep_last, jump) -> None:
-    ingest = Ingest(IngestPolicy(fps, size, keep_last, jump * SECOND))
+    ingest = FrameQueue(IngestPolicy(fps, size, keep_last, jump * SECOND))
     taken = []
     for index, seconds in enumerate(stamps):
         ingest.offer(seconds * SECOND, index)
@@ -115,7 +115,7 @@ def test_every_message_is_taken_or_counted_and_time_runs_on(
 
 
 def test_each_camera_has_its_own_order_and_rate() -> None:
-    ingest = Ingest(IngestPolicy(fps=1.0, queue_size=100))
+    ingest = FrameQueue(IngestPolicy(fps=1.0, queue_size=100))
     for stamp in (10, 11, 12):
         assert ingest.offer(stamp * SECOND, 'f', 'front').reason == ''
         # Taken at the same moment, and a little before.
@@ -126,7 +126,7 @@ def test_each_camera_has_its_own_order_and_rate() -> None:
 
 
 def test_a_pause_drops_and_counts() -> None:
-    ingest = Ingest(IngestPolicy(fps=0.0))
+    ingest = FrameQueue(IngestPolicy(fps=0.0))
     ingest.paused = True
     assert ingest.offer(SECOND, 'a').reason == 'paused'
     ingest.paused = False

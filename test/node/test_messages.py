@@ -37,20 +37,20 @@ from infinipot_ros.msg import Evidence as EvidenceMessage
 from infinipot_ros.node import diagnostics
 from infinipot_ros.node import messages as answers
 from infinipot_ros.node import status_message as status
-from infinipot_ros.node.frame_decoder import FrameMaker
+from infinipot_ros.node.frame_decoder import FrameDecoder
 from infinipot_ros.node.image_conversion import Decoder, find_cv_bridge, stamp_of
 from infinipot_ros.node.interfaces import pose_input
 from infinipot_ros.node.interfaces.evidence_markers import evidence_markers
 from infinipot_ros.node.interfaces.pose_input import read_pose
 from infinipot_ros.node.jobs import Answered
 from infinipot_ros.node.logs import NodeLog
-from infinipot_ros.node.worker_status import WorkerSnapshot
+from infinipot_ros.node.worker_status import WorkerStatus
 from infinipot_ros.srv import Query
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
 from infinipot_ros.visual_memory.evidence import Evidence
 from infinipot_ros.visual_memory.frame import Frame, Pose
 
-SNAPSHOT = WorkerSnapshot(
+SNAPSHOT = WorkerStatus(
     job='idle', job_s=0.1, beat_age_s=0.1, waiting_frames=1, waiting_queries=0, waiting_tasks=0,
     frames_seen=9, drops={'rate': 3, 'queue': 1}, jumps=0, paused=False, sessions=2,
     last_ingest_ms=5.0, last_query_ms=7.0,
@@ -188,7 +188,7 @@ def test_an_arrow_points_where_the_camera_looks() -> None:
 
 
 def test_frames_without_a_pose_are_counted() -> None:
-    maker = FrameMaker(lambda _: Frame(np.zeros((4, 4, 3), np.uint8), 5, 'front_optical'), ())
+    maker = FrameDecoder(lambda _: Frame(np.zeros((4, 4, 3), np.uint8), 5, 'front_optical'), ())
     assert maker(('', b'')).pose is None and maker.without_pose == 0, 'none is wanted'
     maker.poses = lambda stamp_ns, frame_id: {5: Pose(1.0, 0, 0, 0, 0, 0, 1)}.get(stamp_ns)
     assert maker(('', b'')).pose.x == 1.0 and maker.without_pose == 0
@@ -251,10 +251,10 @@ def test_overload_and_heartbeat() -> None:
     values = {value.key: value.value for value in report.values}
     assert values['image callback p50 ms'] == '49.000'
     assert values['image callback max ms'] == '99.000' and values['dropped rate'] == '3'
-    late = WorkerSnapshot(**{**vars(SNAPSHOT), 'job': 'query', 'beat_age_s': 60.0})
+    late = WorkerStatus(**{**vars(SNAPSHOT), 'job': 'query', 'beat_age_s': 60.0})
     report = diagnostics.worker_status('/n', 'active', late, 0)
     assert report.level == b'\x02' and 'no heartbeat for 60 s' in report.message
-    gone = WorkerSnapshot(**{**vars(SNAPSHOT), 'job': 'stopped'})
+    gone = WorkerStatus(**{**vars(SNAPSHOT), 'job': 'stopped'})
     assert diagnostics.worker_status('/n', 'active', gone, 0).level == b'\x02'
     assert diagnostics.memory_status('/n', SNAPSHOT).message == '20 of 64 tokens'
     assert diagnostics.memory_status('/n', None).level == b'\x00'

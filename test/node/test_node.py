@@ -19,10 +19,10 @@ def test_a_fault_after_a_frame_ends_neither_worker_nor_node() -> None:
         node = InfinipotNode(threading.Event())
         try:
             node._on_frame(1)
-            assert node.survived_count == 0
+            assert node.fault_count == 0
             # No stamp at all: what the worker calls must not raise into it.
             node._on_frame(None)  # type: ignore[arg-type]
-            assert node.survived_count == 1
+            assert node.fault_count == 1
         finally:
             node.destroy_node()
     finally:

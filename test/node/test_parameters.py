@@ -12,7 +12,7 @@ import pytest
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, POLICY_NAMES
 from infinipot_ros.node import parameter_table, parameters
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.vlm.loading import DTYPES
 
 
@@ -39,7 +39,7 @@ def test_the_observer_gets_every_setting() -> None:
     values = parameters.defaults()
     settings = parameters.observer_settings(values)
     settings.validate()
-    plain = ObserverSettings(model='infinipot-tiny', max_backward_jump_s=0.0)
+    plain = MemoryConfig(model='infinipot-tiny', max_backward_jump_s=0.0)
     assert settings == plain, 'the defaults of the node and of the observer differ'
     values.update({
         'memory.policy': 'infinipot_v', 'memory.tar_ratio': 0.25, 'memory.recent_ratio': 0.0,

@@ -19,8 +19,8 @@ from infinipot_ros.node.pictures import (
     remembered_moments,
     warm,
 )
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 SIZE = (FRAME_HEIGHT + LABEL_HEIGHT + TILE_HEIGHT, WIDTH, 3)
 
@@ -50,13 +50,13 @@ def test_it_is_drawn_whatever_there_is() -> None:
 
 
 def test_moments_of_a_compressed_memory(tmp_path) -> None:
-    observer = Observer(ObserverSettings(
+    observer = VisualMemory(MemoryConfig(
         str(make_tiny('qwen2_5_vl', tmp_path / 'tiny')), budget=64, max_pixels=3136))
     assert remembered_moments(observer) == []
     for index in range(60):
         shade = np.random.default_rng(index).integers(0, 256, (56, 56, 3), np.uint8)
         camera = 'front' if index < 40 else 'rear'
-        observer.observe(shade, (index + 1) * 1_000_000_000, camera=camera)
+        observer.add_frame(shade, (index + 1) * 1_000_000_000, camera=camera)
     moments = remembered_moments(observer)
     assert 1 < len(moments) <= TILES
     assert all(each.label.startswith('-') for each in moments)
@@ -68,11 +68,11 @@ def test_moments_of_a_compressed_memory(tmp_path) -> None:
 
 
 def test_heat_has_the_size_of_its_own_grid(tmp_path) -> None:
-    observer = Observer(ObserverSettings(
+    observer = VisualMemory(MemoryConfig(
         str(make_tiny('qwen2_5_vl', tmp_path / 'tiny')), budget=64, max_pixels=12 * 784))
     for index, (camera, size) in enumerate(
             [('front', (84, 112)), ('rear', (56, 28))] * 2):
         image = np.random.default_rng(index).integers(0, 256, (*size, 3), np.uint8)
-        observer.observe(image, (index + 1) * 1_000_000_000, camera=camera)
+        observer.add_frame(image, (index + 1) * 1_000_000_000, camera=camera)
     assert {each.heat.shape for each in remembered_moments(observer)} == {(3, 4), (3, 2)}
     assert all(each.heat.min() == 1.0 for each in remembered_moments(observer))

@@ -8,15 +8,15 @@ import pytest
 
 from infinipot_ros.errors import BusyError, InfinipotError
 from infinipot_ros.node.job_queue import MAX_QUERIES
-from infinipot_ros.node.watch_list import MAX_AT_ONCE, MOST_ID, Watches
+from infinipot_ros.node.watch_list import MAX_AT_ONCE, MAX_ID, WatchList
 
 SECOND = 1_000_000_000
 
 
 def alerts(value: str, answers: list[str]) -> list[bool]:
-    watches = Watches()
+    watches = WatchList()
     watch = watches.begin('Is the door open?', SECOND, value)
-    return [watches.settled(watch, answer) for answer in answers]
+    return [watches.record_result(watch, answer) for answer in answers]
 
 
 def test_an_alert_is_a_change_to_the_value() -> None:
@@ -26,55 +26,55 @@ def test_an_alert_is_a_change_to_the_value() -> None:
 
 
 def test_it_is_asked_by_header_time() -> None:
-    watches = Watches()
+    watches = WatchList()
     watch = watches.begin('what?', 10 * SECOND)
     asked = []
     for second in range(100, 131):
         for due in watches.due(second * SECOND, behind=False):
             asked.append(second)
-            watches.settled(due, 'x')
+            watches.record_result(due, 'x')
     assert asked == [100, 110, 120, 130]
     # A bag that loops.
     assert watches.due(5 * SECOND, behind=False) == [watch]
 
 
 def test_what_is_skipped_is_counted() -> None:
-    watches = Watches()
+    watches = WatchList()
     watch = watches.begin('what?', 10 * SECOND)
     assert watches.due(100 * SECOND, behind=True) == [] and watch.skipped == 1
     assert watches.due(101 * SECOND, behind=False) == [], 'its next turn is a period later'
     assert watches.due(110 * SECOND, behind=False) == [watch]
     assert watches.due(120 * SECOND, behind=False) == [] and watch.skipped == 2, 'still asked'
-    assert not watches.settled(watch, None)
+    assert not watches.record_result(watch, None)
     assert (watch.skipped, watches.skipped, watch.asked) == (3, 3, 0)
 
 
 @pytest.mark.parametrize('period', [1, 10])
 def test_all_have_their_turn_and_leave_room_for_other_questions(period: int) -> None:
-    watches = Watches()
+    watches = WatchList()
     asked = dict.fromkeys([watches.begin('what?', period * SECOND).id for _ in range(8)], 0)
     for second in range(100, 180):
         due = watches.due(second * SECOND, behind=False)
         assert len(due) <= MAX_AT_ONCE < MAX_QUERIES
         for watch in due:
             asked[watch.id] += 1
-            watches.settled(watch, 'x')
+            watches.record_result(watch, 'x')
     # Two a second can be asked: as often as that allows, or as their period has it.
     assert set(asked.values()) <= ({20} if period == 1 else {8})
     assert (watches.skipped > 0) == (period == 1), 'a turn missed by a period is counted'
 
 
 def test_numbers_wrap_past_those_in_use() -> None:
-    watches = Watches()
+    watches = WatchList()
     first = watches.begin('what?', SECOND).id
     # As after that many; to begin them all would take hours.
-    watches._last_id = MOST_ID - 1
+    watches._last_id = MAX_ID - 1
     ids = [watches.begin('what?', SECOND).id for _ in range(3)]
-    assert (first, ids) == (1, [MOST_ID, 2, 3]), 'neither 0, which is none, nor 1, which is in use'
+    assert (first, ids) == (1, [MAX_ID, 2, 3]), 'neither 0, which is none, nor 1, which is in use'
 
 
 def test_bounds_and_refusals() -> None:
-    watches = Watches(most=2)
+    watches = WatchList(most=2)
     with pytest.raises(InfinipotError, match='empty'):
         watches.begin(' ', SECOND)
     with pytest.raises(InfinipotError, match='above 0'):
@@ -83,7 +83,7 @@ def test_bounds_and_refusals() -> None:
     with pytest.raises(BusyError, match=f'{first.id}, {second.id}'):
         watches.begin('what?', SECOND)
     watches.end(first.id)
-    assert not watches.settled(first, 'x'), 'it has ended'
+    assert not watches.record_result(first, 'x'), 'it has ended'
     assert watches.begin('what?', SECOND).id not in (first.id, second.id)
     with pytest.raises(InfinipotError, match=f'no watch {first.id}'):
         watches.end(first.id)

@@ -26,11 +26,11 @@ from infinipot_ros.errors import (
 from infinipot_ros.node.frame_queue import IngestPolicy
 from infinipot_ros.node.job_queue import FRAME_SHARE, MAX_IN_A_ROW, MAX_QUERIES, MAX_TASKS
 from infinipot_ros.node.jobs import Question
-from infinipot_ros.node.worker import Worker
+from infinipot_ros.node.worker import MemoryWorker
 from infinipot_ros.visual_memory.frame import Frame
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.sessions import Sessions
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 SECOND = 1_000_000_000
 LONG = 400
@@ -52,7 +52,7 @@ class Said:
         self.lines.append(text)
 
 
-def sessions(observer: Observer) -> Sessions:
+def sessions(observer: VisualMemory) -> Sessions:
     return Sessions(observer.turn_tokens)
 
 
@@ -78,11 +78,15 @@ def tiny(tmp_path_factory) -> Path:
 def make(tiny):
     workers = []
 
-    def begin(log: Said | None = None, on_frame: Callable[[int], None] = lambda _ns: None,
-              make_sessions: Callable[[Observer], Sessions] = sessions, **changes) -> Worker:
+    def begin(
+        log: Said | None = None,
+        on_frame: Callable[[int], None] = lambda _ns: None,
+        make_sessions: Callable[[VisualMemory], Sessions] = sessions,
+        **changes,
+    ) -> MemoryWorker:
         values = {'budget': 64, 'max_pixels': 3136, 'max_new_tokens': LONG,
                   'max_backward_jump_s': 0.0, **changes}
-        worker = Worker(lambda: Observer(ObserverSettings(str(tiny), **values)),
+        worker = MemoryWorker(lambda: VisualMemory(MemoryConfig(str(tiny), **values)),
                         IngestPolicy(fps=0.0, queue_size=100), decode, log or Said(),
                         make_sessions, on_frame)
         workers.append(worker)
@@ -100,7 +104,7 @@ def wait(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
         time.sleep(0.005)
 
 
-def remembered(worker: Worker) -> int:
+def remembered(worker: MemoryWorker) -> int:
     memory = worker.snapshot().memory
     return memory.frames_encoded + memory.frames_pending if memory else 0
 
@@ -134,7 +138,7 @@ def test_faults_become_counters(make) -> None:
     wait(lambda: remembered(worker) == 2)
     assert worker.snapshot().drops == {'wrong_step': 1, 'internal': 1}
     assert any('CUDA out of memory' in line for line in log.lines)
-    worker.refuse('malformed')
+    worker.count_drop('malformed')
     snapshot = worker.snapshot()
     assert snapshot.frames_seen == 5 == remembered(worker) + sum(snapshot.drops.values())
     assert worker.ask(Question('what?', 1), 20.0).result(30.0).answer.memory_tokens > 0
@@ -254,11 +258,11 @@ def test_a_configuration_that_cannot_work(make) -> None:
 
 
 def test_an_unexpected_fault_while_loading_is_a_configuration_error() -> None:
-    def build() -> Observer:
+    def build() -> VisualMemory:
         raise ZeroDivisionError('odd')
 
     log = Said()
-    worker = Worker(build, IngestPolicy(), decode, log, sessions)
+    worker = MemoryWorker(build, IngestPolicy(), decode, log, sessions)
     with pytest.raises(ConfigurationError, match='ZeroDivisionError: odd'):
         worker.start().result(20.0)
     assert any('Traceback' in line for line in log.lines)
@@ -390,7 +394,7 @@ class Turns:
             return stamp_ns
         return begin
 
-    def ask(self, worker: Worker, name: str = 'question') -> object:
+    def ask(self, worker: MemoryWorker, name: str = 'question') -> object:
         begun: list[bool] = []
 
         def canceled() -> bool:
@@ -465,7 +469,7 @@ def test_frames_that_wait_together_are_encoded_together(make) -> None:
     worker.start().result(60.0)
     passes: list[int] = []
 
-    def listen(observer: Observer) -> None:
+    def listen(observer: VisualMemory) -> None:
         encode = observer._model.encode
         observer._model.encode = lambda frames: (passes.append(len(frames)), encode(frames))[1]
 

@@ -24,12 +24,12 @@ from infinipot_ros.node import parameters
 from infinipot_ros.node.replay import session as trial
 from infinipot_ros.node.replay.client import NodeError
 from infinipot_ros.node.replay.live_monitor import listen_to
-from infinipot_ros.node.replay.node_handle import running_node
-from infinipot_ros.node.replay.question_scheduler import Follower, Result
-from infinipot_ros.node.replay.session import Pace, choose_images, play_to, run_trial
+from infinipot_ros.node.replay.node_handle import connect_node
+from infinipot_ros.node.replay.question_scheduler import ReplayObserver, Result
+from infinipot_ros.node.replay.session import Pace, choose_images, play_session, run_session
 from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.ros_time import nanoseconds
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 END_NS = 2**63
 NO_PROFILE = Path('/nonexistent')
@@ -44,7 +44,7 @@ class Question:
     question: str = 'What do you see?'
 
 
-class Told(Follower):
+class Told(ReplayObserver):
     """Remembers what it is told; calls back on results."""
 
     def __init__(self, on_result: Callable[[Result], None] = lambda result: None) -> None:
@@ -87,7 +87,7 @@ def make_bag(path: Path, frames: int, *, start_ns: int = recordings.START,
 
 def offline(bag: Path, values: dict[str, Any], questions: list[Question]) -> list[str]:
     """What an Observer with the node's settings answers, without ROS."""
-    observer = Observer(parameters.observer_settings(values))
+    observer = VisualMemory(parameters.observer_settings(values))
     answers: dict[str, str] = {}
 
     def ask(before_ns: int) -> None:
@@ -97,7 +97,7 @@ def offline(bag: Path, values: dict[str, Any], questions: list[Question]) -> lis
 
     for frame in open_source(bag, topic='/front/image'):
         ask(frame.stamp_ns)
-        observer.observe(frame.rgb, frame.stamp_ns, frame.camera)
+        observer.add_frame(frame.rgb, frame.stamp_ns, frame.camera)
     ask(END_NS + 1)
     return [answers[each.id] for each in questions]
 
@@ -107,7 +107,7 @@ def test_a_bag_that_waits_loses_nothing(tiny, tmp_path) -> None:
     questions = [Question('end', None), Question('mid', stamps[19]),
                  Question('between', stamps[29] + 1000), Question('again', stamps[19], 'Who?')]
     told = Told()
-    done = run_trial(
+    done = run_session(
         bag, questions, arguments=['-p', f'model:={tiny}', *PIXELS], profile=NO_PROFILE,
         topic='/front/image', clock=True, follower=told)
     assert [result.question.id for result in done.results] == ['mid', 'again', 'between', 'end']
@@ -130,7 +130,7 @@ def test_a_bag_that_does_not_wait_tells_what_was_lost(tiny, tmp_path) -> None:
     bag, stamps = make_bag(tmp_path / 'bag', 150)
     questions = [Question(f'q{index}', stamps[15 * index + 5]) for index in range(9)]
     questions.append(Question('end', None))
-    done = run_trial(
+    done = run_session(
         bag, questions, profile=NO_PROFILE, topic='/front/image', pace=Pace(1e4, waits=False),
         arguments=['-p', f'model:={tiny}', *PIXELS, '-p', 'ingest.queue_size:=1'])
     assert {result.question.id for result in done.results} == {each.id for each in questions}
@@ -152,11 +152,11 @@ def test_a_node_that_runs_already(start, tiny, tmp_path) -> None:
     bag, stamps = make_bag(tmp_path / 'bag', 20)
     questions = [Question('mid', stamps[9]), Question('end', None)]
 
-    with running_node(client.name) as node:
+    with connect_node(client.name) as node:
         assert node.image == (f'{process.namespace}/image', 'sensor_msgs/msg/Image')
         assert node.parameters['memory.budget'] == 64
         assert node.parameters['model'] == str(tiny)
-        done = play_to(node, bag, questions, pace=Pace(), topic='/front/image')
+        done = play_session(node, bag, questions, pace=Pace(), topic='/front/image')
         assert done.frames.complete and done.frames.encoded == 20
         assert [r.response.answer for r in done.results] == offline(
             bag, node.parameters, questions)
@@ -164,7 +164,7 @@ def test_a_node_that_runs_already(start, tiny, tmp_path) -> None:
     # Somebody else plays, and another bag into the same memory: only the new frames count.
     later, stamps = make_bag(tmp_path / 'later', 24, start_ns=stamps[-1] + 60 * SECOND)
     questions = [Question('mid', stamps[11]), Question('end', stamps[-1])]
-    with running_node(client.name) as node:
+    with connect_node(client.name) as node:
         player = play(later, process.namespace, tmp_path)
         try:
             # The harness has a publisher there, too: only silence tells the end.
@@ -184,10 +184,10 @@ def test_a_node_that_runs_already(start, tiny, tmp_path) -> None:
     last, stamps = make_bag(tmp_path / 'last', 20, start_ns=stamps[-1] + 60 * SECOND)
     questions = [Question('first', stamps[4]), Question('never', stamps[12])]
     told = Told(lambda _result: process.send(signal.SIGSTOP))
-    with running_node(client.name) as node, pytest.MonkeyPatch.context() as patch:
+    with connect_node(client.name) as node, pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial, 'GRACE_S', 1.0)
         with pytest.raises(NodeError, match=r'no answer to question never within 2 s'):
-            play_to(node, last, questions, pace=Pace(10.0, waits=False), topic='/front/image',
+            play_session(node, last, questions, pace=Pace(10.0, waits=False), topic='/front/image',
                     follower=told)
     process.send(signal.SIGCONT)
     assert [result.question.id for result in told.results] == ['first']
@@ -196,9 +196,9 @@ def test_a_node_that_runs_already(start, tiny, tmp_path) -> None:
     gone, stamps = make_bag(tmp_path / 'gone', 20, start_ns=stamps[-1] + 60 * SECOND)
     questions = [Question('first', stamps[4]), Question('never', stamps[12])]
     told = Told(lambda _result: process.send(signal.SIGINT))
-    with running_node(client.name) as node, pytest.raises(
+    with connect_node(client.name) as node, pytest.raises(
             NodeError, match=r'the node /test_\d+/infinipot (has left|is )'):
-        play_to(node, gone, questions, pace=Pace(), topic='/front/image', follower=told)
+        play_session(node, gone, questions, pace=Pace(), topic='/front/image', follower=told)
     assert [result.question.id for result in told.results] == ['first']
     assert process.wait(10.0) == 0
 
@@ -215,7 +215,7 @@ def play(bag: Path, namespace: str, folder: Path) -> subprocess.Popen[bytes]:
 def test_nobody_is_there(tmp_path) -> None:
     with pytest.raises(
             NodeError, match='gave no sign of activity in 1 s; memory nodes in this ROS domain:'
-            ), running_node('/nowhere/infinipot', 1.0):
+            ), connect_node('/nowhere/infinipot', 1.0):
         pytest.fail('there is such a node')
 
 
@@ -223,9 +223,9 @@ def test_a_bag_for_another_kind_of_node(start, tiny, tmp_path) -> None:
     process, client = start(model=tiny, image_transport='compressed')
     client.wait_status(lambda s: s.state == 'active', 'active', 60.0)
     bag, _ = make_bag(tmp_path / 'bag', 4)
-    with running_node(client.name) as node:
+    with connect_node(client.name) as node:
         with pytest.raises(SourceError, match=r'start it with image_transport:=raw'):
-            play_to(node, bag, [Question('q', None)], pace=Pace(), topic='/front/image')
+            play_session(node, bag, [Question('q', None)], pace=Pace(), topic='/front/image')
         with pytest.raises(SourceError, match=r'no image came on .* within 0.2 s: play the bag'):
             listen_to(node, [Question('q', None)], first_s=0.2)
     assert process.stop() == 0

@@ -28,7 +28,7 @@ from infinipot_ros.node.replay.live_record import compare
 from infinipot_ros.node.replay.live_run import LiveRun, Plan
 from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.visual_memory.answer import same_answer
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 SECOND = 1_000_000_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,10 +87,10 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
     live = {line['id']: line for line in lines(folder / 'live.jsonl')}
 
     settings = parameters.observer_settings({**parameters.defaults(), 'memory.budget': 1024})
-    observer, answers, moments = Observer(settings), {}, {}
+    observer, answers, moments = VisualMemory(settings), {}, {}
     asked = read_questions(DEMO / 'questions.jsonl')
     for frame in open_source(DEMO / 'tour'):
-        observer.observe(frame.rgb, frame.stamp_ns, frame.camera)
+        observer.add_frame(frame.rgb, frame.stamp_ns, frame.camera)
         for question in asked:
             if question.ask_at_ns == frame.stamp_ns:
                 answer = observer.ask(question.question)

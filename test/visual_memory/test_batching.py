@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 SECOND = 1_000_000_000
 FRAMES = 61
@@ -20,9 +20,9 @@ def pictures() -> list[np.ndarray]:
     return [rng.integers(0, 256, (56, 84, 3), dtype=np.uint8) for _ in range(FRAMES)]
 
 
-def watch(tiny: str, queue: int, monkeypatch, **changes) -> tuple[Observer, list[int]]:
+def watch(tiny: str, queue: int, monkeypatch, **changes) -> tuple[VisualMemory, list[int]]:
     """Show all frames while up to ``queue`` wait behind each; how many each pass encoded."""
-    observer = Observer(ObserverSettings(
+    observer = VisualMemory(MemoryConfig(
         tiny, **{'budget': 96, 'max_pixels': 56 * 84, 'max_new_tokens': 4, **changes}))
     passes: list[int] = []
     encode = observer._model.encode
@@ -30,8 +30,8 @@ def watch(tiny: str, queue: int, monkeypatch, **changes) -> tuple[Observer, list
         observer._model, 'encode',
         lambda frames: (passes.append(len(frames)), encode(frames))[1])
     for index, rgb in enumerate(pictures()):
-        observer.observe(
-            rgb, (index + 1) * SECOND, following=min(queue, FRAMES - 1 - index))
+        observer.add_frame(
+            rgb, (index + 1) * SECOND, queued_frames=min(queue, FRAMES - 1 - index))
     monkeypatch.undo()
     return observer, passes
 
@@ -61,14 +61,14 @@ def test_its_bound(tiny, monkeypatch) -> None:
 
 
 def test_frames_that_were_announced_and_do_not_come(tiny) -> None:
-    observer = Observer(ObserverSettings(tiny, budget=64, max_pixels=56 * 84, max_new_tokens=2))
+    observer = VisualMemory(MemoryConfig(tiny, budget=64, max_pixels=56 * 84, max_new_tokens=2))
     frames = pictures()
     for index in range(3):
-        observer.observe(frames[index], (index + 1) * SECOND, following=7)
+        observer.add_frame(frames[index], (index + 1) * SECOND, queued_frames=7)
     assert observer.status().frames_pending == 3
     assert observer.ask('what?').observed_to_ns == 3 * SECOND
     # The next one completes the grids there are, and no grid has a frame twice.
-    observer.observe(frames[3], 4 * SECOND)
+    observer.add_frame(frames[3], 4 * SECOND)
     assert observer.status().frames_pending == 0
     assert [(each.first_ns, each.last_ns) for _, each in observer.moments()] == [
         (SECOND, 2 * SECOND), (3 * SECOND, 4 * SECOND)]

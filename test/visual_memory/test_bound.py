@@ -15,8 +15,8 @@ from camera import noise, stamp
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 FRAMES = int(os.environ.get('INFINIPOT_SOAK_FRAMES', '5000'))
 SCRIPT = Path(__file__).resolve().parents[1] / 'bounded_run.py'
@@ -47,7 +47,9 @@ def test_a_long_stream_stays_within_the_figure_and_stands_still(tiny, device):
 
 def watched(model, device):
     """What a stream in a process of its own told, within its bounds."""
-    paths = os.pathsep.join([str(SCRIPT.parent), os.environ.get('PYTHONPATH', '')])
+    # The checkout last, for benchmarks: in front it would hide the built package.
+    paths = os.pathsep.join([
+        str(SCRIPT.parent), os.environ.get('PYTHONPATH', ''), str(SCRIPT.parents[1])])
     result = subprocess.run(
         [sys.executable, str(SCRIPT), model, device, str(FRAMES)], capture_output=True, text=True,
         env={**os.environ, **EXACT, 'PYTHONPATH': paths}, timeout=600)
@@ -62,9 +64,9 @@ def watched(model, device):
 
 
 def stands_still(told):
-    settled = told['samples'][SETTLED // EVERY - 1:]
-    assert len(settled) > 1
-    return max(settled) == settled[0]
+    record_result = told['samples'][SETTLED // EVERY - 1:]
+    assert len(record_result) > 1
+    return max(record_result) == record_result[0]
 
 
 class Allocations(TorchDispatchMode):
@@ -92,7 +94,7 @@ class Allocations(TorchDispatchMode):
 
 def test_the_cache_is_never_concatenated_nor_allocated_anew(checkpoints):
     for folder in checkpoints.values():
-        observer = Observer(ObserverSettings(
+        observer = VisualMemory(MemoryConfig(
             model=str(folder), budget=512, max_pixels=4 * 784, max_new_tokens=4))
         buffers = [
             buffer for layer in observer._cache.layers
@@ -100,11 +102,11 @@ def test_the_cache_is_never_concatenated_nor_allocated_anew(checkpoints):
         places = [buffer.data_ptr() for buffer in buffers]
         with Allocations(buffers) as watched:
             for index in range(300):
-                observer.observe(noise(index % 16, 56, 56), stamp(index))
+                observer.add_frame(noise(index % 16, 56, 56), stamp(index))
                 if index % 100 == 99:
                     observer.ask('What has been there?')
             observer.reset()
-            observer.observe(noise(0, 56, 56), stamp(0))
+            observer.add_frame(noise(0, 56, 56), stamp(0))
         assert not watched.joined
         # Scratch is less than one layer's buffers, so none of them can have been made anew.
         one_layer = observer._cache.nbytes // len(observer._cache.layers)

@@ -10,14 +10,14 @@ from streams import assert_same, stored
 
 from infinipot_ros.errors import ConfigurationError, FrameError
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 CAMERAS = ('front', 'rear')
 
 
 def make(tiny, **changes):
-    return Observer(ObserverSettings(**{
+    return VisualMemory(MemoryConfig(**{
         'model': tiny, 'budget': 48, 'max_pixels': 6 * 784, 'max_new_tokens': 4,
         'max_question_chars': 60, **changes}))
 
@@ -27,11 +27,11 @@ def test_alternating_cameras_fill_grids_of_their_own(tiny, block_size):
     both, alone = make(tiny, budget=600, block_size=block_size), {}
     for index in range(24):
         for offset, camera in enumerate(CAMERAS):
-            both.observe(noise(100 * offset + index), stamp(index), camera=camera)
+            both.add_frame(noise(100 * offset + index), stamp(index), camera=camera)
     for offset, camera in enumerate(CAMERAS):
         alone[camera] = make(tiny, budget=600, block_size=block_size)
         for index in range(24):
-            alone[camera].observe(noise(100 * offset + index), stamp(index), camera=camera)
+            alone[camera].add_frame(noise(100 * offset + index), stamp(index), camera=camera)
     status = both.status()
     assert status.frames_encoded == 48
     assert status.segments == 1
@@ -47,7 +47,7 @@ def test_frames_of_both_wait_and_can_be_asked_about(tiny):
     observer = make(tiny, budget=600, block_size=8)
     for index in range(3):
         for camera in CAMERAS:
-            observer.observe(noise(index), stamp(index), camera=camera)
+            observer.add_frame(noise(index), stamp(index), camera=camera)
     before = stored(observer._cache)
     answer = observer.ask('What is there?')
     assert answer.memory_tokens == 2 * 2 * 6
@@ -67,9 +67,9 @@ def test_any_mixture_stays_within_the_budget_and_can_be_asked_about(
     observer = make(tiny, budget=budget, block_size=block_size, policy=policy)
     for index, camera in enumerate(frames):
         wide = 84 if not sizes or camera != 'b' else 56
-        observer.observe(noise(index, 56, wide), stamp(index), camera=camera)
+        observer.add_frame(noise(index, 56, wide), stamp(index), camera=camera)
         status = observer.status()
-        assert status.tokens + observer._intake.reserved <= budget
+        assert status.tokens + observer._encoder.reserved <= budget
         assert status.frames_encoded + status.frames_pending == index + 1
     assert abs(sum(status.camera_tokens.values()) - status.tokens) <= 2
     assert list(status.camera_tokens) == list(dict.fromkeys(frames))
@@ -84,24 +84,24 @@ def test_a_share_is_kept_for_each_camera(tiny):
         for shares in ((), (0.75, 0.25)))
     for observer in (shared, split):
         for index in range(40):
-            observer.observe(noise(index), stamp(index), camera='front')
+            observer.add_frame(noise(index), stamp(index), camera='front')
         for index in range(40, 120):
-            observer.observe(noise(index), stamp(index), camera='rear')
+            observer.add_frame(noise(index), stamp(index), camera='rear')
     # What one camera does not use is the other's, until it comes.
     assert shared.status().camera_tokens['front'] == 0
     assert split.status().camera_tokens['front'] == pytest.approx(0.75 * 90, abs=6)
     split.ask('What is there?')
     split.reset()
     for index in range(120):
-        split.observe(noise(index), stamp(index), camera='rear')
+        split.add_frame(noise(index), stamp(index), camera='rear')
     assert 90 <= split.status().camera_tokens['rear'] <= 120
 
 
 def test_cameras_that_were_not_declared_are_refused(tiny):
     observer = make(tiny, cameras=CAMERAS)
-    observer.observe(noise(0), stamp(0), camera='front')
+    observer.add_frame(noise(0), stamp(0), camera='front')
     with pytest.raises(FrameError) as caught:
-        observer.observe(noise(0), stamp(1), camera='left')
+        observer.add_frame(noise(0), stamp(1), camera='left')
     assert caught.value.reason == 'unknown_camera'
     assert observer.status().frames_pending == 1
 

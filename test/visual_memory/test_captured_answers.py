@@ -11,10 +11,10 @@ from streams import assert_same, stored
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.visual_memory.attention_evidence import make_step
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.plan import plan_memory
 from infinipot_ros.visual_memory.scope import Scope
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_config
 
 QUESTION = 'Where did I leave the red mug?'
@@ -22,14 +22,14 @@ SCOPES = (Scope(), Scope(since_ns=stamp(24)), Scope(until_ns=stamp(30)))
 
 
 def make(model, **changes):
-    return Observer(ObserverSettings(**{
+    return VisualMemory(MemoryConfig(**{
         'model': str(model), 'budget': 64, 'max_pixels': 8 * 784, 'max_new_tokens': 8,
         'max_question_chars': 60, **changes}))
 
 
 def feed(observer, count, start=0):
     for index in range(start, start + count):
-        observer.observe(noise(index, 112, 168), stamp(index))
+        observer.add_frame(noise(index, 112, 168), stamp(index))
 
 
 def assert_alike(one, other):
@@ -91,7 +91,7 @@ def test_where_there_are_no_graphs_it_is_refused(tiny):
 
 
 def test_the_plan_counts_what_a_graph_holds(tiny):
-    settings = ObserverSettings(tiny, device='cuda', dtype='bfloat16')
+    settings = MemoryConfig(tiny, device='cuda', dtype='bfloat16')
     config = load_config(tiny)
     without, graph = (
         plan_memory(config, replace(settings, cuda_graph=on)) for on in (False, True))

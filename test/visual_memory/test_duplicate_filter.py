@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.visual_memory.duplicate_filter import likeness, mean_colours
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.duplicate_filter import mean_colours, similarity
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.scope import Scope
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 SECOND = 1_000_000_000
 LIMIT = 0.95
@@ -36,8 +36,8 @@ def noisy(view: np.ndarray, seed: int) -> np.ndarray:
     return np.clip(view + noise, 0, 255).astype(np.uint8)
 
 
-def settings(tiny: str, **changes) -> ObserverSettings:
-    return ObserverSettings(
+def settings(tiny: str, **changes) -> MemoryConfig:
+    return MemoryConfig(
         tiny, **{'budget': 64, 'max_pixels': 3136, 'max_new_tokens': 2,
                  'still_likeness': LIMIT, 'max_still_s': 10.0, **changes})
 
@@ -47,10 +47,10 @@ def test_noise_is_no_change_and_a_small_thing_anywhere_is() -> None:
     for seed in range(8):
         view = room(seed)
         before = mean_colours(noisy(view, seed))
-        assert likeness(before, mean_colours(noisy(view, seed + 100))) > 0.99
+        assert similarity(before, mean_colours(noisy(view, seed + 100))) > 0.99
         x, y = int(rng.integers(0, 608)), int(rng.integers(0, 448))
         after = mean_colours(with_thing(view, x, y))
-        assert likeness(before, after) < LIMIT, 'a three hundredth of the picture changed'
+        assert similarity(before, after) < LIMIT, 'a three hundredth of the picture changed'
         mean = before.mean()
         cosine = np.sum((before - mean) * (after - mean)) / np.sqrt(
             np.sum((before - mean) ** 2) * np.sum((after - mean) ** 2))
@@ -59,15 +59,15 @@ def test_noise_is_no_change_and_a_small_thing_anywhere_is() -> None:
 
 def test_pictures_without_contrast() -> None:
     dark = np.full((48, 64, 3), 3, np.uint8)
-    assert likeness(mean_colours(dark), mean_colours(dark)) == 1.0
-    assert likeness(mean_colours(dark), mean_colours(noisy(dark, 0))) > LIMIT
-    assert likeness(mean_colours(dark), mean_colours(dark + 30)) < LIMIT, 'the light went on'
+    assert similarity(mean_colours(dark), mean_colours(dark)) == 1.0
+    assert similarity(mean_colours(dark), mean_colours(noisy(dark, 0))) > LIMIT
+    assert similarity(mean_colours(dark), mean_colours(dark + 30)) < LIMIT, 'the light went on'
 
 
 def test_a_frame_stands_for_those_like_it(tiny) -> None:
-    observer = Observer(settings(tiny))
+    observer = VisualMemory(settings(tiny))
     seen = [noisy(room(), seed) for seed in range(3)]
-    taken = [observer.observe(seen[k % 3], k * SECOND) for k in range(1, 31)]
+    taken = [observer.add_frame(seen[k % 3], k * SECOND) for k in range(1, 31)]
     assert [k for k, each in enumerate(taken, 1) if each] == [1, 11, 21]
     status = observer.status()
     assert status.frames_encoded + status.frames_pending == 3 and status.frames_still == 27
@@ -83,83 +83,83 @@ def test_a_frame_stands_for_those_like_it(tiny) -> None:
 
 
 def test_a_sudden_event_after_hours_is_taken_at_once(tiny) -> None:
-    observer, view = Observer(settings(tiny, max_still_s=86_400.0)), room()
+    observer, view = VisualMemory(settings(tiny, max_still_s=86_400.0)), room()
     seen = [noisy(view, seed) for seed in range(3)]
     for minute in range(1, 481):
-        observer.observe(seen[minute % 3], 60 * minute * SECOND)
+        observer.add_frame(seen[minute % 3], 60 * minute * SECOND)
     assert observer.status().frames_still == 479
     event = 60 * 480 * SECOND + SECOND
-    assert observer.observe(with_thing(view, 300, 200), event)
-    assert observer.observe(view, event + SECOND), 'it is gone again'
+    assert observer.add_frame(with_thing(view, 300, 200), event)
+    assert observer.add_frame(view, event + SECOND), 'it is gone again'
     assert observer.ask('what?').observed_to_ns == event + SECOND
 
 
 def test_slow_change_adds_up(tiny) -> None:
-    observer, view = Observer(settings(tiny, max_still_s=3600.0)), room()
+    observer, view = VisualMemory(settings(tiny, max_still_s=3600.0)), room()
     taken = 0
     for k in range(1, 101):
         # A shadow that crosses the view, half a pixel a frame.
         shade = view.copy()
         shade[:, :4 * k] //= 2
-        taken += observer.observe(shade, k * SECOND)
+        taken += observer.add_frame(shade, k * SECOND)
     assert taken > 10
 
 
 def test_cameras_jumps_and_resets_begin_anew(tiny) -> None:
-    observer, view = Observer(settings(tiny)), room()
-    assert observer.observe(view, 100 * SECOND, 'front')
-    assert observer.observe(view, 100 * SECOND, 'rear')
-    assert not observer.observe(view, 101 * SECOND, 'front')
-    assert observer.observe(view, 50 * SECOND, 'front'), 'the clock jumped back'
-    assert not observer.observe(view, 51 * SECOND, 'front')
+    observer, view = VisualMemory(settings(tiny)), room()
+    assert observer.add_frame(view, 100 * SECOND, 'front')
+    assert observer.add_frame(view, 100 * SECOND, 'rear')
+    assert not observer.add_frame(view, 101 * SECOND, 'front')
+    assert observer.add_frame(view, 50 * SECOND, 'front'), 'the clock jumped back'
+    assert not observer.add_frame(view, 51 * SECOND, 'front')
     observer.reset()
     assert observer.status().frames_still == 0
-    assert observer.observe(view, 52 * SECOND, 'front')
+    assert observer.add_frame(view, 52 * SECOND, 'front')
 
 
 def test_what_is_no_longer_remembered_stands_for_nothing(tiny) -> None:
-    observer, view = Observer(settings(tiny, cameras=('front', 'rear'), max_still_s=3600.0,
+    observer, view = VisualMemory(settings(tiny, cameras=('front', 'rear'), max_still_s=3600.0,
                                        policy='recent', budget=16)), room()
     for second in (1, 2):
-        assert observer.observe(noisy(view, 1) if second == 1 else room(5), second * SECOND,
+        assert observer.add_frame(noisy(view, 1) if second == 1 else room(5), second * SECOND,
                                 'front')
     for k in range(60):
-        observer.observe(room(k), (3 + k) * SECOND, 'rear')
+        observer.add_frame(room(k), (3 + k) * SECOND, 'rear')
     assert all(each.camera == 'rear' for _, each in observer.moments())
-    assert observer.observe(room(5), 100 * SECOND, 'front'), 'nothing is left to stand for it'
+    assert observer.add_frame(room(5), 100 * SECOND, 'front'), 'nothing is left to stand for it'
 
 
 def test_it_is_saved_and_loaded(tiny) -> None:
-    before, view = Observer(settings(tiny)), room()
-    before.observe(view, SECOND)
-    before.observe(view, 5 * SECOND)
-    after = Observer(settings(tiny))
+    before, view = VisualMemory(settings(tiny)), room()
+    before.add_frame(view, SECOND)
+    before.add_frame(view, 5 * SECOND)
+    after = VisualMemory(settings(tiny))
     after.restore(before.state())
     assert after.ask('what?').observed_to_ns == 5 * SECOND
-    assert after.observe(view, 6 * SECOND), 'what it looked like is not kept'
+    assert after.add_frame(view, 6 * SECOND), 'what it looked like is not kept'
 
 
 def test_another_memory_was_loaded_that_ends_at_the_same_moment(tiny) -> None:
-    before, after = Observer(settings(tiny)), Observer(settings(tiny))
-    before.observe(room(0), 2 * SECOND)
-    assert after.observe(room(1), SECOND) and not after.observe(room(1), 2 * SECOND)
+    before, after = VisualMemory(settings(tiny)), VisualMemory(settings(tiny))
+    before.add_frame(room(0), 2 * SECOND)
+    assert after.add_frame(room(1), SECOND) and not after.add_frame(room(1), 2 * SECOND)
     after.restore(before.state())
-    assert after.observe(room(1), 3 * SECOND), 'nothing that is remembered looks like this'
+    assert after.add_frame(room(1), 3 * SECOND), 'nothing that is remembered looks like this'
     assert after.status().frames_still == 0
 
 
 def test_frames_that_were_announced_and_show_the_same_are_not_waited_for(tiny) -> None:
-    observer = Observer(settings(tiny, budget=256))
+    observer = VisualMemory(settings(tiny, budget=256))
     for k in range(1, 9):
-        assert observer.observe(room(min(k, 4)), k * SECOND, following=8 - k) == (k <= 4)
+        assert observer.add_frame(room(min(k, 4)), k * SECOND, queued_frames=8 - k) == (k <= 4)
     status = observer.status()
     assert (status.frames_encoded, status.frames_pending, status.frames_still) == (4, 0, 4)
     assert observer.moments()[-1][1].last_ns == 8 * SECOND
 
 
 def test_it_is_off_by_default_and_checked(tiny) -> None:
-    observer = Observer(settings(tiny, still_likeness=0.0))
-    assert all(observer.observe(room(), k * SECOND) for k in range(1, 5))
+    observer = VisualMemory(settings(tiny, still_likeness=0.0))
+    assert all(observer.add_frame(room(), k * SECOND) for k in range(1, 5))
     for wrong in ({'still_likeness': 1.5}, {'max_still_s': 0.0}):
         with pytest.raises(ConfigurationError, match=next(iter(wrong))):
             settings(tiny, **wrong).validate()

@@ -13,8 +13,8 @@ import torch
 from camera import noise, stamp
 from plain_model import PlainModel, watch_scores
 
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 QUESTION = 'Where did I leave the red mug?'
 
@@ -26,11 +26,11 @@ QUESTION = 'Where did I leave the red mug?'
 def test_an_uncompressed_memory_equals_the_plain_model(
         checkpoints, kind, frames, block_size, policy):
     video = np.stack([noise(index, 84, 112) for index in range(frames)])
-    observer = Observer(ObserverSettings(
+    observer = VisualMemory(MemoryConfig(
         model=str(checkpoints[kind]), policy=policy, budget=512, block_size=block_size,
         max_new_tokens=6))
     for index, frame in enumerate(video):
-        observer.observe(frame, stamp(index))
+        observer.add_frame(frame, stamp(index))
     scores = watch_scores(observer)
     answer = observer.ask(QUESTION)
     assert observer.status().compressions == 0
@@ -52,12 +52,12 @@ def test_block_size_does_not_change_what_is_remembered(checkpoints, kind):
     """Compression included: blocks change when it runs only if they do not divide its room."""
     answers = []
     for block_size in (2, 4):
-        observer = Observer(ObserverSettings(
+        observer = VisualMemory(MemoryConfig(
             model=str(checkpoints[kind]), budget=64, keep_ratio=0.5, block_size=block_size,
             max_pixels=4 * 784,
             max_new_tokens=4))
         for index in range(40):
-            observer.observe(noise(index, 56, 56), stamp(index))
+            observer.add_frame(noise(index, 56, 56), stamp(index))
         scores = watch_scores(observer)
         observer.ask(QUESTION)
         assert observer.status().compressions

@@ -16,24 +16,24 @@ from streams import assert_same, stored
 from infinipot_ros.errors import QuestionCode, QuestionError
 from infinipot_ros.visual_memory.evidence import MOMENT_GAP_NS, MOMENT_SHARE, best_moments
 from infinipot_ros.visual_memory.frame import Pose
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.sessions import Turn
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.pixels import patchify
 
 QUESTION = 'Where did I leave the red mug?'
 
 
 def make(model, **changes):
-    return Observer(ObserverSettings(**{
+    return VisualMemory(MemoryConfig(**{
         'model': str(model), 'budget': 48, 'max_pixels': 12 * 784, 'max_new_tokens': 4,
         'max_question_chars': 60, **changes}))
 
 
 def feed(observer, count, start=0):
     for index in range(start, start + count):
-        observer.observe(noise(index), stamp(index), pose=Pose(index, 0, 0, 0, 0, 0, 1))
+        observer.add_frame(noise(index), stamp(index), pose=Pose(index, 0, 0, 0, 0, 0, 1))
 
 
 def listen(observer):
@@ -69,8 +69,10 @@ def test_scores_are_the_plain_model_s_attention(checkpoints, kind, implementatio
             video_grid_thw=grid, output_attentions=True, position_ids=positions_of_4_57(
                 prefix, 2, 3, times, len(ids) - prefix - 36 + len(tokens))).attentions
     rows = slice(len(ids) - 1, len(ids) - 1 + len(tokens))
-    paid = sum(layer[0, :, rows, prefix:prefix + 36].double().sum((0, 1)) for layer in attention)
-    theirs = paid.view(6, 6).sum(1) / paid.sum()
+    attention = sum(
+        layer[0, :, rows, prefix : prefix + 36].double().sum((0, 1)) for layer in attention
+    )
+    theirs = attention.view(6, 6).sum(1) / attention.sum()
     ours = dict(zip(range(6), theirs.tolist(), strict=True))
     observations = dict(observer.moments())
     expected = best_moments(ours, observations, 99)
@@ -124,10 +126,10 @@ def test_without_room_for_thumbnails_there_are_none_of_waiting_frames_either(tin
 def test_what_came_to_no_number_is_no_evidence(tiny):
     observer = make(tiny)
     feed(observer, 4)
-    paid = observer._paid
-    paid.latest.fill_(torch.nan)
-    paid.count()
-    assert paid.by_grid(observer._cache.views(), [0, 1]) == {}
+    attention = observer._paid
+    attention.latest.fill_(torch.nan)
+    attention.accumulate()
+    assert attention.by_grid(observer._cache.views(), [0, 1]) == {}
 
 
 def test_a_picture_that_cannot_be_made_costs_no_more_than_itself(tiny, monkeypatch):

@@ -9,19 +9,19 @@ from camera import noise, stamp
 from streams import assert_same, stored
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 
 def make(tiny, **changes):
-    return Observer(ObserverSettings(**{
+    return VisualMemory(MemoryConfig(**{
         'model': tiny, 'budget': 96, 'max_pixels': 6 * 784, 'max_new_tokens': 4,
         'max_question_chars': 60, **changes}))
 
 
 def feed(observer, count, start=0):
     for index in range(start, start + count):
-        observer.observe(noise(index), stamp(index))
+        observer.add_frame(noise(index), stamp(index))
 
 
 def test_a_smaller_budget_compresses_now_and_may_grow_back(tiny):
@@ -38,7 +38,7 @@ def test_a_smaller_budget_compresses_now_and_may_grow_back(tiny):
     assert held == set(observer._cache.remembered_grids())
     for index in range(31, 80):
         feed(observer, 1, index)
-        assert observer.status().tokens + observer._intake.reserved <= 40
+        assert observer.status().tokens + observer._encoder.reserved <= 40
     assert observer.ask('What is there?').memory_tokens <= 40
     observer.change(replace(observer.settings, budget=96))
     feed(observer, 40, 80)
@@ -51,12 +51,12 @@ def test_new_shares_hold_for_the_compression_that_comes_with_them(tiny):
         tiny, budget=120, policy='recent', cameras=cameras, camera_shares=(0.5, 0.5))
     for index in range(40):
         for camera in cameras:
-            observer.observe(noise(index), stamp(index), camera=camera)
+            observer.add_frame(noise(index), stamp(index), camera=camera)
     before = observer.status().camera_tokens
     with pytest.raises(ConfigurationError, match='full'):
         observer.change(replace(
             observer.settings, budget=60, policy='full', camera_shares=(0.1, 0.9)))
-    assert observer._intake.policy.weights == {0: 0.5, 1: 0.5}
+    assert observer._encoder.policy.weights == {0: 0.5, 1: 0.5}
     assert observer.status().camera_tokens == before
     observer.change(replace(observer.settings, budget=40, camera_shares=(0.8, 0.2)))
     status = observer.status()
@@ -66,7 +66,7 @@ def test_new_shares_hold_for_the_compression_that_comes_with_them(tiny):
 def test_blocks_larger_than_the_new_budget_are_encoded_first(tiny):
     observer = make(tiny, block_size=16, keep_ratio=0.4)
     feed(observer, 31)
-    assert observer._intake.reserved > 30
+    assert observer._encoder.reserved > 30
     observer.change(replace(observer.settings, budget=30))
     status = observer.status()
     assert (status.tokens, status.frames_encoded, status.frames_pending) == (12, 31, 0)

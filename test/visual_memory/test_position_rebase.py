@@ -22,17 +22,17 @@ from infinipot_ros.errors import ConfigurationError, StorageError
 from infinipot_ros.kv_cache import key_rerotation as rebasing
 from infinipot_ros.kv_cache.budget import Budget
 from infinipot_ros.kv_cache.cache import BoundedCache
-from infinipot_ros.kv_cache.coordinates import GRID, MOST_GRIDS
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.kv_cache.coordinates import GRID, MAX_GRIDS
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.plan import cache_shape
 from infinipot_ros.visual_memory.position_rebase import RENUMBER_AT
 from infinipot_ros.visual_memory.scope import Scope
 from infinipot_ros.visual_memory.snapshot_file import write_snapshot
 from infinipot_ros.visual_memory.state_file import from_file, to_file
 from infinipot_ros.visual_memory.storage import load, save
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
-from infinipot_ros.vlm.positions import Timeline, grid_positions, text_positions
+from infinipot_ros.vlm.positions import TemporalAxis, grid_positions, text_positions
 
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 QUESTION = 'Where did I leave the red mug?'
@@ -59,10 +59,10 @@ def shallow(request, tmp_path_factory):
 
 
 def make(model, **changes):
-    settings = ObserverSettings(**{
+    settings = MemoryConfig(**{
         'model': str(model), 'budget': 48, 'max_pixels': 12 * 784, 'max_new_tokens': 4,
         'max_question_chars': 60, 'session_tokens': 0, **changes})
-    return Observer(settings, loaded(settings.model))
+    return VisualMemory(settings, loaded(settings.model))
 
 
 def robot_day(frames, seed=0):
@@ -76,14 +76,14 @@ def robot_day(frames, seed=0):
 
 def assert_in_order(observer):
     """Remembered moments stand in time in the order they came, below the last position."""
-    intake = observer._intake
-    times = list(intake.observations.times.values())
-    assert list(intake.observations.times) == [grid for grid, _ in observer.moments()]
-    rising = itertools.pairwise([-1, *times, intake.timeline.last + 1])
+    encoder = observer._encoder
+    times = list(encoder.observations.times.values())
+    assert list(encoder.observations.times) == [grid for grid, _ in observer.moments()]
+    rising = itertools.pairwise([-1, *times, encoder.timeline.last + 1])
     # Heads may know other grids each: only of more than there is room for any share a place.
-    share = len(times) > intake.most_time // 2
+    share = len(times) > encoder.most_time // 2
     assert all(a < b or (share and a == b) for a, b in rising)
-    assert intake.timeline.last <= intake.most_time
+    assert encoder.timeline.last <= encoder.most_time
 
 
 # -- the keys are what they would have been ---------------------------------------------------
@@ -93,7 +93,7 @@ def test_a_moved_key_is_the_key_that_the_model_would_have_written_there(short):
     observer = make(short, policy='uniform')
     shown = {}
     for index, now in enumerate(robot_day(230)):
-        observer.observe(noise(index), now)
+        observer.add_frame(noise(index), now)
         shown[now] = noise(index)
     assert observer.status().rebases >= 1
     model, settings = observer._model, observer.settings
@@ -104,7 +104,7 @@ def test_a_moved_key_is_the_key_that_the_model_would_have_written_there(short):
         block = model.encode(torch.from_numpy(frames))
         fresh = BoundedCache(
             cache_shape(model.shape, settings), Budget(6), prefix_room=0, tail_room=0)
-        time = observer._intake.observations.times[grid]
+        time = observer._encoder.observations.times[grid]
         with fresh.writing_grids(1, block.rows, block.columns):
             model.forward(
                 block.tokens, grid_positions(base, [time], block.rows, block.columns), fresh)
@@ -123,9 +123,9 @@ def test_scores_are_those_of_the_plain_model_at_the_new_positions(shallow, polic
     shown = {}
     stamps = robot_day(240, seed=3)
     for index, now in enumerate(stamps):
-        observer.observe(noise(index), now)
+        observer.add_frame(noise(index), now)
         shown[now] = noise(index)
-    times = list(observer._intake.observations.times.values())
+    times = list(observer._encoder.observations.times.values())
     gaps = {after - before for before, after in itertools.pairwise(times)}
     assert observer.status().rebases >= 1
     assert len(gaps) > 1
@@ -157,7 +157,7 @@ def test_a_move_of_everything_changes_no_score(checkpoints, shift):
             torch.cat([grid_positions(0, times, block.rows, block.columns), tail], dim=-1),
             DynamicCache())[:, -len(ids):]
         far = BoundedCache(
-            cache_shape(model.shape, ObserverSettings(model='')), Budget(64), prefix_room=0,
+            cache_shape(model.shape, MemoryConfig(model='')), Budget(64), prefix_room=0,
             tail_room=16)
         moved = grid_positions(0, times, block.rows, block.columns)
         moved[0] += shift
@@ -186,7 +186,7 @@ def test_ten_days(short, policy):
             midnight = now
             for index, since in enumerate(robot_day(26, seed=day)):
                 now = midnight + since - START
-                observer.observe(noise(index, 56, 56), now)
+                observer.add_frame(noise(index, 56, 56), now)
                 if index % 7 == 0:
                     observer.ask('What was there?')
                     assert_in_order(observer)
@@ -208,9 +208,9 @@ def test_moments_stand_as_far_apart_as_they_were_as_far_as_that_fits(tmp_path):
     observer = make(make_tiny('qwen2_5_vl', tmp_path, positions=340), policy='full', budget=200)
     at = [0, 1, 2, 3, 4, 5, 100, 101, 102, 103, 104, 105, 109, 110, 111, 112]
     for index, second in enumerate(at[:12]):
-        observer.observe(noise(index), START + second * SECOND)
+        observer.add_frame(noise(index), START + second * SECOND)
     assert observer.status().rebases == 1
-    limit, times = observer._intake.most_time, observer._intake.observations.times
+    limit, times = observer._encoder.most_time, observer._encoder.observations.times
     # Twice a second, two frames a grid; only the long gap was cut, to what half the limit leaves.
     first, second, third, *rest = times.values()
     assert (first, second, third) == (0, 4, 8)
@@ -220,7 +220,7 @@ def test_moments_stand_as_far_apart_as_they_were_as_far_as_that_fits(tmp_path):
     assert rest[-1] <= limit // 2 + 8
     # Time goes on as it did.
     for index, second in enumerate(at[12:], 12):
-        observer.observe(noise(index), START + second * SECOND)
+        observer.add_frame(noise(index), START + second * SECOND)
     assert list(times.values()) == [0, 4, 8, *rest, rest[-1] + 10, rest[-1] + 14]
     assert observer.status().rebases == 1
 
@@ -235,23 +235,23 @@ def test_whatever_comes_whenever_there_are_positions(short, data):
         camera = data.draw(st.sampled_from(['front', 'rear']))
         now[camera] = max(1, now[camera] + data.draw(steps))
         try:
-            observer.observe(noise(index, 56, 56), now[camera], camera)
+            observer.add_frame(noise(index, 56, 56), now[camera], camera)
         except Exception as error:
             assert getattr(error, 'reason', '') == 'stale_stamp'
             continue
         assert_in_order(observer)
         if data.draw(st.booleans()):
-            before, timeline = stored(observer._cache), observer._intake.timeline
+            before, timeline = stored(observer._cache), observer._encoder.timeline
             observer.ask('What?')
             assert_same(before, stored(observer._cache))
-            assert observer._intake.timeline == timeline
+            assert observer._encoder.timeline == timeline
 
 
 def test_asking_moves_nothing_even_at_the_limit(short):
     observer = make(short, block_size=8)
     waited = 0
     for index in range(230):
-        observer.observe(noise(index, 56, 56), stamp(index))
+        observer.add_frame(noise(index, 56, 56), stamp(index))
         rebases, before = observer.status().rebases, stored(observer._cache)
         if index % 9 == 0:
             waited += observer.status().frames_pending
@@ -267,13 +267,13 @@ def test_more_moments_than_positions_still_have_an_order(short):
     """Each head may hold tokens of other grids: together they may know more than fit one each."""
     observer = make(short, policy='random', budget=20, max_pixels=784)
     for index in range(400):
-        observer.observe(noise(index, 28, 28), stamp(index))
-    intake = observer._intake
-    times = list(intake.observations.times.values())
-    assert len(times) > intake.most_time // 2
-    assert all(a <= b for a, b in itertools.pairwise([0, *times, intake.timeline.last]))
-    assert intake.timeline.last <= intake.most_time
-    assert observer.status().rebases < 2 * 400 / 2 / (intake.most_time // 2) + 1
+        observer.add_frame(noise(index, 28, 28), stamp(index))
+    encoder = observer._encoder
+    times = list(encoder.observations.times.values())
+    assert len(times) > encoder.most_time // 2
+    assert all(a <= b for a, b in itertools.pairwise([0, *times, encoder.timeline.last]))
+    assert encoder.timeline.last <= encoder.most_time
+    assert observer.status().rebases < 2 * 400 / 2 / (encoder.most_time // 2) + 1
     observer.ask('What was there?')
 
 
@@ -312,7 +312,7 @@ def answer_of(observer, offset, scope):
 
 @pytest.mark.parametrize(('policy', 'first'), [
     *((policy, 2**31 - 100) for policy in ('rarity', 'infinipot_v', 'tar', 'uniform')),
-    ('rarity', RENUMBER_AT - 3), ('rarity', MOST_GRIDS)])
+    ('rarity', RENUMBER_AT - 3), ('rarity', MAX_GRIDS)])
 def test_grid_numbers_wrap_and_nothing_else_does(tiny, policy, first):
     changes = {'policy': policy, 'block_size': 4, 'thumbnail_bytes': 20_000}
     observer, other = make(tiny, **changes), make(tiny, **changes)
@@ -323,10 +323,10 @@ def test_grid_numbers_wrap_and_nothing_else_does(tiny, policy, first):
     for index in range(150):
         height, width = ((56, 84), (84, 56), (56, 56))[index // 30 % 3]
         for each in (observer, other):
-            each.observe(
+            each.add_frame(
                 noise(index, height, width), stamp(index), ('front', 'rear')[index % 5 == 0])
         offset = other._cache.next_grid - observer._cache.next_grid
-        assert other._cache.next_grid <= MOST_GRIDS
+        assert other._cache.next_grid <= MAX_GRIDS
         if index % 20 == 19 or index < 5:
             one, two = essence(observer, 0), essence(other, offset)
             for mine, theirs in zip(one.pop('views'), two.pop('views'), strict=True):
@@ -353,16 +353,16 @@ def test_the_first_grid_of_all_survives_the_wrap(tiny):
     """A sink that is kept for ever lies a whole number space behind: only that gap shrinks."""
     observer = make(tiny, policy='swa')
     for index in range(40):
-        observer.observe(noise(index), stamp(index))
-    observer._cache.next_grid = MOST_GRIDS - 100
+        observer.add_frame(noise(index), stamp(index))
+    observer._cache.next_grid = MAX_GRIDS - 100
     for index in range(40, 150):
-        observer.observe(noise(index), stamp(index))
+        observer.add_frame(noise(index), stamp(index))
     grids = [grid for grid, _ in observer.moments()]
     assert observer._cache.renumberings == 1
     assert grids[0] == 0
     assert observer.ask('What?').observed_from_ns == stamp(0)
     assert all(b - a == 1 for a, b in itertools.pairwise(grids[1:]))
-    assert MOST_GRIDS // 2 < grids[-1] < MOST_GRIDS // 2 + 200
+    assert MAX_GRIDS // 2 < grids[-1] < MAX_GRIDS // 2 + 200
 
 
 # -- tables -----------------------------------------------------------------------------------
@@ -372,18 +372,18 @@ def test_no_table_is_longer_than_what_is_remembered(tmp_path):
     path = make_tiny('qwen2_5_vl', tmp_path, layers=1, positions=FEW)
     observer = make(
         path, budget=32, max_pixels=2 * 784, thumbnail_bytes=8_000, block_size=8)
-    intake, frames = observer._intake, [noise(index, 28, 28) for index in range(16)]
+    encoder, frames = observer._encoder, [noise(index, 28, 28) for index in range(16)]
     wide = noise(99, 28, 56)
     for index in range(1400):
         frame = wide if index % 7 == 0 and index % 600 > 300 else frames[index % 16]
-        observer.observe(frame, stamp(index), ('front', 'rear')[index % 3 == 0])
+        observer.add_frame(frame, stamp(index), ('front', 'rear')[index % 3 == 0])
         if index % 150 == 149:
             remembered = len(observer._cache.remembered_grids())
-            assert len(intake.observations) == len(intake.observations.times) == remembered
+            assert len(encoder.observations) == len(encoder.observations.times) == remembered
             assert len(observer._cache.grid_shapes) <= max(1, remembered)
-            assert intake.thumbnails.nbytes <= 8_000
-            assert len(intake.blocks) <= 2
-            assert len(intake.stamps.cameras) == 2
+            assert encoder.thumbnails.nbytes <= 8_000
+            assert len(encoder.blocks) <= 2
+            assert len(encoder.stamps.cameras) == 2
     assert observer._cache.next_grid > 700
     assert observer.status().rebases > 10
 
@@ -395,16 +395,16 @@ def test_a_memory_moved_in_time_is_saved_and_goes_on(short, tmp_path):
     observer, other, path = make(short), make(short), tmp_path / 'memory'
     stamps = robot_day(280)
     for index, now in enumerate(stamps[:230]):
-        observer.observe(noise(index), now)
+        observer.add_frame(noise(index), now)
     assert observer.status().rebases >= 1
     save(observer, path)
     load(other, path)
     for index, now in enumerate(stamps[230:], 230):
         for each in (observer, other):
-            each.observe(noise(index), now)
+            each.add_frame(noise(index), now)
     assert_same(stored(observer._cache), stored(other._cache))
-    assert observer._intake.observations.times == other._intake.observations.times
-    assert observer._intake.timeline == other._intake.timeline
+    assert observer._encoder.observations.times == other._encoder.observations.times
+    assert observer._encoder.timeline == other._encoder.timeline
     assert observer.status().rebases == other.status().rebases
 
 
@@ -412,8 +412,8 @@ def test_less_room_for_time_moves_it_when_it_is_loaded(short, tmp_path):
     observer, path = make(short, max_question_chars=30), tmp_path / 'memory'
     tight = make(short, max_question_chars=100, budget=30, max_batch=2)
     index = 0
-    while observer._intake.timeline.last <= tight._intake.most_time:
-        observer.observe(noise(index), stamp(index))
+    while observer._encoder.timeline.last <= tight._encoder.most_time:
+        observer.add_frame(noise(index), stamp(index))
         index += 1
     save(observer, path)
     load(tight, path)
@@ -427,12 +427,12 @@ def test_a_file_at_the_last_number_is_loaded(tiny, tmp_path, waiting):
     observer, other, path = make(tiny), make(tiny), tmp_path / 'memory'
     observer._cache.next_grid = RENUMBER_AT - 20
     for index in range(40 - waiting):
-        observer.observe(noise(index), stamp(index))
+        observer.add_frame(noise(index), stamp(index))
     save(observer, path)
     state = observer.state()
-    moved = MOST_GRIDS - observer._cache.next_grid
+    moved = MAX_GRIDS - observer._cache.next_grid
     shifted = replace(
-        state, next_grid=MOST_GRIDS,
+        state, next_grid=MAX_GRIDS,
         views=[replace(view, coordinates=view.coordinates + torch.tensor(
             [moved, 0, 0], dtype=torch.int32)) for view in state.views],
         shapes=(tuple(start + moved for start in state.shapes[0]), state.shapes[1]),
@@ -458,7 +458,7 @@ def test_older_files_are_read_where_it_can_be_told_when_things_were(tmp_path, ch
             ('qwen2_vl', 60, True), ('qwen2_5_vl', 15, True), ('qwen2_5_vl', 60, False)):
         observer = make(checkpoints[kind], policy='recent')
         for index in range(count):
-            observer.observe(noise(index), stamp(index, fps=30.0 if index < 8 else 0.5))
+            observer.add_frame(noise(index), stamp(index, fps=30.0 if index < 8 else 0.5))
         if told:
             assert from_file(*older(observer.state())).times == observer.state().times
         else:
@@ -467,7 +467,7 @@ def test_older_files_are_read_where_it_can_be_told_when_things_were(tmp_path, ch
     path = tmp_path / 'memory'
     observer = make(checkpoints['qwen2_vl'])
     for index in range(60):
-        observer.observe(noise(index), stamp(index))
+        observer.add_frame(noise(index), stamp(index))
     write_snapshot(path, *older(observer.state()))
     path.write_bytes(path.read_bytes())
     load(other := make(checkpoints['qwen2_vl']), path)
@@ -478,9 +478,9 @@ def test_older_files_are_read_where_it_can_be_told_when_things_were(tmp_path, ch
 def test_times_out_of_order_are_refused(tiny, times):
     observer = make(tiny)
     for index in range(4):
-        observer.observe(noise(index), stamp(index))
+        observer.add_frame(noise(index), stamp(index))
     facts, tensors = to_file(observer.state())
     with pytest.raises(StorageError):
         from_file(facts, tensors | {'times': torch.tensor(times)})
     assert from_file(facts, tensors | {'times': torch.tensor([0, 2])}).timeline == replace(
-        Timeline(2, 2, 3), _origin_ns=START)
+        TemporalAxis(2, 2, 3), _origin_ns=START)

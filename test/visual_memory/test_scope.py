@@ -14,24 +14,24 @@ from streams import assert_same, stored
 from infinipot_ros.errors import QuestionCode, QuestionError
 from infinipot_ros.kv_cache.coordinates import GRID
 from infinipot_ros.visual_memory.attention_evidence import hidden_tokens
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.scope import Scope
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.pixels import patchify
 
 QUESTION = 'Where did I leave the red mug?'
 
 
 def make(model, **changes):
-    return Observer(ObserverSettings(**{
+    return VisualMemory(MemoryConfig(**{
         'model': str(model), 'budget': 48, 'max_pixels': 12 * 784, 'max_new_tokens': 4,
         'max_question_chars': 60, **changes}))
 
 
 def feed(observer, count, start=0, **more):
     for index in range(start, start + count):
-        observer.observe(noise(index), stamp(index), **more)
+        observer.add_frame(noise(index), stamp(index), **more)
 
 
 def listen(observer):
@@ -136,8 +136,8 @@ def test_after_compressions_only_tokens_of_the_span_are_left(tiny, frames, since
 def test_cameras_can_be_named(tiny):
     observer = make(tiny, budget=200)
     for index in range(12):
-        observer.observe(noise(index), stamp(index), camera='front')
-        observer.observe(noise(100 + index), stamp(index), camera='rear')
+        observer.add_frame(noise(index), stamp(index), camera='front')
+        observer.add_frame(noise(100 + index), stamp(index), camera='rear')
     scores = listen(observer)
     both = observer.ask(QUESTION)
     rear = observer.ask(QUESTION, scope=Scope(cameras=('rear',)))

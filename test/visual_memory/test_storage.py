@@ -17,11 +17,11 @@ from infinipot_ros.errors import StorageError
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
 from infinipot_ros.visual_memory import storage
 from infinipot_ros.visual_memory.frame import Pose
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.snapshot_file import read_snapshot, write_snapshot
 from infinipot_ros.visual_memory.state_file import to_file
 from infinipot_ros.visual_memory.storage import load, load_at_start, save
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
 
 HOUR = 3600 * SECOND
@@ -34,10 +34,10 @@ def loaded_model(path, dtype):
 
 
 def make(model, **changes):
-    settings = ObserverSettings(**{
+    settings = MemoryConfig(**{
         'model': str(model), 'budget': 48, 'max_pixels': 12 * 784, 'max_new_tokens': 4,
         'max_question_chars': 60, 'session_tokens': 16, **changes})
-    return Observer(settings, loaded_model(settings.model, settings.dtype))
+    return VisualMemory(settings, loaded_model(settings.model, settings.dtype))
 
 
 def pose_of(index):
@@ -47,7 +47,7 @@ def pose_of(index):
 
 def feed(observer, count, start=0, later_ns=0, cameras=('',), **size):
     for index in range(start, start + count):
-        observer.observe(
+        observer.add_frame(
             noise(index, **size), stamp(index) + later_ns, cameras[index % len(cameras)],
             pose_of(index) if index % 3 else None)
 

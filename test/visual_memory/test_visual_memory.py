@@ -16,21 +16,21 @@ from streams import assert_same, stored
 from infinipot_ros.errors import ConfigurationError, FrameError, QuestionCode, QuestionError
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
 from infinipot_ros.visual_memory.frame import Pose
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.plan import plan_memory
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_config
 
 
 def make(tiny, **changes):
-    return Observer(ObserverSettings(**{
+    return VisualMemory(MemoryConfig(**{
         'model': tiny, 'budget': 48, 'max_pixels': 12 * 784, 'max_new_tokens': 4,
         'max_question_chars': 60, **changes}))
 
 
 def feed(observer, count, start=0, **size):
     for index in range(start, start + count):
-        observer.observe(noise(index, **size), stamp(index))
+        observer.add_frame(noise(index, **size), stamp(index))
 
 
 @pytest.mark.parametrize('policy', [name for name in POLICY_NAMES if name != 'full'])
@@ -54,7 +54,7 @@ def test_full_refuses_what_does_not_fit_and_keeps_the_rest(tiny):
     feed(observer, 16)
     before = stored(observer._cache)
     with pytest.raises(FrameError) as caught:
-        observer.observe(noise(16), stamp(16))
+        observer.add_frame(noise(16), stamp(16))
     assert caught.value.reason == 'memory_full'
     assert_same(before, stored(observer._cache))
     assert observer.ask('And now?').memory_tokens == 48
@@ -86,11 +86,11 @@ def test_asking_leaves_no_trace(tiny, frames, block_size, question):
 
 def test_a_new_frame_is_answerable_at_once(tiny):
     observer = make(tiny, block_size=8, budget=400)
-    observer.observe(noise(0), stamp(0))
+    observer.add_frame(noise(0), stamp(0))
     first = observer.ask('What do you see?')
     assert (first.memory_tokens, first.observed_to_ns) == (6, stamp(0))
-    observer.observe(noise(1), stamp(1))
-    observer.observe(noise(2), stamp(2))
+    observer.add_frame(noise(1), stamp(1))
+    observer.add_frame(noise(2), stamp(2))
     assert observer.ask('What do you see?').memory_tokens == 12
     assert observer.status().frames_encoded == 0
     feed(observer, 5, start=3)
@@ -156,17 +156,17 @@ def test_nothing_observed_is_said(tiny):
 def test_the_span_holds_all_that_is_remembered_after_a_jump_back(tiny):
     observer = make(tiny)
     for index in (40, 41, 42, 43, 10, 11, 12):
-        observer.observe(noise(index), stamp(index))
+        observer.add_frame(noise(index), stamp(index))
     answer = observer.ask('What is there?')
     assert (answer.observed_from_ns, answer.observed_to_ns) == (stamp(10), stamp(43))
 
 
 def test_frames_that_were_lost_answer_nothing(tiny, monkeypatch):
     observer = make(tiny)
-    observer.observe(noise(0), stamp(0))
+    observer.add_frame(noise(0), stamp(0))
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
         patch.setattr(observer._model, 'encode', broken)
-        observer.observe(noise(1), stamp(1))
+        observer.add_frame(noise(1), stamp(1))
     with pytest.raises(QuestionError) as caught:
         observer.ask('What is there?')
     assert caught.value.code is QuestionCode.NOTHING_OBSERVED
@@ -189,7 +189,7 @@ def test_what_waits_and_is_not_finite_is_left_out_of_an_answer(tiny, monkeypatch
     feed(observer, 4)
     before, answer = stored(observer._cache), observer.ask('What was there?')
     for each, index in ((observer, 4), (empty, 0)):
-        each.observe(noise(index), stamp(index))
+        each.add_frame(noise(index), stamp(index))
         encode = each._model.encode
         monkeypatch.setattr(each._model, 'encode', lambda frames, encode=encode: replace(
             encode(frames), tokens=torch.full_like(encode(frames).tokens, torch.nan)))
@@ -201,7 +201,7 @@ def test_what_waits_and_is_not_finite_is_left_out_of_an_answer(tiny, monkeypatch
     # Asking left no trace: they wait on, and are refused once their block is complete.
     assert (observer.status().frames_pending, empty.status().frames_pending) == (1, 1)
     with pytest.raises(FrameError) as refused:
-        observer.observe(noise(5), stamp(5))
+        observer.add_frame(noise(5), stamp(5))
     assert refused.value.reason == 'overflow'
     assert_same(before, stored(observer._cache))
 
@@ -218,17 +218,17 @@ def test_bad_stamps_are_refused_and_a_far_jump_back_starts_a_segment(tiny):
             (0, 'zero_stamp'), (-5, 'zero_stamp'), (stamp(5), 'stale_stamp'),
             (stamp(1), 'stale_stamp')):
         with pytest.raises(FrameError) as caught:
-            observer.observe(noise(7), when)
+            observer.add_frame(noise(7), when)
         assert caught.value.reason == reason
     assert_same(before, stored(observer._cache))
     assert observer.status().segments == 1
     # A bag that starts over.
     for index in range(4):
-        observer.observe(noise(index), START - 100 * SECOND + index * SECOND)
+        observer.add_frame(noise(index), START - 100 * SECOND + index * SECOND)
     assert observer.status().segments == 2
     assert observer.status().newest_ns == START - 97 * SECOND
     # A clock that is set from zero to wall time.
-    observer.observe(noise(9), START + 365 * 86400 * SECOND)
+    observer.add_frame(noise(9), START + 365 * 86400 * SECOND)
     assert observer.status().segments == 3
     observer.ask('Still there?')
 
@@ -239,7 +239,7 @@ def test_bad_stamps_are_refused_and_a_far_jump_back_starts_a_segment(tiny):
 def test_bad_pixels_are_refused(tiny, frame):
     observer = make(tiny)
     with pytest.raises(FrameError) as caught:
-        observer.observe(frame, stamp(0))
+        observer.add_frame(frame, stamp(0))
     assert caught.value.reason == 'bad_pixels'
 
 
@@ -248,8 +248,8 @@ def test_views_of_camera_buffers_are_taken_as_they_are(tiny):
     for index in range(2):
         frame = noise(index, 90, 70)
         frame.flags.writeable = False
-        observer.observe(frame[::-1, ::2], stamp(index))
-        plain.observe(frame[::-1, ::2].copy(), stamp(index))
+        observer.add_frame(frame[::-1, ::2], stamp(index))
+        plain.add_frame(frame[::-1, ::2].copy(), stamp(index))
     assert_same(stored(plain._cache), stored(observer._cache))
 
 
@@ -257,7 +257,7 @@ def test_resolution_and_camera_may_change_midstream(tiny):
     observer = make(tiny, block_size=4)
     feed(observer, 5, height=56, width=84)
     feed(observer, 5, start=5, height=112, width=56)
-    observer.observe(noise(10), stamp(10), camera='rear', pose=Pose(1, 2, 3, 0, 0, 0, 1))
+    observer.add_frame(noise(10), stamp(10), camera='rear', pose=Pose(1, 2, 3, 0, 0, 0, 1))
     feed(observer, 60, start=11, height=84, width=84)
     status = observer.status()
     assert status.tokens <= 48
@@ -267,10 +267,10 @@ def test_resolution_and_camera_may_change_midstream(tiny):
 
 def test_a_frame_larger_than_the_whole_budget_is_refused(tiny):
     observer = make(tiny, budget=8, max_pixels=6272)
-    observer.observe(noise(0, 56, 56), stamp(0))
+    observer.add_frame(noise(0, 56, 56), stamp(0))
     # Very long images get more pixels than asked for: each side is at least one token.
     with pytest.raises(FrameError) as caught:
-        observer.observe(noise(1, 28, 2800), stamp(1))
+        observer.add_frame(noise(1, 28, 2800), stamp(1))
     assert caught.value.reason == 'too_many_tokens'
     assert observer.ask('Well?').memory_tokens == 4
 
@@ -308,7 +308,7 @@ def test_the_plan_counts_weights_and_cache_exactly(tiny):
 
 
 def test_the_plan_counts_what_eager_attention_spells_out(tiny):
-    settings = ObserverSettings(tiny, budget=4096, max_pixels=1024 * 784)
+    settings = MemoryConfig(tiny, budget=4096, max_pixels=1024 * 784)
     config = load_config(tiny)
     sdpa, eager = (
         plan_memory(config, replace(settings, attn_implementation=name))

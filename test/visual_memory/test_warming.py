@@ -6,8 +6,8 @@ import pytest
 from camera import noise, stamp
 from streams import assert_same, stored
 
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 QUESTION = 'Where did I leave the red mug?'
 
@@ -16,13 +16,13 @@ QUESTION = 'Where did I leave the red mug?'
 def test_warming_up_leaves_no_trace(tiny, most):
     # Of the memory when it is warmed up a second time, a block has no room in one.
     warmed, plain = (
-        Observer(ObserverSettings(
+        VisualMemory(MemoryConfig(
             model=tiny, budget=48, max_pixels=24 * 784, max_new_tokens=4, max_evidence=most))
         for _ in range(2))
     for frames in (0, 21):
         for index in range(frames):
             for observer in (warmed, plain):
-                observer.observe(noise(index, 112, 168), stamp(index))
+                observer.add_frame(noise(index, 112, 168), stamp(index))
         before, tokens = warmed.status(), stored(warmed._cache)
         warmed.warm_up()
         assert warmed.status() == before

@@ -10,7 +10,7 @@ from tiny_models import KINDS, make_tiny
 
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
-from infinipot_ros.vlm.attention_hook import ROWS, Lens, attend
+from infinipot_ros.vlm.attention_hook import ROWS, AttentionHook, attend
 from infinipot_ros.vlm.loading import load_model
 from infinipot_ros.vlm.positions import grid_positions, text_positions
 
@@ -52,16 +52,16 @@ def test_each_head_sees_its_own_tokens_and_pays_only_these(new):
     start, tokens = 4, 20
     query, key, value = draw(start + tokens + 2 + new, new)
     hidden = torch.rand(KV_HEADS, tokens, generator=torch.Generator().manual_seed(1)) < 0.5
-    paid = torch.zeros(2, KV_HEADS, tokens)
-    lens = Lens(start, tokens, hidden=[hidden, hidden], paid=paid)
+    attention = torch.zeros(2, KV_HEADS, tokens)
+    hook = AttentionHook(start, tokens, hidden=[hidden, hidden], attention=attention)
     out, _ = attend(
-        Layer(), query, key, value, None, scaling=1 / math.sqrt(WIDTH), lens=lens)
+        Layer(), query, key, value, None, scaling=1 / math.sqrt(WIDTH), hook=hook)
     expected, shares = spelled_out(query, key, value, hidden, start)
     assert torch.allclose(out, expected, atol=1e-5)
     last = shares[:, -1, start:start + tokens].view(KV_HEADS, -1, tokens).sum(1)
-    assert torch.allclose(paid[1], last, atol=1e-6)
-    assert not paid[0].any(), 'only its own layer'
-    assert (paid[1][hidden] == 0).all()
+    assert torch.allclose(attention[1], last, atol=1e-6)
+    assert not attention[0].any(), 'only its own layer'
+    assert (attention[1][hidden] == 0).all()
 
 
 @pytest.fixture(scope='module', params=KINDS)
@@ -81,25 +81,27 @@ def run(model, lens_of=None):
     with cache.writing_grids(6, 2, 3):
         tokens = torch.randn(1, 36, shape.hidden, generator=generator)
         model.forward(tokens, grid_positions(5, list(range(6)), 2, 3), cache)
-    lens = lens_of(cache) if lens_of else None
+    hook = lens_of(cache) if lens_of else None
     with cache.writing_tail(9):
         hidden = model.forward(
-            model.embed(list(range(20, 29))), text_positions(11, 9), cache, lens)
+            model.embed(list(range(20, 29))), text_positions(11, 9), cache, hook)
     return hidden
 
 
 @pytest.mark.parametrize('implementation', ['sdpa', 'eager'])
 def test_opening_attention_changes_no_bit(checkpoint, implementation):
     opened = load_model(checkpoint, attn_implementation=implementation)
-    assert opened.takes_lens
+    assert opened.supports_hook
     with_it = run(opened)
-    paid = torch.zeros(opened.shape.layers, opened.shape.kv_heads, 36)
-    watched = run(opened, lambda cache: Lens(cache.prefix_length, 36, paid=paid))
+    attention = torch.zeros(opened.shape.layers, opened.shape.kv_heads, 36)
+    watched = run(
+        opened, lambda cache: AttentionHook(cache.prefix_length, 36, attention=attention)
+    )
     assert torch.equal(watched, with_it)
     # Each query head has one share to give; part of it stays with the text.
     heads = opened.config.get_text_config().num_attention_heads
-    assert (paid.sum((1, 2)) > 0).all()
-    assert (paid.sum((1, 2)) < heads).all()
+    assert (attention.sum((1, 2)) > 0).all()
+    assert (attention.sum((1, 2)) < heads).all()
     plain = load_model(checkpoint, attn_implementation=implementation)
     plain._model.set_attn_implementation({'text_config': implementation})
     assert torch.equal(run(plain), with_it)
@@ -113,12 +115,12 @@ def test_both_implementations_hide_alike(checkpoint):
             torch.rand(2, 36, generator=torch.Generator().manual_seed(layer)) < 0.5
             for layer in range(model.shape.layers)]
 
-        def lens(cache, hidden=hidden):
-            return Lens(cache.prefix_length, 36, hidden=hidden)
+        def hook(cache, hidden=hidden):
+            return AttentionHook(cache.prefix_length, 36, hidden=hidden)
 
-        results.append(run(model, lens))
+        results.append(run(model, hook))
         nothing = [torch.zeros_like(one) for one in hidden]
-        unhidden = run(model, lambda cache, nothing=nothing: Lens(
+        unhidden = run(model, lambda cache, nothing=nothing: AttentionHook(
             cache.prefix_length, 36, hidden=nothing))
         assert torch.allclose(unhidden, run(model), atol=1e-4)
         assert not torch.allclose(results[-1], unhidden, atol=1e-2)

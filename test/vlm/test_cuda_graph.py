@@ -24,8 +24,8 @@ from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.policies.registry import make_policy
 from infinipot_ros.visual_memory.model_shapes import shape_config
-from infinipot_ros.vlm.attention_hook import Lens
-from infinipot_ros.vlm.cuda_graph import StaticStep
+from infinipot_ros.vlm.attention_hook import AttentionHook
+from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
 from infinipot_ros.vlm.decoding import Sampling, decode
 from infinipot_ros.vlm.loading import load_model
 from infinipot_ros.vlm.model import QwenVL
@@ -125,36 +125,36 @@ def filled(model, tail_room=TAIL, device='cpu'):
 
 def make_lens(model, cache, *, hides=True, pays=True):
     shape, tokens = model.shape, cache.memory_length
-    paid = torch.zeros(shape.layers, shape.kv_heads, BUDGET, device=model.device)
+    attention = torch.zeros(shape.layers, shape.kv_heads, BUDGET, device=model.device)
     hidden = [
         (torch.rand(shape.kv_heads, tokens, generator=torch.Generator().manual_seed(layer)) < 0.5
          ).to(model.device)
         for layer in range(shape.layers)] if hides else None
-    return Lens(
+    return AttentionHook(
         cache.prefix_length, tokens, hidden=hidden,
-        paid=paid[..., :tokens] if pays else None), paid if pays else None
+        attention=attention[..., :tokens] if pays else None), attention if pays else None
 
 
-def answer(model, cache, monkeypatch, *, lens=None, step=None, sampling=None, most=TOKENS):
+def answer(model, cache, monkeypatch, *, hook=None, step=None, sampling=None, most=TOKENS):
     """Decode, and give tokens, the scores each was chosen by, and what each paid."""
-    tokens, scores, paid, seen, scores_of = [], [], [], [], QwenVL.logits
+    tokens, scores, attention, seen, scores_of = [], [], [], [], QwenVL.logits
     with monkeypatch.context() as listening:
         listening.setattr(model, 'logits', lambda hidden: seen.append(
             scores_of(model, hidden)) or seen[-1], raising=False)
         for token in decode(
-                model, PROMPT, start=30, cache=cache, writing=cache.writing_tail,
-                max_new_tokens=most, sampling=sampling or Sampling(), lens=lens, step=step):
+                model, PROMPT, start=30, cache=cache, reserve=cache.writing_tail,
+                max_new_tokens=most, sampling=sampling or Sampling(), hook=hook, step=step):
             static = step is not None and tokens
             scores.append((step.scores if static else seen[-1]).clone())
             tokens.append(token)
-            if lens is not None and lens.paid is not None:
-                paid.append(lens.paid.clone())
-    return tokens, scores, paid
+            if hook is not None and hook.attention is not None:
+                attention.append(hook.attention.clone())
+    return tokens, scores, attention
 
 
 def recorded(step):
     """Have a step do what it did once, and nothing else."""
-    step.begin(1, 1)
+    step.start(1, 1)
     recording = Recording()
     with recording:
         step._compute()
@@ -167,17 +167,17 @@ def recorded(step):
 def test_it_equals_the_ordinary_loop(model, monkeypatch, graph, hides, temperature):
     sampling = Sampling(temperature, top_p=0.9, seed=3)
     cache = filled(model)
-    lens, paid = make_lens(model, cache, hides=hides)
-    step = StaticStep(model, cache, start=cache.prefix_length, paid=paid)
+    hook, attention = make_lens(model, cache, hides=hides)
+    step = CudaGraphDecoder(model, cache, start=cache.prefix_length, attention=attention)
     if graph:
         recorded(step)
-    mark, before = cache.mark(), stored(cache)
-    theirs = answer(model, cache, monkeypatch, lens=lens, sampling=sampling)
+    mark, before = cache.checkpoint(), stored(cache)
+    theirs = answer(model, cache, monkeypatch, hook=hook, sampling=sampling)
     behind = stored(cache)
     cache.rollback(mark)
     # One after another: nothing of an answer is left for the next.
     for _ in range(2):
-        ours = answer(model, cache, monkeypatch, lens=lens, step=step, sampling=sampling)
+        ours = answer(model, cache, monkeypatch, hook=hook, step=step, sampling=sampling)
         assert ours[0] == theirs[0]
         assert len(ours[0]) == TOKENS
         for one, other in zip(ours[1], theirs[1], strict=True):
@@ -193,8 +193,8 @@ def test_it_equals_the_ordinary_loop(model, monkeypatch, graph, hides, temperatu
 
 def test_a_token_that_ends_the_answer_ends_it(model, monkeypatch):
     cache = filled(model)
-    step = StaticStep(model, cache, start=cache.prefix_length)
-    mark = cache.mark()
+    step = CudaGraphDecoder(model, cache, start=cache.prefix_length)
+    mark = cache.checkpoint()
     whole = answer(model, cache, monkeypatch)[0]
     for stop in (whole[0], whole[1], whole[-1]):
         monkeypatch.setattr(model, 'stop_ids', frozenset({stop}))
@@ -218,8 +218,8 @@ def test_it_fills_the_room_to_the_last_slot_and_no_further(model, monkeypatch):
     with cache.writing_grids(1, 2, 4):
         model.forward(
             torch.randn(1, 8, shape.hidden), grid_positions(PREFIX, [0], 2, 4), cache)
-    mark, before = cache.mark(), stored(cache)
-    step = StaticStep(model, cache, start=PREFIX)
+    mark, before = cache.checkpoint(), stored(cache)
+    step = CudaGraphDecoder(model, cache, start=PREFIX)
     results = []
     for static in (None, step):
         # The last token need not be read, so one more fits than there is room for.
@@ -227,7 +227,7 @@ def test_it_fills_the_room_to_the_last_slot_and_no_further(model, monkeypatch):
         assert cache.get_seq_length() == cache.layers[0].capacity
         if static is not None:
             with pytest.raises(MemoryFullError, match='is full'):
-                static.run()
+                static.step()
         cache.rollback(mark)
         with pytest.raises(MemoryFullError, match='pass the room of 12'):
             answer(model, cache, monkeypatch, step=static, most=5)
@@ -238,8 +238,8 @@ def test_it_fills_the_room_to_the_last_slot_and_no_further(model, monkeypatch):
 
 def test_what_an_unused_slot_holds_does_not_count(model, monkeypatch):
     cache = filled(model)
-    step = StaticStep(model, cache, start=cache.prefix_length)
-    mark = cache.mark()
+    step = CudaGraphDecoder(model, cache, start=cache.prefix_length)
+    mark = cache.checkpoint()
     clean = answer(model, cache, monkeypatch, step=step)
     cache.rollback(mark)
     for layer in cache.layers:
@@ -252,33 +252,37 @@ def test_what_an_unused_slot_holds_does_not_count(model, monkeypatch):
 
 def test_every_step_is_the_same_to_a_graph(model):
     cache = filled(model)
-    step = StaticStep(model, cache, start=cache.prefix_length, paid=make_lens(model, cache)[1])
-    step.begin(3, 30)
+    step = CudaGraphDecoder(
+        model, cache, start=cache.prefix_length, attention=make_lens(model, cache)[1]
+    )
+    step.start(3, 30)
     signatures = []
     for _ in range(3):
         recording = Recording()
         with recording:
-            step.run()
+            step.step()
         signatures.append(recording.signature())
         asking = {str(func).rpartition('.')[0] for func, *_ in recording.calls} & ASKING
         assert not asking
     assert signatures[0] == signatures[1] == signatures[2]
     assert len(signatures[0]) > 20 * model.shape.layers
-    step.begin(4, 70)
+    step.start(4, 70)
     other = Recording()
     with other:
-        step.run()
+        step.step()
     assert other.signature() == signatures[0]
 
 
 def test_nothing_outlives_a_step(model):
     cache = filled(model)
-    step = StaticStep(model, cache, start=cache.prefix_length, paid=make_lens(model, cache)[1])
-    step.begin(3, 30)
-    step.run()
+    step = CudaGraphDecoder(
+        model, cache, start=cache.prefix_length, attention=make_lens(model, cache)[1]
+    )
+    step.start(3, 30)
+    step.step()
     watching = Watching()
     with watching:
-        step.run()
+        step.step()
     gc.collect()
     assert len(watching.made) > 20
     assert [name for name, made in watching.made if made() is not None] == []
@@ -297,12 +301,12 @@ def test_it_asks_the_host_for_nothing(device, shape):
         cache = BoundedCache(
             CacheShape(2, model.shape.kv_heads, 128, torch.bfloat16, torch.device(device)),
             Budget(4096), prefix_room=64, tail_room=1000)
-        step = StaticStep(
+        step = CudaGraphDecoder(
             model, cache, start=14,
-            paid=torch.zeros(2, model.shape.kv_heads, 4096, device=device))
-        step.begin(3, 30)
-        step.run()
-        step.run()
+            attention=torch.zeros(2, model.shape.kv_heads, 4096, device=device))
+        step.start(3, 30)
+        step.step()
+        step.step()
         assert cache.get_seq_length() == 2
         with pytest.raises(DataDependentOutputException):
             int(step.token)
@@ -311,10 +315,10 @@ def test_it_asks_the_host_for_nothing(device, shape):
 def test_what_cannot_be_captured_is_refused(model, monkeypatch):
     cache = filled(model)
     with pytest.raises(ConfigurationError, match='no CUDA graphs on cpu'):
-        StaticStep(model, cache, start=PREFIX).capture()
-    monkeypatch.setattr(model, 'takes_lens', False)
+        CudaGraphDecoder(model, cache, start=PREFIX).capture()
+    monkeypatch.setattr(model, 'supports_hook', False)
     with pytest.raises(ConfigurationError, match='sdpa or eager'):
-        StaticStep(model, cache, start=PREFIX)
+        CudaGraphDecoder(model, cache, start=PREFIX)
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -324,15 +328,15 @@ def test_a_captured_graph_equals_the_ordinary_loop(kind, tmp_path, monkeypatch):
     model = load_model(str(make_tiny(kind, tmp_path)), device='cuda')
     model.stop_ids = frozenset()
     cache = filled(model, device='cuda')
-    lens, paid = make_lens(model, cache)
-    step = StaticStep(model, cache, start=cache.prefix_length, paid=paid)
-    mark, before = cache.mark(), stored(cache)
+    hook, attention = make_lens(model, cache)
+    step = CudaGraphDecoder(model, cache, start=cache.prefix_length, attention=attention)
+    mark, before = cache.checkpoint(), stored(cache)
     step.capture()
     assert_same(stored(cache), before)
-    theirs = answer(model, cache, monkeypatch, lens=lens)
+    theirs = answer(model, cache, monkeypatch, hook=hook)
     cache.rollback(mark)
     for _ in range(2):
-        ours = answer(model, cache, monkeypatch, lens=lens, step=step)
+        ours = answer(model, cache, monkeypatch, hook=hook, step=step)
         assert ours[0] == theirs[0]
         for one, other in zip(ours[1] + ours[2], theirs[1] + theirs[2], strict=True):
             assert torch.allclose(one, other, atol=1e-3)

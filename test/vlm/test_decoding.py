@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_models import make_tokenizer
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.vlm.decoding import Sampling, TextStream, pick
+from infinipot_ros.vlm.decoding import Sampling, TextStream, sample_token
 
 TOKENIZER = make_tokenizer()
 
@@ -35,21 +35,27 @@ def test_half_a_character_comes_with_the_flush():
 
 def test_greedy_takes_the_best():
     scores = torch.tensor([0.1, 3.0, 2.9])
-    assert pick(scores, Sampling(), torch.Generator()) == 1
+    assert sample_token(scores, Sampling(), torch.Generator()) == 1
 
 
 def test_drawing_is_repeatable_and_keeps_to_top_p():
     scores = torch.tensor([0.0, 5.0, 4.9, -9.0])
     drawn = [
-        pick(scores, Sampling(temperature=1.0, top_p=0.9), torch.Generator().manual_seed(seed))
-        for seed in range(60)]
+        sample_token(
+            scores, Sampling(temperature=1.0, top_p=0.9), torch.Generator().manual_seed(seed)
+        )
+        for seed in range(60)
+    ]
     assert set(drawn) == {1, 2}
     again = [
-        pick(scores, Sampling(temperature=1.0, top_p=0.9), torch.Generator().manual_seed(seed))
-        for seed in range(60)]
+        sample_token(
+            scores, Sampling(temperature=1.0, top_p=0.9), torch.Generator().manual_seed(seed)
+        )
+        for seed in range(60)
+    ]
     assert drawn == again
     tiny = Sampling(temperature=1.0, top_p=1e-9)
-    assert pick(scores, tiny, torch.Generator().manual_seed(1)) == 1
+    assert sample_token(scores, tiny, torch.Generator().manual_seed(1)) == 1
 
 
 @pytest.mark.parametrize('bad', [{'temperature': -1.0}, {'top_p': 0.0}, {'top_p': 1.1}])

@@ -13,13 +13,18 @@ from packaging.version import Version
 from plain_model import PlainModel, positions_of_4_57
 from tiny_models import make_tiny
 
-from infinipot_ros.vlm.positions import Timeline, close_gaps, grid_positions, text_positions
+from infinipot_ros.vlm.positions import (
+    TemporalAxis,
+    compress_time_gaps,
+    grid_positions,
+    text_positions,
+)
 
 SECOND = 10**9
 
 
 def ours(per_second, stamps, rows, columns, prefix, suffix):
-    timeline, times = Timeline(per_second), []
+    timeline, times = TemporalAxis(per_second), []
     for stamp in stamps:
         timeline = timeline.advance(stamp, rows, columns)
         times.append(timeline.last)
@@ -59,7 +64,7 @@ def test_numbers_equal_the_librarys(tmp_path, kind, per_second):
 
 @given(st.lists(st.integers(1, 5 * SECOND), min_size=1, max_size=30), st.integers(1, 2**60))
 def test_time_only_goes_forward_and_follows_the_stamps(steps, start):
-    timeline, stamp, times = Timeline(2), start, []
+    timeline, stamp, times = TemporalAxis(2), start, []
     for step in [0, *steps]:
         stamp += step
         timeline = timeline.advance(stamp, 4, 6)
@@ -71,14 +76,14 @@ def test_time_only_goes_forward_and_follows_the_stamps(steps, start):
 
 
 def test_qwen2_vl_counts_grids():
-    timeline = Timeline(None)
+    timeline = TemporalAxis(None)
     for stamp in (1, 2, 10**15):
         timeline = timeline.advance(stamp, 2, 2)
     assert timeline.last == 2
 
 
 def test_a_new_segment_goes_on_behind_the_old_one():
-    timeline = Timeline(2).advance(100 * SECOND, 2, 2).advance(110 * SECOND, 2, 2)
+    timeline = TemporalAxis(2).advance(100 * SECOND, 2, 2).advance(110 * SECOND, 2, 2)
     assert timeline.last == 20
     timeline = timeline.new_segment(3 * SECOND).advance(3 * SECOND, 2, 2)
     assert timeline.last == 21
@@ -86,25 +91,25 @@ def test_a_new_segment_goes_on_behind_the_old_one():
 
 
 def test_rows_and_columns_can_reach_past_time():
-    timeline = Timeline(2).advance(1, 9, 12)
+    timeline = TemporalAxis(2).advance(1, 9, 12)
     assert timeline.text_start(5) == 17
 
 
 def test_real_time_goes_on_from_where_it_was_put():
-    timeline = Timeline(2).advance(100 * SECOND, 2, 2).advance(900 * SECOND, 2, 2)
+    timeline = TemporalAxis(2).advance(100 * SECOND, 2, 2).advance(900 * SECOND, 2, 2)
     assert (timeline.last, timeline.due(903 * SECOND)) == (1600, 1606)
     timeline = timeline.rebased(40, 40 - 1600)
     assert (timeline.last, timeline.due(903 * SECOND)) == (40, 46)
     assert timeline.advance(903 * SECOND, 2, 2).last == 46
     assert timeline.new_segment(5 * SECOND).advance(6 * SECOND, 2, 2).last == 43
-    assert Timeline(None).advance(1, 2, 2).rebased(-1, -1).advance(2, 2, 2).last == 0
+    assert TemporalAxis(None).advance(1, 2, 2).rebased(-1, -1).advance(2, 2, 2).last == 0
 
 
 @given(
     st.sampled_from([None, 2, 4, 25.0]), st.integers(0, 3),
     st.lists(st.integers(-3 * SECOND, 9 * SECOND), min_size=1, max_size=12), st.randoms())
 def test_no_order_of_what_waits_comes_further_than_told(per_second, before, steps, random):
-    timeline, stamp = Timeline(per_second).new_segment(50 * SECOND), 50 * SECOND
+    timeline, stamp = TemporalAxis(per_second).new_segment(50 * SECOND), 50 * SECOND
     for _ in range(before):
         timeline = timeline.advance(stamp, 2, 2)
         stamp += SECOND
@@ -120,7 +125,7 @@ def test_no_order_of_what_waits_comes_further_than_told(per_second, before, step
     st.lists(st.one_of(st.integers(0, 30), st.integers(0, 2**40)), min_size=1, max_size=60),
     st.integers(1, 200), st.randoms())
 def test_only_the_longest_gaps_are_cut(places, most, random):
-    moved = close_gaps(places, most)
+    moved = compress_time_gaps(places, most)
     assert min(moved) == 0
     assert max(moved) <= most
     pairs = sorted(set(zip(places, moved, strict=True)))
@@ -138,13 +143,13 @@ def test_only_the_longest_gaps_are_cut(places, most, random):
         if any(before > after for before, after in gaps):
             assert sum(min(before, longest + 1) for before, _ in gaps) > most
     order = random.sample(range(len(places)), len(places))
-    assert close_gaps([places[i] for i in order], most) == [moved[i] for i in order]
+    assert compress_time_gaps([places[i] for i in order], most) == [moved[i] for i in order]
 
 
 def test_an_hour_of_nothing_shrinks_before_seconds_do():
     places = [1000, 1002, 1004, 8204, 8206, 8207]
-    assert close_gaps(places, 10_000) == [0, 2, 4, 7204, 7206, 7207]
-    assert close_gaps(places, 100) == [0, 2, 4, 97, 99, 100]
-    assert close_gaps(places, 5) == [0, 1, 2, 3, 4, 5]
-    assert close_gaps(places, 3) == [0, 0, 1, 1, 2, 3]
-    assert close_gaps([2**31 - 5], 7) == [0]
+    assert compress_time_gaps(places, 10_000) == [0, 2, 4, 7204, 7206, 7207]
+    assert compress_time_gaps(places, 100) == [0, 2, 4, 97, 99, 100]
+    assert compress_time_gaps(places, 5) == [0, 1, 2, 3, 4, 5]
+    assert compress_time_gaps(places, 3) == [0, 0, 1, 1, 2, 3]
+    assert compress_time_gaps([2**31 - 5], 7) == [0]

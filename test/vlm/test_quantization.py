@@ -17,9 +17,9 @@ from transformers import DynamicCache
 
 from infinipot_ros.errors import ConfigurationError, StorageError
 from infinipot_ros.recordings.sources import open_source
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.plan import plan_memory
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_config, load_model
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import text_positions
@@ -27,7 +27,7 @@ from tools.tiny_model.bag import read_questions
 
 MODEL = 'infinipot-tiny'
 DEMO = Path(__file__).resolve().parents[2] / 'demo'
-SETTINGS = ObserverSettings(model=MODEL, budget=512, max_new_tokens=12)
+SETTINGS = MemoryConfig(model=MODEL, budget=512, max_new_tokens=12)
 
 needs_library = pytest.mark.skipif(
     importlib.util.find_spec('bitsandbytes') is None, reason='bitsandbytes is not installed')
@@ -64,26 +64,26 @@ def test_it_is_as_small_as_planned_and_near_the_published_weights(weights, quant
 
 @needs_library
 def test_memories_of_other_weights_are_told_apart(weights, quantised):
-    plain = load_model(MODEL).identity
-    assert plain.difference(quantised.identity) == f'weights is plain there and {weights} here'
-    assert quantised.identity.difference(plain) == f'weights is {weights} there and plain here'
+    plain = load_model(MODEL).fingerprint
+    assert plain.difference(quantised.fingerprint) == f'weights is plain there and {weights} here'
+    assert quantised.fingerprint.difference(plain) == f'weights is {weights} there and plain here'
     again = load_model(MODEL, weights=weights)
-    assert not quantised.identity.difference(again.identity)
-    observer = Observer(SETTINGS)
+    assert not quantised.fingerprint.difference(again.fingerprint)
+    observer = VisualMemory(SETTINGS)
     with pytest.raises(StorageError, match='weights'):
-        Observer(replace(SETTINGS, weights=weights), quantised).restore(observer.state())
+        VisualMemory(replace(SETTINGS, weights=weights), quantised).restore(observer.state())
 
 
 @needs_library
 def test_the_bundled_model_answers_alike_in_8_bits():
-    plain = Observer(SETTINGS)
-    small = Observer(replace(SETTINGS, weights='int8'))
+    plain = VisualMemory(SETTINGS)
+    small = VisualMemory(replace(SETTINGS, weights='int8'))
     questions = read_questions(DEMO / 'questions.jsonl')
     for number, frame in enumerate(open_source(DEMO / 'tour')):
         # A second of every four: enough to be compressed, and no longer than needed.
         if number % 8 < 2:
-            plain.observe(frame.rgb, frame.stamp_ns)
-            small.observe(frame.rgb, frame.stamp_ns)
+            plain.add_frame(frame.rgb, frame.stamp_ns)
+            small.add_frame(frame.rgb, frame.stamp_ns)
     assert small.status().compressions
     answers = [
         [observer.ask(question.question).text for question in questions]

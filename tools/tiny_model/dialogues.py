@@ -19,7 +19,7 @@ from tools.tiny_model.questions import NOT_SEEN, TEMPLATES, Question, Sight, wor
 # Turns of one dialogue, oldest first, each with its answer.
 Dialogue = tuple[Question, ...]
 
-MOST_TURNS = 4
+MAX_TURNS = 4
 # Share of questions about another thing that are about one never seen, where there is one.
 ABSENT = 0.5
 # How a turn that goes on is drawn: about it, about something else, or by itself.
@@ -107,7 +107,7 @@ def draw_dialogue(
     :param goes_on: chance that a turn is followed by another.
     """
     turns = [first]
-    while goes_on and len(turns) < MOST_TURNS and rng.random() < goes_on:
+    while goes_on and len(turns) < MAX_TURNS and rng.random() < goes_on:
         alone = rng.random() >= ABOUT_IT + ABOUT_ANOTHER and not canonical
         following = draw() if alone else follow_up(turns[-1], sight, rng, canonical=canonical)
         if following is None:

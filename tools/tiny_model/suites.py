@@ -29,7 +29,7 @@ from tools.tiny_model.tour import Tour, stamps_of
 
 SUITES = ('tour', 'dwell', 'vigil', 'cuts', 'spin', 'absent')
 SUITE_FRAMES = {suite: 3_600 if suite == 'vigil' else 1_200 for suite in SUITES}
-FEWEST_FRAMES = 100
+MIN_FRAMES = 100
 # Of a stream: when the camera leaves the first room for good, or as soon after as it can.
 FIRST_ROOM_SHARE = {'cuts': 0.13, 'dwell': 0.05}
 FIRST_ROOM_USUALLY = 0.08
@@ -50,9 +50,9 @@ def make_stream(suite: str, seed: int, frames: int | None = None) -> Tour:
         raise ConfigurationError(f'no suite {suite!r}; there are {", ".join(SUITES)}')
     split_of(seed)
     count = SUITE_FRAMES[suite] if frames is None else frames
-    if count < FEWEST_FRAMES:
+    if count < MIN_FRAMES:
         raise ConfigurationError(
-            f'a stream of {count} frames is too short to show anything; take {FEWEST_FRAMES}')
+            f'a stream of {count} frames is too short to show anything; take {MIN_FRAMES}')
     if suite == 'vigil':
         return _vigil(seed, count)
     house, path = _house_on_a_path(suite, seed)

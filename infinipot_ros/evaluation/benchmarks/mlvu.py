@@ -66,7 +66,7 @@ class Own(Entry):
     scoring_points: tuple[str, ...] = ()
 
 
-class Asked(Entry):
+class TimedQuestion(Entry):
     """A question of ReKV's file."""
 
     question: Text
@@ -81,7 +81,7 @@ class Rekv(Entry):
     video_id: str
     video_path: str
     duration: float
-    conversations: list[Asked]
+    conversations: list[TimedQuestion]
 
 
 class Flash(Entry):

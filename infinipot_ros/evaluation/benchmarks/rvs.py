@@ -29,7 +29,7 @@ from infinipot_ros.evaluation.benchmarks.times import nanoseconds
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
 
 
-class Asked(Entry):
+class TimedQuestion(Entry):
     """A question and the part it is about, seconds."""
 
     question: Text
@@ -45,7 +45,7 @@ class Video(Entry):
 
     video_id: str
     video_path: str
-    conversations: list[Asked]
+    conversations: list[TimedQuestion]
     duration: float | None = None
     clip_start_time: float | None = None
     clip_end_time: float | None = None
@@ -72,7 +72,7 @@ def read(path: Path) -> list[QuestionedVideo]:
     return videos
 
 
-def _question(name: str, asked: Asked, here: str) -> Question:
+def _question(name: str, asked: TimedQuestion, here: str) -> Question:
     start, end = nanoseconds(asked.start_time, here), nanoseconds(asked.end_time, here)
     if end < start:
         raise SourceError(

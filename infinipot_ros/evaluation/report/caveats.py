@@ -8,8 +8,8 @@ from collections import Counter
 from html import escape
 from typing import Any
 
-from infinipot_ros.evaluation.report.page_parts import MOST_LISTED, count_text, shorten
-from infinipot_ros.evaluation.run_store import Journal
+from infinipot_ros.evaluation.report.page_parts import MAX_LISTED, count_text, shorten
+from infinipot_ros.evaluation.run_store import RunStore
 
 BUNDLED = 'infinipot-tiny'
 KNOWS = (
@@ -20,7 +20,7 @@ RATED = {'openeqa': 'OpenEQA', 'rvs': 'RVS'}
 LONGEST = 400
 
 
-def left_out(journal: Journal) -> dict[str, Any]:
+def left_out(journal: RunStore) -> dict[str, Any]:
     """
     Count what no memory was asked, of this run and of earlier ones in the folder.
 
@@ -47,16 +47,16 @@ def left_out_text(found: dict[str, Any]) -> str:
     return ', '.join(parts)
 
 
-def caveats(journal: Journal, found: dict[str, Any]) -> str:
+def caveats(journal: RunStore, found: dict[str, Any]) -> str:
     """Write them for a page; nothing where there are none."""
     parts = []
     said = left_out_text(found)
     if said:
         lines = [f'<li>{escape(each["recording"])} ({count_text(each["questions"], "question")}): '
                  f'{escape(shorten(each["reason"], LONGEST))}</li>' for each in found['why']]
-        more = len(lines) - MOST_LISTED
+        more = len(lines) - MAX_LISTED
         if more > 0:
-            lines = [*lines[:MOST_LISTED], f'<li>and {more:,} more, all in results.json</li>']
+            lines = [*lines[:MAX_LISTED], f'<li>and {more:,} more, all in results.json</li>']
         why = f'<details><summary>Which, and why</summary><ul>{"".join(lines)}</ul></details>' \
             if lines else ''
         parts.append(f'<p><b>Left out: {said}.</b> The figures are of the others.</p>{why}')
@@ -70,7 +70,7 @@ def caveats(journal: Journal, found: dict[str, Any]) -> str:
     return ''.join(parts)
 
 
-def _knows_nothing(journal: Journal) -> bool:
+def _knows_nothing(journal: RunStore) -> bool:
     """Tell whether the bundled model was asked about what may not be its simulator's."""
     if journal.config.get('model') != BUNDLED or 'command' not in journal.config:
         return False

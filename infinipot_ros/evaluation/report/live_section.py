@@ -30,8 +30,8 @@ def live_section(live: Mapping[str, Any]) -> str:
         with all frames there and with some missing, and how many were ``right``.
     """
     frames = live['frames']
-    thinned = sum(frames['dropped'].values()) - frames['lost']
-    fates = (frames['encoded'], thinned, frames['lost'], frames['outstanding'])
+    rate_limited = sum(frames['dropped'].values()) - frames['lost']
+    fates = (frames['encoded'], rate_limited, frames['lost'], frames['outstanding'])
     # Only what happened.
     parts = [(part, count) for part, count in zip(FATES, fates) if count]
     chart = stacked_chart(

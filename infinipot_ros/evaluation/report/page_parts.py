@@ -13,14 +13,14 @@ from string import Template
 from typing import Any
 
 from infinipot_ros.evaluation.report.statistics import Interval
-from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Cell
+from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Variant
 from infinipot_ros.ros_time import SECOND_NS
 
 HEAD = Path(__file__).with_name('page_head.html')
 # A stamp later than this, in 2001, is a date; what is earlier counts from some start.
 DATES_FROM_NS = 10**18
 # Of longer lists the others are in results.json.
-MOST_LISTED = 20
+MAX_LISTED = 20
 
 
 def fill_page(template: Path, title: str, **parts: str) -> str:
@@ -138,7 +138,7 @@ def policy_name(name: str) -> str:
     return escape(name) + note
 
 
-def budget_note(cell: Cell) -> str:
+def budget_note(cell: Variant) -> str:
     """Tell a budget beside its policy, where the policy does not."""
     return '' if cell.budget == FULL else cell.budget
 
@@ -187,7 +187,7 @@ def fact_text(value: Any) -> str:
         return _some(
             [f'{name} {fact_text(each)}' for name, each in value.items()], '; ') or 'none'
     if isinstance(value, (list, tuple)):
-        if len(value) > MOST_LISTED and all(isinstance(each, int) for each in value):
+        if len(value) > MAX_LISTED and all(isinstance(each, int) for each in value):
             return f'{min(value)} to {max(value)} ({len(value):,} different)'
         return _some(list(map(fact_text, value)), ', ') if value else 'none'
     if isinstance(value, bool):
@@ -203,6 +203,6 @@ def fact_html(value: Any) -> str:
 
 
 def _some(texts: list[str], separator: str) -> str:
-    more = len(texts) - MOST_LISTED
-    shown = texts if more < 2 else [*texts[:MOST_LISTED], f'and {more:,} more']
+    more = len(texts) - MAX_LISTED
+    shown = texts if more < 2 else [*texts[:MAX_LISTED], f'and {more:,} more']
     return separator.join(shown)

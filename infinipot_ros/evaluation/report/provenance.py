@@ -10,10 +10,10 @@ from typing import Any
 
 from infinipot_ros.evaluation.report.quality_table import ALL_SUITES, Summary
 from infinipot_ros.evaluation.report.statistics import FEW, LEVEL, RESAMPLES, SEED
-from infinipot_ros.evaluation.run_store import Journal
+from infinipot_ros.evaluation.run_store import RunStore
 
 
-def provenance(journal: Journal, summary: Summary) -> dict[str, Any]:
+def provenance(journal: RunStore, summary: Summary) -> dict[str, Any]:
     """Tell it in plain types."""
     seeds: dict[str, set[int]] = {}
     tokens: dict[str, set[int]] = {}
@@ -56,7 +56,7 @@ def _different(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _inputs(journal: Journal) -> list[dict[str, Any]]:
+def _inputs(journal: RunStore) -> list[dict[str, Any]]:
     """List each file that was read once: ``path``, ``sha256``, ``bytes``."""
     found = {}
     for run in journal.runs:
@@ -65,7 +65,7 @@ def _inputs(journal: Journal) -> list[dict[str, Any]]:
     return [found[key] for key in sorted(found)]
 
 
-def _frames_left_out(journal: Journal) -> dict[str, int]:
+def _frames_left_out(journal: RunStore) -> dict[str, int]:
     """Count frames that memories did not take, by reason, of all cells together."""
     reasons: dict[str, int] = {}
     for run in journal.runs:

@@ -36,11 +36,11 @@ from infinipot_ros.evaluation.report.svg_plots import (
 )
 from infinipot_ros.evaluation.report.timeline_section import timeline_section
 from infinipot_ros.evaluation.report.timeline_table import Track
-from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Cell
+from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Variant
 
 TEMPLATE = Path(__file__).with_name('quality_report.html')
 # Suites that get a part of their own; tables of all the others are in results.csv.
-MOST_SUITES = 12
+MAX_SUITES = 12
 
 
 def page(
@@ -60,12 +60,12 @@ def page(
     legend = '<ul class="legend" aria-label="Lines of the plots">{}</ul>'.format(''.join(
         f'<li>{swatch(style)}{policy_name(policy)}</li>' for policy, style in styles.items()))
     suites = summary.suites
-    parts = suites[:MOST_SUITES]
+    parts = suites[:MAX_SUITES]
     if len(suites) > 1 and any(each.suite == ALL_SUITES for each in summary.everything):
         parts = [*parts, ALL_SUITES]
     sections = ''.join(suite_section(summary, suite, styles, legend) for suite in parts)
-    if len(suites) > MOST_SUITES:
-        sections += (f'<p>The other {len(suites) - MOST_SUITES:,} suites are in results.csv.</p>')
+    if len(suites) > MAX_SUITES:
+        sections += (f'<p>The other {len(suites) - MAX_SUITES:,} suites are in results.csv.</p>')
     if not can_draw():
         sections += f'<p>{WITHOUT_PLOTS}</p>'
     starts = {track.stream: track.start_ns for track in tracks}
@@ -113,7 +113,7 @@ def _lede(summary: Summary, facts: dict[str, Any]) -> str:
     lengths = facts.get('stream_tokens', {})
     sorts = ', '.join(
         f'{suite} of {_range(lengths[suite])} visual tokens' if lengths.get(suite) else suite
-        for suite in summary.suites[:MOST_SUITES])
+        for suite in summary.suites[:MAX_SUITES])
     split = facts.get('split')
     held_out = f'; their seeds are of the held-out split <b>{escape(str(split))}</b>' if split \
         else ''
@@ -123,7 +123,7 @@ def _lede(summary: Summary, facts: dict[str, Any]) -> str:
         f'rests on a later one. {memories} Streams: {escape(sorts)}{held_out}.</p>')
 
 
-def _memory(cell: Cell) -> str:
+def _memory(cell: Variant) -> str:
     return cell.policy if cell.budget == FULL else f'{cell.policy} {cell.budget}'
 
 

@@ -18,7 +18,7 @@ from infinipot_ros.evaluation.report.quality_sections import main_figures, main_
 from infinipot_ros.evaluation.report.quality_table import ALL_SUITES, Summary, as_row, summarise
 from infinipot_ros.evaluation.report.statistics import Interval
 from infinipot_ros.evaluation.report.timeline_table import read_tracks, write_csv
-from infinipot_ros.evaluation.run_store import Journal, write_whole
+from infinipot_ros.evaluation.run_store import RunStore, write_whole
 from infinipot_ros.evaluation.variants import FULL
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ HEADS = ('all', 'shown', 'comp.\n4 times', 'delay\n100+', 'not\nshown')
 
 
 def write_report(
-    journal: Journal, headline: str | None = None, suites: Sequence[str] = (),
+    journal: RunStore, headline: str | None = None, suites: Sequence[str] = (),
 ) -> Summary:
     """
     Write ``results.json``, ``results.csv``, ``timeline.csv`` and ``report.html`` of all so far.

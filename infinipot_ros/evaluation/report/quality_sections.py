@@ -29,7 +29,7 @@ from infinipot_ros.evaluation.report.quality_plots import suite_plots
 from infinipot_ros.evaluation.report.quality_table import ALL_SUITES, Figures, Summary, cell_order
 from infinipot_ros.evaluation.report.statistics import Interval
 from infinipot_ros.evaluation.report.svg_plots import Style, can_draw
-from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Cell
+from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Variant
 
 # Up to as many memories are shown at once.
 MANY = 14
@@ -221,7 +221,7 @@ def _tables(summary: Summary, suite: str) -> str:
         about = (f'{_upper(caption)}, by budget, on the {count_text(streams, "stream")} that all '
                  'watched')
         return table(about, 'policy', map(escape, budgets), [
-            (policy, [interval_text(_of(shared.get((Cell(policy, budget), group)), pick), form)
+            (policy, [interval_text(_of(shared.get((Variant(policy, budget), group)), pick), form)
                       for budget in budgets])
             for policy in policies])
 

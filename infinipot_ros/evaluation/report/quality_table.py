@@ -30,7 +30,7 @@ from infinipot_ros.evaluation.report.quality_groups import (
     never_shown,
 )
 from infinipot_ros.evaluation.report.statistics import Interval, difference_of, mean_of, share_of
-from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Cell, budget_divisor
+from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Variant, budget_divisor
 
 ALL_SUITES = 'all suites'
 
@@ -83,9 +83,9 @@ class Figures:
     memory_bytes: int
 
     @property
-    def cell(self) -> Cell:
+    def cell(self) -> Variant:
         """The cell these are of."""
-        return Cell(self.policy, self.budget)
+        return Variant(self.policy, self.budget)
 
 
 INTERVALS = ('accuracy', 'score', 'against_full', 'against_default', 'retention')
@@ -105,7 +105,7 @@ def as_row(figures: Figures) -> dict[str, Any]:
     return row
 
 
-def cell_order(cell: Cell) -> tuple[float, int, str]:
+def cell_order(cell: Variant) -> tuple[float, int, str]:
     """Sort key: full first, then shares from large to small, fixed sizes, default policy first."""
     divisor = budget_divisor(cell.budget)
     size = float(divisor) if divisor else 1e9 + int(cell.budget)
@@ -135,15 +135,15 @@ def tabulate(
     named = [(suite, of_suite) for suite, of_suite in found.items() if of_suite]
     named.append((ALL_SUITES, _pooled(dict(named), known)))
     for suite, of_suite in named:
-        cells: dict[Cell, list[Outcome]] = defaultdict(list)
+        cells: dict[Variant, list[Outcome]] = defaultdict(list)
         for outcome in of_suite:
             cells[outcome.cell].append(outcome)
         right = {cell: {_key(each): each.right for each in of_cell}
                  for cell, of_cell in cells.items()}
         for cell in sorted(cells, key=cell_order):
             table += _figures(
-                suite, cell, cells[cell], right.get(Cell(FULL, FULL), {}),
-                right.get(Cell(DEFAULT_POLICY, cell.budget), {}), groups, sizes or {},
+                suite, cell, cells[cell], right.get(Variant(FULL, FULL), {}),
+                right.get(Variant(DEFAULT_POLICY, cell.budget), {}), groups, sizes or {},
                 known)
     return table
 
@@ -228,7 +228,7 @@ def main_budget(outcomes: Iterable[Outcome]) -> str:
 
 def on_shared_streams(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Keep, of every suite, the streams that all its cells watched: what can be compared."""
-    watched: dict[str, dict[Cell, set[str]]] = defaultdict(lambda: defaultdict(set))
+    watched: dict[str, dict[Variant, set[str]]] = defaultdict(lambda: defaultdict(set))
     for outcome in outcomes:
         watched[outcome.suite][outcome.cell].add(outcome.stream)
     shared = {suite: set.intersection(*cells.values()) for suite, cells in watched.items()}
@@ -247,7 +247,7 @@ def _differences(outcomes: Sequence[Outcome], others: dict[Key, bool]) -> Number
 
 
 def _figures(
-    suite: str, cell: Cell, outcomes: Sequence[Outcome], full: dict[Key, bool],
+    suite: str, cell: Variant, outcomes: Sequence[Outcome], full: dict[Key, bool],
     default: dict[Key, bool], groups: Collection[str] | None, sizes: Mapping[str, int],
     known: bool,
 ) -> Iterator[Figures]:

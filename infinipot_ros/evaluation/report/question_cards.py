@@ -21,12 +21,12 @@ from infinipot_ros.evaluation.report.quality_table import cell_order
 from infinipot_ros.evaluation.report.wording import Wording, shared_wording
 from infinipot_ros.evaluation.variants import FULL
 
-MOST_CARDS = 200
-MOST_ROWS = 2_000
-MOST_PICTURE_BYTES = 6 * 2**20
-MOST_CHARACTERS = 1_200
-MOST_CELL_CHARACTERS = 300
-MOST_INTERVALS = 4
+MAX_CARDS = 200
+MAX_ROWS = 2_000
+MAX_PICTURE_BYTES = 6 * 2**20
+MAX_CHARACTERS = 1_200
+MAX_CELL_CHARACTERS = 300
+MAX_INTERVALS = 4
 JPEG = b'\xff\xd8\xff'
 
 
@@ -85,8 +85,8 @@ def question_section(asked: Sequence[Verdicts], folder: Path) -> str:
     if not asked:
         return '<p>No question has been answered yet.</p>'
     wordings = _wordings(asked)
-    cards, rows = asked[:MOST_CARDS], asked[MOST_CARDS:MOST_CARDS + MOST_ROWS]
-    room = MOST_PICTURE_BYTES
+    cards, rows = asked[:MAX_CARDS], asked[MAX_CARDS:MAX_CARDS + MAX_ROWS]
+    room = MAX_PICTURE_BYTES
     made: dict[bool, list[str]] = {True: [], False: []}
     for each in cards:
         picture = _picture(each.about.frame, folder, room)
@@ -197,7 +197,7 @@ def _evidence(asked: Verdicts) -> str:
         return ''
     shown = [
         f'{stamp_text(first, asked.start_ns)} to {stamp_text(last, asked.start_ns)}'
-        for first, last in found[:MOST_INTERVALS]]
+        for first, last in found[:MAX_INTERVALS]]
     more = len(found) - len(shown)
     return (f'<p class="evidence"><small>in view {escape(", ".join(shown))}'
             f'{f" and {more} times more" if more else ""}</small></p>')
@@ -210,12 +210,12 @@ def _rows(rows: Sequence[Verdicts], wordings: Mapping[str, Wording]) -> str:
         own = wordings[about.suite].own(about.question)
         right = sum(outcome.right for outcome in each.outcomes)
         others = ', '.join(
-            f'{escape(shorten(answer, MOST_CELL_CHARACTERS)) or "<i>nothing</i>"}'
+            f'{escape(shorten(answer, MAX_CELL_CHARACTERS)) or "<i>nothing</i>"}'
             f'{f" <small>({len(given)} times)</small>" if len(given) > 1 else ""}'
             for answer, given in each.answers() if not given[0].right)
         lines.append(
-            f'<tr><td>{escape(shorten(own, MOST_CELL_CHARACTERS))}</td>'
-            f'<td>{escape(shorten(about.expected, MOST_CELL_CHARACTERS))}</td><td>{others}</td>'
+            f'<tr><td>{escape(shorten(own, MAX_CELL_CHARACTERS))}</td>'
+            f'<td>{escape(shorten(about.expected, MAX_CELL_CHARACTERS))}</td><td>{others}</td>'
             f'<td>{right} of {len(each.outcomes)}</td><td>{escape(about.stream)}</td>'
             f'<td>{escape(stamp_text(about.asked_ns, each.start_ns))}</td></tr>')
     heads = ''.join(f'<th scope="col">{head}</th>' for head in (
@@ -225,6 +225,6 @@ def _rows(rows: Sequence[Verdicts], wordings: Mapping[str, Wording]) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(shorten(text, MOST_CHARACTERS))
+    return escape(shorten(text, MAX_CHARACTERS))
 
 

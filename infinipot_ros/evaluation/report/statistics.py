@@ -34,7 +34,7 @@ FEW = 10
 # What rounding makes of an interval between two equal means.
 ALIKE = 1e-9
 # More clusters are drawn in this many groups, whose draws would not fit into memory otherwise.
-MOST_DRAWN = 200
+MAX_DRAWN = 200
 
 Numbers = npt.NDArray[np.float64]
 Over = Literal['clusters', 'questions']
@@ -88,8 +88,8 @@ def bootstrap_mean(
     mean = float(total.sum() / count.sum())
     if len(count) == 1:
         return Interval(mean)
-    if len(count) > MOST_DRAWN:
-        groups = np.random.default_rng(seed).permutation(len(count)) % MOST_DRAWN
+    if len(count) > MAX_DRAWN:
+        groups = np.random.default_rng(seed).permutation(len(count)) % MAX_DRAWN
         count = np.bincount(groups, count).astype(np.float64)
         total = np.bincount(groups, total).astype(np.float64)
     draws = _draws(len(count), resamples, seed)

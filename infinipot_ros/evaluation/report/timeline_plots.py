@@ -17,8 +17,8 @@ from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL
 STAGE_COLOURS = dict(zip(STAGES, ('#0072b2', '#56b4e9', '#d55e00')))
 MINUTES_FROM_S = 600.0
 # What a frame took is a mean over as many frames at least: blocks of frames are encoded at once.
-FEWEST_FRAMES = 16
-MOST_POINTS = 50
+MIN_FRAMES = 16
+MAX_POINTS = 50
 
 Line = tuple[str, list[float], list[float]]
 
@@ -71,7 +71,7 @@ def _milliseconds(
     samples: Sequence[Sample], stages: Iterable[str],
 ) -> tuple[list[float], list[float]]:
     """Spread what the stages took over the frames of a while, several blocks of frames."""
-    least = max(FEWEST_FRAMES, samples[-1].frames / MOST_POINTS)
+    least = max(MIN_FRAMES, samples[-1].frames / MAX_POINTS)
     x, y, frames, spent = [], [], 0, 0.0
     for sample in samples:
         spent += sum(stage_ms(sample, stage) for stage in stages)

@@ -20,10 +20,10 @@ from infinipot_ros.evaluation.report.quality_table import cell_order
 from infinipot_ros.evaluation.report.svg_plots import WITHOUT_PLOTS, Style, can_draw
 from infinipot_ros.evaluation.report.timeline_plots import STAGE_COLOURS, stream_plots
 from infinipot_ros.evaluation.report.timeline_table import STAGES, Track, read_tracks
-from infinipot_ros.evaluation.variants import FULL, Cell
+from infinipot_ros.evaluation.variants import FULL, Variant
 
 # Curves of more streams would all look alike.
-MOST_STREAMS = 3
+MAX_STREAMS = 3
 
 
 def timeline_section(
@@ -45,7 +45,7 @@ def timeline_section(
     lasting: dict[str, float] = {}
     for track in tracks:
         lasting[track.stream] = max(track.seconds, lasting.get(track.stream, 0.0))
-    drawn = sorted(lasting, key=lambda stream: -lasting[stream])[:MOST_STREAMS]
+    drawn = sorted(lasting, key=lambda stream: -lasting[stream])[:MAX_STREAMS]
     note = [] if len(lasting) == len(drawn) else [
         f'the longest {len(drawn)} of {len(lasting):,} streams']
     if {track.cell.budget for track in tracks} - {FULL, headline}:
@@ -67,7 +67,7 @@ def timeline_section(
 
 
 def _sums(tracks: Sequence[Track]) -> str:
-    found: dict[Cell, list[Track]] = {}
+    found: dict[Variant, list[Track]] = {}
     for track in tracks:
         found.setdefault(track.cell, []).append(track)
     cells = sorted(found, key=cell_order)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from infinipot_ros.evaluation.memory_timeline import Sample
 from infinipot_ros.evaluation.run_store import TIMELINE, write_whole
-from infinipot_ros.evaluation.variants import Cell
+from infinipot_ros.evaluation.variants import Variant
 
 STAGES = ('encode', 'prefill', 'compress')
 
@@ -38,7 +38,7 @@ class Track:
     """
 
     stream: str
-    cell: Cell
+    cell: Variant
     frames: int = 0
     skipped: int = 0
     dropped: int = 0
@@ -80,9 +80,9 @@ def read_tracks(folder: Path, streams: frozenset[str] = frozenset()) -> list[Tra
     :param streams: those whose samples are kept.
     :return: in the order in which they began; what a run began again counts from there.
     """
-    tracks: dict[tuple[str, Cell], Track] = {}
+    tracks: dict[tuple[str, Variant], Track] = {}
     for sample in read_samples(folder):
-        key = sample.stream, Cell(sample.policy, sample.budget)
+        key = sample.stream, Variant(sample.policy, sample.budget)
         track = tracks.get(key)
         if track is None or sample.frames < track.frames:
             track = tracks[key] = Track(*key)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 # Shorter beginnings and ends are left with their questions.
-FEWEST_CHARACTERS = 60
+MIN_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def shared_wording(questions: Iterable[str]) -> Wording:
     rest = [each[len(start):] for each in lines]
     end = _shared([each[::-1] for each in rest])[::-1]
     own = [each[:len(each) - len(end)] for each in rest]
-    long = sum(map(len, [*start, *end])) >= FEWEST_CHARACTERS
+    long = sum(map(len, [*start, *end])) >= MIN_CHARACTERS
     return Wording(start, end) if long and len(lines) > 1 and all(map(any, own)) else Wording()
 
 

@@ -15,7 +15,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.layer_view import LayerView
 
 
-class Policy(ABC):
+class EvictionPolicy(ABC):
     """
     Chooses what a compression keeps, without knowing what will be asked.
 
@@ -52,7 +52,7 @@ def check_ratio(name: str, ratio: float) -> None:
         raise ConfigurationError(f'{name} is {ratio}, it must lie within 0 and 1')
 
 
-def best(scores: Tensor, target: int) -> Tensor:
+def top_slots(scores: Tensor, target: int) -> Tensor:
     """Slots of the ``target`` highest scores of ``[H, N]``: int64 ``[H, target]``, ascending."""
     chosen = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
     chosen.scatter_(1, scores.topk(target, dim=-1, sorted=False).indices, True)

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from infinipot_ros.errors import MemoryFullError
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 
 
-class Full(Policy):
+class Full(EvictionPolicy):
     """Never compresses."""
 
     def select(self, view: LayerView, target: int) -> Tensor:

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.kv_cache.coordinates import arrange_by_coordinates, arrange_by_slot
+from infinipot_ros.kv_cache.coordinates import layout_by_position, layout_by_slot
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy, best, check_ratio
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, check_ratio, top_slots
 from infinipot_ros.kv_cache.scores import (
     choose_kernel,
     coefficient_of_variation,
@@ -57,7 +57,7 @@ VARIANTS = {
 }
 
 
-class InfinipotV(Policy):
+class InfinipotV(EvictionPolicy):
     """
     TaR and VaN together.
 
@@ -105,7 +105,7 @@ class InfinipotV(Policy):
 
     def select(self, view: LayerView, target: int) -> Tensor:
         """Choose the recent grids, then the best by TaR, then the best by VaN."""
-        arrange = arrange_by_coordinates if self.variant.true_coordinates else arrange_by_slot
+        arrange = layout_by_position if self.variant.true_coordinates else layout_by_slot
         arrangement = arrange(view.coordinates, view.shapes)
         tar_budget = target - round((1.0 - self.variant.tar_ratio) * target)
         chosen = torch.zeros(view.keys.shape[:2], dtype=torch.bool, device=view.keys.device)
@@ -123,7 +123,7 @@ class InfinipotV(Policy):
         if self._thresholds is not None:
             kernel = choose_kernel(coefficient_of_variation(norms), self._thresholds)
             norms = pool_neighbours(norms, arrangement, kernel)
-        return best(norms.masked_fill(chosen, torch.inf), target)
+        return top_slots(norms.masked_fill(chosen, torch.inf), target)
 
     @staticmethod
     def _distinct(distinct: Tensor, recent: Tensor, tar_budget: int) -> Tensor:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from infinipot_ros.kv_cache.coordinates import GRID
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 
 
-def share_out(
+def allocate_shares(
     target: int, held: Mapping[int, int], weights: Mapping[int, float],
 ) -> dict[int, int]:
     """
@@ -40,7 +40,7 @@ def share_out(
     return kept
 
 
-class Split(Policy):
+class PerSourcePolicy(EvictionPolicy):
     """
     Lets a policy choose within each source's share of the target.
 
@@ -50,7 +50,7 @@ class Split(Policy):
     :param weights: share of each source, by number; may be added to later.
     """
 
-    def __init__(self, inner: Policy, weights: Mapping[int, float]) -> None:
+    def __init__(self, inner: EvictionPolicy, weights: Mapping[int, float]) -> None:
         self.inner, self.weights = inner, weights
 
     def prepare(self, views: Sequence[LayerView]) -> None:
@@ -75,7 +75,7 @@ class Split(Policy):
         divisions, division = torch.unique(held, dim=0, return_inverse=True)
         for number, each in enumerate(divisions.tolist()):
             heads = (division == number).nonzero().flatten()
-            shares = share_out(
+            shares = allocate_shares(
                 target, dict(zip(names.tolist(), each, strict=True)), self.weights)
             kept[heads] = torch.cat([
                 self._select_of(view, heads, source[heads] == name, share)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy, best
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, top_slots
 
 # Odd multipliers of a multiplicative hash, one for each of grid, row, column, head and layer.
 _MIX = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1)
 
 
-class Random(Policy):
+class Random(EvictionPolicy):
     """
     Keeps tokens by lots that are drawn once, from their coordinate, layer and head.
 
@@ -31,4 +31,4 @@ class Random(Policy):
             # Each round spreads the bits before the next number comes in; overflow wraps.
             lot = (lot ^ (number * factor)) * 0x2545F4914F6CDD1D
             lot = lot ^ (lot >> 29)
-        return best(lot, target)
+        return top_slots(lot, target)

@@ -16,13 +16,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from infinipot_ros.kv_cache.coordinates import arrange_by_coordinates
+from infinipot_ros.kv_cache.coordinates import layout_by_position
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy, best, check_ratio
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, check_ratio, top_slots
 from infinipot_ros.kv_cache.scores import recent_grids, value_norms_and_rarity
 
 
-class Rarity(Policy):
+class Rarity(EvictionPolicy):
     """
     Keeps recent grids whole, then the highest sums of log value norm and value rarity.
 
@@ -39,10 +39,10 @@ class Rarity(Policy):
 
     def select(self, view: LayerView, target: int) -> Tensor:
         """Choose the newest tokens, then the rarest."""
-        arrangement = arrange_by_coordinates(view.coordinates, view.shapes)
+        arrangement = layout_by_position(view.coordinates, view.shapes)
         count = recent_grids(view.keys.shape[1], arrangement.cells, self.recent_ratio)
         norms, rarity = value_norms_and_rarity(view.values)
         score = norms.log() + rarity
         # Of more recent tokens than there is room for, the newest stay.
         newness = score.max() + 1.0 + count - arrangement.recency
-        return best(torch.where(arrangement.recency < count, newness, score), target)
+        return top_slots(torch.where(arrangement.recency < count, newness, score), target)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy, same_for_all_heads
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, same_for_all_heads
 
 
-class Recent(Policy):
+class Recent(EvictionPolicy):
     """Keeps the newest ``target`` tokens."""
 
     def select(self, view: LayerView, target: int) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.policies.full import Full
 from infinipot_ros.kv_cache.policies.infinipot_v import VARIANTS, InfinipotV, Variant
 from infinipot_ros.kv_cache.policies.random import Random
@@ -19,7 +19,7 @@ from infinipot_ros.kv_cache.policies.uniform import Uniform
 
 DEFAULT_POLICY = 'rarity'
 
-_PLAIN: dict[str, Callable[[], Policy]] = {
+_PLAIN: dict[str, Callable[[], EvictionPolicy]] = {
     'full': Full, 'recent': Recent, 'uniform': Uniform, 'swa': SlidingWindow,
     'random': Random, 'rarity': Rarity}
 
@@ -35,7 +35,7 @@ POLICY_NAMES = (*_PLAIN, *_SCORED)
 
 def make_policy(
     name: str, *, tar_ratio: float | None = None, recent_ratio: float | None = None,
-) -> Policy:
+) -> EvictionPolicy:
     """
     Build a policy.
 
@@ -52,7 +52,7 @@ def make_policy(
         if recent_ratio is not None and name != 'van':
             variant = replace(variant, recent_ratio=recent_ratio)
             recent_ratio = None
-        policy: Policy = InfinipotV(variant)
+        policy: EvictionPolicy = InfinipotV(variant)
     elif name == 'rarity' and recent_ratio is not None:
         policy, recent_ratio = Rarity(recent_ratio), None
     elif name in _PLAIN:

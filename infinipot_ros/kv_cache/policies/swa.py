@@ -9,10 +9,10 @@ from torch import Tensor
 
 from infinipot_ros.kv_cache.coordinates import GRID
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy, same_for_all_heads
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, same_for_all_heads
 
 
-class SlidingWindow(Policy):
+class SlidingWindow(EvictionPolicy):
     """
     Keeps the oldest grid as attention sink and fills up with the newest tokens.
 

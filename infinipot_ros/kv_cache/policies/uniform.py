@@ -12,7 +12,7 @@ from torch import Tensor
 
 from infinipot_ros.kv_cache.coordinates import GRID
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import Policy, same_for_all_heads
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, same_for_all_heads
 
 
 def drop_most_crowded(
@@ -60,7 +60,7 @@ def drop_most_crowded(
     return left
 
 
-class Uniform(Policy):
+class Uniform(EvictionPolicy):
     """Keeps whole grids, as evenly spaced in time as what is left allows."""
 
     def select(self, view: LayerView, target: int) -> Tensor:

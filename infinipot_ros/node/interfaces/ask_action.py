@@ -23,7 +23,7 @@ from rclpy.qos import QoSProfile
 
 from infinipot_ros.action import Ask
 from infinipot_ros.errors import QuestionCode
-from infinipot_ros.node.interfaces.question_handler import GRACE_S, Asking
+from infinipot_ros.node.interfaces.question_handler import GRACE_S, QuestionHandler
 from infinipot_ros.node.jobs import Answered, fail
 from infinipot_ros.node.messages import ros_text
 
@@ -69,7 +69,7 @@ class AskAction:
     :param asking: how it is asked.
     """
 
-    def __init__(self, node: InfinipotNode, asking: Asking) -> None:
+    def __init__(self, node: InfinipotNode, asking: QuestionHandler) -> None:
         self._node = node
         self._asking = asking
         # One group: goals are accepted one after another; their waiting is in no group.

@@ -50,7 +50,7 @@ class EvidenceMarkers:
             if len(markers.markers) > 1:
                 self._publisher.publish(markers)
         except Exception as error:
-            self._node.survived(error)
+            self._node.report_fault(error)
 
 
 def evidence_markers(evidence: tuple[Evidence, ...],

@@ -22,7 +22,7 @@ from infinipot_ros.errors import FrameError
 from infinipot_ros.node.diagnostics import CallbackTimes, ImageTopic, Publisher
 from infinipot_ros.node.image_conversion import stamp_of, topic_type
 from infinipot_ros.node.logs import NodeLog
-from infinipot_ros.node.worker import Worker
+from infinipot_ros.node.worker import MemoryWorker
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -47,15 +47,15 @@ class ImageInput:
     :param camera: its name, which goes before the topic's; empty for the only one.
     """
 
-    def __init__(self, node: Node, transport: str, worker: Worker, log: NodeLog,
-                 times: CallbackTimes, survived: Callable[[Exception], None],
+    def __init__(self, node: Node, transport: str, worker: MemoryWorker, log: NodeLog,
+                 times: CallbackTimes, report_fault: Callable[[Exception], None],
                  camera: str = '') -> None:
         self._node = node
         self._transport = transport
         self._worker = worker
         self._log = log
         self._times = times
-        self._survived = survived
+        self._survived = report_fault
         self.camera = camera
         self._name = f'{camera}/image' if camera else 'image'
         self._incompatible: list[str] = []
@@ -116,7 +116,7 @@ class ImageInput:
         try:
             stamp_ns = stamp_of(raw)
         except FrameError as error:
-            self._worker.refuse(error.reason)
+            self._worker.count_drop(error.reason)
             self._log.warn(error.reason, f"frame dropped as '{error.reason}': {error}")
             return
         verdict = self._worker.offer(stamp_ns, (self.camera, raw), self.camera)

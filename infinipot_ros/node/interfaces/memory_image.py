@@ -17,9 +17,9 @@ from infinipot_ros.node.status_message import time_message
 
 if TYPE_CHECKING:
     from infinipot_ros.node.node import InfinipotNode
-    from infinipot_ros.node.worker import Worker
+    from infinipot_ros.node.worker import MemoryWorker
     from infinipot_ros.visual_memory.frame import RgbImage
-    from infinipot_ros.visual_memory.visual_memory import Observer
+    from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 #: Seconds between two looks whether a picture is due.
 LOOK_S = 0.1
@@ -52,9 +52,9 @@ class MemoryImage:
             self._last_s = now_s
             self._drawing = worker.run('picture', lambda observer: self._draw(worker, observer))
         except Exception as error:
-            self._node.survived(error)
+            self._node.report_fault(error)
 
-    def _draw(self, worker: Worker, observer: Observer) -> None:
+    def _draw(self, worker: MemoryWorker, observer: VisualMemory) -> None:
         from infinipot_ros.node import pictures
         try:
             memory, latest = observer.status(), worker.latest
@@ -66,7 +66,7 @@ class MemoryImage:
                 pictures.remembered_moments(observer), headline)
             self._publisher.publish(_message(picture, memory.newest_ns))
         except Exception as error:
-            self._node.survived(error)
+            self._node.report_fault(error)
 
 
 def _message(picture: RgbImage, stamp_ns: int) -> Image:

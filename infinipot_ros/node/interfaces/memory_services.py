@@ -30,10 +30,10 @@ from infinipot_ros.visual_memory.autosave import Autosave
 
 if TYPE_CHECKING:
     from infinipot_ros.node.node import InfinipotNode
-    from infinipot_ros.node.worker import Worker
+    from infinipot_ros.node.worker import MemoryWorker
     from infinipot_ros.visual_memory.answer import MemoryStatus
     from infinipot_ros.visual_memory.storage import Saved
-    from infinipot_ros.visual_memory.visual_memory import Observer
+    from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 #: Seconds a request waits for the worker; large memories on slow disks take their time.
 TASK_S = 120.0
@@ -45,7 +45,7 @@ LOOK_S = 0.1
 AUTOSAVE, SAVE = 'autosave', 'save'
 
 
-class Controls:
+class MemoryServices:
     """
     What people and programs do to the memory besides asking it.
 
@@ -64,7 +64,7 @@ class Controls:
                 (SaveMemory, 'save', self._on_save), (LoadMemory, 'load', self._on_load)):
             node.create_service(kind, f'~/{name}', callback, callback_group=group)
 
-    def run(self, name: str, function: Callable[[Observer], Any]) -> Any:
+    def run(self, name: str, function: Callable[[VisualMemory], Any]) -> Any:
         """
         Have the worker do something, and wait.
 
@@ -147,10 +147,10 @@ class Controls:
         autosave.put_off(time.monotonic_ns())
         self._node.log.warn('autosave', f'autosave failed: {type(error).__name__}: {error}')
 
-    def _save_task(self, name: str) -> Callable[[Observer], Saved]:
+    def _save_task(self, name: str) -> Callable[[VisualMemory], Saved]:
         directory = self._node.value('storage.directory')
 
-        def save(observer: Observer) -> Saved:
+        def save(observer: VisualMemory) -> Saved:
             from infinipot_ros.visual_memory import storage
             saved = storage.save(observer, saved_path(directory, name))
             self.last_save = self._node.get_clock().now().to_msg()
@@ -160,7 +160,7 @@ class Controls:
 
     # -- services -----------------------------------------------------------------------------
 
-    def _worker(self, name: str) -> Worker:
+    def _worker(self, name: str) -> MemoryWorker:
         worker = self._node.worker
         if worker is None or self._node.phase in ('unconfigured', 'configuring'):
             raise InfinipotError(
@@ -172,7 +172,7 @@ class Controls:
         def wait() -> None:
             worker = self._worker('reset')
 
-            def reset(observer: Observer) -> None:
+            def reset(observer: VisualMemory) -> None:
                 observer.reset()
                 worker.forget_sessions()
                 worker.drop_waiting('reset')
@@ -196,7 +196,7 @@ class Controls:
     def _on_load(self, request: Any, response: Any) -> Any:
         directory = self._node.value('storage.directory')
 
-        def load(observer: Observer) -> int:
+        def load(observer: VisualMemory) -> int:
             from infinipot_ros.visual_memory import storage
             name = request.path or self._node.value('storage.name')
             loaded = storage.load(observer, saved_path(directory, name))
@@ -209,7 +209,7 @@ class Controls:
         return reply(self._node, response, wait)
 
 
-def _last_saved(worker: Worker, future: Future[Saved], begin_s: float) -> Saved:
+def _last_saved(worker: MemoryWorker, future: Future[Saved], begin_s: float) -> Saved:
     """
     Wait for a save, longer if others are under way before it.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FOREIGN_PARAMETERS = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
 
 
-class LiveParameters:
+class ParameterServer:
     """
     Declares every parameter of the table and takes changes.
 

@@ -132,7 +132,7 @@ class PoseTopic:
                 return
             self._buffer.add(stamp_ns, pose)
         except Exception as error:
-            self._node.survived(error)
+            self._node.report_fault(error)
 
 
 class PoseTransforms:

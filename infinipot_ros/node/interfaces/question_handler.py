@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 GRACE_S = 0.5
 
 
-class Asking:
+class QuestionHandler:
     """
     How the node is asked.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def unexpected(node: InfinipotNode, error: Exception) -> str:
     """Count and report a fault, and return what whoever asked for it is told."""
-    node.survived(error)
+    node.report_fault(error)
     return f"{type(error).__name__}: {error}; see the node's log"
 
 

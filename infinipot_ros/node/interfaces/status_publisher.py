@@ -14,13 +14,13 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node import diagnostics
 from infinipot_ros.node.status_message import status_message
-from infinipot_ros.node.worker_status import WorkerSnapshot
+from infinipot_ros.node.worker_status import WorkerStatus
 
 if TYPE_CHECKING:
     from infinipot_ros.node.node import InfinipotNode
 
 
-class Reports:
+class StatusPublisher:
     """
     Two publishers and their timers.
 
@@ -52,13 +52,13 @@ class Reports:
             message.last_save = node.controls.last_save
             self._status.publish(message)
         except Exception as error:
-            node.survived(error)
+            node.report_fault(error)
 
     def _publish_diagnostics(self) -> None:
         try:
             self._diagnostics.publish(self._array())
         except Exception as error:
-            self._node.survived(error)
+            self._node.report_fault(error)
 
     def _array(self) -> DiagnosticArray:
         node = self._node
@@ -68,12 +68,12 @@ class Reports:
         array.header.stamp = node.get_clock().now().to_msg()
         array.status = [
             *self._images(name, snapshot),
-            diagnostics.worker_status(name, node.phase, snapshot, node.survived_count),
+            diagnostics.worker_status(name, node.phase, snapshot, node.fault_count),
             diagnostics.memory_status(name, snapshot),
         ]
         return array
 
-    def _images(self, name: str, snapshot: WorkerSnapshot | None) -> list[DiagnosticStatus]:
+    def _images(self, name: str, snapshot: WorkerStatus | None) -> list[DiagnosticStatus]:
         node = self._node
         drops = snapshot.drops.get('queue', 0) if snapshot else 0
         # A new worker counts anew.

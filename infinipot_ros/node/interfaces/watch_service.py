@@ -11,14 +11,14 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
 from infinipot_ros.errors import InfinipotError, QuestionCode, QuestionError
 from infinipot_ros.msg import Alert
-from infinipot_ros.node.interfaces.question_handler import Asking
+from infinipot_ros.node.interfaces.question_handler import QuestionHandler
 from infinipot_ros.node.interfaces.replies import reply
 from infinipot_ros.node.jobs import Answered, Question
 from infinipot_ros.node.messages import evidence_messages, ros_text
-from infinipot_ros.node.status_message import MOST_UINT32, time_message
-from infinipot_ros.node.watch_list import Watch, Watches
+from infinipot_ros.node.status_message import MAX_UINT32, time_message
+from infinipot_ros.node.watch_list import Watch, WatchList
 from infinipot_ros.ros_time import nanoseconds
-from infinipot_ros.srv import Watch as WatchService
+from infinipot_ros.srv import Watch as WatchRequest
 
 if TYPE_CHECKING:
     from infinipot_ros.node.node import InfinipotNode
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_WAITING = 1
 
 
-class Watching:
+class WatchService:
     """
     Asks what is due as frames come in, and tells when an answer changes.
 
@@ -35,12 +35,12 @@ class Watching:
     :param asking: how it is asked.
     """
 
-    def __init__(self, node: InfinipotNode, asking: Asking) -> None:
+    def __init__(self, node: InfinipotNode, asking: QuestionHandler) -> None:
         self._node = node
         self._asking = asking
-        self._watches = Watches()
+        self._watches = WatchList()
         self._alerts = node.create_publisher(Alert, '~/alerts', 10)
-        node.create_service(WatchService, '~/watch', self._on_watch,
+        node.create_service(WatchRequest, '~/watch', self._on_watch,
                             callback_group=MutuallyExclusiveCallbackGroup())
 
     def counts(self) -> tuple[int, int]:
@@ -66,7 +66,7 @@ class Watching:
         try:
             future = self._asking.submit(question)
         except QuestionError:
-            self._watches.settled(watch, None)
+            self._watches.record_result(watch, None)
             return
         future.add_done_callback(lambda done: self._on_done(watch, done))
 
@@ -74,22 +74,22 @@ class Watching:
         try:
             error = future.exception()
             if error is not None:
-                self._watches.settled(watch, None)
+                self._watches.record_result(watch, None)
                 if not isinstance(error, QuestionError) or error.code != QuestionCode.INACTIVE:
                     self._node.log.warn(
                         f'watch {watch.id}', f'watch {watch.id} could not be asked: {error}')
                 return
             answered, previous = future.result(), watch.answer
-            if self._watches.settled(watch, answered.answer.text):
+            if self._watches.record_result(watch, answered.answer.text):
                 self._publish(watch, answered, previous)
         except Exception as error:
-            self._node.survived(error)
+            self._node.report_fault(error)
 
     def _publish(self, watch: Watch, answered: Answered, previous: str) -> None:
         alert = Alert(
             id=watch.id, question=watch.question, value=watch.value,
             answer=ros_text(watch.answer), previous=ros_text(previous),
-            asked=min(watch.asked, MOST_UINT32), skipped=min(watch.skipped, MOST_UINT32),
+            asked=min(watch.asked, MAX_UINT32), skipped=min(watch.skipped, MAX_UINT32),
             evidence=evidence_messages(answered, self._node.frame_id_of))
         alert.header.stamp = time_message(answered.answer.observed_to_ns)
         self._alerts.publish(alert)

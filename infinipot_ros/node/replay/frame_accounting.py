@@ -21,7 +21,7 @@ ON_PURPOSE = ('rate', 'still')
 
 
 @dataclass(frozen=True)
-class FrameCount:
+class FrameCounts:
     """
     Frames at one moment.
 
@@ -36,37 +36,37 @@ class FrameCount:
     seen: int
     encoded: int
     dropped: Mapping[str, int] = field(default_factory=dict)
-    later: bool = False
+    saw_later_frame: bool = False
 
     @property
-    def thinned(self) -> int:
+    def rate_limited(self) -> int:
         """Left out on purpose."""
         return sum(self.dropped.get(reason, 0) for reason in ON_PURPOSE)
 
     @property
     def lost(self) -> int:
         """Dropped for any other reason."""
-        return sum(self.dropped.values()) - self.thinned
+        return sum(self.dropped.values()) - self.rate_limited
 
     @property
     def outstanding(self) -> int:
         """Neither remembered nor dropped: waiting, on the way, or lost on the way."""
-        return max(0, self.sent - self.encoded - self.thinned - self.lost)
+        return max(0, self.sent - self.encoded - self.rate_limited - self.lost)
 
     @property
     def complete(self) -> bool:
         """Whether the memory was shown all that the rate lets through, and nothing later."""
-        return not self.lost and not self.outstanding and not self.later
+        return not self.lost and not self.outstanding and not self.saw_later_frame
 
     def as_dict(self) -> dict[str, Any]:
         """Tell all in plain types."""
         return {'sent': self.sent, 'seen': self.seen, 'encoded': self.encoded,
                 'dropped': dict(self.dropped), 'lost': self.lost,
-                'outstanding': self.outstanding, 'later': self.later,
+                'outstanding': self.outstanding, 'later': self.saw_later_frame,
                 'complete': self.complete}
 
 
-def count_frames(sent: int, status: Any, before: Any) -> FrameCount:
+def count_frames(sent: int, status: Any, before: Any) -> FrameCounts:
     """
     Count what a node made of the frames it was sent.
 
@@ -74,7 +74,7 @@ def count_frames(sent: int, status: Any, before: Any) -> FrameCount:
     """
     dropped = Counter(_drops(status))
     dropped.subtract(_drops(before))
-    return FrameCount(
+    return FrameCounts(
         sent, int(status.frames_seen - before.frames_seen),
         int(status.frames_encoded - before.frames_encoded),
         {reason: count for reason, count in sorted(dropped.items()) if count})

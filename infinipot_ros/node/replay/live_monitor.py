@@ -22,9 +22,9 @@ from rosgraph_msgs.msg import Clock
 from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.node.image_conversion import stamp_of, topic_type
 from infinipot_ros.node.replay.frame_accounting import count_frames
-from infinipot_ros.node.replay.node_handle import COMPRESSED, Node
-from infinipot_ros.node.replay.question_scheduler import Follower
-from infinipot_ros.node.replay.session import MAX_AT_ONCE, Trial, make_asker
+from infinipot_ros.node.replay.node_handle import COMPRESSED, NodeHandle
+from infinipot_ros.node.replay.question_scheduler import ReplayObserver
+from infinipot_ros.node.replay.session import MAX_AT_ONCE, ReplayResult, make_asker
 from infinipot_ros.ros_time import nanoseconds
 
 #: Seconds without a publisher of the images after which the bag is taken for over, and without
@@ -35,9 +35,9 @@ WAYS = 20
 
 
 def listen_to(
-    node: Node, questions: Sequence[Any], *, first_s: float = 120.0, quiet_s: float = 60.0,
-    follower: Follower | None = None,
-) -> Trial:
+    node: NodeHandle, questions: Sequence[Any], *, first_s: float = 120.0, quiet_s: float = 60.0,
+    follower: ReplayObserver | None = None,
+) -> ReplayResult:
     """
     Ask a node while it is shown a bag by somebody else; ends with the last answer.
 
@@ -50,11 +50,13 @@ def listen_to(
     :raises NodeError: the node ended or does not answer.
     :raises SourceError: no image comes.
     """
-    return _Listener(node, questions, follower or Follower()).listen(first_s, quiet_s)
+    return _Listener(node, questions, follower or ReplayObserver()).listen(first_s, quiet_s)
 
 
 class _Listener:
-    def __init__(self, node: Node, questions: Sequence[Any], follower: Follower) -> None:
+    def __init__(
+        self, node: NodeHandle, questions: Sequence[Any], follower: ReplayObserver
+    ) -> None:
         self._client, self._follower = node.client, follower
         self._topic, kind = node.image
         self._asker = make_asker(node, questions, follower, at_once=MAX_AT_ONCE)
@@ -73,7 +75,7 @@ class _Listener:
                 topic_type(transport), self._topic, self._on_image, images, raw=True),
             ros.create_subscription(Clock, '/clock', self._on_clock, clock)]
 
-    def listen(self, first_s: float, quiet_s: float) -> Trial:
+    def listen(self, first_s: float, quiet_s: float) -> ReplayResult:
         asker, client = self._asker, self._client
         asker.before = client.status
         self._follower.state(f'waiting for images on {self._topic}')
@@ -100,7 +102,7 @@ class _Listener:
             for subscription in self._subscriptions:
                 client.node.destroy_subscription(subscription)
         memory = client.status
-        return Trial(asker.results, memory, self._first_ns, asker.newest_ns,
+        return ReplayResult(asker.results, memory, self._first_ns, asker.newest_ns,
                      count_frames(asker.sent, memory, asker.before))
 
     def _take_in(self) -> bool:

@@ -23,9 +23,9 @@ from infinipot_ros.evaluation.memory_timeline import Sample
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.run_store import OUTCOMES
 from infinipot_ros.evaluation.scoring import is_right, score
-from infinipot_ros.evaluation.stream import Asked, Stream, Stretches, questions_digest
+from infinipot_ros.evaluation.stream import Stream, Stretches, TimedQuestion, questions_digest
 from infinipot_ros.evaluation.stream_runner import CellRun, Outcome
-from infinipot_ros.evaluation.variants import Cell
+from infinipot_ros.evaluation.variants import Variant
 from infinipot_ros.node.replay.frame_accounting import count_frames
 from infinipot_ros.node.replay.question_scheduler import Result
 from infinipot_ros.ros_time import nanoseconds
@@ -42,15 +42,15 @@ LOST_ON_WAY = 'lost_on_the_way'
 
 @dataclass(frozen=True)
 class LiveQuestion:
-    """A question as the node's side takes it (``node.asking.Asked``), and where it is from."""
+    """A question as the node's side takes it (``ScheduledQuestion``), and where it is from."""
 
     id: str
     question: str
     ask_at_ns: int
-    asked: Asked
+    asked: TimedQuestion
 
 
-def live_questions(asked: Sequence[Asked]) -> list[LiveQuestion]:
+def live_questions(asked: Sequence[TimedQuestion]) -> list[LiveQuestion]:
     """Take a stream's schedule."""
     return [LiveQuestion(each.question.id, each.question.question, each.at_ns, each)
             for each in asked]
@@ -69,7 +69,7 @@ class LiveRecord:
     :ivar results: with whether each is right, in the order of the answers.
     """
 
-    def __init__(self, folder: Path, stream: Stream, cell: Cell, max_pixels: int, before: Any,
+    def __init__(self, folder: Path, stream: Stream, cell: Variant, max_pixels: int, before: Any,
                  pid: int | None = None) -> None:
         self._folder, self._stream, self._cell = folder, stream, cell
         self._max_pixels, self.before = max_pixels, before
@@ -122,7 +122,7 @@ class LiveRecord:
         stamp_ns = nanoseconds(status.newest_stamp)
         self._samples.append(Sample(
             self._stream.name, self._cell.policy, self._cell.budget, stamp_ns,
-            round((stamp_ns - self._survey.first_ns) / 1e9, 3), count.encoded, count.thinned,
+            round((stamp_ns - self._survey.first_ns) / 1e9, 3), count.encoded, count.rate_limited,
             count.lost, int(status.memory_tokens), int(status.memory_bytes),
             # What each stage takes is not told outside the node.
             None, None, None, self._resident()))
@@ -145,12 +145,12 @@ class LiveRecord:
             self._stream.name, self._stream.digest(), self._cell,
             self._tokens(self._survey.frames), int(status.budget_tokens), frames=count.encoded,
             seconds=seconds, compressions=int(status.compressions - self.before.compressions),
-            skipped=count.thinned, dropped=dropped, left_out=dict(left_out),
+            skipped=count.rate_limited, dropped=dropped, left_out=dict(left_out),
             asked=questions_digest(self._stream.questions), inputs=self._stream.inputs,
             outcomes=[outcome for _, outcome in self.results], timeline=self._samples)
 
     def _outcome(self, result: Result) -> Outcome:
-        asked: Asked = result.question.asked
+        asked: TimedQuestion = result.question.asked
         question, response, status = asked.question, result.response, result.status
         answer = response.answer if response.success else ''
         worth = score(question, answer)

@@ -28,8 +28,8 @@ from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.evaluation.eval_inputs import Wanted, named_recordings
 from infinipot_ros.evaluation.recorded_stream import RecordedStream, Recording
 from infinipot_ros.evaluation.report.quality_report import overview_table, write_report
-from infinipot_ros.evaluation.run_store import FRESH, OUTCOMES, Journal
-from infinipot_ros.evaluation.variants import Cell
+from infinipot_ros.evaluation.run_store import FRESH, OUTCOMES, RunStore
+from infinipot_ros.evaluation.variants import Variant
 from infinipot_ros.node import parameters
 from infinipot_ros.node.replay.frame_accounting import count_frames
 from infinipot_ros.node.replay.live_monitor import listen_to
@@ -40,9 +40,9 @@ from infinipot_ros.node.replay.live_text import (
     frames_text,
     missing_text,
 )
-from infinipot_ros.node.replay.node_handle import Node, own_node, running_node
-from infinipot_ros.node.replay.question_scheduler import Follower, Result
-from infinipot_ros.node.replay.session import Pace, Trial, choose_images, play_to
+from infinipot_ros.node.replay.node_handle import NodeHandle, connect_node, launch_node
+from infinipot_ros.node.replay.question_scheduler import ReplayObserver, Result
+from infinipot_ros.node.replay.session import Pace, ReplayResult, choose_images, play_session
 from infinipot_ros.recordings.bags import BagSource
 from infinipot_ros.share import find_share
 from infinipot_ros.visual_memory.answer import same_answer
@@ -88,7 +88,7 @@ class Plan:
         return Pace() if self.rate is None else Pace(self.rate, waits=False)
 
 
-class LiveRun(Follower):
+class LiveRun(ReplayObserver):
     """Plays or listens, asks, keeps and reports."""
 
     def __init__(self, plan: Plan) -> None:
@@ -123,7 +123,7 @@ class LiveRun(Follower):
                     f'{node.client.name} deactivate`, then cleanup, configure, activate; or '
                     '--keep-memory')
             fps = float(node.parameters['ingest.fps']) or None
-            with Journal(plan.output, self._config(node, source.topic), fresh=True) as journal:
+            with RunStore(plan.output, self._config(node, source.topic), fresh=True) as journal:
                 self.state('the bag is looked through')
                 stream = RecordedStream(replace(recording, fps=fps))
                 asked, left_out = stream.schedule()
@@ -177,19 +177,19 @@ class LiveRun(Follower):
         return recording, source
 
     @contextmanager
-    def _node(self, source: BagSource) -> Iterator[Node]:
+    def _node(self, source: BagSource) -> Iterator[NodeHandle]:
         plan = self._plan
         if plan.node is not None:
-            with running_node(plan.node) as node:
+            with connect_node(plan.node) as node:
                 yield node
             return
         _, kind = choose_images(source.path, source.topic)
-        with own_node(source.topic, kind, plan.arguments,
+        with launch_node(source.topic, kind, plan.arguments,
                       find_share() / 'config' / 'fastdds_shm.xml', reliable=plan.pace.waits,
                       sim_time=plan.clock, follower=self) as node:
             yield node
 
-    def _config(self, node: Node, topic: str) -> dict[str, Any]:
+    def _config(self, node: NodeHandle, topic: str) -> dict[str, Any]:
         plan, values = self._plan, node.parameters
         settings = parameters.observer_settings(values)
         try:
@@ -211,12 +211,12 @@ class LiveRun(Follower):
     # -- meanwhile and after ------------------------------------------------------------------
 
     def _replay(
-        self, node: Node, source: BagSource, stream: RecordedStream,
-        questions: Sequence[LiveQuestion], left_out: Mapping[str, int], journal: Journal,
+        self, node: NodeHandle, source: BagSource, stream: RecordedStream,
+        questions: Sequence[LiveQuestion], left_out: Mapping[str, int], journal: RunStore,
     ) -> int:
         plan, before = self._plan, node.client.status
         record = self._record = LiveRecord(
-            plan.output, stream, Cell(before.policy, str(before.budget_tokens)),
+            plan.output, stream, Variant(before.policy, str(before.budget_tokens)),
             int(node.parameters['ingest.max_pixels']), before,
             node.process.pid if node.process else None)
         started, trial, code = time.monotonic(), None, DONE
@@ -224,8 +224,15 @@ class LiveRun(Follower):
             if plan.listen:
                 trial = listen_to(node, questions, first_s=plan.wait_s, follower=self)
             else:
-                trial = play_to(node, source.path, questions, pace=plan.pace, topic=source.topic,
-                                clock=plan.clock, follower=self)
+                trial = play_session(
+                    node,
+                    source.path,
+                    questions,
+                    pace=plan.pace,
+                    topic=source.topic,
+                    clock=plan.clock,
+                    follower=self,
+                )
         except KeyboardInterrupt:
             code = INTERRUPTED
             print('infinipot: interrupted', file=sys.stderr)
@@ -235,8 +242,8 @@ class LiveRun(Follower):
         self._keep(node, record, journal, started, left_out, trial)
         return code or self._compared(source, node, record)
 
-    def _keep(self, node: Node, record: LiveRecord, journal: Journal, started: float,
-              left_out: Mapping[str, int], trial: Trial | None) -> None:
+    def _keep(self, node: NodeHandle, record: LiveRecord, journal: RunStore, started: float,
+              left_out: Mapping[str, int], trial: ReplayResult | None) -> None:
         """Write what there is, and show the main figures."""
         self._progress.stop()
         status = trial.memory if trial is not None else node.client.status
@@ -262,7 +269,7 @@ class LiveRun(Follower):
             f'wrote {self._plan.output / "report.html"}, results.json, results.csv, timeline.csv, '
             'outcomes.jsonl and live.jsonl', highlight=False, markup=False, soft_wrap=True)
 
-    def _compared(self, source: BagSource, node: Node, record: LiveRecord) -> int:
+    def _compared(self, source: BagSource, node: NodeHandle, record: LiveRecord) -> int:
         plan, console = self._plan, Console()
         if plan.compare_with is None:
             command = eval_command(plan.bag, plan.questions, plan.output, source.topic, node)

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infinipot_ros.node.replay.frame_accounting import FrameCount
+from infinipot_ros.node.replay.frame_accounting import FrameCounts
 from infinipot_ros.node.replay.live_record import LiveRecord
-from infinipot_ros.node.replay.node_handle import Node
+from infinipot_ros.node.replay.node_handle import NodeHandle
 
 
-def missing_text(count: FrameCount) -> str:
+def missing_text(count: FrameCounts) -> str:
     """Say which frames an answer was given without."""
-    if count.later and not count.lost and not count.outstanding:
+    if count.saw_later_frame and not count.lost and not count.outstanding:
         return 'a later frame was faster than the question'
     return f'{count.lost} frames dropped, {count.outstanding} not there yet, of {count.sent}'
 
@@ -25,7 +25,7 @@ def count_right(record: LiveRecord, complete: bool) -> dict[str, int]:
     return {'questions': len(rights), 'right': sum(rights)}
 
 
-def frames_text(count: FrameCount, ended: bool) -> str:
+def frames_text(count: FrameCounts, ended: bool) -> str:
     """Say what became of all frames."""
     dropped = ', '.join(f'{each} {reason}' for reason, each in count.dropped.items()) or 'none'
     rest = 'lost on the way' if ended else 'still on the way'
@@ -34,7 +34,7 @@ def frames_text(count: FrameCount, ended: bool) -> str:
 
 
 def eval_command(
-    bag: Path, questions: Path | None, output: Path, topic: str, node: Node,
+    bag: Path, questions: Path | None, output: Path, topic: str, node: NodeHandle,
 ) -> list[str]:
     """Write the command that watches the same bag offline as the node did."""
     values, status = node.parameters, node.client.status

@@ -20,7 +20,7 @@ from typing import Any
 from infinipot_ros.node import parameters
 from infinipot_ros.node.replay.client import NodeClient, NodeError
 from infinipot_ros.node.replay.node_process import NodeProcess, private_environment
-from infinipot_ros.node.replay.question_scheduler import Follower
+from infinipot_ros.node.replay.question_scheduler import ReplayObserver
 
 START_S = 120.0
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
@@ -29,7 +29,7 @@ STATUS_S = 0.05
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeHandle:
     """
     A node that is active and can be talked to.
 
@@ -50,10 +50,10 @@ class Node:
 
 
 @contextmanager
-def own_node(
+def launch_node(
     topic: str, kind: str, arguments: Sequence[str], profile: Path, *, reliable: bool = True,
-    sim_time: bool = False, status_s: float = STATUS_S, follower: Follower | None = None,
-) -> Iterator[Node]:
+    sim_time: bool = False, status_s: float = STATUS_S, follower: ReplayObserver | None = None,
+) -> Iterator[NodeHandle]:
     """
     Have a node of one's own that remembers ``topic``; it ends with the ``with`` block.
 
@@ -63,7 +63,7 @@ def own_node(
     :param status_s: seconds between two reports of the node.
     :raises NodeError: it does not start, it did not end as it should, or what happened in between.
     """
-    follower = follower or Follower()
+    follower = follower or ReplayObserver()
     domain = private_environment(profile)
     transport, base = 'raw', topic
     if kind == COMPRESSED:
@@ -94,7 +94,7 @@ def own_node(
 
 
 @contextmanager
-def running_node(name: str, timeout_s: float = 10.0) -> Iterator[Node]:
+def connect_node(name: str, timeout_s: float = 10.0) -> Iterator[NodeHandle]:
     """
     Talk to a node that runs already, in the ROS domain of the environment.
 
@@ -108,11 +108,13 @@ def running_node(name: str, timeout_s: float = 10.0) -> Iterator[Node]:
         client.close()
 
 
-def _reached(client: NodeClient, timeout_s: float, process: NodeProcess | None = None) -> Node:
+def _reached(
+    client: NodeClient, timeout_s: float, process: NodeProcess | None = None
+) -> NodeHandle:
     client.wait_active(timeout_s)
     client.wait_service(timeout_s)
     values = client.parameters(parameters.BY_NAME, timeout_s)
-    return Node(client, values, client.image_topic(timeout_s), process)
+    return NodeHandle(client, values, client.image_topic(timeout_s), process)
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from infinipot_ros.node.replay.client import NodeClient, NodeError
-from infinipot_ros.node.replay.frame_accounting import FrameCount, count_frames, status_of_answer
+from infinipot_ros.node.replay.frame_accounting import FrameCounts, count_frames, status_of_answer
 from infinipot_ros.ros_time import nanoseconds
 
 
-class Asked(Protocol):
+class ScheduledQuestion(Protocol):
     """A question and when it is asked: in ns of header time, None for after the last frame."""
 
     @property
@@ -45,13 +45,13 @@ class Result:
 
     question: Any
     response: Any
-    frames: FrameCount
+    frames: FrameCounts
     asked_ns: int
     waited_s: float
     status: Any
 
 
-class Follower:
+class ReplayObserver:
     """What is told of a replay while it goes on; these do nothing, override what you need."""
 
     def state(self, text: str) -> None:
@@ -69,7 +69,7 @@ class Follower:
 
 @dataclass
 class _Running:
-    question: Asked
+    question: ScheduledQuestion
     future: Any
     sent: int
     newest_ns: int
@@ -80,7 +80,7 @@ class _Running:
         self.ended = time.monotonic()
 
 
-class Asker:
+class QuestionScheduler:
     """
     The questions of one replay.
 
@@ -93,7 +93,7 @@ class Asker:
     :ivar sent: images that went out so far; ``newest_ns`` the stamp of the last.
     """
 
-    def __init__(self, client: NodeClient, questions: Sequence[Any], follower: Follower, *,
+    def __init__(self, client: NodeClient, questions: Sequence[Any], follower: ReplayObserver, *,
                  at_once: int, timeout_s: float, status_s: float,
                  thumbnails: bool = False) -> None:
         self._client, self._follower = client, follower
@@ -185,8 +185,10 @@ class Asker:
         count = count_frames(running.sent, status, self.before)
         # Frames that went out later are none of this answer's business.
         response = running.future.result()
-        later = response.success and nanoseconds(response.observed_to) > _when(running.question)
-        count = replace(count, seen=min(count.seen, running.sent), later=later)
+        saw_later_frame = response.success and nanoseconds(response.observed_to) > _when(
+            running.question
+        )
+        count = replace(count, seen=min(count.seen, running.sent), saw_later_frame=saw_later_frame)
         result = Result(running.question, response, count, running.newest_ns,
                         running.ended - running.started, status)
         self.results.append(result)

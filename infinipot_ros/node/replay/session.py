@@ -21,9 +21,9 @@ from infinipot_ros.errors import SourceError
 from infinipot_ros.node.job_queue import MAX_QUERIES
 from infinipot_ros.node.replay.bag_player import Replay, image_connections, open_bag, open_replay
 from infinipot_ros.node.replay.client import NodeError
-from infinipot_ros.node.replay.frame_accounting import FrameCount, count_frames
-from infinipot_ros.node.replay.node_handle import COMPRESSED, Node, own_node
-from infinipot_ros.node.replay.question_scheduler import Asker, Follower, Result
+from infinipot_ros.node.replay.frame_accounting import FrameCounts, count_frames
+from infinipot_ros.node.replay.node_handle import COMPRESSED, NodeHandle, launch_node
+from infinipot_ros.node.replay.question_scheduler import QuestionScheduler, ReplayObserver, Result
 
 #: Frames on their way at any time: fewer than the middleware keeps for the node.
 IN_FLIGHT = 6
@@ -39,7 +39,7 @@ MAX_AT_ONCE = MAX_QUERIES - 1
 
 
 @dataclass(frozen=True)
-class Trial:
+class ReplayResult:
     """
     What a node made of a bag.
 
@@ -52,7 +52,7 @@ class Trial:
     memory: Any
     first_ns: int
     last_ns: int
-    frames: FrameCount
+    frames: FrameCounts
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ class Pace:
     waits: bool = True
 
 
-def run_trial(
+def run_session(
     bag: Path, questions: Sequence[Any], *, arguments: Sequence[str] = (), profile: Path,
     pace: Pace = Pace(), topic: str | None = None, clock: bool = False,
-    follower: Follower | None = None, thumbnails: bool = False,
-) -> Trial:
+    follower: ReplayObserver | None = None, thumbnails: bool = False,
+) -> ReplayResult:
     """
     Start a node, play a bag to it, ask, and end the node.
 
@@ -86,11 +86,11 @@ def run_trial(
     :raises NodeError: the node did not start, answer or end as it should.
     :raises SourceError: the bag cannot be played.
     """
-    follower = follower or Follower()
+    follower = follower or ReplayObserver()
     name, kind = choose_images(bag, topic)
-    with own_node(name, kind, arguments, profile, reliable=pace.waits, sim_time=clock,
+    with launch_node(name, kind, arguments, profile, reliable=pace.waits, sim_time=clock,
                   follower=follower) as node:
-        return play_to(node, bag, questions, pace=pace, topic=name, clock=clock,
+        return play_session(node, bag, questions, pace=pace, topic=name, clock=clock,
                        follower=follower, thumbnails=thumbnails)
 
 
@@ -109,10 +109,10 @@ def choose_images(bag: Path, topic: str | None) -> tuple[str, str]:
     return next(iter(kinds.items()))
 
 
-def play_to(
-    node: Node, bag: Path, questions: Sequence[Any], *, pace: Pace, topic: str,
-    clock: bool = False, follower: Follower | None = None, thumbnails: bool = False,
-) -> Trial:
+def play_session(
+    node: NodeHandle, bag: Path, questions: Sequence[Any], *, pace: Pace, topic: str,
+    clock: bool = False, follower: ReplayObserver | None = None, thumbnails: bool = False,
+) -> ReplayResult:
     """
     Play a bag to a node and ask it.
 
@@ -127,24 +127,30 @@ def play_to(
         raise SourceError(f'{topic} holds {recorded}, but {node.client.name} listens to {kind} '
                           f'on {heard}: start it with image_transport:={wanted}')
     with open_replay(node.client.node, bag, clock=clock, topic=topic, publish_as=heard) as replay:
-        asker = make_asker(node, questions, follower or Follower(),
+        asker = make_asker(node, questions, follower or ReplayObserver(),
                            1 if pace.waits else MAX_AT_ONCE, thumbnails)
-        return _Conductor(replay, node, asker, pace, follower or Follower()).conduct()
+        return ReplaySession(replay, node, asker, pace, follower or ReplayObserver()).conduct()
 
 
-def make_asker(node: Node, questions: Sequence[Any], follower: Follower, at_once: int,
-               thumbnails: bool = False) -> Asker:
+def make_asker(node: NodeHandle, questions: Sequence[Any], follower: ReplayObserver, at_once: int,
+               thumbnails: bool = False) -> QuestionScheduler:
     """Prepare questions for a node: no more at once than it takes, no longer than it may take."""
-    return Asker(node.client, questions, follower, at_once=at_once, status_s=node.status_s,
-                 timeout_s=float(node.parameters['query.timeout']) + GRACE_S,
-                 thumbnails=thumbnails)
+    return QuestionScheduler(
+        node.client,
+        questions,
+        follower,
+        at_once=at_once,
+        status_s=node.status_s,
+        timeout_s=float(node.parameters['query.timeout']) + GRACE_S,
+        thumbnails=thumbnails,
+    )
 
 
-class _Conductor:
+class ReplaySession:
     """Plays the bag at its pace, and asks in between."""
 
-    def __init__(self, replay: Replay, node: Node, asker: Asker, pace: Pace,
-                 follower: Follower) -> None:
+    def __init__(self, replay: Replay, node: NodeHandle, asker: QuestionScheduler, pace: Pace,
+                 follower: ReplayObserver) -> None:
         self._replay, self._client, self._pace = replay, node.client, pace
         self._follower, self._asker = follower, asker
         self._in_flight = max(1, min(IN_FLIGHT, int(node.parameters['ingest.queue_size'])))
@@ -152,7 +158,8 @@ class _Conductor:
         self._first_ns = 0
         self._lost_on_way = 0
 
-    def conduct(self) -> Trial:
+    def conduct(self) -> ReplayResult:
+        """Play, ask, and wait for the last answers."""
         asker, client = self._asker, self._client
         client.meanwhile = asker.collect
         self._follower.state('waiting for the node to subscribe')
@@ -169,7 +176,7 @@ class _Conductor:
         # The last figures, after the last answer and whatever was still on its way.
         self._settled(0)
         memory = self._next_status()
-        return Trial(asker.results, memory, self._first_ns, asker.newest_ns,
+        return ReplayResult(asker.results, memory, self._first_ns, asker.newest_ns,
                      count_frames(asker.sent, memory, asker.before))
 
     def _before_image(self, stamp_ns: int) -> None:

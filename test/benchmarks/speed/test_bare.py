@@ -10,11 +10,11 @@ from torch import nn
 
 from benchmarks.speed import decoding, pipeline
 from benchmarks.speed.bare import bare_model, film, random_context
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.vlm.loading import load_model
 from infinipot_ros.vlm.pixels import patchify
 
-SETTINGS = ObserverSettings('infinipot-tiny', budget=64, max_pixels=8 * 784)
+SETTINGS = MemoryConfig('infinipot-tiny', budget=64, max_pixels=8 * 784)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from benchmarks.speed.bounds import (
     steps_of,
 )
 from infinipot_ros.cli.main import app
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import SHAPES, shape_config
 from infinipot_ros.visual_memory.plan import plan_memory
 from infinipot_ros.visual_memory.plan_table import BUDGETS, shape_rows
@@ -26,13 +26,13 @@ def test_every_shape_and_budget_has_a_figure():
 
 @pytest.mark.parametrize(('name', 'parameters'), [('2B', 2.21e9), ('3B', 3.75e9), ('7B', 8.29e9)])
 def test_weights_are_those_of_the_published_models(name, parameters):
-    settings = ObserverSettings(name, dtype='bfloat16')
+    settings = MemoryConfig(name, dtype='bfloat16')
     plan = plan_memory(shape_config(name), settings)
     assert plan.weights / 2 == pytest.approx(parameters, rel=0.005)
 
 
 def test_parts_grow_with_the_budget_as_they_must():
-    config, settings = shape_config('3B'), ObserverSettings('3B', dtype='bfloat16', budget=2048)
+    config, settings = shape_config('3B'), MemoryConfig('3B', dtype='bfloat16', budget=2048)
     small, large = (
         plan_memory(config, replace(settings, budget=budget)) for budget in (2048, 4096))
     assert large.weights == small.weights
@@ -43,7 +43,7 @@ def test_parts_grow_with_the_budget_as_they_must():
 
 
 def test_steps_of_a_memory_stay_within_its_plan():
-    settings = ObserverSettings('infinipot-tiny', budget=512, block_size=2)
+    settings = MemoryConfig('infinipot-tiny', budget=512, block_size=2)
     model = load_model('infinipot-tiny')
     for step in steps_of(model, model.config, settings):
         assert 0 <= step.taken <= step.planned, step

@@ -23,7 +23,7 @@ from benchmarks.speed.plain_compression import (
 from benchmarks.speed.scratch import peak_scratch
 from benchmarks.speed.section import SpeedOptions
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
-from infinipot_ros.kv_cache.policies.per_source import Split
+from infinipot_ros.kv_cache.policies.per_source import PerSourcePolicy
 from infinipot_ros.kv_cache.policies.registry import make_policy
 from infinipot_ros.visual_memory.model_shapes import SHAPES
 
@@ -80,7 +80,7 @@ def test_a_divided_compression_copies_no_more_than_a_layer_beside():
             for layer in cache.layers:
                 layer.length += CELLS
     one = budget.tokens * (shape.bytes_per_token + shape.coordinate_bytes_per_token) / 28
-    policy = Split(make_policy('rarity'), {0: 0.5, 1: 0.5})
+    policy = PerSourcePolicy(make_policy('rarity'), {0: 0.5, 1: 0.5})
     assert peak_scratch(lambda: cache.compress(policy, budget.target)) <= 2 * one
 
 

@@ -18,7 +18,7 @@ from infinipot_ros.errors import ConfigurationError, StorageError
 from infinipot_ros.evaluation.report.svg_plots import can_draw
 
 ROOT = Path(__file__).resolve().parents[3]
-FIGURES, PAGE = ROOT / 'bench' / 'results.json', ROOT / 'docs' / 'performance.md'
+FIGURES, PAGE = ROOT / 'benchmarks' / 'results.json', ROOT / 'docs' / 'performance.md'
 
 
 @pytest.fixture

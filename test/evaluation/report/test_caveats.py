@@ -10,7 +10,7 @@ import pytest
 from report_folders import CONFIG, write_folder
 
 from infinipot_ros.evaluation.report.quality_report import write_report
-from infinipot_ros.evaluation.run_store import Journal
+from infinipot_ros.evaluation.run_store import RunStore
 
 
 def page(folder, change=None, **config):
@@ -18,7 +18,7 @@ def page(folder, change=None, **config):
     config = CONFIG | config
     write_folder(folder, streams=1, questions=4, pictures=False, timeline=False, change=change,
                  config=config)
-    with Journal(folder, config) as journal:
+    with RunStore(folder, config) as journal:
         write_report(journal)
     return (folder / 'report.html').read_text()
 

@@ -21,7 +21,7 @@ from infinipot_ros.evaluation.report.quality_plots import suite_plots
 from infinipot_ros.evaluation.report.quality_report import headline_tables, write_report
 from infinipot_ros.evaluation.report.quality_table import as_row, summarise, tabulate
 from infinipot_ros.evaluation.report.svg_plots import styles_of
-from infinipot_ros.evaluation.run_store import OUTCOMES, Journal
+from infinipot_ros.evaluation.run_store import OUTCOMES, RunStore
 
 pytest.importorskip('matplotlib', reason='the report draws with matplotlib')
 
@@ -68,7 +68,7 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp('report')
     model = make_tiny('qwen2_5_vl', folder / 'model', layers=2)
     measure_all(model, folder / 'out', tasks=make_tasks(POLICIES, BUDGETS))
-    with Journal(folder / 'out', CONFIG) as journal:
+    with RunStore(folder / 'out', CONFIG) as journal:
         return folder / 'out', write_report(journal, '/8', ('other', 'noise'))
 
 
@@ -185,7 +185,7 @@ def test_the_headline_table_is_readable_in_a_terminal(measured):
 
 
 def test_no_outcome_is_a_report_too(tmp_path):
-    with Journal(tmp_path, CONFIG) as journal:
+    with RunStore(tmp_path, CONFIG) as journal:
         assert write_report(journal, '/8').everything == []
     assert tabulate([]) == []
     Page((tmp_path / 'report.html').read_text())

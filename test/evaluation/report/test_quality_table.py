@@ -21,11 +21,11 @@ from infinipot_ros.evaluation.report.quality_table import (
     summarise,
     tabulate,
 )
-from infinipot_ros.evaluation.variants import DEFAULT_POLICY, Cell
+from infinipot_ros.evaluation.variants import DEFAULT_POLICY, Variant
 
-FULL = Cell('full', 'full')
-DEFAULT = Cell(DEFAULT_POLICY, '/8')
-UNIFORM = Cell('uniform', '/8')
+FULL = Variant('full', 'full')
+DEFAULT = Variant(DEFAULT_POLICY, '/8')
+UNIFORM = Variant('uniform', '/8')
 
 
 def outcome(cell, right, *, stream=0, number=0, suite='tour', delay=10, retention=None,
@@ -168,7 +168,7 @@ def test_the_headline_compares_cells_on_the_same_streams():
     some = [outcome(cell, True, stream=stream, number=number, seen=40 * (number + 1))
             for cell, streams in ((FULL, 4), (DEFAULT, 4), (UNIFORM, 3))
             for stream in range(streams) for number in range(6)]
-    some += [outcome(Cell('uniform', '/2'), True)]
+    some += [outcome(Variant('uniform', '/2'), True)]
     summary = summarise(some, '/8')
     assert {each.cell for each in summary.at_headline} == {FULL, DEFAULT, UNIFORM}
     for cell in (FULL, DEFAULT, UNIFORM):
@@ -182,7 +182,7 @@ def test_the_headline_compares_cells_on_the_same_streams():
 
 
 def test_curves_over_budgets_rest_on_the_streams_every_cell_watched():
-    small = Cell(DEFAULT_POLICY, '/16')
+    small = Variant(DEFAULT_POLICY, '/16')
     some = [outcome(DEFAULT, True, stream=number) for number in range(4)]
     some += [outcome(small, True, stream=number) for number in (1, 3)]
     some += [outcome(DEFAULT, True, suite='spin')]
@@ -204,11 +204,17 @@ def test_a_row_is_flat():
 
 
 def test_cells_are_ordered_by_budget_then_the_default_first():
-    cells = [Cell('van', '/16'), UNIFORM, Cell('uniform', '1024'), FULL, DEFAULT,
-             Cell('uniform', '512'), Cell('tar', '/2')]
+    cells = [Variant('van', '/16'), UNIFORM, Variant('uniform', '1024'), FULL, DEFAULT,
+             Variant('uniform', '512'), Variant('tar', '/2')]
     assert sorted(cells, key=cell_order) == [
-        FULL, Cell('tar', '/2'), DEFAULT, UNIFORM, Cell('van', '/16'), Cell('uniform', '512'),
-        Cell('uniform', '1024')]
+        FULL,
+        Variant('tar', '/2'),
+        DEFAULT,
+        UNIFORM,
+        Variant('van', '/16'),
+        Variant('uniform', '512'),
+        Variant('uniform', '1024'),
+    ]
 
 
 def test_where_no_delay_is_known_nothing_is_said_of_what_was_shown():
@@ -232,10 +238,17 @@ def test_suites_without_delays_are_taken_together():
     assert summarise(some).left_out == []
 
 
-@pytest.mark.parametrize(('cells', 'budget'), [
-    ([FULL], 'full'), ([FULL, DEFAULT], '/8'), ([DEFAULT, Cell('van', '512')], '/8'),
-    ([Cell('van', '512'), Cell('tar', '1024'), Cell('van', '1024')], '1024'),
-    ([Cell('van', '512'), Cell('van', '1024')], '512'), ([Cell('van', '/2'), DEFAULT], '/8')])
+@pytest.mark.parametrize(
+    ('cells', 'budget'),
+    [
+        ([FULL], 'full'),
+        ([FULL, DEFAULT], '/8'),
+        ([DEFAULT, Variant('van', '512')], '/8'),
+        ([Variant('van', '512'), Variant('tar', '1024'), Variant('van', '1024')], '1024'),
+        ([Variant('van', '512'), Variant('van', '1024')], '512'),
+        ([Variant('van', '/2'), DEFAULT], '/8'),
+    ],
+)
 def test_the_main_budget_is_what_most_policies_have(cells, budget):
     some = [outcome(cell, True) for cell in cells]
     assert main_budget(some) == budget

@@ -21,9 +21,9 @@ from infinipot_ros.evaluation.report.page_parts import (
     stamp_text,
 )
 from infinipot_ros.evaluation.report.question_cards import gather, question_section
-from infinipot_ros.evaluation.variants import Cell
+from infinipot_ros.evaluation.variants import Variant
 
-CELLS = [Cell('full', 'full'), Cell('rarity', '/8'), Cell('rarity', '/16')]
+CELLS = [Variant('full', 'full'), Variant('rarity', '/8'), Variant('rarity', '/16')]
 
 
 def outcomes(questions=3, wrong=lambda number, cell: False, **changes):
@@ -100,12 +100,12 @@ def test_without_a_picture_there_is_a_card(tmp_path, frame):
 
 
 def test_pictures_cards_and_rows_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(question_cards, 'MOST_CARDS', 5)
-    monkeypatch.setattr(question_cards, 'MOST_ROWS', 4)
+    monkeypatch.setattr(question_cards, 'MAX_CARDS', 5)
+    monkeypatch.setattr(question_cards, 'MAX_ROWS', 4)
     made = [with_picture(tmp_path, each)
             for each in outcomes(12, lambda number, cell: number < 7)]
     size = (tmp_path / made[0].frame).stat().st_size
-    monkeypatch.setattr(question_cards, 'MOST_PICTURE_BYTES', 3 * size)
+    monkeypatch.setattr(question_cards, 'MAX_PICTURE_BYTES', 3 * size)
     text = section(made, tmp_path)
     assert text.count('<article') == 5
     assert 2 <= text.count('<img') <= 4

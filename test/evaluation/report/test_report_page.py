@@ -14,7 +14,7 @@ from PIL import Image
 from report_folders import CONFIG, write_folder
 
 from infinipot_ros.evaluation.report.quality_report import overview_table, write_report
-from infinipot_ros.evaluation.run_store import Journal
+from infinipot_ros.evaluation.run_store import RunStore
 
 pytest.importorskip('matplotlib', reason='the report draws with matplotlib')
 
@@ -70,7 +70,7 @@ LIVE = {
                'dropped': {'queue full': 40, 'rate': 60}, 'complete': False},
     'complete': {'questions': 3, 'right': 3}, 'frames_missing': {'questions': 1, 'right': 0}}
 # A suite's and a stream's: the plots of other streams are no different.
-MOST_PLOTS = 10
+MAX_PLOTS = 10
 LONG_NAME = 'a suite of a name that goes on and on, real-time visual perception'
 FOLDERS = {
     'compared': {'budgets': ('/8', '/4'), 'streams': 2, 'questions': 6},
@@ -99,7 +99,7 @@ def reported(request, tmp_path_factory):
     """A folder with its report, and the summary."""
     options = FOLDERS[request.param]
     folder = write_folder(tmp_path_factory.mktemp('page'), **options)
-    with Journal(folder, options.get('config', CONFIG)) as journal:
+    with RunStore(folder, options.get('config', CONFIG)) as journal:
         return folder, write_report(journal)
 
 
@@ -130,7 +130,7 @@ def test_plots_are_drawn(browser, reported, width, dark):
     timed = (folder / 'timeline.csv').exists()
     assert len(boxes) >= 5 * timed + 2 * any(
         figures.group == 'shown' for figures in summary.everything)
-    for box in boxes[:MOST_PLOTS]:
+    for box in boxes[:MAX_PLOTS]:
         assert box['width'] > min(320, 0.85 * width)
         assert box['height'] > 150
         picture = np.asarray(Image.open(io.BytesIO(browser.screenshot(box))).convert('RGB'), int)

@@ -21,10 +21,10 @@ from infinipot_ros.evaluation.report.timeline_table import (
     read_tracks,
     write_csv,
 )
-from infinipot_ros.evaluation.run_store import TIMELINE, Journal
-from infinipot_ros.evaluation.variants import Cell
+from infinipot_ros.evaluation.run_store import TIMELINE, RunStore
+from infinipot_ros.evaluation.variants import Variant
 
-CELL = Cell('rarity', '/8')
+CELL = Variant('rarity', '/8')
 
 
 @pytest.fixture(scope='module')
@@ -110,7 +110,7 @@ def test_a_timeline_without_milliseconds_has_no_curve_of_them(folder, tmp_path, 
 
 def test_without_matplotlib_there_is_a_report_without_curves(folder, monkeypatch):
     monkeypatch.setattr('infinipot_ros.evaluation.report.svg_plots.find_spec', lambda name: None)
-    with Journal(folder, CONFIG) as journal:
+    with RunStore(folder, CONFIG) as journal:
         summary = write_report(journal)
     text = (folder / 'report.html').read_text()
     assert "Curves need matplotlib, which was not installed: pip install '.[report]'" in text

@@ -11,7 +11,7 @@ from streams import make_cache, write
 from infinipot_ros.kv_cache.budget import Budget
 from infinipot_ros.kv_cache.coordinates import GRID
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.per_source import Split, share_out
+from infinipot_ros.kv_cache.policies.per_source import PerSourcePolicy, allocate_shares
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES, make_policy
 
 FORGETTING = [name for name in POLICY_NAMES if name != 'full']
@@ -24,14 +24,14 @@ FORGETTING = [name for name in POLICY_NAMES if name != 'full']
     share=st.floats(0.0, 1.0))
 def test_shares_add_up_and_nobody_gets_more_than_it_has(held, weights, share):
     target = int(share * sum(held.values()))
-    kept = share_out(target, held, weights)
+    kept = allocate_shares(target, held, weights)
     assert sum(kept.values()) == target
     assert all(0 <= kept[source] <= held[source] for source in held)
 
 
 def test_what_one_cannot_use_goes_to_the_others():
-    assert share_out(60, {0: 100, 1: 100}, {0: 0.75, 1: 0.25}) == {0: 45, 1: 15}
-    assert share_out(60, {0: 100, 1: 5}, {0: 0.5, 1: 0.5}) == {0: 55, 1: 5}
+    assert allocate_shares(60, {0: 100, 1: 100}, {0: 0.75, 1: 0.25}) == {0: 45, 1: 15}
+    assert allocate_shares(60, {0: 100, 1: 5}, {0: 0.5, 1: 0.5}) == {0: 55, 1: 5}
 
 
 def fill(cache, sources, generator, rows=2, columns=3):
@@ -43,7 +43,7 @@ def fill(cache, sources, generator, rows=2, columns=3):
 @pytest.mark.parametrize('name', FORGETTING)
 def test_every_policy_keeps_each_source_s_share(name):
     cache = make_cache(Budget(260))
-    policy = Split(make_policy(name), {0: 0.75, 1: 0.25})
+    policy = PerSourcePolicy(make_policy(name), {0: 0.75, 1: 0.25})
     generator = torch.Generator().manual_seed(3)
     # The second source comes three times as often, and still keeps a quarter.
     for _ in range(4):
@@ -80,7 +80,7 @@ def divided_head_by_head(view, target, policy, weights):
     for head in range(view.keys.shape[0]):
         source = view.shapes.lookup(view.coordinates[head, :, GRID].long())[2]
         slots = {int(one): (source == one).nonzero().flatten() for one in source.unique()}
-        shares = share_out(target, {one: len(own) for one, own in slots.items()}, weights)
+        shares = allocate_shares(target, {one: len(own) for one, own in slots.items()}, weights)
         chosen = []
         for one, own in slots.items():
             if 0 < shares[one] < len(own):
@@ -111,7 +111,7 @@ def test_all_heads_at_once_choose_what_each_would(
     fill(cache, later, generator)
     weights, target = {0: 0.5, 1: 0.3}, int(share * cache.memory_length)
     for view in cache.views():
-        kept = Split(make_policy(name), weights).select(view, target)
+        kept = PerSourcePolicy(make_policy(name), weights).select(view, target)
         assert kept.shape == (2, target)
         alone = divided_head_by_head(view, target, make_policy(name), weights)
         if undivided:

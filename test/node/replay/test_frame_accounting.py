@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-from infinipot_ros.node.replay.frame_accounting import FrameCount, count_frames, status_of_answer
+from infinipot_ros.node.replay.frame_accounting import FrameCounts, count_frames, status_of_answer
 
 SECOND = 1_000_000_000
 
@@ -21,12 +21,12 @@ def status(newest_s: int = 0, seen: int = 0, encoded: int = 0, **drops: int) -> 
 
 def test_what_the_rate_leaves_out_is_no_loss():
     count = count_frames(10, status(seen=10, encoded=4, rate=6), status())
-    assert (count.thinned, count.lost, count.outstanding, count.complete) == (6, 0, 0, True)
+    assert (count.rate_limited, count.lost, count.outstanding, count.complete) == (6, 0, 0, True)
 
 
 def test_drops_and_frames_on_their_way_are_told_apart():
     count = count_frames(10, status(seen=8, encoded=3, rate=2, queue=2, decode_failed=1), status())
-    assert (count.thinned, count.lost, count.outstanding, count.complete) == (2, 3, 2, False)
+    assert (count.rate_limited, count.lost, count.outstanding, count.complete) == (2, 3, 2, False)
     assert count.dropped == {'decode_failed': 1, 'queue': 2, 'rate': 2}
     assert count.as_dict() == {
         'sent': 10, 'seen': 8, 'encoded': 3,
@@ -37,7 +37,7 @@ def test_drops_and_frames_on_their_way_are_told_apart():
 def test_what_the_node_did_before_does_not_count():
     before = status(seen=100, encoded=40, rate=55, queue=5)
     count = count_frames(10, status(seen=110, encoded=45, rate=60, queue=5), before)
-    assert count == FrameCount(10, 10, 5, {'rate': 5})
+    assert count == FrameCounts(10, 10, 5, {'rate': 5})
     assert count.complete
 
 
@@ -57,7 +57,7 @@ def test_an_answer_belongs_to_the_last_status_with_its_newest_frame():
 
 
 def test_an_answer_that_rests_on_a_later_frame_is_not_complete():
-    count = FrameCount(10, 10, 10)
+    count = FrameCounts(10, 10, 10)
     assert count.complete
-    assert not replace(count, later=True).complete
-    assert replace(count, later=True).as_dict()['complete'] is False
+    assert not replace(count, saw_later_frame=True).complete
+    assert replace(count, saw_later_frame=True).as_dict()['complete'] is False

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='questions are asked over ROS 2')
 
-from infinipot_ros.node.replay.question_scheduler import Asker, Follower
+from infinipot_ros.node.replay.question_scheduler import QuestionScheduler, ReplayObserver
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,24 @@ class Answered:
             add_done_callback=lambda told: told(None))
 
 
-@pytest.mark.parametrize(('observed_to_s', 'asked_s', 'later'), [
+@pytest.mark.parametrize(('observed_to_s', 'asked_s', 'saw_later_frame'), [
     (5, 5, False), (6, 5, True), (6, None, False)])
-def test_a_later_frame_makes_an_answer_another(observed_to_s, asked_s, later):
+def test_a_later_frame_makes_an_answer_another(observed_to_s, asked_s, saw_later_frame):
     client = Answered(observed_to_s)
     asked_ns = None if asked_s is None else asked_s * 10**9
-    asker = Asker(client, [Question('q', 'What?', asked_ns)], Follower(), at_once=1,
-                  timeout_s=1.0, status_s=0.0)
+    asker = QuestionScheduler(
+        client,
+        [Question('q', 'What?', asked_ns)],
+        ReplayObserver(),
+        at_once=1,
+        timeout_s=1.0,
+        status_s=0.0,
+    )
     for second in range(1, 6):
         asker.image_sent(second * 10**9)
     client.statuses.append(client.remembering(observed_to_s))
     asker.ask(float('inf'))
     asker.collect()
     [result] = asker.results
-    assert result.frames.later == later
-    assert result.frames.complete == (not later)
+    assert result.frames.saw_later_frame == saw_later_frame
+    assert result.frames.complete == (not saw_later_frame)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulator, where there is one, and an untrained model of the bundled one's kind."""
+"""An untrained model of the bundled one's kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from infinipot_ros.errors import ConfigurationError
 from tools.tiny_model.network import (
     Size,
     new_model,
@@ -16,20 +15,10 @@ from tools.tiny_model.network import (
     write_description,
     write_eye_words,
 )
-from tools.tiny_model.rendering import Renderer
 
 SMALL = Size(
     hidden=64, layers=2, heads=2, kv_heads=2, intermediate=64, vision_hidden=32, vision_blocks=2,
     vision_heads=2, vision_intermediate=32)
-
-
-@pytest.fixture(scope='session')
-def renderer():
-    """Draw houses; skipped, with the reason, where MiniWorld or headless EGL is missing."""
-    try:
-        return Renderer()
-    except ConfigurationError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope='session')

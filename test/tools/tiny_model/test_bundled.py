@@ -14,8 +14,8 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 
 from infinipot_ros.recordings.sources import open_source
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, resolve_model
 from tools.tiny_model.bag import read_questions
 from tools.tiny_model.network import Size, new_model, write_description
@@ -93,12 +93,12 @@ def test_the_questions_are_documented_and_about_the_tour():
 
 @pytest.mark.parametrize(('policy', 'budget'), [('infinipot_v', BUDGET), ('full', 6_000)])
 def test_the_model_answers_about_the_tour(policy, budget):
-    observer = Observer(ObserverSettings(
+    observer = VisualMemory(MemoryConfig(
         model=str(MODEL), policy=policy, budget=budget, max_new_tokens=12))
     questions = read_questions(DEMO / 'questions.jsonl')
     answers = {}
     for frame in open_source(DEMO / 'tour'):
-        observer.observe(frame.rgb, frame.stamp_ns)
+        observer.add_frame(frame.rgb, frame.stamp_ns)
         for question in questions:
             if question.ask_at == frame.stamp_ns:
                 answers[question.id] = observer.ask(question.question).text

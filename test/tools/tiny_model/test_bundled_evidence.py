@@ -20,9 +20,9 @@ from infinipot_ros.node.pose_buffer import PoseBuffer
 from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.visual_memory.answer import same_answer
 from infinipot_ros.visual_memory.frame import Pose
-from infinipot_ros.visual_memory.memory_config import ObserverSettings
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.scope import Scope
-from infinipot_ros.visual_memory.visual_memory import Observer
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from tools.tiny_model.questions import TEMPLATES
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,14 +54,14 @@ def told(places):
     """Every rightly answered wording: question, answer, and the answer in a scope of its truth."""
     lines = (DEMO / 'questions.jsonl').read_text().splitlines()
     questions = [json.loads(line) for line in lines]
-    observer = Observer(ObserverSettings(model=str(MODEL), budget=BUDGET, max_new_tokens=12))
+    observer = VisualMemory(MemoryConfig(model=str(MODEL), budget=BUDGET, max_new_tokens=12))
     found = []
     # Odometry of every other frame: those between have theirs interpolated, over a second.
     poses = PoseBuffer(max_gap_ns=10 ** 9)
     for stamp_ns in list(places)[1::2]:
         poses.add(stamp_ns, Pose(*places[stamp_ns], 0.0, 0.0, 0.0, 0.0, 1.0, frame_id='odom'))
     for frame in open_source(DEMO / 'tour'):
-        observer.observe(frame.rgb, frame.stamp_ns, pose=poses.at(frame.stamp_ns))
+        observer.add_frame(frame.rgb, frame.stamp_ns, pose=poses.at(frame.stamp_ns))
         for question in questions:
             if question['ask_at'] != frame.stamp_ns or question['kind'] not in (
                     'colour', 'room', 'seen') or not question['evidence']:
