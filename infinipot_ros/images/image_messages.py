@@ -15,6 +15,7 @@ microseconds and no memory.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ MAX_PIXELS = 64_000_000
 """Most pixels an image may claim; above it is taken for a decompression bomb."""
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_PNG_CHUNK = struct.Struct('>I4s')
+# Chunks of a png besides one for each KiB; libpng writes pixels in chunks of 8 KiB.
+_PNG_CHUNKS = 1024
 _JPEG_SIGNATURE = b'\xff\xd8\xff'
 _TAIL = 4096
 
@@ -187,29 +191,66 @@ def _peek_compressed(data: memoryview, declared: str, max_pixels: int) -> tuple[
         )
     if len(data) == 0:
         raise FrameError('zero_size', 'compressed image of 0 bytes: there is nothing in it')
-    head = bytes(data[:33])
+    head = bytes(data[:8])
     if head.startswith(_JPEG_SIGNATURE):
         height, width, after = _jpeg_header(data)
-        kind, end_mark = 'jpeg', b'\xff\xd9'
-    elif head.startswith(_PNG_SIGNATURE):
-        if len(head) < 33 or head[12:16] != b'IHDR':
-            raise FrameError('decode_failed', f'png of {len(data)} bytes is cut off or damaged')
-        width, height = int.from_bytes(head[16:20], 'big'), int.from_bytes(head[20:24], 'big')
-        kind, end_mark, after = 'png', b'IEND', 33
+        _check_size(height, width, max_pixels)
+        _check_jpeg_end(data, after)
+    elif head == _PNG_SIGNATURE:
+        height, width = _png_header(data)
+        _check_size(height, width, max_pixels)
     else:
         raise FrameError(
             'unknown_encoding',
             f'format {declared!r} with first bytes {head[:4].hex(" ")} is neither jpeg nor png: '
             'republish as one of them (image_transport republish)',
         )
-    _check_size(height, width, max_pixels)
-    # Older OpenCV fills what is missing of a cut-off image with grey: look for its end ourselves.
+    return height, width
+
+
+def _png_header(data: memoryview) -> tuple[int, int]:
+    """
+    Height and width, after hopping from chunk to chunk to the last.
+
+    OpenCV allocates what a chunk's length claims before it looks whether so much is there.
+    """
+    offset, size = len(_PNG_SIGNATURE), (0, 0)
+    most = _PNG_CHUNKS + len(data) // 1024
+    for index in range(most):
+        left = len(data) - offset - 12  # of a chunk's data: length, name and checksum take 12
+        if left < 0:
+            raise _damaged_png(data, 'it is cut off, its end (IEND) is missing')
+        length, name = _PNG_CHUNK.unpack_from(data, offset)
+        if length > left:
+            raise _damaged_png(data, f'its chunk {name!r} claims {length} bytes, {left} are left')
+        if index == 0:
+            if name != b'IHDR' or length != 13:
+                raise _damaged_png(
+                    data, f'it begins with {name!r} of {length} bytes, not with IHDR of 13'
+                )
+            width, height = struct.unpack_from('>II', data, offset + 8)
+            size = height, width
+        elif name == b'IEND':
+            return size
+        elif name == b'acTL':
+            # Of an animation OpenCV decodes damaged pixels as if nothing were wrong.
+            raise _damaged_png(data, 'it is an animation (acTL); still images are needed')
+        offset += 12 + length
+    raise _damaged_png(data, f'it has more than {most} chunks')
+
+
+def _damaged_png(data: memoryview, what: str) -> FrameError:
+    return FrameError('decode_failed', f'png of {len(data)} bytes cannot be decoded: {what}')
+
+
+def _check_jpeg_end(data: memoryview, after: int) -> None:
+    """Look for the end mark: older OpenCV fills what is missing of a cut-off image with grey."""
     tail = max(after, len(data) - _TAIL)
+    end_mark = b'\xff\xd9'
     if bytes(data[tail:]).rfind(end_mark) < 0 and bytes(data[after:]).rfind(end_mark) < 0:
         raise FrameError(
-            'decode_failed', f'{kind} of {len(data)} bytes is cut off: its end mark is missing'
+            'decode_failed', f'jpeg of {len(data)} bytes is cut off: its end mark is missing'
         )
-    return height, width
 
 
 def _jpeg_header(data: memoryview) -> tuple[int, int, int]:

@@ -7,8 +7,11 @@ from __future__ import annotations
 import array
 import io
 import struct
+import subprocess
+import sys
 import time
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +19,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
+from png_mutations import PNGS, SIGNATURE, chunk, chunks
 
 from infinipot_ros.errors import FrameError
 from infinipot_ros.images.image_messages import ENCODINGS, MAX_PIXELS, peek, to_rgb
@@ -337,17 +341,17 @@ def test_messages_of_rclpy_and_rosbags():
 
 def png_header(width, height):
     """Build a small png whose header claims ``width`` x ``height`` pixels."""
-
-    def chunk(name, body):
-        return (
-            struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
-        )
-
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    body = zlib.compress(bytes(1000))
-    return (
-        b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', body) + chunk(b'IEND', b'')
-    )
+    return png((b'IHDR', header), (b'IDAT', zlib.compress(bytes(1000))), (b'IEND', b''))
+
+
+def png(*parts):
+    """Build a png of chunks: their names, their bodies, and what they claim if that is a lie."""
+    return SIGNATURE + b''.join(chunk(*part) for part in parts)
+
+
+SOUND = chunks(PNGS[0])
+HEADER, PIXEL_CHUNK, END = SOUND[0], SOUND[1], SOUND[-1]
 
 
 def jpeg_claiming(width, height):
@@ -389,6 +393,22 @@ BAD = {
     'png of wrong size': (compressed(png_header(640, 480), 'png'), 'decode_failed'),
     'png cut in its header': (compressed(png_header(6, 4)[:20], 'png'), 'decode_failed'),
     'png cut': (compressed(pil(smooth(32, 32), 'PNG')[:-13], 'png'), 'decode_failed'),
+    'png of 61 bytes that claims a chunk of 4 GiB': (
+        compressed(png(HEADER, (b'IDAT', bytes(4), 2**32 - 1), END)), 'decode_failed'),
+    'png of a long text': (
+        compressed(png(HEADER, (b'tEXt', b'a\0b', 2**28), PIXEL_CHUNK, END)), 'decode_failed'),
+    'png whose chunk is one byte too long': (
+        compressed(png(HEADER, PIXEL_CHUNK, (b'IEND', b'', 1))), 'decode_failed'),
+    'png that begins with pixels': (compressed(png(PIXEL_CHUNK, HEADER, END)), 'decode_failed'),
+    'png with a short header': (
+        compressed(png((b'IHDR', HEADER[1][:12]), PIXEL_CHUNK, END)), 'decode_failed'),
+    'png without an end': (compressed(png(HEADER, PIXEL_CHUNK)), 'decode_failed'),
+    'png of a signature only': (compressed(SIGNATURE), 'decode_failed'),
+    'png of countless chunks': (
+        compressed(png(HEADER, *[(b'teXt', b'')] * 1100, PIXEL_CHUNK, END)), 'decode_failed'),
+    'animated png': (
+        compressed(png(HEADER, (b'acTL', bytes(3) + b'\2' + bytes(4)), PIXEL_CHUNK, END)),
+        'decode_failed'),
     'jpeg bomb': (compressed(jpeg_claiming(65_535, 65_535)), 'too_large'),
     'jpeg of no height': (compressed(jpeg_claiming(16, 0)), 'zero_size'),
     'jpeg cut': (compressed(pil(smooth(64, 64), 'JPEG')[:-200]), 'decode_failed'),
@@ -429,6 +449,25 @@ def test_limit_is_inclusive_and_settable():
         with pytest.raises(FrameError, match='100 pixels, the limit is 99'):
             peek(message, max_pixels=99)
     assert MAX_PIXELS == 64_000_000
+
+
+@pytest.mark.parametrize('kind', range(len(PNGS)))
+def test_png_with_whatever_else_pngs_have(kind):
+    # Notes, a palette with transparency, 16 bits, pixels in 300 chunks of 7 bytes.
+    expected = np.asarray(PilImage.open(io.BytesIO(PNGS[kind])).convert('RGB'))
+    if kind == 3:
+        expected = np.repeat(np.asarray(PilImage.open(io.BytesIO(PNGS[3])))[..., None] / 257, 3, 2)
+    for behind in (b'', bytes(5000), b'IEND' * 3):
+        np.testing.assert_array_equal(check(compressed(PNGS[kind] + behind)), expected)
+    assert len(chunks(PNGS[-1])) > 200
+
+
+def test_no_damage_to_a_png_takes_memory():
+    script = Path(__file__).resolve().parents[1] / 'png_mutations.py'
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-4000:]
+    # Of an image within the limit of a million pixels; a chunk may claim 4 GiB.
+    assert int(run.stdout) < 64 * 1024, f'{run.stdout} KiB'
 
 
 @settings(deadline=None, max_examples=200)

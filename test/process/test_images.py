@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 from harness import RELIABLE, SECOND, START_NS, drops, wait_matched
+from png_mutations import SIGNATURE, chunk
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -33,14 +34,11 @@ def jpeg(shade: int = 120) -> bytes:
     return bytes(data)
 
 
-def bomb() -> bytes:
-    """A png of a few bytes that claims 50,000 x 50,000 pixels."""
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        check = zlib.crc32(kind + body)
-        return struct.pack('>I', len(body)) + kind + body + struct.pack('>I', check)
-    header = struct.pack('>IIBBBBB', 50_000, 50_000, 8, 2, 0, 0, 0)
-    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header)
-            + chunk(b'IDAT', zlib.compress(b'\0' * 1000)) + chunk(b'IEND', b''))
+def png(side: int, claimed: int | None = None) -> bytes:
+    """A png of a few bytes: how many pixels a side it claims, and bytes of its pixel chunk."""
+    header = struct.pack('>IIBBBBB', side, side, 8, 2, 0, 0, 0)
+    return (SIGNATURE + chunk(b'IHDR', header)
+            + chunk(b'IDAT', zlib.compress(b'\0' * 1000), claimed) + chunk(b'IEND', b''))
 
 
 def test_compressed_images_qos_and_silence(start, tiny) -> None:
@@ -64,12 +62,13 @@ def test_compressed_images_qos_and_silence(start, tiny) -> None:
         camera.publish(compressed(START_NS + index * SECOND, jpeg()))
     status = client.wait_status(lambda s: s.frames_encoded == 4, 'four frames')
     assert drops(status) == {}
-    bad = [(bomb(), 'png'), (jpeg()[:-40], 'jpeg'), (b'', 'jpeg'), (b'GIF89a', 'gif')]
+    bad = [(png(50_000), 'png'), (png(8, 2 ** 32 - 1), 'png'), (jpeg()[:-40], 'jpeg'),
+           (b'', 'jpeg'), (b'GIF89a', 'gif')]
     for index, (data, kind) in enumerate(bad):
         camera.publish(compressed(START_NS + (10 + index) * SECOND, data, kind))
-    status = client.wait_status(lambda s: s.frames_dropped == 4, 'four dropped')
+    status = client.wait_status(lambda s: s.frames_dropped == 5, 'five dropped')
     assert drops(status) == {
-        'too_large': 1, 'decode_failed': 1, 'zero_size': 1, 'unknown_encoding': 1}
+        'too_large': 1, 'decode_failed': 2, 'zero_size': 1, 'unknown_encoding': 1}
     assert status.frames_encoded == 4
     assert client.ask('What is there?', max_new_tokens=2).success
     assert process.stop() == 0
