@@ -3,12 +3,13 @@
 """
 The cameras: a subscription each, and from what they queue to the frames the worker takes.
 
-One camera without a name is called by the frame of its images, as ``header.frame_id`` has it.
+One topic is one camera. The only one without a name goes by the frame of its first image, as
+``header.frame_id`` has it; a driver may write another into each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from infinipot_ros.node.image_conversion import Decoder
 from infinipot_ros.node.interfaces.image_input import ImageInput
 from infinipot_ros.node.interfaces.pose_input import PoseSource
 from infinipot_ros.visual_memory.frame import Frame
+from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 
 if TYPE_CHECKING:
     from infinipot_ros.node.node import InfinipotNode
@@ -28,10 +30,15 @@ class FrameDecoder:
 
     :param decoder: makes the pixels.
     :param names: the named cameras; none: one without a name.
+    :param known: the names of the cameras that the memory knows now.
     """
 
-    def __init__(self, decoder: Decoder, names: Sequence[str]) -> None:
+    def __init__(self, decoder: Decoder, names: Sequence[str],
+                 known: Callable[[], Sequence[str]]) -> None:
         self._decoder = decoder
+        self._named = bool(names)
+        self._known = known
+        self._only = ''
         self._frame_ids = dict.fromkeys(names, '')
         #: Where the robot was; None while no poses are wanted.
         self.poses: PoseSource | None = None
@@ -48,17 +55,40 @@ class FrameDecoder:
         name, raw = item
         frame = self._decoder(raw)
         frame_id = frame.camera
+        camera = name or self._only_camera(frame_id)
         if name:
             self._frame_ids[name] = frame_id
+        else:
+            self._frame_ids = {camera: frame_id}
         pose = None
         if self.poses is not None:
-            pose = self.poses(frame.stamp_ns, frame_id)
+            pose = self.poses(frame.stamp_ns, frame_id, name)
             self.without_pose += pose is None
-        return replace(frame, camera=name or frame_id, pose=pose)
+        return replace(frame, camera=camera, pose=pose)
 
     def frame_id_of(self, camera: str) -> str:
-        """Give the frame of a camera's images; empty before the first."""
-        return self._frame_ids.get(camera, '') if self._frame_ids else camera
+        """Give the frame of a camera's newest image; before the first, what its name says."""
+        return self._frame_ids.get(camera, '' if self._named else camera)
+
+    def _only_camera(self, frame_id: str) -> str:
+        """Name the camera without a name, for as long as the memory knows that name."""
+        known = self._known()
+        if self._only not in known:
+            self._only = only_camera(frame_id, known)
+        return self._only
+
+
+def only_camera(frame_id: str, known: Sequence[str]) -> str:
+    """
+    Name the only camera of a node when its first image is here.
+
+    :param frame_id: the frame of that image.
+    :param known: cameras in the memory, in the order they were first seen: one that was saved.
+    """
+    # It was this camera's memory that was saved, or one that has no place for another name.
+    if frame_id not in known and (len(known) == 1 or len(known) >= MAX_CAMERAS):
+        return known[-1]
+    return frame_id
 
 
 def subscribe(node: InfinipotNode, names: Sequence[str], worker: MemoryWorker,

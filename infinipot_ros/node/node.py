@@ -111,7 +111,7 @@ class InfinipotNode(LifecycleNode):
         return self.get_parameter(name).value
 
     def frame_id_of(self, camera: str) -> str:
-        """Return the frame of a camera's images."""
+        """Return the frame of a camera's newest image."""
         return self._frames.frame_id_of(camera) if self._frames is not None else camera
 
     def frames_without_pose(self) -> int:
@@ -156,7 +156,7 @@ class InfinipotNode(LifecycleNode):
             check_poses(values['pose_topic'], values['pose_frame'])
             decoder = Decoder(values['image_transport'])
             names = parameters.camera_names(values)
-            self._frames = FrameDecoder(decoder, names)
+            self._frames = FrameDecoder(decoder, names, self._known_cameras)
             self.camera_names = names
             self.worker = MemoryWorker(
                 lambda: build_observer(values, self.log), parameters.ingest_policy(values),
@@ -228,6 +228,10 @@ class InfinipotNode(LifecycleNode):
         self._release()
         self._enter('unconfigured')
         return super().on_error(state)
+
+    def _known_cameras(self) -> tuple[str, ...]:
+        worker = self.worker
+        return worker.cameras() if worker is not None else ()
 
     def _on_frame(self, newest_ns: int) -> None:
         # In the worker's thread, as soon as the frame is remembered.

@@ -87,6 +87,11 @@ class MemoryWorker(JobQueue):
         if self._sessions is not None:
             self._sessions.clear()
 
+    def cameras(self) -> tuple[str, ...]:
+        """Name the cameras in the memory, in the order they were first seen."""
+        memory = self._memory
+        return tuple(memory.camera_tokens) if memory is not None else ()
+
     def snapshot(self) -> WorkerStatus:
         """Return the present figures."""
         now, sessions = time.monotonic(), self._sessions

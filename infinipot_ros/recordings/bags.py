@@ -28,6 +28,9 @@ class BagSource(FrameSource):
     """
     The frames of one image topic; stamps are those of the message headers.
 
+    They are of one camera, which goes by the ``frame_id`` of the first: some drivers write another
+    into each message.
+
     :param path: the bag's directory, or one storage file.
     :param fps: frames a second to take, by header stamps; ``None`` takes all.
     :param topic: the image topic; may be ``None`` where there is only one.
@@ -54,6 +57,7 @@ class BagSource(FrameSource):
 
         deserialize = get_typestore(Stores.ROS2_HUMBLE).deserialize_cdr
         rate = Rate(self.fps)
+        camera: str | None = None
         with self._opened() as reader:
             lines = [line for line in reader.connections if line.topic == self.topic]
             messages = reader.messages(connections=lines)
@@ -76,7 +80,9 @@ class BagSource(FrameSource):
                 except FrameError as error:
                     self.dropped[error.reason] += 1
                     continue
-                yield Frame(rgb, stamp_ns, message.header.frame_id)
+                if camera is None:
+                    camera = message.header.frame_id
+                yield Frame(rgb, stamp_ns, camera)
 
     def _next(self, messages: Iterator[Any]) -> Any:
         try:

@@ -39,7 +39,8 @@ class Frame:
 
     :param rgb: uint8 ``[height, width, 3]``.
     :param stamp_ns: the header's stamp, integer nanoseconds.
-    :param camera: the camera's name; empty where there is only one.
+    :param camera: the camera's name, the same for all frames of a topic; may be empty where there
+        is only one.
     :param pose: where the camera was, if known.
     """
 

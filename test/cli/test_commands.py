@@ -214,6 +214,16 @@ def test_ask_about_a_bag(model, tmp_path):
     assert 'observed  1700000000.000 s to 1700000000.500 s (0.5 s) of bag\n' in result.stdout
 
 
+def test_ask_about_a_bag_whose_driver_counts_frames_in_frame_id(model, tmp_path):
+    messages = camera(40)
+    for index, (_, message) in enumerate(messages):
+        message.header.frame_id = f'camera_{index + 1}'
+    bag = write_bag(tmp_path / 'bag', {'/cam': messages})
+    report = ask(bag, QUESTION, '--max-pixels', 784, '--fps', 0, model=model)
+    assert (report['frames']['taken'], report['frames']['dropped']) == (40, {})
+    assert {each['camera'] for each in report['answers'][0]['evidence']} == {'camera_1'}
+
+
 def test_ask_full_memory_says_what_it_refused(folder, model):
     report = ask(folder, QUESTION, '--policy', 'full', '--budget', 72, model=model)
     frames = report['frames']

@@ -188,16 +188,64 @@ def test_an_arrow_points_where_the_camera_looks() -> None:
 
 
 def test_frames_without_a_pose_are_counted() -> None:
-    maker = FrameDecoder(lambda _: Frame(np.zeros((4, 4, 3), np.uint8), 5, 'front_optical'), ())
+    maker = FrameDecoder(
+        lambda _: Frame(np.zeros((4, 4, 3), np.uint8), 5, 'front_optical'), (), tuple)
     assert maker(('', b'')).pose is None and maker.without_pose == 0, 'none is wanted'
-    maker.poses = lambda stamp_ns, frame_id: {5: Pose(1.0, 0, 0, 0, 0, 0, 1)}.get(stamp_ns)
+    maker.poses = lambda stamp_ns, *_: {5: Pose(1.0, 0, 0, 0, 0, 0, 1)}.get(stamp_ns)
     assert maker(('', b'')).pose.x == 1.0 and maker.without_pose == 0
-    maker.poses = lambda stamp_ns, frame_id: None
+    maker.poses = lambda *_: None
     assert maker(('', b'')).pose is None and maker.without_pose == 1
     report = diagnostics.images_status('/n', 'active', None, 0.0, 5.0, None, 0,
                                        diagnostics.CallbackTimes(), without_pose=1)
     assert {'frames without pose': '1'}.items() <= {
         value.key: value.value for value in report.values}.items()
+
+
+def makes(*names: str, known: tuple[str, ...] = ()) -> tuple[FrameDecoder, list[str]]:
+    """A maker whose messages are frame_ids, and the names in the memory, which it is given."""
+    remembered = list(known)
+    return FrameDecoder(
+        lambda frame_id: Frame(np.zeros((4, 4, 3), np.uint8), 5, frame_id), names,
+        lambda: remembered), remembered
+
+
+def test_a_driver_that_counts_frames_in_frame_id_is_one_camera() -> None:
+    maker, known = makes()
+    assert maker(('', 'frame_1')).camera == 'frame_1', 'refused: not remembered'
+    frame = maker(('', 'frame_2'))
+    known.append(frame.camera)
+    for index in range(3, 40):
+        assert maker(('', f'frame_{index}')).camera == 'frame_2'
+    assert maker.frame_id_of('frame_2') == 'frame_39', 'of its newest image'
+    known.clear()
+    assert maker(('', 'frame_40')).camera == 'frame_40', 'after a reset'
+    asked: list[tuple[int, str, str]] = []
+    maker.poses = lambda *wanted: asked.append(wanted)
+    maker(('', 'frame_41'))
+    assert asked == [(5, 'frame_41', '')], "the pose is that of the image's own frame"
+
+
+@pytest.mark.parametrize(('saved', 'frame_id', 'name'), [
+    (['frame_9'], 'frame_1', 'frame_9'),
+    ([''], 'head', ''),
+    (['front', 'rear'], 'front', 'front'),
+    (['front', 'rear'], 'head', 'head'),
+    ([f'frame_{index}' for index in range(8)], 'frame_99', 'frame_7')])
+def test_the_only_camera_goes_on_in_a_memory_that_was_saved(saved, frame_id, name) -> None:
+    maker, known = makes(known=tuple(saved))
+    assert maker.frame_id_of('rear') == 'rear', 'before the first image'
+    for turn in range(3):
+        frame = maker(('', frame_id if not turn else f'later_{turn}'))
+        known += [frame.camera] if frame.camera not in known else []
+        assert frame.camera == name
+
+
+def test_a_named_camera_keeps_its_name_whatever_its_frames() -> None:
+    maker, _ = makes('front', 'rear', known=('frame_1',))
+    assert maker.frame_id_of('front') == ''
+    for index in range(3):
+        assert maker(('front', f'frame_{index}')).camera == 'front'
+    assert (maker.frame_id_of('front'), maker.frame_id_of('rear')) == ('frame_2', '')
 
 
 @pytest.mark.parametrize('kind', [Odometry, PoseStamped, PoseWithCovarianceStamped])
@@ -310,16 +358,19 @@ def test_poses_are_looked_up_in_tf2(monkeypatch) -> None:
     for stamp in (newest + 500_000_001, newest - 500_000_001):
         assert source.pose(stamp, 'camera_optical') is None, 'not known then'
     assert len(logger.warnings) == 1 and 'camera_optical at' in logger.warnings[0]
-    assert source.pose(5, 'nose') is None, 'no such frame'
+    assert source.pose(5, 'nose', 'head') is None, 'no such frame'
     long_ago = newest - 10_000_000_001
     assert source.pose(long_ago, 'camera_optical') is None
-    assert source.pose(long_ago, 'another') is None
+    assert source.pose(long_ago, 'another', 'rear') is None
     assert not source._buffer.cleared, 'images that come late take nothing from the next'
     assert source.pose(newest, 'camera_optical').y == 4.0
     assert source.pose(long_ago, 'camera_optical') is None
     assert source._buffer.cleared, 'the clock jumped back'
     source.close()
     assert source._listener.closed
+    for stamp in range(20):
+        source.pose(newest + stamp, f'frame_{stamp}', 'rear')
+    assert len(source._last_ns) == 3, 'one a camera, however many frames its images have'
     monkeypatch.setattr(pose_input, 'Buffer', None)
     with pytest.raises(ConfigurationError, match='tf2_ros is not installed'):
         pose_input.check_poses('', 'map')

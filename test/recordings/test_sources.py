@@ -148,6 +148,15 @@ def test_bag_bad_images_are_counted_and_left_out(tmp_path):
     }
 
 
+def test_bag_topic_is_one_camera_whatever_its_frame_ids(tmp_path):
+    messages = camera(40)
+    for index, (_, message) in enumerate(messages):
+        message.header.frame_id = f'camera_{index + 1}'
+    source = open_source(write_bag(tmp_path / 'bag', {'/cam': messages}))
+    for _ in range(2):
+        assert [frame.camera for frame in source] == ['camera_1'] * 40
+
+
 def test_bag_message_that_is_no_image(tmp_path):
     bag = write_bag(tmp_path / 'bag', {'/cam': camera(3)}, plugin=StoragePlugin.SQLITE3)
     file = next(bag.glob('*.db3'))

@@ -43,8 +43,8 @@ _TYPES: dict[str, type[Any]] = {
 _PROFILE = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 #: Seconds of transforms tf2 keeps; what is older than the newest by more is refused by it.
 _TRANSFORMS_S = 10
-#: The pose of a frame (stamp in ns, the camera's frame); None where it is not known.
-PoseSource = Callable[[int, str], 'Pose | None']
+#: The pose of a frame (stamp in ns, the image's frame, the camera); None where it is not known.
+PoseSource = Callable[[int, str, str], 'Pose | None']
 
 
 def read_pose(message: Any) -> Pose | None:
@@ -118,7 +118,7 @@ class PoseTopic:
             if self._subscription is not None:
                 self._node.destroy_subscription(self._subscription)
 
-    def pose(self, stamp_ns: int, _frame_id: str) -> Pose | None:
+    def pose(self, stamp_ns: int, _frame_id: str, _camera: str) -> Pose | None:
         """Give the pose at a stamp."""
         return self._buffer.at(stamp_ns)
 
@@ -160,11 +160,15 @@ class PoseTransforms:
         """Unsubscribe."""
         self._listener.unregister()
 
-    def pose(self, stamp_ns: int, frame_id: str) -> Pose | None:
-        """Give the camera's pose at a stamp, else the newest near it, else None."""
-        if stamp_ns < self._last_ns.get(frame_id, 0) - _TRANSFORMS_S * SECOND_NS:
+    def pose(self, stamp_ns: int, frame_id: str, camera: str = '') -> Pose | None:
+        """
+        Give the pose of an image's frame at a stamp, else the newest near it, else None.
+
+        :param camera: its name; empty for the only one.
+        """
+        if stamp_ns < self._last_ns.get(camera, 0) - _TRANSFORMS_S * SECOND_NS:
             self._jumped = True
-        self._last_ns[frame_id] = stamp_ns
+        self._last_ns[camera] = stamp_ns
         try:
             found = self._look_up(frame_id, stamp_ns)
         except Exception as error:
