@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from infinipot_ros.errors import ConfigurationError, StorageError
+from infinipot_ros.errors import StorageError
 from infinipot_ros.node import parameters
 from infinipot_ros.node.logs import Log
 from infinipot_ros.node.storage_path import saved_path
@@ -44,6 +44,7 @@ def build_sessions(observer: VisualMemory, values: Mapping[str, Any]) -> Session
 
 
 def _load(observer: VisualMemory, values: Mapping[str, Any], log: Log) -> None:
+    """Take in what was remembered, if that can be; whatever is there keeps no robot from going."""
     from infinipot_ros.visual_memory.storage import load_at_start, was_cut_off
     try:
         path = saved_path(values['storage.directory'], values['storage.name'])
@@ -52,7 +53,7 @@ def _load(observer: VisualMemory, values: Mapping[str, Any], log: Log) -> None:
                      'is lost, the file is the one before it')
         loaded = load_at_start(observer, path)
     except StorageError as error:
-        raise ConfigurationError(f'the saved memory cannot be looked for: {error}') from error
+        loaded = error
     if loaded is None:
         log.info('nothing was saved before: the memory starts empty')
     elif isinstance(loaded, StorageError):

@@ -11,8 +11,9 @@ from typing import Any
 from infinipot_ros.errors import ConfigurationError, FrameError, StorageError
 from infinipot_ros.kv_cache.coordinates import Runs
 from infinipot_ros.kv_cache.layer_view import LayerView
+from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.visual_memory.frame_encoder import FrameEncoder, divide
-from infinipot_ros.visual_memory.layer_fitting import fit_layers
+from infinipot_ros.visual_memory.layer_fitting import FittedLayers, fit_layers
 from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.pending import PendingBlock
 from infinipot_ros.visual_memory.plan import grids_per_block
@@ -91,13 +92,13 @@ def check_model(saved: MemorySnapshot, present: MemorySnapshot) -> None:
             'it was saved behind another system prompt or tokenizer; load it with the same')
 
 
-def restore(encoder: FrameEncoder, state: MemorySnapshot) -> int:
+def fit(encoder: FrameEncoder, state: MemorySnapshot) -> tuple[FittedLayers, EvictionPolicy]:
     """
-    Remember what a state holds instead, compressed down where the budget asks for it.
+    Find what of a state a memory can hold, compressed where the budget asks for it.
 
     :param state: of the same model and prefix.
-    :return: frames that waited for their block and are lost: too large now, or without room.
-    :raises StorageError: it does not fit; the memory is as it was.
+    :return: for ``restore``; nothing was changed yet.
+    :raises StorageError: it does not fit.
     """
     settings, cache = encoder.settings, encoder.cache
     # The cameras' shares by the numbers they have in the file, which are not yet ours.
@@ -111,7 +112,17 @@ def restore(encoder: FrameEncoder, state: MemorySnapshot) -> int:
     layers = fit_layers(state.views, cache.shape, cache.budget, chooser)
     policy = encoder.make_policy(settings)
     policy.restore(chooser.state())
-    cache.restore(
+    return layers, policy
+
+
+def restore(encoder: FrameEncoder, state: MemorySnapshot, layers: FittedLayers, policy: EvictionPolicy) -> int:
+    """
+    Remember what a state holds instead.
+
+    :param layers: what ``fit`` gave for it, as is ``policy``.
+    :return: frames that waited for their block and are lost: too large now, or without room.
+    """
+    encoder.cache.restore(
         layers, layers.tokens, next_grid=state.next_grid,
         compressions=state.compressions + layers.compressed, rebases=state.rebases,
         shapes=state.shapes)

@@ -59,16 +59,14 @@ def to_columns(observations: Sequence[Observation]) -> tuple[dict[str, Tensor], 
     return columns, {'names': list(names)}
 
 
-def from_columns(columns: Mapping[str, Tensor], facts: Mapping[str, Any]) -> list[Observation]:
+def from_columns(columns: Mapping[str, Tensor], names: Sequence[str]) -> list[Observation]:
     """
     Read observations back, checking each.
 
+    :param names: as ``to_columns`` gave them.
     :raises StorageError: what is there are no observations.
     """
     stamps, named, poses = (columns[name] for name in ('stamps', 'names', 'poses'))
-    names = facts.get('names')
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise StorageError('the names of cameras are no list of text')
     for column, width, dtype in (
             (stamps, 2, torch.int64), (named, 2, torch.int64),
             (poses, len(POSE) + COVARIANCE, torch.float64)):

@@ -16,7 +16,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -177,24 +177,31 @@ def read_snapshot(path: Path) -> Iterator[SnapshotFile]:
 
     :raises StorageError: there is none, it is foreign, newer, cut off or changed.
     """
-    try:
-        # Anything but a file could block, or never end.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise StorageError(f'{path} is no regular file; give one that save wrote')
-        with open(path, 'rb') as file:
-            raw = _read_header(file, path)
-        with safe_open(path, framework='pt') as opened:
-            metadata = opened.metadata() or {}
-            _check_header(raw, metadata, path)
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            facts = _check_contents(metadata, tensors, path)
-            yield SnapshotFile(facts, tensors, os.stat(path).st_size)
-    except OSError as error:
-        raise StorageError(
-            f'{path} cannot be read ({error.strerror or error}); give a file that save '
-            'wrote') from error
-    except SafetensorError as error:
-        raise _damaged(path, str(error)) from error
+    with ExitStack() as stack:
+        # Faults of whoever uses the file are none of the file's: they pass as they are.
+        try:
+            snapshot = _open_snapshot(path, stack)
+        except OSError as error:
+            raise StorageError(
+                f'{path} cannot be read ({error.strerror or error}); give a file that save '
+                'wrote') from error
+        except SafetensorError as error:
+            raise _damaged(path, str(error)) from error
+        yield snapshot
+
+
+def _open_snapshot(path: Path, stack: ExitStack) -> SnapshotFile:
+    # Anything but a file could block, or never end.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise StorageError(f'{path} is no regular file; give one that save wrote')
+    with open(path, 'rb') as file:
+        raw = _read_header(file, path)
+    opened = stack.enter_context(safe_open(path, framework='pt'))
+    metadata = opened.metadata() or {}
+    _check_header(raw, metadata, path)
+    tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    facts = _check_contents(metadata, tensors, path)
+    return SnapshotFile(facts, tensors, os.stat(path).st_size)
 
 
 def _read_header(file: BinaryIO, path: Path) -> bytes:
@@ -245,4 +252,5 @@ def _foreign(path: Path) -> StorageError:
 
 def _damaged(path: Path, why: str) -> StorageError:
     return StorageError(
-        f'{path} is damaged or was changed: {why}; use an earlier copy, or start anew')
+        f'{path} is damaged or was changed: {why}; use an earlier copy, or start with an empty '
+        'memory')

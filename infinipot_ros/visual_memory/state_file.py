@@ -16,11 +16,10 @@ from torch import Tensor
 
 from infinipot_ros.errors import StorageError
 from infinipot_ros.kv_cache.budget import COORDINATE_AXES
-from infinipot_ros.kv_cache.coordinates import MAX_GRIDS, GridShapes
+from infinipot_ros.kv_cache.coordinates import GridShapes
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.visual_memory.memory_state import MemorySnapshot
 from infinipot_ros.visual_memory.observation_table import (
-    LATEST_NS,
     from_columns,
     read_times,
     times_of_version_1,
@@ -28,14 +27,11 @@ from infinipot_ros.visual_memory.observation_table import (
 )
 from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.pending import PendingBlock, PendingFrame
+from infinipot_ros.visual_memory.snapshot_facts import MAX_SIDE, SnapshotFacts, read_facts
 from infinipot_ros.visual_memory.stamps import StampOrder
 from infinipot_ros.vlm.fingerprint import ModelFingerprint
 from infinipot_ros.vlm.loading import DTYPES
 from infinipot_ros.vlm.positions import TemporalAxis
-
-# Rows and columns beyond this are no picture.
-MAX_SIDE = 2 ** 15
-LARGEST = 2 ** 62
 
 
 def to_file(state: MemorySnapshot) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -91,54 +87,44 @@ def from_file(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Memory
     :raises StorageError: a value that no memory has, or a missing one.
     """
     try:
-        return _read(facts, tensors)
-    except (
-            AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError,
-            ValueError) as error:
-        # Of another type, or of another shape: RuntimeError is torch's.
+        return _read(read_facts(facts), tensors)
+    except StorageError:
+        raise
+    except Exception as error:
+        # Of another type, or of another shape. What this fails to foresee is a refusal, too.
         raise StorageError(f'{type(error).__name__}: {error}') from error
 
 
-def _read(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> MemorySnapshot:
-    fingerprint = _read_identity(facts, tensors)
-    next_grid = _integer(facts['next_grid'], MAX_GRIDS)
-    stamps = _read_stamps(facts)
-    shapes = _read_shapes(facts['shapes'], len(stamps.cameras))
-    observations = from_columns(_named(tensors, 'observations.'), facts['observations'])
+def _read(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> MemorySnapshot:
+    fingerprint = _read_identity(facts, tensors['weights'])
+    observations = from_columns(_named(tensors, 'observations.'), facts.observations.names)
     grids = _read_integers(tensors['grids'])
-    ascend = all(a < b for a, b in pairwise([-1, *grids, next_grid]))
+    ascend = all(a < b for a, b in pairwise([-1, *grids, facts.next_grid]))
     if not ascend or len(grids) != len(observations):
         raise StorageError('its observations are not those of its grids')
-    timeline = _read_timeline(facts['timeline'], fingerprint)
+    timeline = TemporalAxis(**facts.timeline.model_dump(by_alias=True))
     if 'times' in tensors:
         times = read_times(tensors['times'], timeline)
     else:
-        times = times_of_version_1(grids, observations, next_grid, timeline)
+        times = times_of_version_1(grids, observations, facts.next_grid, timeline)
+    shapes = GridShapes()
+    shapes.restore((
+        tuple(start for start, *_ in facts.shapes),
+        tuple((rows, columns, camera) for _, rows, columns, camera in facts.shapes)))
     views = _read_views(facts, tensors, shapes)
     for view in views:
         _check_coordinates(view, tensors['grids'])
-    policy, policy_state, prefix = (
-        facts[name] for name in ('policy', 'policy_state', 'prefix_sha256'))
-    if not isinstance(policy, str) or not isinstance(policy_state, dict) or not isinstance(
-            prefix, str):
-        raise StorageError('it does not say which policy chose what is left')
     return MemorySnapshot(
-        fingerprint=fingerprint, prefix_digest=prefix, policy=policy, policy_state=policy_state,
-        views=views, shapes=shapes.snapshot(), next_grid=next_grid,
-        compressions=_integer(facts['compressions']),
-        rebases=_integer(facts.get('rebases', 0)), timeline=timeline,
-        frames_encoded=_integer(facts['frames_encoded']), stamps=stamps,
+        fingerprint=fingerprint, prefix_digest=facts.prefix_sha256, policy=facts.policy,
+        policy_state=facts.policy_state, views=views, shapes=shapes.snapshot(),
+        next_grid=facts.next_grid, compressions=facts.compressions, rebases=facts.rebases,
+        timeline=timeline, frames_encoded=facts.frames_encoded,
+        stamps=StampOrder(facts.newest_ns, facts.segments, {
+            name: (segment, newest_ns) for name, segment, newest_ns in facts.cameras}),
         observations=dict(zip(grids, observations, strict=True)),
         times=dict(zip(grids, times, strict=True)),
-        blocks=_read_blocks(facts, tensors, fingerprint, stamps),
-        thumbnails=_read_thumbnails(tensors, next_grid))
-
-
-def _integer(value: Any, most: int = LARGEST, least: int = 0) -> int:
-    # True is an int to Python.
-    if type(value) is not int or not least <= value <= most:
-        raise StorageError(f'{value!r:.40} is no number from {least} to {most}')
-    return value
+        blocks=_read_blocks(facts, tensors, fingerprint),
+        thumbnails=_read_thumbnails(tensors, facts.next_grid))
 
 
 def _read_integers(column: Tensor) -> list[int]:
@@ -154,47 +140,21 @@ def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
         if name.startswith(prefix)}
 
 
-def _read_identity(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ModelFingerprint:
-    sample = tensors['weights']
-    if not isinstance(facts['model'], dict) or sample.dtype != torch.float32 or sample.ndim != 1:
+def _read_identity(facts: SnapshotFacts, sample: Tensor) -> ModelFingerprint:
+    if sample.dtype != torch.float32 or sample.ndim != 1:
         raise StorageError('it does not say which model saw it')
-    return ModelFingerprint(facts['model'], sample, DTYPES[facts['dtype']])
-
-
-def _read_stamps(facts: Mapping[str, Any]) -> StampOrder:
-    segments = _integer(facts['segments'])
-    cameras = {}
-    for name, segment, newest_ns in facts['cameras']:
-        if not isinstance(name, str) or name in cameras:
-            raise StorageError(f'{name!r:.40} is no name of a camera, or twice there')
-        cameras[name] = _integer(segment, segments), _integer(newest_ns, LATEST_NS)
-    return StampOrder(_integer(facts['newest_ns'], LATEST_NS), segments, cameras)
-
-
-def _read_shapes(runs: list[list[int]], cameras: int) -> GridShapes:
-    for start, rows, columns, camera in runs:
-        _integer(start, MAX_GRIDS)
-        _integer(rows, MAX_SIDE, 1)
-        _integer(columns, MAX_SIDE, 1)
-        _integer(camera, cameras - 1)
-    starts = tuple(start for start, *_ in runs)
-    if any(a >= b for a, b in pairwise(starts)):
-        raise StorageError('its grids change shape out of order')
-    shapes = GridShapes()
-    shapes.restore((
-        starts, tuple((rows, columns, camera) for _, rows, columns, camera in runs)))
-    return shapes
+    layout = facts.model.model_dump(by_alias=True, exclude_unset=True)
+    return ModelFingerprint(layout, sample, DTYPES[facts.dtype])
 
 
 def _read_views(
-    facts: Mapping[str, Any], tensors: Mapping[str, Tensor], shapes: GridShapes,
+    facts: SnapshotFacts, tensors: Mapping[str, Tensor], shapes: GridShapes,
 ) -> list[LayerView]:
-    layers = facts['model']['number of layers']
-    size = facts['model']['number of KV heads'], _integer(facts['tokens'], MAX_GRIDS)
-    wide = *size, facts['model']['head dimension']
+    layers, size = facts.model.layers, (facts.model.kv_heads, facts.tokens)
+    wide = *size, facts.model.head_dim
     dtype = tensors['layers.0.keys'].dtype
     views = []
-    for layer in range(_integer(layers, MAX_SIDE, 1)):
+    for layer in range(layers):
         keys, values, coordinates = (
             tensors[f'layers.{layer}.{name}'] for name in ('keys', 'values', 'coordinates'))
         if keys.shape != wide or values.shape != wide or coordinates.shape != (
@@ -224,35 +184,25 @@ def _check_coordinates(view: LayerView, known_grids: Tensor) -> None:
         raise StorageError(f'layer {view.layer} has tokens outside their grid or out of order')
 
 
-def _read_timeline(facts: Mapping[str, Any], fingerprint: ModelFingerprint) -> TemporalAxis:
-    timeline = TemporalAxis(**facts)
-    _integer(timeline.last, MAX_GRIDS, -1)
-    _integer(timeline.extent, MAX_SIDE)
-    _integer(facts['_origin_ns'], LATEST_NS, -1)
-    _integer(facts['_offset'], LATEST_NS, -LATEST_NS)
-    if timeline.tokens_per_second != fingerprint.layout['temporal steps per second']:
-        raise StorageError('its time does not run as its model counts it')
-    return timeline
-
-
 def _read_blocks(
-    facts: Mapping[str, Any], tensors: Mapping[str, Tensor], fingerprint: ModelFingerprint,
-    stamps: StampOrder,
+    facts: SnapshotFacts, tensors: Mapping[str, Tensor], fingerprint: ModelFingerprint,
 ) -> list[PendingBlock]:
     columns = {
         name: column for name, column in _named(tensors, 'pending.').items() if '.' not in name}
     frames = [
         PendingFrame(_read_pixels(tensors[f'pending.{index}.pixels'], fingerprint), seen.first_ns,
                      seen.camera, seen.pose, seen.last_ns)
-        for index, seen in enumerate(from_columns(columns, facts['pending']))]
+        for index, seen in enumerate(from_columns(columns, facts.pending.names))]
+    known = {name for name, *_ in facts.cameras}
     blocks: dict[str, PendingBlock] = {}
-    for grids, count in facts['blocks']:
-        own, frames = frames[:_integer(count, len(frames), 1)], frames[count:]
+    for grids, count in facts.blocks:
+        own, frames = frames[:count], frames[count:]
+        if len(own) < count:
+            raise StorageError(f'a block has {len(own)} of its {count} frames')
         camera, height, width = own[0].camera, *own[0].pixels.shape[:2]
-        block = PendingBlock(
-            _integer(grids, MAX_GRIDS, 1), height * width // fingerprint.pixels_per_token, own)
+        block = PendingBlock(grids, height * width // fingerprint.pixels_per_token, own)
         alike = all(block.takes(frame.pixels) and frame.camera == camera for frame in own)
-        if not alike or block.complete or camera in blocks or camera not in stamps.cameras:
+        if not alike or block.complete or camera in blocks or camera not in known:
             raise StorageError('frames wait that make no block')
         blocks[camera] = block
     if frames:

@@ -85,21 +85,29 @@ def load(observer: VisualMemory, path: Path | str) -> Loaded:
 
     Another dtype is converted, a larger memory compressed down by the observer's policy.
 
-    :raises StorageError: nothing changed, and why: no such file, damaged, of a newer release, of
-        another model, or too large for a policy that forgets nothing.
+    :raises StorageError: why not: no such file, damaged, of a newer release, of another model,
+        too large for a policy that forgets nothing, or a fault nobody foresaw. The memory is as
+        it was, or empty where the machine failed halfway.
     """
     path = Path(path)
-    with read_snapshot(path) as file:
-        try:
-            saved = from_file(file.facts, file.tensors)
-        except StorageError as error:
-            raise StorageError(
-                f'{path} holds what no memory does ({error}); use an earlier copy, or start '
-                'anew') from error
-        try:
-            lost = observer.restore(saved)
-        except StorageError as error:
-            raise StorageError(f'{path} cannot be loaded: {error}') from error
+    try:
+        with read_snapshot(path) as file:
+            try:
+                saved = from_file(file.facts, file.tensors)
+            except StorageError as error:
+                raise StorageError(
+                    f'{path} is not a valid memory ({error}); use an earlier copy, or start with '
+                    'an empty memory') from error
+            try:
+                lost = observer.restore(saved)
+            except StorageError as error:
+                raise StorageError(f'{path} cannot be loaded: {error}') from error
+    except StorageError:
+        raise
+    except Exception as error:
+        raise StorageError(
+            f'{path} cannot be loaded ({type(error).__name__}: {error}); use an earlier copy, or '
+            'start with an empty memory') from error
     now = observer.state()
     dtype = saved.views[0].keys.dtype
     return Loaded(
@@ -122,10 +130,10 @@ def load_at_start(observer: VisualMemory, path: Path | str) -> Loaded | StorageE
     try:
         return load(observer, path)
     except StorageError as error:
-        if not path.is_file():
-            return error
-        aside = _place_aside(path)
         try:
+            if not path.is_file():
+                return error
+            aside = _place_aside(path)
             os.replace(path, aside)
         except OSError as problem:
             return StorageError(f'{error} (it could not be set aside: {problem.strerror})')

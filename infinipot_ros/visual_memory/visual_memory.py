@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from infinipot_ros.errors import FrameError, QuestionCode, QuestionError
+from infinipot_ros.errors import FrameError, QuestionCode, QuestionError, StorageError
 from infinipot_ros.kv_cache.layer_view import share_held
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
@@ -31,7 +31,13 @@ from infinipot_ros.visual_memory.frame import Pose, RgbImage
 from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.generation import Deadline, stream_text
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.memory_state import MemorySnapshot, capture, check_model, restore
+from infinipot_ros.visual_memory.memory_state import (
+    MemorySnapshot,
+    capture,
+    check_model,
+    fit,
+    restore,
+)
 from infinipot_ros.visual_memory.observations import Observation, span
 from infinipot_ros.visual_memory.pending import PendingFrame
 from infinipot_ros.visual_memory.plan import available_bytes, plan_memory
@@ -275,10 +281,19 @@ class VisualMemory:
         Remember what another memory of this model did, instead.
 
         :return: frames that waited for their block and are lost: too large now, or without room.
-        :raises StorageError: it cannot be held, and why; the memory is as it was.
+        :raises StorageError: it cannot be held, and why; the memory is as it was, or, after a
+            fault of the machine halfway (out of memory, say), empty.
         """
         check_model(state, self.state())
-        lost = restore(self._encoder, state)
+        layers, policy = fit(self._encoder, state)
+        try:
+            lost = restore(self._encoder, state, layers, policy)
+        except Exception as error:
+            # Half of one memory and half of another is none.
+            self.reset()
+            raise StorageError(
+                f'it failed halfway, so the memory is empty now ({type(error).__name__}: '
+                f'{error})') from error
         # What its last frames looked like is not known, though their stamps may be the same.
         self._filter.clear()
         return lost

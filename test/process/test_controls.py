@@ -17,7 +17,7 @@ from harness import SECOND, START_NS, Client, NodeProcess, drops, wait_until
 from std_srvs.srv import SetBool, Trigger
 
 from infinipot_ros.srv import LoadMemory, Query, SaveMemory
-from infinipot_ros.visual_memory.snapshot_file import read_snapshot
+from infinipot_ros.visual_memory.snapshot_file import read_snapshot, write_snapshot
 
 #: A disk that takes three seconds to bring a file to, more than a node has to end in.
 SLOW_DISK = """
@@ -242,6 +242,42 @@ def test_the_robot_remembers_over_a_restart(start, tiny, tmp_path) -> None:
     assert (tmp_path / 'memory.safetensors.refused').read_bytes() == b'damaged'
     assert 'the memory starts empty' in process.output()
     assert process.stop() == 0
+
+
+def test_whatever_is_in_its_place_no_robot_is_kept_from_starting(start, tiny, tmp_path) -> None:
+    process, client = start(
+        model=tiny, autostart=False, storage__directory=tmp_path, storage__name='memory',
+        storage__load_at_configure=True)
+    client.wait_status(lambda s: s.state == 'unconfigured', 'unconfigured')
+    assert client.change('configure') and client.change('activate')
+    client.wait_active()
+    client.feed(START_NS, 6)
+    path = Path(client.do(SaveMemory, 'save').path)
+    with read_snapshot(path) as file:
+        facts, tensors = file.facts, file.tensors
+
+    def made_up() -> None:
+        facts['model']['patch size'] = 0
+        write_snapshot(path, facts, tensors)
+
+    for put, reason in (
+            (made_up, 'patch size'), (lambda: path.write_text('x'), 'no saved memory'),
+            (path.mkdir, 'names a directory'), (lambda: path.symlink_to(path), 'cannot be used'),
+            (lambda: os.mkfifo(path), 'no regular file')):
+        if client.state() == 'active':
+            assert client.change('deactivate')
+        assert client.change('cleanup')
+        put()
+        before = len(process.output())
+        assert client.change('configure'), process.output()
+        client.wait_status(lambda s: (s.state, s.memory_tokens) == ('inactive', 0), 'no memory')
+        said = process.output()[before:]
+        assert 'the memory starts empty' in said and reason in said, said
+        # A file is set aside, what is none stays where it is.
+        if os.path.lexists(path):
+            path.rmdir() if path.is_dir() else path.unlink()
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        'memory.refused', 'memory.refused.2']
 
 
 @pytest.fixture

@@ -146,6 +146,11 @@ def test_what_is_foreign_newer_or_no_file_is_refused_with_the_reason(good, tmp_p
             pytest.fail('it was read')
 
 
+def test_a_fault_of_whoever_reads_it_is_not_called_the_files(good):
+    with pytest.raises(BrokenPipeError), read_snapshot(good):
+        raise BrokenPipeError
+
+
 # -- written ----------------------------------------------------------------------------------
 
 

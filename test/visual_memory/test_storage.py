@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is saved is what is loaded, to the bit; what cannot be loaded changes nothing."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -17,9 +18,10 @@ from infinipot_ros.errors import StorageError
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
 from infinipot_ros.visual_memory import storage
 from infinipot_ros.visual_memory.frame import Pose
+from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.snapshot_file import read_snapshot, write_snapshot
-from infinipot_ros.visual_memory.state_file import to_file
+from infinipot_ros.visual_memory.state_file import from_file, to_file
 from infinipot_ros.visual_memory.storage import load, load_at_start, save
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
@@ -324,7 +326,7 @@ def test_another_model_is_refused(checkpoints, good, tmp_path):
 def test_another_prefix_is_refused(untouched, tiny, path):
     observer = make(tiny)
     feed(observer, 4)
-    write_snapshot(path, *to_file(replace(observer.state(), prefix_digest='another')))
+    write_snapshot(path, *to_file(replace(observer.state(), prefix_digest='0' * 64)))
     untouched.refuses(path, 'system prompt')
 
 
@@ -377,7 +379,8 @@ def test_what_is_no_memory_changes_nothing(untouched, good, tmp_path):
     write_snapshot(tmp_path / 'hollow', {}, {})
     for name, reason in (
             ('text', 'no saved memory'), ('empty', 'no saved memory'), ('newer', "version '7'"),
-            ('hollow', 'no memory does'), ('.', 'no regular file'), ('absent', 'No such file')):
+            ('hollow', 'not a valid memory'), ('.', 'no regular file'),
+            ('absent', 'No such file')):
         untouched.refuses(tmp_path / name, reason)
 
 
@@ -390,9 +393,81 @@ def paths_into(value, at=()):
         yield from paths_into(inner, (*at, key))
 
 
+def changed(facts, way, value):
+    """Copy facts with one thing in them replaced."""
+    facts = deepcopy(facts)
+    *outer, last = way
+    inner = facts
+    for key in outer:
+        inner = inner[key]
+    inner[last] = value
+    return facts
+
+
+# Numbers of other types, at the edges of what integers of 31 to 64 bits hold, and far beyond; text
+# that cannot be encoded; JSON of other shapes.
+HOSTILE = [
+    None, False, True, 0, -1, 1, 2, 0.5, 2.0, float('nan'), float('inf'), 2**31 - 1, 2**31, 2**62,
+    2**63, -2**63, 10**300, '', 'x', '\ud800', [], {}, [0], [[0, 2, 3, 0]], {'names': []}]
+
+
+@pytest.mark.parametrize('value', [0, False, True, -14, 14.0, 10**30, None, '14'])
+@pytest.mark.parametrize('name', ['patch size', 'merge size', 'number of layers'])
+def test_sizes_that_no_model_has_are_refused_and_named(untouched, good, path, name, value):
+    with read_snapshot(good) as file:
+        write_snapshot(path, changed(file.facts, ('model', name), value), file.tensors)
+    untouched.refuses(path, name)
+
+
+def test_every_fact_replaced_by_a_hostile_value_is_refused_or_a_memory(tiny, good):
+    observer = make(tiny)
+    with read_snapshot(good) as file:
+        facts, tensors = file.facts, file.tensors
+        # Of the longest list the first and the last item: the others are read as these are.
+        between = range(1, len(facts['shapes']) - 1)
+        ways = [way for way in paths_into(facts) if way and not (
+            way[0] == 'shapes' and way[1:] and way[1] in between)]
+        accepted = 0
+        for way in ways:
+            for value in HOSTILE:
+                try:
+                    state = from_file(changed(facts, way, value), tensors)
+                except StorageError as error:
+                    assert len(str(error).encode()) < 300
+                    continue
+                accepted += 1
+                try:
+                    observer.restore(state)
+                except StorageError:
+                    continue
+                assert observer.ask(QUESTION).memory_tokens <= 48
+        assert 0 < accepted < len(ways) * len(HOSTILE) / 5
+
+
+def test_every_fact_is_needed_but_the_one_that_version_1_lacked(untouched, good, path):
+    with read_snapshot(good) as file:
+        for *outer, last in list(paths_into(file.facts))[1:]:
+            facts = deepcopy(file.facts)
+            inner = facts
+            for key in outer:
+                inner = inner[key]
+            if [*outer, last] == ['rebases'] or not isinstance(inner, dict):
+                continue
+            del inner[last]
+            with pytest.raises(StorageError, match=str(last)):
+                from_file(facts, file.tensors)
+
+
+def test_a_fact_that_nobody_knows_is_refused_and_named(good):
+    with read_snapshot(good) as file:
+        for way in (('surprise',), ('model', 'surprise'), ('timeline', 'surprise')):
+            with pytest.raises(StorageError, match='surprise'):
+                from_file(changed(file.facts, way, 0), file.tensors)
+
+
 JUNK = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.integers(-2, 4), st.floats(), st.text(max_size=4),
-    st.just([]), st.just({}), st.just([[0, 2, 3, 0]]), st.lists(st.integers(-2, 3), max_size=4))
+    st.sampled_from(HOSTILE), st.integers(), st.integers(-2, 4), st.floats(), st.text(max_size=4),
+    st.lists(st.integers(-2, 3), max_size=4))
 
 
 @settings(max_examples=50, deadline=None)
@@ -401,16 +476,11 @@ def test_facts_made_up_with_right_checksums_change_nothing(untouched, good, path
     """Or are a memory: then it works."""
     with read_snapshot(good) as file:
         facts, tensors = file.facts, dict(file.tensors)
-        *way, last = data.draw(st.sampled_from(list(paths_into(facts))[1:]))
-        inner = facts
-        for key in way:
-            inner = inner[key]
-        if data.draw(st.booleans()):
+        for _ in range(data.draw(st.integers(1, 3))):
+            way = data.draw(st.sampled_from(list(paths_into(facts))[1:]))
             value = data.draw(JUNK.filter(lambda junk: junk == junk and junk not in (
                 float('inf'), float('-inf'))))
-            inner[last] = value
-        else:
-            del inner[last]
+            facts = changed(facts, way, value)
         write_snapshot(path, facts, tensors)
     try_it(untouched, good, path)
 
@@ -459,6 +529,26 @@ def try_it(untouched, good, path):
         untouched.look()
 
 
+def test_what_nobody_foresaw_while_reading_is_a_refusal(untouched):
+    untouched.refuses('a name with a \0 in it', 'null')
+
+
+def test_a_fault_of_the_machine_halfway_leaves_an_empty_memory(tiny, path, monkeypatch):
+    observer = make(tiny)
+    feed(observer, 20)
+    save(observer, path)
+    other, fresh = make(tiny), make(tiny)
+    feed(other, 8, start=70)
+    with monkeypatch.context() as patch:
+        # Nothing a file holds gets as far: it takes a device that gives up.
+        patch.setattr(FrameEncoder, 'keep_going', lambda _: torch.zeros(2) + torch.zeros(3))
+        with pytest.raises(StorageError, match=r'the memory is empty now \(RuntimeError'):
+            load(other, path)
+    assert_twins(other, fresh)
+    load(other, path)
+    assert_twins(other, observer)
+
+
 def test_a_failed_save_changes_nothing_and_names_the_reason(untouched, tmp_path):
     for path, reason in (
             ('/dev/full', 'no regular file'), (tmp_path, 'no regular file'),
@@ -502,6 +592,18 @@ def test_at_start_there_may_be_nothing_something_or_something_bad(tiny, tmp_path
     path.mkdir()
     assert isinstance(load_at_start(make(tiny), path), StorageError)
     assert path.is_dir()
+
+
+def test_at_start_a_file_made_up_with_right_checksums_is_set_aside(tiny, good, tmp_path):
+    path = tmp_path / 'memory'
+    with read_snapshot(good) as file:
+        write_snapshot(path, changed(file.facts, ('model', 'patch size'), 0), file.tensors)
+    observer = make(tiny)
+    refused = load_at_start(observer, path)
+    assert isinstance(refused, StorageError) and 'patch size' in str(refused)
+    assert [each.name for each in tmp_path.iterdir()] == ['memory.refused']
+    assert_twins(observer, make(tiny))
+    assert load_at_start(observer, path) is None, 'the next start has nothing to stumble over'
 
 
 def test_the_first_stamp_is_remembered_over_a_restart(tiny, path):
