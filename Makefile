@@ -106,6 +106,12 @@ test: build  ## the whole test suite
 test-quick: build  ## the test suite without what starts processes or runs long
 	@$(ENTER) && $(PYTEST) -m 'not soak' --ignore=test/process --ignore=test/launch $(PYTEST_FLAGS)
 
+# What failed before is tried first, then fresh examples.
+FUZZ_ROUNDS ?= 10
+.PHONY: fuzz
+fuzz: build  ## the property tests on fresh examples (FUZZ_ROUNDS=10 times as many)
+	@$(ENTER) && HYPOTHESIS_PROFILE=fuzz FUZZ_ROUNDS=$(FUZZ_ROUNDS) $(PYTEST) -m hypothesis $(PYTEST_FLAGS)
+
 .PHONY: test-py310
 test-py310: $(MADE)/packages  ## the ROS-free tests on Python 3.10 with transformers 4.57
 	@TORCH='$(TORCH)' $(VENV)/bin/nox --session py310

@@ -3,6 +3,9 @@
 """
 What every test gets: a ROS domain of its own that stays on this machine, a home of its own.
 
+Property tests draw the same examples every time; with ``HYPOTHESIS_PROFILE=fuzz``, as
+``make fuzz`` sets, they draw fresh ones, in ``FUZZ_ROUNDS`` rounds.
+
 Set when this file is imported, before any test module is, so that rclpy, transformers and child
 processes all see it. Tests that need ROS are left out where it is not built, unless
 ``INFINIPOT_REQUIRE_ROS=1`` (as ``make test`` sets) makes that an error.
@@ -21,6 +24,8 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from hypothesis import HealthCheck, is_hypothesis_test, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
@@ -41,6 +46,16 @@ LONGEST = (
     'tools/tiny_model/test_eval.py', 'visual_memory/test_storage.py', 'vlm/test_quantization.py',
     'evaluation/report/test_report_page.py')
 HIGHEST_DOMAIN = 101  # above, the ports collide with ephemeral ones
+
+PROFILE = os.environ.get('HYPOTHESIS_PROFILE', 'test')
+# Nothing that depends on how busy the machine is.
+settings.register_profile(
+    'test', derandomize=True, database=None, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    'fuzz', settings.get_profile('test'), derandomize=False, print_blob=True,
+    database=DirectoryBasedExampleDatabase('.hypothesis/examples'))
+settings.load_profile(PROFILE)
 
 
 def claim_domain() -> tuple[int, TextIO]:
@@ -122,6 +137,14 @@ def pytest_configure() -> None:
     """Refuse to run without ROS where it is required."""
     if NO_ROS and os.environ.get('INFINIPOT_REQUIRE_ROS') == '1':
         raise pytest.UsageError(f'INFINIPOT_REQUIRE_ROS is set, but {NO_ROS}')
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat property tests while fuzzing: most say themselves how many examples are enough."""
+    if PROFILE == 'fuzz' and is_hypothesis_test(metafunc.function):
+        metafunc.fixturenames.append('fuzz_round')
+        rounds = range(int(os.environ.get('FUZZ_ROUNDS', '10')))
+        metafunc.parametrize('fuzz_round', rounds, scope='module')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
