@@ -74,13 +74,13 @@ class Witness(EvictionPolicy):
 
     def select(self, view: LayerView, target: int) -> Tensor:
         """Choose as the policy does; note scores of past tokens."""
-        arrangement = layout_by_position(view.coordinates, view.shapes)
-        count = recent_grids(view.keys.shape[1], arrangement.cells, RECENT_RATIO)
-        recent = arrangement.age < count
+        layout = layout_by_position(view.coordinates, view.shapes)
+        count = recent_grids(view.keys.shape[1], layout.cells, RECENT_RATIO)
+        recent = layout.age < count
         shows = torch.isin(number(view.coordinates), self._evidence)
         norms, rarity = value_norms_and_rarity(view.values)
         scores = {
-            'TaR': temporal_redundancy(view.keys, arrangement, recent),
+            'TaR': temporal_redundancy(view.keys, layout, recent),
             'VaN': norms, 'rarity': rarity}
         for name, score in scores.items():
             for head in range(score.shape[0]):

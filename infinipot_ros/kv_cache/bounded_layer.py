@@ -39,7 +39,7 @@ class BoundedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is un
         self.is_initialized = True
 
     def lazy_initialization(self, *_: Any, **__: Any) -> None:
-        """Nothing is left to do: the buffers exist since the layer does."""
+        """Do nothing: the buffers are allocated with the layer."""
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any,
@@ -62,7 +62,7 @@ class BoundedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is un
 
     def keep(self, start: int, kept: Tensor) -> None:
         """
-        Close the gaps between the visual tokens that stay, in place; what follows them goes.
+        Compact the visual tokens that stay, in place; what follows them is dropped.
 
         :param start: slot of the first visual token.
         :param kept: integers ``[heads, n]``, which of them stay, ascending for each head.
@@ -70,12 +70,12 @@ class BoundedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is un
         for buffer, first in (
                 (self.keys[0], start), (self.values[0], start), (self.coordinates, 0)):
             heads, capacity, width = buffer.shape
-            # As one table of rows, which are moved whole; gather would move number by number.
+            # One table of rows, moved whole; gather would move element by element.
             table = buffer.view(heads * capacity, width)
             head = torch.arange(heads, device=buffer.device).unsqueeze(-1)
             end = first
-            # No slot moves up, so what one part overwrites no later one reads: the scratch is
-            # one part of the tokens, however many there are.
+            # Tokens only move to lower slots, so no part reads what an earlier part overwrote: the
+            # scratch is one part of the tokens.
             for part in in_parts(kept):
                 rows = (part + (head * capacity + first)).flatten()
                 begin, end = end, end + part.shape[1]
@@ -83,12 +83,12 @@ class BoundedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is un
         self.length = start + kept.shape[1]
 
     def get_seq_length(self, *_: Any) -> int:
-        """Give the number of stored tokens, which is not a position."""
+        """Return the number of stored tokens, which is not a position."""
         return self.length
 
     def get_mask_sizes(self, query: int | Tensor, *_: Any) -> tuple[int, int]:
         """
-        Give the length and offset of the mask.
+        Return the length and offset of the mask.
 
         transformers 5 passes the number of new tokens, 4.57 their indices.
         """
@@ -96,7 +96,7 @@ class BoundedLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is un
         return self.length + new, 0
 
     def get_max_cache_shape(self) -> int:
-        """Give the most tokens that fit (transformers 4.57 and early 5)."""
+        """Return the most tokens that fit (transformers 4.57 and early 5)."""
         return self.capacity
 
     get_max_length = get_max_cache_shape

@@ -49,7 +49,7 @@ class Budget:
 
     def target_before(self, incoming: int) -> int:
         """
-        Tell how many tokens may stay so that ``incoming`` more fit: C, or less for a large block.
+        Return how many tokens may stay for ``incoming`` more to fit: C, or less for a large block.
 
         :raises ConfigurationError: ``incoming`` alone is more than the budget.
         """

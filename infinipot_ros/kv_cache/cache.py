@@ -5,7 +5,7 @@ The memory itself: a transformers cache of fixed size, allocated once.
 
 Every layer holds three regions, in this order: the prefix (never compressed), the remembered
 visual tokens (at most the budget M), and the tail of a question and its answer, which is rolled
-back. Nothing is ever concatenated or allocated anew.
+back. Nothing is ever concatenated or reallocated.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self, shape: CacheShape, budget: Budget, *, prefix_room: int, tail_room: int,
     ) -> None:
         self.shape, self.budget, self.tail_room = shape, budget, tail_room
-        # Visual tokens the buffers were made for; a budget may become smaller, they do not.
+        # Visual tokens the buffers were allocated for; a budget may shrink, they do not.
         self.allocated_tokens = budget.tokens
         self.prefix_length = self.memory_length = self.tail_length = 0
         self.next_grid = 0
-        # How often tokens were forgotten, keys moved in time, grids called anew.
+        # How often tokens were evicted, keys re-rotated, grids renumbered.
         self.compressions = self.rebases = self.renumberings = 0
         self.grid_shapes = GridShapes()
         capacity = prefix_room + budget.tokens + tail_room
@@ -98,8 +98,8 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         Let one forward pass append ``grids * rows * columns`` visual tokens.
 
         :param source: what they came from, see ``GridShapes``.
-        :raises MemoryFullError: they would pass the budget or the last number a grid can have, or
-            a tail is still there; nothing was written.
+        :raises MemoryFullError: they would pass the budget or the largest grid number, or a tail
+            is still there; nothing was written.
         """
         tokens = grids * rows * columns
         if self.tail_length:
@@ -110,8 +110,8 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
                 f'budget of {self.budget.tokens}; compress first')
         if self.next_grid + grids > MAX_GRIDS:
             raise MemoryFullError(
-                f'grid {self.next_grid} and {grids - 1} more pass {MAX_GRIDS}, the last number '
-                'there is; renumber first')
+                f'grid {self.next_grid} and {grids - 1} more pass {MAX_GRIDS}, the largest '
+                'grid number; renumber first')
         coordinates = grid_coordinates(self.next_grid, grids, rows, columns)
         end = self.memory_length + tokens
         for layer in self.layers:
@@ -157,7 +157,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             layer.length = length
 
     def checkpoint(self) -> CacheCheckpoint:
-        """Remember this point, to ``rollback`` to."""
+        """Return this point, for ``rollback``."""
         return CacheCheckpoint(
             self.prefix_length, self.memory_length, self.tail_length, self.next_grid,
             self._rewritings, self.grid_shapes.snapshot())
@@ -166,19 +166,20 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     def _rewritings(self) -> tuple[int, int, int]:
         return self.compressions, self.rebases, self.renumberings
 
-    def rollback(self, mark: CacheCheckpoint) -> None:
+    def rollback(self, checkpoint: CacheCheckpoint) -> None:
         """
-        Forget everything written since ``mark``; what was there before is untouched, to the bit.
+        Drop everything written since ``checkpoint``; what was there before stays, to the bit.
 
-        :raises MemoryFullError: the memory was compressed or moved since, so that point is gone.
+        :raises MemoryFullError: the memory was compressed or moved since.
         """
-        if mark.rewritings != self._rewritings:
+        if checkpoint.rewritings != self._rewritings:
             raise MemoryFullError(
-                'the memory was compressed or moved since the mark; it cannot go back')
-        self.prefix_length, self.memory_length = mark.prefix, mark.memory
-        self.tail_length, self.next_grid = mark.tail, mark.next_grid
-        self.grid_shapes.restore(mark.shapes)
-        self._truncate(mark.prefix + mark.memory + mark.tail)
+                'the memory was compressed or moved since the checkpoint: it cannot be rolled '
+                'back')
+        self.prefix_length, self.memory_length = checkpoint.prefix, checkpoint.memory
+        self.tail_length, self.next_grid = checkpoint.tail, checkpoint.next_grid
+        self.grid_shapes.restore(checkpoint.shapes)
+        self._truncate(checkpoint.prefix + checkpoint.memory + checkpoint.tail)
 
     def views(self) -> list[LayerView]:
         """The visual tokens of every layer, without a copy."""
@@ -204,7 +205,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         return True
 
     def compress(self, policy: EvictionPolicy, target: int) -> None:
-        """Keep exactly ``target`` visual tokens per layer and KV head, in place, in order."""
+        """Keep exactly ``target`` visual tokens per layer and KV head, in place and in order."""
         if self.tail_length:
             raise MemoryFullError('a question is still on top of the memory; roll it back first')
         if not 0 <= target < self.memory_length:
@@ -220,17 +221,17 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self._forget_shapes()
 
     def _forget_shapes(self) -> None:
-        # Of a single one, which as a rule there is, some token is left, or none at all.
+        # The usual single shape stays as long as any token is left.
         if not (self.grid_shapes.uniform and self.memory_length):
             self.grid_shapes.keep(self.remembered_grids())
 
     def remembered_grids(self) -> list[int]:
-        """Give the grids that still have a token in some layer and head, ascending."""
+        """Return the grids that still have a token in some layer and head, ascending."""
         return list(torch.unique(self._runs_of_grids()[0]).tolist())
 
     def _runs_of_grids(self) -> tuple[Tensor, Tensor]:
-        """Give the grid and the length of each run of tokens of one grid, in any head."""
-        # In a head they stand in order: runs are few, to find them is cheap, to sort all is not.
+        """Return the grid and the length of each run of tokens of one grid, in any head."""
+        # Within a head tokens are in order: finding the few runs is cheaper than sorting all.
         runs = [
             torch.unique_consecutive(
                 layer.coordinates[:, :self.memory_length, GRID], return_counts=True)
@@ -238,7 +239,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         return torch.cat([grids for grids, _ in runs]), torch.cat([counts for _, counts in runs])
 
     def source_tokens(self) -> dict[int, float]:
-        """Give the visual tokens of each source, mean over layers and KV heads."""
+        """Return the visual tokens of each source, mean over layers and KV heads."""
         sources = self.grid_shapes.sources
         if len(sources) <= 1 or not self.memory_length:
             return dict.fromkeys(sources, float(self.memory_length))
@@ -249,7 +250,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
 
     def change_budget(self, budget: Budget, policy: EvictionPolicy, reserved: int = 0) -> bool:
         """
-        Hold to another budget from now on; the buffers stay as they are.
+        Change the budget; the buffers stay as they are.
 
         :param reserved: visual tokens that must still fit, at most the new budget.
         :return: whether a compression was needed.
@@ -258,7 +259,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         if budget.tokens > self.allocated_tokens:
             raise MemoryFullError(
                 f'a budget of {budget.tokens} tokens passes the {self.allocated_tokens} that '
-                'buffers were made for; configure anew to raise it')
+                'buffers were allocated for; configure again to raise it')
         compressed = self.memory_length + reserved > budget.tokens
         if compressed:
             self.compress(policy, budget.target_before(reserved))
@@ -270,7 +271,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         compressions: int, rebases: int, shapes: Runs,
     ) -> None:
         """
-        Hold other visual tokens than now, behind the prefix that is there.
+        Replace the visual tokens behind the prefix.
 
         :param layers: keys and values ``[heads, tokens, head_dim]``, of any dtype and device, and
             their coordinates, int32 ``[heads, tokens, 3]``; one layer at a time.
@@ -295,7 +296,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self._forget_shapes()
 
     def clear(self) -> None:
-        """Forget everything, the prefix too; the buffers stay."""
+        """Drop everything, the prefix too; the buffers stay."""
         self.prefix_length = self.memory_length = self.tail_length = 0
         self.next_grid = self.compressions = self.rebases = self.renumberings = 0
         self.grid_shapes = GridShapes()

@@ -3,8 +3,8 @@
 """
 Where a remembered token came from: (grid number, row, column), and how grids compare.
 
-After the first compression the kept tokens form no grid any more, and every layer and head keeps
-others; so each carries its coordinate. ``TokenLayout`` is the view of these the scores work on.
+After the first compression the kept tokens no longer form whole grids, and every layer and head
+keeps different ones, so each token carries its coordinate. ``TokenLayout`` is what scores use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_GRIDS = 2 ** 31 - 1
 
 
 def grid_coordinates(first_grid: int, grids: int, rows: int, columns: int) -> Tensor:
-    """Number the tokens of consecutive grids: int32 ``[grids * rows * columns, 3]``, in order."""
+    """Return coordinates of consecutive grids: int32 ``[grids * rows * columns, 3]``, in order."""
     axes = torch.meshgrid(
         torch.arange(first_grid, first_grid + grids, dtype=torch.int32),
         torch.arange(rows, dtype=torch.int32),
@@ -37,11 +37,11 @@ Runs = tuple[tuple[int, ...], tuple[GridShape, ...]]
 
 class GridShapes:
     """
-    Rows, columns and source of each grid, as runs of equals: resolutions change seldom.
+    Rows, columns and source of each grid, run-length encoded: resolutions change seldom.
 
-    A source is a number for what the grid came from, such as one of several cameras; grids of
-    different sources show nothing at the same place. ``keep`` drops the runs no remembered token
-    needs any more.
+    A source is a number for what the grid came from, such as one of several cameras: tokens of
+    different sources are never compared position by position. ``keep`` drops the runs that no
+    remembered token needs.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class GridShapes:
         return len(self._starts)
 
     def append(self, first_grid: int, rows: int, columns: int, source: int = 0) -> None:
-        """Note that grids from ``first_grid`` on have this shape and source."""
+        """Record that grids from ``first_grid`` on have this shape and source."""
         # A rolled-back append leaves runs of grids that were never kept.
         while self._starts and self._starts[-1] >= first_grid:
             self._starts.pop()
@@ -73,7 +73,7 @@ class GridShapes:
         return shapes[run, 0], shapes[run, 1], shapes[run, 2]
 
     def keep(self, grids: list[int]) -> None:
-        """Drop the runs that none of ``grids``, those still remembered, belongs to."""
+        """Keep only the runs that ``grids``, those still remembered, belong to."""
         runs = sorted({bisect_right(self._starts, grid) - 1 for grid in grids})
         self._starts = [self._starts[run] for run in runs]
         self._shapes = [self._shapes[run] for run in runs]
@@ -83,7 +83,7 @@ class GridShapes:
         Give grids other numbers, in the same order.
 
         :param grids: all that are remembered, ascending, and the next one to come; ``numbers``,
-            what they are called from now on.
+            their new numbers.
         """
         # A run begins with the first of its grids that is left.
         self._starts = [numbers[bisect_left(grids, start)] for start in self._starts]
@@ -99,11 +99,11 @@ class GridShapes:
         return sorted({source for _, _, source in self._shapes})
 
     def snapshot(self) -> Runs:
-        """Give the runs as values, for ``restore``."""
+        """Return the runs as values, for ``restore``."""
         return tuple(self._starts), tuple(self._shapes)
 
     def restore(self, saved: Runs) -> None:
-        """Go back to a ``snapshot``."""
+        """Return to a ``snapshot``."""
         self._starts, self._shapes = list(saved[0]), list(saved[1])
 
 
@@ -119,7 +119,8 @@ class TokenLayout:
     :param cell: where the token falls in a grid of the newest shape, row-major; each source has
         cells of its own.
     :param cells: how many there are: tokens of a grid of the newest shape, times sources.
-    :param rows: largest number of rows of any grid; ``columns`` likewise.
+    :param rows: largest number of rows of any grid.
+    :param columns: largest number of columns of any grid.
     """
 
     age: Tensor
@@ -134,9 +135,9 @@ class TokenLayout:
 
 def layout_by_position(coordinates: Tensor, shapes: GridShapes) -> TokenLayout:
     """
-    Place tokens where they truly were.
+    Lay tokens out by their stored coordinates.
 
-    Tokens of grids of another shape than the newest are put at the same relative place.
+    Tokens of grids of another shape than the newest are put at the same relative position.
 
     :param coordinates: int32 ``[H, N, 3]``.
     """
@@ -175,9 +176,9 @@ def _recency(grid: Tensor, shapes: GridShapes) -> Tensor:
 
 def layout_by_slot(coordinates: Tensor, shapes: GridShapes) -> TokenLayout:
     """
-    Place tokens as the released code does: slots reshaped as if they were whole grids.
+    Lay tokens out as the released code does: slots reshaped as if they were whole grids.
 
-    True on a first compression of a single source only. The slots are counted from the newest,
+    Correct only for the first compression of a single source. Slots are counted from the newest,
     so that an incomplete grid, if any, is the oldest.
 
     :param coordinates: int32 ``[H, N, 3]``; only the newest grid's shape is used.

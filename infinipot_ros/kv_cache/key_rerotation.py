@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What lets a stream run for days: remembered keys turned to other positions, grids called anew.
+Day-long streams: re-rotate cached keys to new positions and renumber grids.
 
-A rotary position is an angle, so a key is moved in time by turning it by the difference of two
-angles; what it says stays, and so do its row and column, its value, and all else.
+A rotary position is an angle, so a key moves in time by a rotation by the difference of two
+angles. Its content, row, column and value stay.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ def rerotate_keys(
     """
     Move every remembered key from its grid's old position in time to the new one, in place.
 
-    Turned in float32, whatever the cache's dtype, and left as it is where nothing changes.
+    Computed in float32 for any cache dtype; keys whose position stays are unchanged.
 
-    :param grids: all that have a token, ascending; ``before`` and ``after``, their positions.
-    :param frequencies: angles of one step, float32 ``[n]``, on the cache's device: they turn
+    :param grids: all that have a token, ascending.
+    :param before: their old positions.
+    :param after: their new positions.
+    :param frequencies: angles of one step, float32 ``[n]``, on the cache's device: they rotate
         dimensions 0 to n of a head, each with the one half a head further on.
-    :raises MemoryFullError: a question is on top, which stands relative to the old positions.
+    :raises MemoryFullError: a question is on top, positioned relative to the old positions.
     """
     _check_tail(cache)
     device, count, half = cache.shape.device, len(frequencies), cache.shape.head_dim // 2
@@ -46,15 +48,15 @@ def rerotate_keys(
             last = min(first + TOKENS_AT_ONCE, cache.memory_length)
             place = torch.searchsorted(
                 known, layer.coordinates[:, first:last, GRID].contiguous())
-            # Each angle rounded as the model rounds it: the key becomes what it would have been.
+            # Round each angle as the model does, so that the key equals one computed there.
             angles = (
                 _angles(new[place], frequencies).double()
                 - _angles(old[place], frequencies).double())
             cosine, sine = angles.cos().float(), angles.sin().float()
             keys = layer.keys[0, :, start + first:start + last]
             one, other = keys[..., :count].float(), keys[..., half:half + count].float()
-            turned = one * cosine - other * sine, other * cosine + one * sine
-            keys[..., :count], keys[..., half:half + count] = turned
+            rotated = one * cosine - other * sine, other * cosine + one * sine
+            keys[..., :count], keys[..., half:half + count] = rotated
     cache.rebases += 1
 
 
@@ -66,9 +68,9 @@ def renumber(cache: BoundedCache, grids: Sequence[int], numbers: Sequence[int]) 
     """
     Give grids other numbers, in the same order.
 
-    :param grids: at least all that have a token, ascending, and the next grid to come;
-        ``numbers``, what they are called from now on.
-    :raises MemoryFullError: a question is on top; it goes on with the old numbers.
+    :param grids: at least all that have a token, ascending, and the next grid to come.
+    :param numbers: their new numbers.
+    :raises MemoryFullError: a question is on top; it uses the old numbers.
     """
     _check_tail(cache)
     device, tokens = cache.shape.device, cache.memory_length

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a cache shows to a policy or a picture: a layer's visual tokens, without a copy."""
+"""A layer's visual tokens, without a copy, as policies and pictures read them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class LayerView:
     """
     The visual tokens of one layer, as a policy sees them.
 
-    :param keys: ``[H, N, D]``, rotated; ``values`` likewise.
+    :param keys: ``[H, N, D]``, rotated.
+    :param values: ``[H, N, D]``.
     :param coordinates: int32 ``[H, N, 3]``: grid, row, column; ascending along N.
     :param layer: which layer, of ``layers``.
     """
@@ -35,9 +36,10 @@ class LayerView:
 
 def in_parts(tokens: Tensor) -> tuple[Tensor, ...]:
     """
-    Cut ``[H, N, ...]`` into parts along N, for work that needs a copy or float32 numbers.
+    Split ``[H, N, ...]`` along N, for work that needs a copy or float32.
 
-    A compression's scratch is a share of one layer's cache so, and fits a processor's caches.
+    This keeps a compression's scratch to a share of one layer's cache, small enough for a
+    processor's caches.
     """
     return tokens.chunk(PARTS, dim=1)
 
@@ -51,7 +53,7 @@ def share_held(views: Sequence[LayerView], grid: int) -> Tensor:
     """
     rows, columns, _ = views[0].shapes.of(grid)
     counts = torch.zeros(rows * columns, dtype=torch.int64)
-    # A layer at a time: of all of them a copy would be as large as every coordinate there is.
+    # One layer at a time: a copy of all would be as large as all coordinates.
     for view in views:
         own = view.coordinates[view.coordinates[..., GRID] == grid].long().cpu()
         counts += torch.bincount(own[:, ROW] * columns + own[:, COLUMN], minlength=len(counts))

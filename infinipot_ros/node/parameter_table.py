@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, POLICY_NAMES
+
 Value = bool | int | float | str | list[str] | list[float]
 
 #: When a change of a parameter is taken: while the node runs, only while it is unconfigured
@@ -104,10 +106,6 @@ def plain(value: Value) -> str:
     return str(value)
 
 
-#: ``memory.policies.registry.POLICY_NAMES``, written out so that reading the table needs no torch.
-POLICIES = ('full', 'recent', 'uniform', 'swa', 'random', 'rarity', 'infinipot_v', 'tar',
-            'van', 'infinipot_v/paper', 'infinipot_v/official', 'infinipot_v/true_coordinates')
-
 TABLE = (
     Parameter('model', 'infinipot-tiny',
               'The Qwen2-VL or Qwen2.5-VL to load: a directory, a hub id that is already on this '
@@ -137,8 +135,8 @@ TABLE = (
     Parameter('autostart', True,
               'Configure and activate without a lifecycle manager; if that fails, the process '
               'ends with status 1.', AT_START),
-    Parameter('memory.policy', 'rarity', 'What decides which tokens stay.',
-              AT_ONCE, choices=POLICIES, setting='policy'),
+    Parameter('memory.policy', DEFAULT_POLICY, 'What decides which tokens stay.',
+              AT_ONCE, choices=POLICY_NAMES, setting='policy'),
     Parameter('memory.budget', 4096,
               'The most visual tokens a layer and KV head ever holds; at least those of one grid, '
               '128 at the default `ingest.max_pixels`. A smaller one compresses at once; a larger '

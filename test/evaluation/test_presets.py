@@ -33,7 +33,7 @@ def test_the_papers_setting():
     assert settings.max_pixels == 128 * 28 * 28
     policy = settings.make_policy()
     assert isinstance(policy, InfinipotV)
-    assert policy.variant == VARIANTS['paper']
+    assert policy.variant == VARIANTS['infinipot_v/paper']
     # A block is just what a compression frees.
     assert grids_per_block(settings, 128) == (budget.tokens - budget.target) // 128
 
@@ -47,7 +47,7 @@ def test_the_codes_setting():
     assert grids_per_block(settings, 128) == 8
     policy = settings.make_policy()
     assert isinstance(policy, InfinipotV)
-    assert policy.variant == VARIANTS['official']
+    assert policy.variant == VARIANTS['infinipot_v/official']
 
 
 def test_presets_by_name():

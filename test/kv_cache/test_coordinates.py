@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Coordinates and arrangements."""
+"""Coordinates and layouts."""
 
 import torch
 
@@ -59,7 +59,7 @@ def test_runs_between_remembered_grids_are_forgotten_too():
     assert shapes.of(9) == (4, 4, 0)
 
 
-def test_both_arrangements_agree_on_whole_grids():
+def test_both_layouts_agree_on_whole_grids():
     coordinates = grid_coordinates(3, 4, 2, 3).expand(2, -1, -1)
     shapes = shapes_of((0, 2, 3))
     true, slot = (arrange(coordinates, shapes) for arrange in (
@@ -82,10 +82,10 @@ def test_only_true_coordinates_survive_a_compression():
 def test_another_resolution_maps_to_the_same_relative_place():
     shapes = shapes_of((0, 4, 4), (1, 2, 2))
     old, new = grid_coordinates(0, 1, 4, 4), grid_coordinates(1, 1, 2, 2)
-    arrangement = layout_by_position(torch.cat([old, new]).expand(1, -1, -1), shapes)
-    assert arrangement.cell[0, :16].view(4, 4).tolist() == [
+    layout = layout_by_position(torch.cat([old, new]).expand(1, -1, -1), shapes)
+    assert layout.cell[0, :16].view(4, 4).tolist() == [
         [0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
-    assert (arrangement.rows, arrangement.columns) == (4, 4)
+    assert (layout.rows, layout.columns) == (4, 4)
 
 
 def test_sources_share_no_place_and_each_has_its_own_newest():
@@ -94,10 +94,10 @@ def test_sources_share_no_place_and_each_has_its_own_newest():
         shapes.append(grid, 2, 2, source)
     assert shapes.sources == [0, 3]
     coordinates = grid_coordinates(0, 4, 2, 2).expand(1, -1, -1)
-    arrangement = layout_by_position(coordinates, shapes)
-    assert arrangement.cells == 8
-    assert arrangement.cell[0].view(4, 4).tolist() == [
+    layout = layout_by_position(coordinates, shapes)
+    assert layout.cells == 8
+    assert layout.cell[0].view(4, 4).tolist() == [
         [0, 1, 2, 3], [4, 5, 6, 7], [0, 1, 2, 3], [0, 1, 2, 3]]
-    assert arrangement.age[0].view(4, 4)[:, 0].tolist() == [3, 2, 1, 0]
+    assert layout.age[0].view(4, 4)[:, 0].tolist() == [3, 2, 1, 0]
     # The other source has but one grid: its newest, however long ago.
-    assert arrangement.recency[0].view(4, 4)[:, 0].tolist() == [2, 0, 1, 0]
+    assert layout.recency[0].view(4, 4)[:, 0].tolist() == [2, 0, 1, 0]

@@ -33,8 +33,8 @@ def test_tar_is_minus_the_mean_cosine_of_equation_4(grids, rows, columns, heads,
     generator = torch.Generator().manual_seed(seed)
     keys = torch.randn(heads, grids * rows * columns, 16, generator=generator)
     recent = max(1, grids // 3)
-    arrangement = whole_grids(grids, rows, columns, heads)
-    scores = temporal_redundancy(keys, arrangement, arrangement.age < recent)
+    layout = whole_grids(grids, rows, columns, heads)
+    scores = temporal_redundancy(keys, layout, layout.age < recent)
 
     cube = keys.view(heads, grids, rows * columns, 16)
     cosines = functional.cosine_similarity(
@@ -49,10 +49,10 @@ def test_tar_compares_only_what_was_at_the_same_place():
     shapes.append(0, 2, 2)
     coordinates = torch.cat([
         grid_coordinates(0, 1, 2, 2)[[1, 3]], grid_coordinates(5, 1, 2, 2)]).expand(1, -1, -1)
-    arrangement = layout_by_position(coordinates, shapes)
+    layout = layout_by_position(coordinates, shapes)
     grid = torch.eye(4)
     keys = torch.cat([grid[[1, 0]], grid]).unsqueeze(0)
-    scores = temporal_redundancy(keys, arrangement, arrangement.age == 0)
+    scores = temporal_redundancy(keys, layout, layout.age == 0)
     assert scores[0, :2].tolist() == [-1.0, 0.0]
 
 

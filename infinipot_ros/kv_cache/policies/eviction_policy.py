@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a policy: it sees one layer's tokens and says which stay."""
+"""The interface of a policy: it sees one layer's tokens and chooses which stay."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,20 @@ class EvictionPolicy(ABC):
     The same number of tokens stays in every layer and KV head; which ones may differ.
     """
 
+    #: The ratios that ``named`` takes: of ``tar_ratio`` and ``recent_ratio``.
+    RATIOS: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def named(cls, name: str, ratios: Mapping[str, float]) -> EvictionPolicy:
+        """
+        Build the policy that goes by one of its file's ``NAMES``.
+
+        :param ratios: keyword arguments of the constructor.
+        :raises ConfigurationError: a ratio that is not among ``RATIOS``.
+        """
+        check_use(name, ratios, cls.RATIOS)
+        return cls(**ratios)
+
     def prepare(self, views: Sequence[LayerView]) -> None:  # noqa: B027 - most need nothing
         """Look at all layers before the first is compressed."""
 
@@ -35,15 +49,23 @@ class EvictionPolicy(ABC):
         """
 
     def state(self) -> dict[str, Any]:
-        """Give what it learned from the stream, as JSON can hold it; most learn nothing."""
+        """Return what was learned from the stream, as JSON can hold it; most learn nothing."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most need nothing
         """
-        Go on with what ``state`` gave.
+        Go on with what ``state`` returned.
 
-        :raises ConfigurationError: no policy of this kind learned that.
+        :raises ConfigurationError: not a state of this policy.
         """
+
+
+def check_use(name: str, ratios: Mapping[str, float], allowed: Sequence[str]) -> None:
+    """:raises ConfigurationError: a ratio that policy ``name`` has no use for."""
+    for ratio, value in ratios.items():
+        if ratio not in allowed:
+            raise ConfigurationError(
+                f'policy {name!r} has no use for {ratio} {value}; leave it at its default')
 
 
 def check_ratio(name: str, ratio: float) -> None:
@@ -56,7 +78,7 @@ def top_slots(scores: Tensor, target: int) -> Tensor:
     """Slots of the ``target`` highest scores of ``[H, N]``: int64 ``[H, target]``, ascending."""
     chosen = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
     chosen.scatter_(1, scores.topk(target, dim=-1, sorted=False).indices, True)
-    # Sooner read off than sorted.
+    # nonzero() is faster than sorting the indices.
     return chosen.nonzero()[:, 1].view(scores.shape[0], target)
 
 

@@ -10,6 +10,8 @@ from infinipot_ros.errors import MemoryFullError
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 
+NAMES = ('full',)
+
 
 class Full(EvictionPolicy):
     """Never compresses."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,12 @@ from torch import Tensor
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.coordinates import layout_by_position, layout_by_slot
 from infinipot_ros.kv_cache.layer_view import LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, check_ratio, top_slots
+from infinipot_ros.kv_cache.policies.eviction_policy import (
+    EvictionPolicy,
+    check_ratio,
+    check_use,
+    top_slots,
+)
 from infinipot_ros.kv_cache.scores import (
     choose_kernel,
     coefficient_of_variation,
@@ -32,7 +37,7 @@ from infinipot_ros.kv_cache.scores import (
 
 
 @dataclass(frozen=True)
-class Variant:
+class Scoring:
     """
     How the method is set.
 
@@ -50,10 +55,15 @@ class Variant:
     true_coordinates: bool = True
 
 
+NAMES = ('infinipot_v', 'tar', 'van', 'infinipot_v/paper', 'infinipot_v/official',
+         'infinipot_v/true_coordinates')
 VARIANTS = {
-    'true_coordinates': Variant(),
-    'paper': Variant(true_coordinates=False),
-    'official': Variant(recent_ratio=0.25, pooling=False, true_coordinates=False),
+    'infinipot_v': Scoring(),
+    'tar': Scoring(tar_ratio=1.0),
+    'van': Scoring(tar_ratio=0.0),
+    'infinipot_v/paper': Scoring(true_coordinates=False),
+    'infinipot_v/official': Scoring(recent_ratio=0.25, pooling=False, true_coordinates=False),
+    'infinipot_v/true_coordinates': Scoring(),
 }
 
 
@@ -64,11 +74,26 @@ class InfinipotV(EvictionPolicy):
     :raises ConfigurationError: a ratio outside [0, 1].
     """
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Scoring) -> None:
         for name in ('tar_ratio', 'recent_ratio'):
             check_ratio(name, getattr(variant, name))
         self.variant = variant
         self._thresholds: tuple[float, ...] | None = None
+
+    @classmethod
+    def named(cls, name: str, ratios: Mapping[str, float]) -> InfinipotV:
+        """
+        Build one of ``VARIANTS``, with other ratios where given.
+
+        :raises ConfigurationError: a ratio that the variant has no use for: ``tar`` is all TaR,
+            ``van`` has no recent part besides.
+        """
+        check_use(name, ratios, {'tar': ('recent_ratio',), 'van': ()}.get(
+            name, ('tar_ratio', 'recent_ratio')))
+        scoring = VARIANTS[name]
+        return cls(replace(
+            scoring, tar_ratio=ratios.get('tar_ratio', scoring.tar_ratio),
+            recent_ratio=ratios.get('recent_ratio', scoring.recent_ratio)))
 
     def prepare(self, views: Sequence[LayerView]) -> None:
         """
@@ -87,7 +112,7 @@ class InfinipotV(EvictionPolicy):
             self._thresholds = tuple(quartiles.tolist())
 
     def state(self) -> dict[str, Any]:
-        """Give the limits between the pooling windows, once calibrated."""
+        """Return the limits between the pooling windows, once calibrated."""
         return {'thresholds': self._thresholds}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -98,31 +123,31 @@ class InfinipotV(EvictionPolicy):
                 isinstance(limit, float) and math.isfinite(limit) for limit in thresholds)
             if not numbers or len(thresholds) != 3 or list(thresholds) != sorted(thresholds):
                 raise ConfigurationError(
-                    f'{thresholds!r} are no limits between pooling windows; there are three, '
-                    'ascending')
+                    f'limits between pooling windows are {thresholds!r}, expected three ascending '
+                    'numbers')
             thresholds = tuple(thresholds)
         self._thresholds = thresholds
 
     def select(self, view: LayerView, target: int) -> Tensor:
         """Choose the recent grids, then the best by TaR, then the best by VaN."""
-        arrange = layout_by_position if self.variant.true_coordinates else layout_by_slot
-        arrangement = arrange(view.coordinates, view.shapes)
+        lay_out = layout_by_position if self.variant.true_coordinates else layout_by_slot
+        layout = lay_out(view.coordinates, view.shapes)
         tar_budget = target - round((1.0 - self.variant.tar_ratio) * target)
         chosen = torch.zeros(view.keys.shape[:2], dtype=torch.bool, device=view.keys.device)
         if tar_budget:
             count = recent_grids(
-                view.keys.shape[1], arrangement.cells, self.variant.recent_ratio)
+                view.keys.shape[1], layout.cells, self.variant.recent_ratio)
             # A target smaller than the recent part keeps fewer recent grids, still whole.
-            first_too_many = arrangement.recency.kthvalue(target + 1, dim=-1).values
+            first_too_many = layout.recency.kthvalue(target + 1, dim=-1).values
             count = min(count, int(first_too_many.min()))
             if count:
-                recent = arrangement.recency < count
-                distinct = temporal_redundancy(view.keys, arrangement, recent)
+                recent = layout.recency < count
+                distinct = temporal_redundancy(view.keys, layout, recent)
                 chosen = self._distinct(distinct, recent, tar_budget)
         norms = value_norms(view.values)
         if self._thresholds is not None:
             kernel = choose_kernel(coefficient_of_variation(norms), self._thresholds)
-            norms = pool_neighbours(norms, arrangement, kernel)
+            norms = pool_neighbours(norms, layout, kernel)
         return top_slots(norms.masked_fill(chosen, torch.inf), target)
 
     @staticmethod

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Share a budget out to the sources, such as cameras, so that none can push out another."""
+"""Divide a budget among sources, such as cameras, so that none can evict another's tokens."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PerSourcePolicy(EvictionPolicy):
     """
     Lets a policy choose within each source's share of the target.
 
-    Between compressions a source may hold more: what is free is free to all.
+    Shares apply only at compression; free space may be used by any source.
 
     :param inner: what decides within a source.
     :param weights: share of each source, by number; may be added to later.
@@ -58,11 +58,11 @@ class PerSourcePolicy(EvictionPolicy):
         self.inner.prepare(views)
 
     def state(self) -> dict[str, Any]:
-        """Give what the policy learned."""
+        """Return what the inner policy learned."""
         return self.inner.state()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """:raises ConfigurationError: no policy of this kind learned that."""
+        """:raises ConfigurationError: not a state of the inner policy."""
         self.inner.restore(state)
 
     def select(self, view: LayerView, target: int) -> Tensor:
@@ -71,7 +71,7 @@ class PerSourcePolicy(EvictionPolicy):
         names = torch.unique(source)
         held = (source.unsqueeze(-1) == names).sum(1)
         kept = torch.empty(len(held), target, dtype=torch.int64, device=source.device)
-        # As a rule these are all heads: they differ only where another policy chose before.
+        # Usually one division for all heads: they differ only where another policy chose before.
         divisions, division = torch.unique(held, dim=0, return_inverse=True)
         for number, each in enumerate(divisions.tolist()):
             heads = (division == number).nonzero().flatten()

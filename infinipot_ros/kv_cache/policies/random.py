@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keep tokens by lot: what any policy with an opinion must beat."""
+"""Random eviction, the baseline."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from torch import Tensor
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, top_slots
 
+NAMES = ('random',)
 # Odd multipliers of a multiplicative hash, one for each of grid, row, column, head and layer.
 _MIX = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1)
 
 
 class Random(EvictionPolicy):
     """
-    Keeps tokens by lots that are drawn once, from their coordinate, layer and head.
+    Keeps the tokens of the highest hash; a token's coordinate, layer and head fix its hash.
 
-    Fresh lots at every compression would wear the oldest tokens away; with lots for life the
-    memory is at all times an even sample of everything ever seen, as a reservoir is.
+    Drawing again at every compression would wear the oldest tokens away. With one hash for life
+    the memory is always an even sample of everything seen, as in reservoir sampling.
     """
 
     def select(self, view: LayerView, target: int) -> Tensor:
-        """Choose the slots with the highest lots."""
+        """Choose the slots of the highest hashes."""
         grid, row, column = view.coordinates.long().unbind(-1)
         head = torch.arange(grid.shape[0], device=grid.device).unsqueeze(-1)
-        lot = torch.full_like(grid, view.layer * _MIX[4])
+        hashed = torch.full_like(grid, view.layer * _MIX[4])
         for number, factor in zip((grid, row, column, head), _MIX[:4], strict=True):
             # Each round spreads the bits before the next number comes in; overflow wraps.
-            lot = (lot ^ (number * factor)) * 0x2545F4914F6CDD1D
-            lot = lot ^ (lot >> 29)
-        return top_slots(lot, target)
+            hashed = (hashed ^ (number * factor)) * 0x2545F4914F6CDD1D
+            hashed = hashed ^ (hashed >> 29)
+        return top_slots(hashed, target)

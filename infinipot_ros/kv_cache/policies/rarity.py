@@ -21,6 +21,8 @@ from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, check_ratio, top_slots
 from infinipot_ros.kv_cache.scores import recent_grids, value_norms_and_rarity
 
+NAMES = ('rarity',)
+
 
 class Rarity(EvictionPolicy):
     """
@@ -33,16 +35,18 @@ class Rarity(EvictionPolicy):
     :raises ConfigurationError: a ratio outside [0, 1].
     """
 
+    RATIOS = ('recent_ratio',)
+
     def __init__(self, recent_ratio: float = 0.125) -> None:
         check_ratio('recent_ratio', recent_ratio)
         self.recent_ratio = recent_ratio
 
     def select(self, view: LayerView, target: int) -> Tensor:
         """Choose the newest tokens, then the rarest."""
-        arrangement = layout_by_position(view.coordinates, view.shapes)
-        count = recent_grids(view.keys.shape[1], arrangement.cells, self.recent_ratio)
+        layout = layout_by_position(view.coordinates, view.shapes)
+        count = recent_grids(view.keys.shape[1], layout.cells, self.recent_ratio)
         norms, rarity = value_norms_and_rarity(view.values)
         score = norms.log() + rarity
         # Of more recent tokens than there is room for, the newest stay.
-        newness = score.max() + 1.0 + count - arrangement.recency
-        return top_slots(torch.where(arrangement.recency < count, newness, score), target)
+        newness = score.max() + 1.0 + count - layout.recency
+        return top_slots(torch.where(layout.recency < count, newness, score), target)

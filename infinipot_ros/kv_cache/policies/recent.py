@@ -10,6 +10,8 @@ from torch import Tensor
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, same_for_all_heads
 
+NAMES = ('recent',)
+
 
 class Recent(EvictionPolicy):
     """Keeps the newest ``target`` tokens."""

@@ -14,6 +14,8 @@ from infinipot_ros.kv_cache.coordinates import GRID
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, same_for_all_heads
 
+NAMES = ('uniform',)
+
 
 def drop_most_crowded(
     grids: Sequence[int], sizes: Sequence[int], whole: Sequence[int], surplus: int,

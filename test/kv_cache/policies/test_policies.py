@@ -113,7 +113,7 @@ def test_random_is_an_even_sample_of_all_that_was_ever_seen():
 def test_every_policy_has_a_name_and_no_use_for_what_it_ignores():
     for name in POLICY_NAMES:
         make_policy(name)
-    with pytest.raises(ConfigurationError, match='choose one of full, recent'):
+    with pytest.raises(ConfigurationError, match='choose one of full, infinipot_v'):
         make_policy('best')
     with pytest.raises(ConfigurationError, match='no use for tar_ratio'):
         make_policy('uniform', tar_ratio=0.5)
