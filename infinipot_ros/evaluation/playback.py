@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from infinipot_ros.errors import FrameError, SourceError
-from infinipot_ros.recordings.frame_source import FrameSource
+from infinipot_ros.recordings.frame_source import FrameSource, describe_drops
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 
@@ -60,7 +60,7 @@ def replay(
     """
     result = Replay()
     refused: Counter[str] = Counter()
-    why = ''
+    why: dict[str, str] = {}
     started = time.perf_counter()
     for frame in source:
         shown = time.perf_counter()
@@ -68,7 +68,7 @@ def replay(
             took = observer.add_frame(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
         except FrameError as error:
             refused[error.reason] += 1
-            why = why or str(error)
+            why.setdefault(error.reason, str(error))
         else:
             result.first_ns = result.first_ns or frame.stamp_ns
             result.last_ns = frame.stamp_ns
@@ -84,9 +84,7 @@ def replay(
     result.seen, result.skipped = source.seen, source.skipped
     result.dropped = source.dropped + refused
     if result.taken == 0:
-        counts = ', '.join(f'{count} {reason}' for reason, count in result.dropped.items())
         raise SourceError(
-            f'{source.path}: not one of {result.seen} frames could be used ({counts or "none"})'
-            + (f'; the first: {why}' if why else '')
+            f'{source.path}: {describe_drops(result.seen, result.dropped, why | source.why)}'
         )
     return result

@@ -29,7 +29,7 @@ from infinipot_ros.evaluation.stream import (
     StreamInfo,
     StreamScanner,
 )
-from infinipot_ros.recordings.frame_source import FrameSource, Rate
+from infinipot_ros.recordings.frame_source import FrameSource, Rate, describe_drops
 from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import Frame
@@ -193,18 +193,22 @@ class RecordedStream(Stream):
                         for question in self.questions})
                     self._keep(pictures.passed(frame))
             if not surveyor.met:
-                raise NothingShown(self._nothing_shown())
+                raise self._nothing_shown()
             self._survey = surveyor.survey(str(self.recording.path), self._origin_ns)
             if pictures is not None:
                 self._keep(pictures.left())
         return self._survey
 
-    def _nothing_shown(self) -> str:
-        recording = self.recording
+    def _nothing_shown(self) -> SourceError:
+        recording, source = self.recording, self.source
+        if source.dropped and source.dropped.total() + source.skipped == source.seen:
+            drops = describe_drops(source.seen, source.dropped, source.why)
+            return SourceError(f'{recording.path}: {drops}')
         end = 'its end' if recording.end_ns is None else f'{recording.end_ns / 1e9:.3f} s'
-        return (f'{recording.path} has no frame between {recording.start_ns / 1e9:.3f} s and '
-                f'{end}, the part its questions are about: it is shorter than the recording they '
-                'were written for')
+        return NothingShown(
+            f'{recording.path} has no frame between {recording.start_ns / 1e9:.3f} s and '
+            f'{end}, the part its questions are about: it is shorter than the recording they '
+            'were written for')
 
     def _keep(self, found: Iterator[tuple[str, Frame]]) -> None:
         for name, frame in found:

@@ -180,14 +180,19 @@ def _unknown_encoding(encoding: str) -> str:
     hint = ''
     if encoding.startswith(('16UC1', '32FC1')):
         hint = ' (a depth image? a colour or grey one is needed)'
-    return f'encoding {encoding!r} is not readable{hint}; readable are {", ".join(ENCODINGS)}'
+    # A hostile name may be as long as a message.
+    return (
+        f'encoding {encoding[:40]!r} is not readable{hint}; set one in the camera driver that is: '
+        'rgb8, bgr8, rgba8, bgra8, mono8, each of these with 16 bits, bayer_rggb8 and the like, '
+        'uyvy, yuyv, yuv422, yuv422_yuy2, 8UC1, 8UC3 or 8UC4'
+    )
 
 
 def _peek_compressed(data: memoryview, declared: str, max_pixels: int) -> tuple[int, int]:
     if 'compressedDepth' in declared:
         raise FrameError(
             'unknown_encoding',
-            f'format {declared!r} is a depth image; a colour or grey one is needed',
+            f'format {declared[:40]!r} is a depth image; a colour or grey one is needed',
         )
     if len(data) == 0:
         raise FrameError('zero_size', 'compressed image of 0 bytes: there is nothing in it')
@@ -202,8 +207,8 @@ def _peek_compressed(data: memoryview, declared: str, max_pixels: int) -> tuple[
     else:
         raise FrameError(
             'unknown_encoding',
-            f'format {declared!r} with first bytes {head[:4].hex(" ")} is neither jpeg nor png: '
-            'republish as one of them (image_transport republish)',
+            f'format {declared[:40]!r} with first bytes {head[:4].hex(" ")} is neither jpeg nor '
+            'png: republish as one of them (image_transport republish)',
         )
     return height, width
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What /diagnostics says: images, worker, memory (REP 107 levels).
+What /diagnostics says: images, poses, worker, memory (REP 107 levels).
 
 Every function takes plain values and returns one ``DiagnosticStatus``; the node asks once a
 second. A warning names the likely cause and what to do about it.
@@ -16,10 +16,13 @@ from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from infinipot_ros.node.counts import CameraCounts, RecentCounts, describe_drops
 from infinipot_ros.node.worker_status import WorkerStatus
 
 #: Seconds of silence from the worker in one piece of work after which something hangs.
 HEARTBEAT_S = 10.0
+#: Frames without a pose, and none with one, after which that is worth a warning.
+MANY_FRAMES = 10
 
 
 @dataclass
@@ -61,7 +64,7 @@ class RecentTimes:
 
 @dataclass(frozen=True)
 class Publisher:
-    """A publisher of the image topic as the graph shows it."""
+    """A publisher of a topic as the graph shows it."""
 
     node: str
     type_name: str
@@ -78,6 +81,34 @@ class ImageTopic:
     publishers: Sequence[Publisher]
     incompatible: Sequence[str] = ()
     other_topic_with_images: str = ''
+
+    @property
+    def raw(self) -> bool:
+        """Whether its images are not compressed."""
+        return self.type_name == 'sensor_msgs/msg/Image'
+
+
+@dataclass(frozen=True)
+class PoseSourceState:
+    """
+    Where poses come from.
+
+    :param wanted: the parameter ``pose_topic``, or ``pose_frame`` where they come from tf2.
+    :param topic: what ``pose_topic`` resolves to; empty for tf2.
+    :param types: the types that are understood.
+    :param elsewhere: other topics with poses, where nobody publishes this one.
+    :param received: poses that came and can be used; ``ignored`` those that cannot.
+    :param age_s: seconds since the last that can be used, or since activation.
+    """
+
+    wanted: str
+    topic: str = ''
+    types: Sequence[str] = ()
+    publishers: Sequence[Publisher] = ()
+    elsewhere: Sequence[str] = ()
+    received: int = 0
+    ignored: int = 0
+    age_s: float = 0.0
 
 
 def starvation_cause(image: ImageTopic) -> str:
@@ -98,7 +129,7 @@ def starvation_cause(image: ImageTopic) -> str:
     publisher = image.publishers[0]
     if image.reliability == 'reliable' and publisher.reliability == 'best_effort':
         return (f'QoS mismatch: {publisher.node} offers best_effort, this node asks for reliable')
-    if image.type_name == 'sensor_msgs/msg/Image':
+    if image.raw:
         return (f'{publisher.node} publishes {image.topic}, but nothing arrives: it is paused, or '
                 'its images are larger than the shared-memory segment and lost (raw images above '
                 '0.5 MB sent best effort): use config/fastdds_shm.xml on both sides, or '
@@ -106,11 +137,44 @@ def starvation_cause(image: ImageTopic) -> str:
     return f'{publisher.node} publishes {image.topic}, but nothing arrives: it may be paused'
 
 
+def slow_cause(image: ImageTopic, rate: float, fps: float) -> str:
+    """
+    Say that images arrive more slowly than they are wanted, why that may be, and what to do.
+
+    :param rate: images a second of header time that arrive; ``fps`` that are wanted.
+    """
+    lost = ('start its driver with config/fastdds_shm.xml, too (raw images above 0.5 MB sent best '
+            'effort do not fit the shared-memory segment), or use image_transport compressed'
+            if image.raw else
+            f'set qos_overrides.{image.topic}.subscription.reliability to reliable')
+    return (f'{rate:.2f} images a second arrive on {image.topic}, ingest.fps wants {fps:g}: if '
+            f'the camera sends more, they are lost on the way: {lost}; if not, lower ingest.fps')
+
+
+def silent_poses_cause(poses: PoseSourceState) -> str:
+    """Say in one sentence why no pose may have come, and what to do."""
+    if not poses.publishers:
+        where = 'start what publishes it, or set pose_topic to the full name'
+        if poses.elsewhere:
+            where = (f'there are poses on {", ".join(poses.elsewhere[:3])}: set pose_topic to '
+                     'the full name')
+        return f"nobody publishes {poses.topic} (pose_topic is '{poses.wanted}'); {where}"
+    if poses.ignored and not poses.received:
+        return (f'{poses.ignored} came on {poses.topic}, but none can be used: a pose needs a '
+                'stamp, finite numbers and an orientation that is a quaternion')
+    publisher = poses.publishers[0]
+    if publisher.type_name not in poses.types:
+        return (f'{publisher.node} publishes {poses.topic} as {publisher.type_name}, but '
+                f'pose_topic takes {", ".join(poses.types)}')
+    return f'{publisher.node} publishes {poses.topic}, but nothing arrives: it may be paused'
+
+
 def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
                   starvation_s: float, snapshot: WorkerStatus | None, queue_drops: int,
                   times: CallbackTimes, clock_missing: bool = False,
                   camera: str = '', poses: int = 0, without_pose: int = 0,
-                  answerable: RecentTimes | None = None) -> DiagnosticStatus:
+                  answerable: RecentTimes | None = None, recent: RecentCounts | None = None,
+                  fps: float = 0.0) -> DiagnosticStatus:
     """
     Report on what arrives.
 
@@ -123,8 +187,13 @@ def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
     :param poses: how many of ``pose_topic`` are kept to be interpolated.
     :param without_pose: frames for which a pose was wanted and none was known.
     :param answerable: how long frames took from their stamps until they could be asked about.
+    :param recent: what became of this camera's messages lately.
+    :param fps: the wanted frames a second, 0 for all.
     """
     name = f'{node}: images {camera}'.rstrip()
+    counts = snapshot.cameras.get(camera, CameraCounts()) if snapshot else CameraCounts()
+    dropping = recent.drop_problem() if recent is not None else None
+    slow = recent.slow_rate(fps) if recent is not None else None
     status = _status(name, DiagnosticStatus.OK, 'images arrive')
     if image is None:
         status.message = f'not subscribed: the node is {state}'
@@ -134,13 +203,21 @@ def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
     elif age_s > starvation_s:
         status.level = DiagnosticStatus.WARN
         status.message = f'no image for {age_s:.1f} s: {starvation_cause(image)}'
+        if counts.faults and not counts.good:
+            status.message += f'; before, {describe_drops(counts)}'
     elif image.incompatible:
         status.level = DiagnosticStatus.WARN
         status.message = starvation_cause(image)
+    elif dropping is not None:
+        severe, status.message = dropping
+        status.level = DiagnosticStatus.ERROR if severe else DiagnosticStatus.WARN
     elif queue_drops:
         status.level = DiagnosticStatus.WARN
         status.message = (f'overload: {queue_drops} frames dropped from the full queue: lower '
                           'ingest.fps or ingest.max_pixels')
+    elif slow is not None:
+        status.level = DiagnosticStatus.WARN
+        status.message = slow_cause(image, slow, fps)
     p50, p99, longest = times.percentiles()
     values = {'topic': image.topic if image else '', 'poses': str(poses),
               'frames without pose': str(without_pose), 'last image s': f'{age_s:.1f}',
@@ -155,12 +232,45 @@ def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
     if snapshot is not None:
         if snapshot.paused and status.level == DiagnosticStatus.OK:
             status.message = 'paused: frames are dropped until ~/pause is called with false'
-        values['seen'] = str(snapshot.frames_seen)
+        values['seen'] = str(counts.seen)
         values['waiting'] = str(snapshot.waiting_frames)
         values['backward clock jumps'] = str(snapshot.jumps)
-        for reason, count in sorted(snapshot.drops.items()):
+        for reason, count in sorted(counts.drops.items()):
             values[f'dropped {reason}'] = str(count)
     return _with(status, values)
+
+
+def poses_status(node: str, state: str, poses: PoseSourceState | None, limit_s: float,
+                 max_gap_s: float, with_pose: int, without_pose: int) -> DiagnosticStatus:
+    """
+    Report on the poses, where some are wanted.
+
+    :param poses: where they come from; None while the node does not listen.
+    :param limit_s: the allowed silence.
+    :param max_gap_s: the parameter ``pose_max_gap``.
+    :param with_pose: frames that have one; ``without_pose`` that have none.
+    """
+    status = _status(f'{node}: poses', DiagnosticStatus.OK, 'poses arrive')
+    if poses is None:
+        status.message = f'not subscribed: the node is {state}'
+        return status
+    if poses.topic and poses.age_s > limit_s:
+        status.level = DiagnosticStatus.WARN
+        status.message = f'no pose for {poses.age_s:.1f} s: {silent_poses_cause(poses)}'
+    elif without_pose >= MANY_FRAMES and not with_pose:
+        status.level = DiagnosticStatus.WARN
+        status.message = (
+            f'none of {without_pose} frames has a pose: none of {poses.topic} lies within '
+            f'pose_max_gap = {max_gap_s:g} s of a frame; camera and poses must be stamped by one '
+            'clock' if poses.topic else
+            f'none of {without_pose} frames has a pose: tf2 knows no way from {poses.wanted} to '
+            "the images' frame at their stamps, see the log")
+    elif poses.topic and not poses.received:
+        status.message = 'waiting for the first pose'
+    return _with(status, {
+        'topic': poses.topic, 'publishers': str(len(poses.publishers)),
+        'received': str(poses.received), 'ignored': str(poses.ignored),
+        'frames with pose': str(with_pose), 'frames without pose': str(without_pose)})
 
 
 def worker_status(node: str, state: str, snapshot: WorkerStatus | None,

@@ -42,8 +42,8 @@ class FrameDecoder:
         self._frame_ids = dict.fromkeys(names, '')
         #: Where the robot was; None while no poses are wanted.
         self.poses: PoseSource | None = None
-        #: Frames for which a pose was wanted and none was known.
-        self.without_pose = 0
+        #: Frames for which a pose was wanted and known, and for which none was.
+        self.with_pose = self.without_pose = 0
 
     def __call__(self, item: tuple[str, bytes]) -> Frame:
         """
@@ -63,6 +63,7 @@ class FrameDecoder:
         pose = None
         if self.poses is not None:
             pose = self.poses(frame.stamp_ns, frame_id, name)
+            self.with_pose += pose is not None
             self.without_pose += pose is None
         return replace(frame, camera=camera, pose=pose)
 

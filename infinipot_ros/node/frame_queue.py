@@ -14,6 +14,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from infinipot_ros.node.counts import CameraCounts, longest_gap_ns
 from infinipot_ros.ros_time import SECOND_NS
 
 #: A camera that runs at just the wanted rate jitters; a frame this share of an interval early
@@ -49,28 +50,52 @@ class QueuedFrame:
 
 @dataclass(frozen=True)
 class OfferResult:
-    """What became of an offered message: why it was dropped (if so), how far time went back."""
+    """
+    What became of an offered message.
+
+    :param reason: why it was dropped, in a word, if it was.
+    :param jumped_back_ns: how far time went back.
+    :param why: what is wrong with its stamp and what to do, in a sentence.
+    """
 
     reason: str = ''
     jumped_back_ns: int = 0
+    why: str = ''
 
 
 @dataclass
 class FrameQueue:
-    """The queue and its counters; lives as long as the memory it feeds."""
+    """
+    The queue and its counters; lives as long as the memory it feeds.
+
+    :param cameras: what became of each camera's messages.
+    :param since_empty: what became of all since the memory was last emptied.
+    """
 
     policy: IngestPolicy
-    seen: int = 0
     jumps: int = 0
     paused: bool = False
-    drops: Counter[str] = field(default_factory=Counter)
+    cameras: dict[str, CameraCounts] = field(default_factory=dict)
+    since_empty: CameraCounts = field(default_factory=CameraCounts)
     _queue: deque[QueuedFrame] = field(default_factory=deque)
     _last_ns: dict[str, int] = field(default_factory=dict)
     _due_ns: dict[str, int] = field(default_factory=dict)
+    #: The stamp from which the next one's distance is part of the rate images arrive at.
+    _rate_ns: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return how many messages wait."""
         return len(self._queue)
+
+    @property
+    def seen(self) -> int:
+        """How many messages came."""
+        return sum(counts.seen for counts in self.cameras.values())
+
+    @property
+    def drops(self) -> Counter[str]:
+        """How many messages were dropped, by reason."""
+        return sum((counts.drops for counts in self.cameras.values()), Counter())
 
     @property
     def dropped(self) -> int:
@@ -86,11 +111,14 @@ class FrameQueue:
         :param camera: which stream it belongs to.
         :return: the verdict; a dropped message is already counted.
         """
-        self.seen += 1
+        counts = self._see(camera)
         if stamp_ns <= 0:
-            return self._drop('zero_stamp')
+            return self._drop(
+                'zero_stamp', camera, why=f'the stamp is {stamp_ns} ns; the memory is ordered by '
+                'header stamps, have the camera driver fill header.stamp')
         if self.paused:
-            return self._drop('paused')
+            self._rate_ns.pop(camera, None)
+            return self._drop('paused', camera)
         last_ns = self._last_ns.get(camera, 0)
         back_ns = last_ns - stamp_ns if last_ns else 0
         jumped = back_ns > self.policy.max_backward_jump_ns
@@ -98,16 +126,23 @@ class FrameQueue:
             self.jumps += 1
             self._due_ns[camera] = 0
         elif last_ns and back_ns >= 0:
-            return self._drop('stale_stamp')
+            return self._drop(
+                'stale_stamp', camera, why=f'the stamp {stamp_ns} ns is not after the last one, '
+                f'{last_ns} ns; do two cameras publish on one topic, or does the driver repeat '
+                'stamps?')
         jumped_back_ns = back_ns if jumped else 0
         self._last_ns[camera] = stamp_ns
+        gap_ns = stamp_ns - self._rate_ns.get(camera, stamp_ns)
+        self._rate_ns[camera] = stamp_ns
+        if 0 < gap_ns <= longest_gap_ns(self.policy.fps):
+            counts.arrived += 1
+            counts.covered_ns += gap_ns
         if not self._on_time(stamp_ns, camera):
-            return self._drop('rate', jumped_back_ns)
+            return self._drop('rate', camera, jumped_back_ns)
         if len(self._queue) >= self.policy.queue_size and not self.policy.keep_last:
-            return self._drop('queue', jumped_back_ns)
+            return self._drop('queue', camera, jumped_back_ns)
         while len(self._queue) >= self.policy.queue_size:
-            self._queue.popleft()
-            self.drops['queue'] += 1
+            self.count_drop('queue', camera=self._queue.popleft().camera)
         self._queue.append(QueuedFrame(stamp_ns, item, camera))
         return OfferResult(jumped_back_ns=jumped_back_ns)
 
@@ -119,19 +154,42 @@ class FrameQueue:
         """Return how many messages of a camera wait."""
         return sum(each.camera == camera for each in self._queue)
 
-    def count_drop(self, reason: str, count: int = 1) -> None:
-        """Count messages that were seen but never offered, or taken and found bad."""
-        self.drops[reason] += count
+    def refuse_unread(self, reason: str, camera: str = '', why: str = '') -> None:
+        """Count a message whose stamp could not even be read."""
+        self._see(camera)
+        self.count_drop(reason, camera=camera, why=why)
+
+    def count_drop(self, reason: str, count: int = 1, camera: str = '', why: str = '') -> None:
+        """
+        Count messages that were taken and found bad.
+
+        :param why: what was wrong with the last one, and what to do.
+        """
+        for counts in self._counts(camera):
+            counts.drop(reason, count, why)
+
+    def remember(self, count: int, camera: str = '') -> None:
+        """Count messages that the memory took; below 0 those it took before and lost."""
+        for counts in self._counts(camera):
+            counts.remembered += count
 
     def forget_waiting(self, reason: str) -> None:
         """Drop whatever waits, under one reason (the node stops listening)."""
-        if self._queue:
-            self.drops[reason] += len(self._queue)
-            self._queue.clear()
+        while self._queue:
+            self.count_drop(reason, camera=self._queue.popleft().camera)
 
-    def _drop(self, reason: str, jumped_back_ns: int = 0) -> OfferResult:
-        self.drops[reason] += 1
-        return OfferResult(reason, jumped_back_ns)
+    def _counts(self, camera: str) -> tuple[CameraCounts, CameraCounts]:
+        return self.cameras.setdefault(camera, CameraCounts()), self.since_empty
+
+    def _see(self, camera: str) -> CameraCounts:
+        own, everything = self._counts(camera)
+        own.seen += 1
+        everything.seen += 1
+        return own
+
+    def _drop(self, reason: str, camera: str, jumped_back_ns: int = 0, why: str = '') -> OfferResult:
+        self.count_drop(reason, camera=camera, why=why)
+        return OfferResult(reason, jumped_back_ns, why)
 
     def _on_time(self, stamp_ns: int, camera: str) -> bool:
         if self.policy.fps <= 0:

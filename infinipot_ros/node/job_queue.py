@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from infinipot_ros.errors import BusyError, QuestionCode, QuestionError
+from infinipot_ros.node.counts import CameraCounts, nothing_observed
 from infinipot_ros.node.frame_queue import FrameQueue, IngestPolicy, OfferResult, QueuedFrame
 from infinipot_ros.node.jobs import Answered, Question, QuestionJob, Task, fail, stopped
 
@@ -64,16 +65,21 @@ class JobQueue:
                 self._ready.notify()
             return verdict
 
-    def count_drop(self, reason: str) -> None:
-        """Count a message that cannot even be queued."""
+    def count_drop(self, reason: str, camera: str = '', why: str = '') -> None:
+        """Count a message that cannot even be queued, and what is wrong with it."""
         with self._ready:
-            self._ingest.seen += 1
-            self._ingest.count_drop(reason)
+            self._ingest.refuse_unread(reason, camera, why)
 
     def drop_waiting(self, reason: str) -> None:
         """Drop the frames that wait (the node was deactivated, say); the memory stays."""
         with self._ready:
             self._ingest.forget_waiting(reason)
+
+    def start_over(self) -> None:
+        """Drop the frames that wait for a memory that was emptied; what comes explains it."""
+        with self._ready:
+            self._ingest.forget_waiting('reset')
+            self._ingest.since_empty = CameraCounts()
 
     def pause(self, paused: bool) -> None:
         """Drop every frame from now on, or take them again; questions are answered meanwhile."""
@@ -189,6 +195,11 @@ class JobQueue:
                     return frame
                 self._ready.wait(BEAT_S)
         return None
+
+    def _why_nothing(self) -> str:
+        with self._ready:
+            ingest = self._ingest
+            return nothing_observed(ingest.since_empty, len(ingest), ingest.paused)
 
     def _queued_frames(self, camera: str) -> int:
         with self._ready:

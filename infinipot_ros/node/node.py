@@ -27,7 +27,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from infinipot_ros.errors import InfinipotError
 from infinipot_ros.node import frame_decoder as cameras
 from infinipot_ros.node import parameters
-from infinipot_ros.node.diagnostics import CallbackTimes, RecentTimes
+from infinipot_ros.node.diagnostics import CallbackTimes, PoseSourceState, RecentTimes
 from infinipot_ros.node.factory import build_observer, build_sessions
 from infinipot_ros.node.frame_decoder import FrameDecoder
 from infinipot_ros.node.image_conversion import Decoder
@@ -114,9 +114,15 @@ class InfinipotNode(LifecycleNode):
         """Return the frame of a camera's newest image."""
         return self._frames.frame_id_of(camera) if self._frames is not None else camera
 
-    def frames_without_pose(self) -> int:
-        """Count the frames for which a pose was wanted and none was known, since configure."""
-        return self._frames.without_pose if self._frames is not None else 0
+    def pose_counts(self) -> tuple[int, int]:
+        """Count the frames with a pose and those for which none was known, since configure."""
+        frames = self._frames
+        return (frames.with_pose, frames.without_pose) if frames is not None else (0, 0)
+
+    def pose_state(self) -> PoseSourceState | None:
+        """Return where poses come from; None while the node does not listen."""
+        pose_input = self._pose_input
+        return pose_input.state() if pose_input is not None else None
 
     def publish_status(self) -> None:
         """Tell the state on ``~/status`` now."""

@@ -30,14 +30,16 @@ class QuestionRunner:
     :param beat: called with every token: the worker lives.
     :param stopping: whether the node stops.
     :param log: where faults are told.
+    :param why_nothing: says why there is nothing to answer from.
     """
 
     def __init__(self, sessions: Sessions, beat: Callable[[], None],
-                 stopping: Callable[[], bool], log: Log) -> None:
+                 stopping: Callable[[], bool], log: Log, why_nothing: Callable[[], str]) -> None:
         self.sessions = sessions
         self._beat = beat
         self._stopping = stopping
         self._log = log
+        self._why_nothing = why_nothing
 
     def answer(self, observer: VisualMemory, job: QuestionJob) -> bool:
         """Settle the job's future, whatever happens; return whether with an answer."""
@@ -47,6 +49,8 @@ class QuestionRunner:
             succeed(job.future, self._ask(observer, job))
             return True
         except QuestionError as error:
+            if error.code == QuestionCode.NOTHING_OBSERVED and observer.empty:
+                error = QuestionError(error.code, self._why_nothing())
             fail(job.future, error)
         except _StoppedError:
             fail(job.future, stopped())

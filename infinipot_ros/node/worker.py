@@ -104,7 +104,8 @@ class MemoryWorker(JobQueue):
                 jumps=self._ingest.jumps, paused=self._ingest.paused,
                 sessions=sessions.count(time.monotonic_ns()) if sessions is not None else 0,
                 last_ingest_ms=self._last_ingest_ms, last_query_ms=self._last_query_ms,
-                memory=self._memory)
+                memory=self._memory,
+                cameras={name: each.copy() for name, each in self._ingest.cameras.items()})
 
     def stop(self, timeout_s: float) -> bool:
         """
@@ -140,7 +141,8 @@ class MemoryWorker(JobQueue):
             fail(self._loaded, ConfigurationError(
                 f'the model could not be set up: {type(error).__name__}: {error}'))
             return
-        answering = QuestionRunner(self._sessions, self._live, self._leaving, self._log)
+        answering = QuestionRunner(
+            self._sessions, self._live, self._leaving, self._log, self._why_nothing)
         try:
             self._memory = observer.status()
             self._set_job('idle')
@@ -165,7 +167,7 @@ class MemoryWorker(JobQueue):
     def _observe(self, observer: VisualMemory, waiting: QueuedFrame) -> None:
         started = time.monotonic()
         before = _remembered(observer)
-        reason = ''
+        reason = why = ''
         try:
             frame = self._decode(waiting.item)
             if observer.add_frame(
@@ -175,16 +177,17 @@ class MemoryWorker(JobQueue):
             else:
                 reason = STILL
         except FrameError as error:
-            reason = error.reason
+            reason, why = error.reason, str(error)
             self._log.warn(reason, f"frame dropped as '{reason}': {error}")
-        except Exception:
-            reason = 'internal'
+        except Exception as error:
+            reason, why = 'internal', f'{type(error).__name__}: {error}; see the log'
             self._log.warn(reason, f"frame dropped as 'internal':\n{traceback.format_exc()}")
         # A fault while a block is encoded costs the frames that waited in it, too.
         lost = 1 - (_remembered(observer) - before)
         with self._ready:
+            self._ingest.remember(1 - lost, waiting.camera)
             if lost > 0:
-                self._ingest.count_drop(reason or 'internal', lost)
+                self._ingest.count_drop(reason or 'internal', lost, waiting.camera, why)
             else:
                 self._last_ingest_ms = (time.monotonic() - started) * 1e3
         if not reason:

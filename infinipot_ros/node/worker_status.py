@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from infinipot_ros.node.counts import CameraCounts
 
 if TYPE_CHECKING:
     from infinipot_ros.visual_memory.answer import MemoryStatus
@@ -14,7 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """The worker at one moment; plain values, safe to read from any thread."""
+    """
+    The worker at one moment; plain values, safe to read from any thread.
+
+    :param cameras: what became of each camera's messages, by its name; empty for the only one.
+    """
 
     job: str
     job_s: float
@@ -30,3 +36,4 @@ class WorkerStatus:
     last_ingest_ms: float
     last_query_ms: float
     memory: MemoryStatus | None
+    cameras: Mapping[str, CameraCounts] = field(default_factory=dict)

@@ -66,9 +66,12 @@ class BagSource(FrameSource):
                 message: Any
                 try:
                     message = deserialize(item[2], item[0].msgtype)
-                except Exception:
+                except Exception as error:
                     # What a damaged message raises depends on where it is damaged.
-                    self.dropped['decode_failed'] += 1
+                    kind = item[0].msgtype
+                    self.drop(FrameError(
+                        'decode_failed', f'{len(item[2])} bytes cannot be read as {kind}: {error}'
+                    ))
                     continue
                 stamp = message.header.stamp
                 stamp_ns = nanoseconds(stamp)
@@ -78,7 +81,7 @@ class BagSource(FrameSource):
                 try:
                     rgb = to_rgb(message)
                 except FrameError as error:
-                    self.dropped[error.reason] += 1
+                    self.drop(error)
                     continue
                 if camera is None:
                     camera = message.header.frame_id

@@ -76,7 +76,7 @@ class FolderSource(FrameSource):
             try:
                 rgb = _read(file)
             except FrameError as error:
-                self.dropped[error.reason] += 1
+                self.drop(error)
                 first_error = first_error or f'{file.name}: {error}'
                 continue
             yield Frame(rgb, self.origin_ns + round(index * SECOND_NS / self.fps))

@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.errors import ConfigurationError, FrameError
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import Frame
 
@@ -82,6 +82,7 @@ class FrameSource(ABC):
     :ivar seen: frames met so far in the last walk, taken or not.
     :ivar skipped: of these, how many the rate left out.
     :ivar dropped: of these, how many were unreadable, by reason (those of ``FrameError``).
+    :ivar why: by reason, what was said about the first.
     """
 
     kind: str
@@ -95,6 +96,7 @@ class FrameSource(ABC):
         self.seen = 0
         self.skipped = 0
         self.dropped: Counter[str] = Counter()
+        self.why: dict[str, str] = {}
         self._walk: Generator[Frame, None, None] | None = None
 
     @abstractmethod
@@ -109,9 +111,14 @@ class FrameSource(ABC):
         """
         self.close()
         self.seen = self.skipped = 0
-        self.dropped = Counter()
+        self.dropped, self.why = Counter(), {}
         self._walk = self._frames()
         return self._walk
+
+    def drop(self, error: FrameError) -> None:
+        """Count a frame that is unreadable."""
+        self.dropped[error.reason] += 1
+        self.why.setdefault(error.reason, str(error))
 
     def close(self) -> None:
         """End a walk that was left half-way, and close its files."""
@@ -129,3 +136,17 @@ class FrameSource(ABC):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def describe_drops(seen: int, dropped: Mapping[str, int], why: Mapping[str, str]) -> str:
+    """
+    Say that no frame could be used, for which reasons, and what was wrong with the first.
+
+    :param dropped: how many frames, by reason; ``why``, what was said about the first of each.
+    """
+    text = f'not one of {seen} frames could be used'
+    if not dropped:
+        return text
+    counts = ', '.join(f'{count} {reason}' for reason, count in dropped.items())
+    most = max(dropped, key=lambda reason: dropped[reason])
+    return f'{text} ({counts}): {why[most]}'

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from infinipot_ros.errors import ConfigurationError, SourceError
+from infinipot_ros.errors import ConfigurationError, FrameError, SourceError
 from infinipot_ros.images.image_messages import MAX_PIXELS
 from infinipot_ros.recordings.frame_source import FrameSource, Rate
 from infinipot_ros.ros_time import SECOND_NS
@@ -93,9 +93,9 @@ class VideoSource(FrameSource):
                 return
             try:
                 pictures = packet.decode()
-            except av.FFmpegError:
+            except av.FFmpegError as error:
                 self.seen += 1
-                self.dropped['decode_failed'] += 1
+                self.drop(FrameError('decode_failed', f'FFmpeg cannot decode a picture: {error}'))
                 continue
             yield from pictures
 

@@ -186,10 +186,9 @@ class VisualMemory:
         limit = self.settings.max_new_tokens
         new_tokens = min(max_new_tokens or limit, limit)
         ids = encode_question(self._model, self.settings, question, turns, new_tokens)
-        if not self._encoder.blocks and not len(self._observations):
+        if self.empty:
             raise QuestionError(
-                QuestionCode.NOTHING_OBSERVED,
-                'nothing has been observed yet; wait for a frame, and check that images arrive')
+                QuestionCode.NOTHING_OBSERVED, 'nothing has been observed yet; wait for a frame')
         check_scope(
             scope, self._model, self.settings,
             self.settings.cameras or list(self._encoder.stamps.cameras))
@@ -213,6 +212,11 @@ class VisualMemory:
             self._cache.rollback(mark)
             self._encoder.timeline = timeline
             self._last_query_s = deadline.elapsed_s()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is remembered and no frame waits for its block."""
+        return not self._encoder.blocks and not len(self._observations)
 
     def turn_tokens(self, turn: Turn) -> int:
         """Count the tokens that a turn takes before the next question."""

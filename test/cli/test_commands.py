@@ -214,6 +214,20 @@ def test_ask_about_a_bag(model, tmp_path):
     assert 'observed  1700000000.000 s to 1700000000.500 s (0.5 s) of bag\n' in result.stdout
 
 
+def test_ask_names_the_encoding_where_no_frame_of_a_bag_could_be_read(model, tmp_path):
+    messages = camera(40)
+    for _, message in messages[1:]:
+        message.encoding = 'nv12'
+    messages[0][1].step = 0
+    bag = write_bag(tmp_path / 'bag', {'/cam': messages})
+    result = run('ask', bag, QUESTION, '--model', model, '--max-pixels', 784, '--fps', 0)
+    assert (result.exit_code, result.stdout) == (2, '')
+    assert (
+        f'infinipot: {bag}: not one of 40 frames could be used (1 wrong_step, 39 unknown_encoding)'
+        ": encoding 'nv12' is not readable; set one in the camera driver that is: rgb8, bgr8"
+    ) in result.stderr
+
+
 def test_ask_about_a_bag_whose_driver_counts_frames_in_frame_id(model, tmp_path):
     messages = camera(40)
     for index, (_, message) in enumerate(messages):

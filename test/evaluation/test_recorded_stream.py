@@ -42,6 +42,15 @@ def shown(stream):
     return [(frame.stamp_ns, int(frame.rgb[4, 6, 0])) for frame in stream]
 
 
+def test_a_bag_of_which_no_frame_can_be_read_names_the_reason(tmp_path):
+    images = camera(10)
+    for _, message in images:
+        message.encoding = 'nv12'
+    stream = record(write_bag(tmp_path / 'bag', {'/cam': images}), ask())
+    with pytest.raises(SourceError, match=r"not one of 10 frames .*: encoding 'nv12' is not"):
+        stream.survey()
+
+
 @pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
 @pytest.mark.parametrize('make', [None, compressed])
 def test_a_bag_is_walked_through_again_and_again(tmp_path, plugin, make):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,7 @@ from infinipot_ros.msg import Evidence as EvidenceMessage
 from infinipot_ros.node import diagnostics
 from infinipot_ros.node import messages as answers
 from infinipot_ros.node import status_message as status
+from infinipot_ros.node.counts import CameraCounts, RecentCounts
 from infinipot_ros.node.frame_decoder import FrameDecoder
 from infinipot_ros.node.image_conversion import Decoder, find_cv_bridge, stamp_of
 from infinipot_ros.node.interfaces import pose_input
@@ -58,7 +60,8 @@ SNAPSHOT = WorkerStatus(
         frames_encoded=4, frames_pending=1, tokens=20, budget_tokens=64, bytes=2000,
         budget_bytes=9000, compressions=2, segments=1, oldest_ns=1_500_000_000,
         newest_ns=2_000_000_003, last_ingest_ms=1.0, last_query_ms=2.0,
-        camera_tokens={'rear': 8, 'front': 12}))
+        camera_tokens={'rear': 8, 'front': 12}),
+    cameras={'': CameraCounts(seen=9, remembered=5, drops=Counter(rate=3, queue=1))})
 
 
 def test_error_codes_are_those_of_the_service() -> None:
@@ -299,6 +302,7 @@ def test_overload_and_heartbeat() -> None:
     values = {value.key: value.value for value in report.values}
     assert values['image callback p50 ms'] == '49.000'
     assert values['image callback max ms'] == '99.000' and values['dropped rate'] == '3'
+    assert (values['seen'], values['dropped queue']) == ('9', '1')
     late = WorkerStatus(**{**vars(SNAPSHOT), 'job': 'query', 'beat_age_s': 60.0})
     report = diagnostics.worker_status('/n', 'active', late, 0)
     assert report.level == b'\x02' and 'no heartbeat for 60 s' in report.message
@@ -306,6 +310,76 @@ def test_overload_and_heartbeat() -> None:
     assert diagnostics.worker_status('/n', 'active', gone, 0).level == b'\x02'
     assert diagnostics.memory_status('/n', SNAPSHOT).message == '20 of 64 tokens'
     assert diagnostics.memory_status('/n', None).level == b'\x00'
+
+
+def images(recent: RecentCounts, **changes) -> diagnostics.DiagnosticStatus:
+    return diagnostics.images_status(**{
+        'node': '/n', 'state': 'active', 'image': topic(), 'age_s': 0.1, 'starvation_s': 5.0,
+        'snapshot': SNAPSHOT, 'queue_drops': 0, 'times': diagnostics.CallbackTimes(),
+        'recent': recent, 'fps': 2.0, **changes})
+
+
+def test_frames_that_are_all_dropped_are_no_ok() -> None:
+    recent, counts = RecentCounts(CameraCounts(), 0.0), CameraCounts()
+    for second in range(1, 15):
+        counts.seen += 4
+        counts.drop('unknown_encoding', 4, "encoding 'nv12' is not readable; set another")
+        recent.add(counts.copy(), float(second), 2.0)
+        report = images(recent)
+        assert report.level == (b'\x01' if second < 11 else b'\x02')
+        assert "frames were dropped as 'unknown_encoding': encoding 'nv12'" in report.message
+    # When nothing comes any more, that is the news, and what came before was no good.
+    silent = images(recent, age_s=9.0, snapshot=replace(SNAPSHOT, cameras={'': counts}))
+    assert silent.level == b'\x01' and silent.message.startswith('no image for 9.0 s')
+    assert "before, 56 of 56 frames were dropped as 'unknown_encoding'" in silent.message
+    silent = images(recent, age_s=9.0)
+    assert 'before' not in silent.message, 'some were remembered'
+
+
+@pytest.mark.parametrize(('image', 'way_out'), [
+    (topic(), 'start its driver with config/fastdds_shm.xml, too'),
+    (topic(type_name='sensor_msgs/msg/CompressedImage'),
+     'set qos_overrides./image.subscription.reliability to reliable')])
+def test_images_that_arrive_too_slowly_are_no_ok(image, way_out) -> None:
+    recent = RecentCounts(CameraCounts(), 0.0)
+    recent.add(CameraCounts(seen=10, arrived=9, covered_ns=20_000_000_000), 20.0, 2.0)
+    report = images(recent, image=image)
+    assert report.level == b'\x01'
+    assert report.message.startswith(
+        '0.45 images a second arrive on /image, ingest.fps wants 2: if the camera sends more')
+    assert way_out in report.message and report.message.endswith('if not, lower ingest.fps')
+    assert images(recent, image=image, fps=0.0).level == b'\x00'
+    assert images(recent, image=image, fps=0.5).level == b'\x00'
+
+
+def pose_source(**changes) -> diagnostics.PoseSourceState:
+    odometry = diagnostics.Publisher('/base', 'nav_msgs/msg/Odometry', 'reliable')
+    return diagnostics.PoseSourceState(**{
+        'wanted': 'odom', 'topic': '/robot1/odom', 'publishers': [odometry], 'age_s': 9.0,
+        'types': ('nav_msgs/msg/Odometry', 'geometry_msgs/msg/PoseStamped'), **changes})
+
+
+@pytest.mark.parametrize(('poses', 'counts', 'level', 'words'), [
+    (pose_source(publishers=[], elsewhere=['/odom', '/pose']), (0, 3), b'\x01',
+     "no pose for 9.0 s: nobody publishes /robot1/odom (pose_topic is 'odom'); there are poses on "
+     '/odom, /pose: set pose_topic to the full name'),
+    (pose_source(publishers=[]), (0, 3), b'\x01', 'start what publishes it'),
+    (pose_source(), (0, 3), b'\x01', '/base publishes /robot1/odom, but nothing arrives'),
+    (pose_source(publishers=[diagnostics.Publisher('/base', 'std_msgs/msg/String', '')]), (0, 3),
+     b'\x01', '/base publishes /robot1/odom as std_msgs/msg/String, but pose_topic takes nav_'),
+    (pose_source(ignored=4), (0, 3), b'\x01', '4 came on /robot1/odom, but none can be used'),
+    (pose_source(age_s=0.1, received=8), (0, 40), b'\x01',
+     'none of 40 frames has a pose: none of /robot1/odom lies within pose_max_gap = 0.5 s'),
+    (diagnostics.PoseSourceState('map'), (0, 40), b'\x01', 'tf2 knows no way from map to'),
+    (diagnostics.PoseSourceState('map'), (3, 40), b'\x00', 'poses arrive'),
+    (pose_source(age_s=0.1, received=8), (1, 40), b'\x00', 'poses arrive'),
+    (pose_source(age_s=0.1), (0, 0), b'\x00', 'waiting for the first pose'),
+    (None, (0, 0), b'\x00', 'not subscribed: the node is active')])
+def test_poses_that_do_not_come_name_the_topic_and_the_way_out(
+        poses, counts, level, words) -> None:
+    report = diagnostics.poses_status('/n', 'active', poses, 5.0, 0.5, *counts)
+    assert (report.name, report.level) == ('/n: poses', level)
+    assert words in report.message
 
 
 class Logger:

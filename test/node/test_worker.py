@@ -406,6 +406,35 @@ class Turns:
         return worker.ask(Question('what?', 1), 60.0, canceled=canceled)
 
 
+def test_an_empty_memory_says_what_became_of_the_frames(make) -> None:
+    worker = make()
+    worker.start().result(60.0)
+
+    def refused() -> str:
+        error = worker.ask(Question('what?', 1), 20.0).exception(20.0)
+        assert isinstance(error, QuestionError)
+        assert error.code == QuestionCode.NOTHING_OBSERVED
+        return str(error)
+
+    assert 'no image has arrived' in refused()
+    for second in range(1, 6):
+        worker.offer(second * SECOND, FrameError('unknown_encoding', "encoding 'nv12' is odd"))
+    worker.offer(0, 0)
+    worker.count_drop('malformed', why='no header')
+    wait(lambda: worker.snapshot().waiting_frames == 0 and worker.snapshot().job == 'idle')
+    assert refused() == (
+        'nothing has been observed yet: 7 of 7 frames were dropped, most of them (5) as '
+        "'unknown_encoding': encoding 'nv12' is odd")
+    counted = worker.snapshot().cameras['']
+    assert (counted.seen, counted.remembered) == (7, 0)
+    # What came before a reset does not explain what is missing after it.
+    worker.run('reset', lambda observer: (observer.reset(), worker.start_over())).result(20.0)
+    assert 'no image has arrived' in refused()
+    worker.pause(True)
+    worker.offer(9 * SECOND, 9 * SECOND)
+    assert 'the node is paused, 1 frames were dropped' in refused()
+
+
 def test_a_flood_of_frames_does_not_hold_up_a_question(make) -> None:
     turns, enough = Turns(), threading.Event()
     worker = make()

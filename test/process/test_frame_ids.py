@@ -38,7 +38,7 @@ def test_thirty_frames_of_thirty_frame_ids_are_one_camera(start, tiny, tmp_path)
     refused = client.ask('What is there?', cameras=['camera_2'])
     assert not refused.success and "there are 'camera_1'" in refused.message
 
-    # Over a restart, or a load, it is the same camera; after a reset it is named anew.
+    # Over a restart, or a load, it is the same camera; after a reset it gets a new name.
     assert client.do(SaveMemory, 'save').success
     assert client.do(Trigger, 'reset').success
     feed(client, 31, 2)

@@ -19,9 +19,11 @@ from rclpy.qos import QoSProfile, qos_policy_name_from_kind, qos_profile_sensor_
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from infinipot_ros.errors import FrameError
-from infinipot_ros.node.diagnostics import CallbackTimes, ImageTopic, Publisher
+from infinipot_ros.node.diagnostics import CallbackTimes, ImageTopic
+from infinipot_ros.node.graph import publishers_of
 from infinipot_ros.node.image_conversion import stamp_of, topic_type
 from infinipot_ros.node.logs import NodeLog
+from infinipot_ros.node.silence import Silence
 from infinipot_ros.node.worker import MemoryWorker
 
 try:
@@ -59,7 +61,7 @@ class ImageInput:
         self.camera = camera
         self._name = f'{camera}/image' if camera else 'image'
         self._incompatible: list[str] = []
-        self._last_ns = node.get_clock().now().nanoseconds
+        self._silence = Silence(node.get_clock())
         # Like image_transport: the base topic is remapped, then the transport's name appended.
         base = node.resolve_topic_name(self._name)
         self._subscription = node.create_subscription(
@@ -82,17 +84,11 @@ class ImageInput:
 
     def age_s(self) -> float:
         """Seconds of the node's time since the last image, or since the subscription."""
-        now_ns = self._node.get_clock().now().nanoseconds
-        if now_ns < self._last_ns:
-            # A bag that loops under use_sim_time.
-            self._last_ns = now_ns
-        return float(now_ns - self._last_ns) / 1e9
+        return self._silence.seconds()
 
     def graph(self) -> ImageTopic:
         """Return the subscription and its publishers as the graph shows them."""
-        publishers = [
-            Publisher(_full_name(info), info.topic_type, info.qos_profile.reliability.name.lower())
-            for info in self._node.get_publishers_info_by_topic(self.topic)]
+        publishers = publishers_of(self._node, self.topic)
         other = ''
         if not publishers:
             base = self._node.resolve_topic_name(self._name)
@@ -105,7 +101,7 @@ class ImageInput:
     def _on_image(self, raw: bytes) -> None:
         started = time.perf_counter_ns()
         try:
-            self._last_ns = self._node.get_clock().now().nanoseconds
+            self._silence.end()
             self._offer(raw)
         except Exception as error:
             self._survived(error)
@@ -116,7 +112,7 @@ class ImageInput:
         try:
             stamp_ns = stamp_of(raw)
         except FrameError as error:
-            self._worker.count_drop(error.reason)
+            self._worker.count_drop(error.reason, self.camera, str(error))
             self._log.warn(error.reason, f"frame dropped as '{error.reason}': {error}")
             return
         verdict = self._worker.offer(stamp_ns, (self.camera, raw), self.camera)
@@ -124,14 +120,10 @@ class ImageInput:
             self._log.warn(
                 'clock_jump', f'header time jumped back by {verdict.jumped_back_ns / 1e9:.3f} s '
                 f'to {stamp_ns / 1e9:.3f} (a bag that loops?): a new segment of memory starts')
-        if verdict.reason == 'zero_stamp':
+        if verdict.why:
             self._log.warn(
-                verdict.reason, f"frame dropped as 'zero_stamp': stamp {stamp_ns} ns; the memory "
-                'is ordered by header stamps, the driver must set them')
-        elif verdict.reason == 'stale_stamp':
-            self._log.warn(
-                verdict.reason, f"frame dropped as 'stale_stamp': stamp {stamp_ns} ns is not "
-                f'after the last one on {self.topic}; are two cameras publishing on it?')
+                verdict.reason,
+                f"frame of {self.topic} dropped as '{verdict.reason}': {verdict.why}")
 
     def _on_incompatible_qos(self, event: Any) -> None:
         try:
@@ -150,7 +142,3 @@ def _sensor_profile(depth: int) -> QoSProfile:
     return QoSProfile(history=qos_profile_sensor_data.history, depth=depth,
                       reliability=qos_profile_sensor_data.reliability,
                       durability=qos_profile_sensor_data.durability)
-
-
-def _full_name(info: Any) -> str:
-    return f'{info.node_namespace.rstrip("/")}/{info.node_name}'

@@ -175,7 +175,7 @@ class MemoryServices:
             def reset(observer: VisualMemory) -> None:
                 observer.reset()
                 worker.forget_sessions()
-                worker.drop_waiting('reset')
+                worker.start_over()
                 worker.latest = None
 
             self.run('reset', reset)

@@ -22,7 +22,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.node.diagnostics import PoseSourceState
+from infinipot_ros.node.graph import publishers_of, topics_of
 from infinipot_ros.node.pose_buffer import PoseBuffer, normalized
+from infinipot_ros.node.silence import Silence
 from infinipot_ros.ros_time import SECOND_NS, nanoseconds
 from infinipot_ros.visual_memory.frame import Pose
 
@@ -88,6 +91,9 @@ class PoseTopic:
         self._lock = threading.Lock()
         self._closed = False
         self._subscription: Any = None
+        self._wanted = topic
+        self._silence = Silence(node.get_clock())
+        self._received = self._ignored = 0
         self.topic = str(node.resolve_topic_name(topic))
         self.look()
 
@@ -118,6 +124,14 @@ class PoseTopic:
             if self._subscription is not None:
                 self._node.destroy_subscription(self._subscription)
 
+    def state(self) -> PoseSourceState:
+        """Return what came, and who publishes it."""
+        publishers = publishers_of(self._node, self.topic)
+        return PoseSourceState(
+            self._wanted, self.topic, tuple(_TYPES), publishers,
+            () if publishers else topics_of(self._node, _TYPES), self._received, self._ignored,
+            self._silence.seconds())
+
     def pose(self, stamp_ns: int, _frame_id: str, _camera: str) -> Pose | None:
         """Give the pose at a stamp."""
         return self._buffer.at(stamp_ns)
@@ -126,10 +140,13 @@ class PoseTopic:
         try:
             pose, stamp_ns = read_pose(message), nanoseconds(message.header.stamp)
             if pose is None or stamp_ns <= 0:
+                self._ignored += 1
                 self._node.log.warn(
                     'bad_pose', f'a pose of {self.topic} is ignored: it needs a stamp, finite '
                     'numbers and an orientation that is a quaternion')
                 return
+            self._received += 1
+            self._silence.end()
             self._buffer.add(stamp_ns, pose)
         except Exception as error:
             self._node.report_fault(error)
@@ -159,6 +176,10 @@ class PoseTransforms:
     def close(self) -> None:
         """Unsubscribe."""
         self._listener.unregister()
+
+    def state(self) -> PoseSourceState:
+        """Return where poses are looked for."""
+        return PoseSourceState(self._frame)
 
     def pose(self, stamp_ns: int, frame_id: str, camera: str = '') -> Pose | None:
         """

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -13,6 +14,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node import diagnostics
+from infinipot_ros.node.counts import CameraCounts, RecentCounts
 from infinipot_ros.node.status_message import status_message
 from infinipot_ros.node.worker_status import WorkerStatus
 
@@ -31,6 +33,7 @@ class StatusPublisher:
     def __init__(self, node: InfinipotNode, steady: Clock) -> None:
         self._node = node
         self._queue_drops_told = 0
+        self._recent: dict[str, RecentCounts] = {}
         latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                              durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._status = node.create_publisher(MemoryStatus, '~/status', latched)
@@ -68,6 +71,7 @@ class StatusPublisher:
         array.header.stamp = node.get_clock().now().to_msg()
         array.status = [
             *self._images(name, snapshot),
+            *self._poses(name),
             diagnostics.worker_status(name, node.phase, snapshot, node.fault_count),
             diagnostics.memory_status(name, snapshot),
         ]
@@ -80,11 +84,37 @@ class StatusPublisher:
         new_drops = max(0, drops - self._queue_drops_told)
         self._queue_drops_told = drops
         clock_missing = node.get_clock().now().nanoseconds == 0
+        self._note_counts(snapshot)
+        _, without_pose = node.pose_counts()
         return [
             diagnostics.images_status(
                 name, node.phase, images.graph() if images else None,
                 images.age_s() if images else 0.0, node.value('ingest.starvation_timeout'),
                 snapshot, new_drops, node.times, clock_missing=clock_missing,
                 camera=images.camera if images else '', poses=len(node.poses),
-                without_pose=node.frames_without_pose(), answerable=node.answerable)
+                without_pose=without_pose, answerable=node.answerable,
+                recent=self._recent.get(images.camera) if images else None,
+                fps=node.value('ingest.fps'))
             for images in node.inputs or (None,)]
+
+    def _note_counts(self, snapshot: WorkerStatus | None) -> None:
+        """Note what became of each camera's messages until now."""
+        now_s = time.monotonic()
+        counts = snapshot.cameras if snapshot else {}
+        if not self._node.inputs:
+            # What came before an activation says nothing about what comes after it.
+            self._recent = {
+                camera: RecentCounts(each, now_s) for camera, each in counts.items()}
+        for images in self._node.inputs:
+            recent = self._recent.setdefault(images.camera, RecentCounts(CameraCounts(), now_s))
+            recent.add(counts.get(images.camera, CameraCounts()), now_s,
+                       self._node.value('ingest.fps'))
+
+    def _poses(self, name: str) -> list[DiagnosticStatus]:
+        node = self._node
+        if not node.value('pose_topic') and not node.value('pose_frame'):
+            return []
+        with_pose, without_pose = node.pose_counts()
+        return [diagnostics.poses_status(
+            name, node.phase, node.pose_state(), node.value('ingest.starvation_timeout'),
+            node.value('pose_max_gap'), with_pose, without_pose)]
