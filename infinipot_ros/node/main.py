@@ -57,8 +57,10 @@ def _serve(args: list[str] | None, stop: threading.Event) -> int:
 
     from infinipot_ros.node.executor import FaultTolerantExecutor
     from infinipot_ros.node.node import BLOCKING_CALLBACKS, InfinipotNode
+    from infinipot_ros.node.shutdown import leave_ros
 
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node = None
     try:
         try:
             node = InfinipotNode(stop)
@@ -80,13 +82,11 @@ def _serve(args: list[str] | None, stop: threading.Event) -> int:
         node.stop_work(STOP_S)
         spinner.join(1.0)
         if not spinner.is_alive():
-            # Leave the graph properly even if a model's thread is left behind.
             executor.shutdown(timeout_sec=1.0)
-            node.destroy_node()
         return node.exit_status
     finally:
-        if rclpy.ok():
-            rclpy.shutdown()
+        # Even if a model's thread is left behind: os._exit frees nothing.
+        leave_ros(node)
 
 
 if __name__ == '__main__':

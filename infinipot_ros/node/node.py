@@ -151,6 +151,8 @@ class InfinipotNode(LifecycleNode):
         if self._action is not None:
             self._action.close()
         super().destroy_node()
+        # It holds the node's handle; rclpy's LifecycleNode keeps it, and with it the participant.
+        self._state_machine = None
 
     # Lifecycle
 

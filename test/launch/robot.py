@@ -13,6 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from infinipot_ros.msg import MemoryStatus
+from infinipot_ros.node.shutdown import leave_ros
 from infinipot_ros.srv import Query
 
 
@@ -50,4 +51,4 @@ class Robot:
         return future.result()
 
     def close(self) -> None:
-        rclpy.shutdown()
+        leave_ros(self.node)

@@ -35,6 +35,7 @@ from infinipot_ros.action import Ask
 from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node.interfaces.ask_action import FEEDBACK_DEPTH
 from infinipot_ros.node.replay.bag_player import SETTLE_S
+from infinipot_ros.node.shutdown import leave_ros
 from infinipot_ros.srv import LoadMemory, Query, SaveMemory, Watch
 
 SECOND = 1_000_000_000
@@ -154,15 +155,13 @@ class Client:
             feedback_sub_qos_profile=QoSProfile(depth=FEEDBACK_DEPTH))
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except Exception:
-            # The context was shut down under it.
-            return
+        while not self._closed.is_set():
+            self._executor.spin_once(timeout_sec=0.2)
 
     def service(self, kind: type, name: str) -> Any:
         """A client of one of the node's services, made once."""
@@ -201,8 +200,10 @@ class Client:
         return future.result()
 
     def close(self) -> None:
-        rclpy.try_shutdown(context=self.context)
+        self._closed.set()
         self._thread.join(5.0)
+        self._executor.shutdown()
+        leave_ros(self.node, self.context)
 
     # What the node does
 

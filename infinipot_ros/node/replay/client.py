@@ -17,19 +17,22 @@ from typing import Any
 
 import rclpy
 from rcl_interfaces.srv import GetParameters
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from infinipot_ros.errors import InfinipotError
 from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node.replay.bag_player import IMAGE_TYPES
+from infinipot_ros.node.shutdown import leave_ros
 from infinipot_ros.srv import Query
 
 STATUS_TYPE = 'infinipot_ros/msg/MemoryStatus'
 #: Seconds between two looks for the node in the graph, and how often it may be missing there.
 PRESENCE_S = 0.5
 ABSENCES = 4
+#: Seconds between two looks whether it was closed.
+WAKE_S = 0.2
 #: Statuses kept, newest last.
 HISTORY = 256
 
@@ -68,6 +71,7 @@ class NodeClient:
         self._parameters = self.node.create_client(GetParameters, f'{self.name}/get_parameters')
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
@@ -176,9 +180,10 @@ class NodeClient:
 
     def close(self) -> None:
         """Leave the domain."""
-        if self._context.ok():
-            rclpy.shutdown(context=self._context)
+        self._closed.set()
         self._thread.join(5.0)
+        self._executor.shutdown()
+        leave_ros(self.node, self._context)
 
     def _of_node(self, what: str) -> list[tuple[str, list[str]]]:
         namespace, _, name = self.name.rpartition('/')
@@ -204,7 +209,5 @@ class NodeClient:
         self._was_active |= status.state == 'active'
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
+        while not self._closed.is_set():
+            self._executor.spin_once(timeout_sec=WAKE_S)

@@ -15,11 +15,15 @@ import sys
 from pathlib import Path
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from infinipot_ros.errors import SourceError
 from infinipot_ros.node.replay.bag_player import open_replay
+from infinipot_ros.node.shutdown import leave_ros
+
+#: What ends it early, with status 0.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(args: list[str] | None = None) -> int:
@@ -44,29 +48,28 @@ def main(args: list[str] | None = None) -> int:
     if options.rate <= 0:
         parser.error(f'--rate is {options.rate}, but must be above 0')
 
-    rclpy.init(args=args)
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node = None
     try:
         node = rclpy.create_node('infinipot_play')
         with open_replay(node, options.bag, clock=options.clock,
                          topic=options.topic) as replay:
             replay.wait_matched(options.wait, options.subscribers)
             node.get_logger().info(f'playing {replay.frames} frames, {replay.seconds:.0f} s')
-            replay.play(options.rate, lambda _stamp_ns: _stop_when_told(node.context))
+            replay.play(options.rate, lambda _stamp_ns: None)
             # What was not acknowledged dies with the writer.
             replay.wait_acknowledged(10.0)
             node.get_logger().info('played to the end')
     except SourceError as error:
         rclpy.logging.get_logger('infinipot_play').error(str(error))
         return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         return 0
     finally:
         # `ros2 launch` and the terminal both send one on Ctrl-C; the second must not end this.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        rclpy.try_shutdown()
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        leave_ros(node)
     return 0
-
-
-def _stop_when_told(context: rclpy.Context) -> None:
-    if not context.ok():
-        raise ExternalShutdownException
