@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What /diagnostics says: images, poses, worker, memory (REP 107 levels).
+What /diagnostics says: images, poses, worker, memory, shared memory (REP 107 levels).
 
 Every function takes plain values and returns one ``DiagnosticStatus``; the node asks once a
 second. A warning names the likely cause and what to do about it.
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from infinipot_ros.node.counts import CameraCounts, RecentCounts, describe_drops
+from infinipot_ros.node.shared_memory import SegmentRoom
 from infinipot_ros.node.worker_status import WorkerStatus
 
 #: Seconds of silence from the worker in one piece of work after which something hangs.
@@ -318,6 +319,17 @@ def memory_status(node: str, snapshot: WorkerStatus | None) -> DiagnosticStatus:
         'tokens': str(memory.tokens), 'budget tokens': str(memory.budget_tokens),
         'bytes': str(memory.bytes), 'budget bytes': str(memory.budget_bytes),
         'compressions': str(memory.compressions), 'segments': str(memory.segments)})
+
+
+def shared_memory_status(node: str, room: SegmentRoom) -> DiagnosticStatus:
+    """Report on the shared memory that raw images come through, as it was at the start."""
+    status = _status(f'{node}: shared memory', DiagnosticStatus.OK, 'the segment fits')
+    if room.shortage:
+        status.level = DiagnosticStatus.WARN
+        status.message = room.shortage
+    return _with(status, {
+        'segment bytes': str(room.needed), 'free bytes at start': str(room.free),
+        'total bytes': str(room.total)})
 
 
 def _status(name: str, level: bytes, message: str) -> DiagnosticStatus:

@@ -187,7 +187,9 @@ class FrameQueue:
         everything.seen += 1
         return own
 
-    def _drop(self, reason: str, camera: str, jumped_back_ns: int = 0, why: str = '') -> OfferResult:
+    def _drop(
+        self, reason: str, camera: str, jumped_back_ns: int = 0, why: str = ''
+    ) -> OfferResult:
         self.count_drop(reason, camera=camera, why=why)
         return OfferResult(reason, jumped_back_ns, why)
 

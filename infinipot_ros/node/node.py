@@ -16,6 +16,7 @@ by concern: this one holds its life.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from infinipot_ros.errors import InfinipotError
 from infinipot_ros.node import frame_decoder as cameras
@@ -48,6 +50,7 @@ from infinipot_ros.node.interfaces.watch_service import WatchService
 from infinipot_ros.node.job_queue import MAX_QUERIES, MAX_TASKS
 from infinipot_ros.node.logs import NodeLog
 from infinipot_ros.node.pose_buffer import PoseBuffer
+from infinipot_ros.node.shared_memory import segment_room
 from infinipot_ros.node.worker import MemoryWorker
 
 if TYPE_CHECKING:
@@ -70,12 +73,16 @@ class InfinipotNode(LifecycleNode):
     """
 
     def __init__(self, stop: threading.Event) -> None:
+        # Before the middleware takes its own.
+        self.segment_room = segment_room(get_rmw_implementation_identifier(), os.environ)
         super().__init__('infinipot')
         # Set at once: a node whose parameters are refused is destroyed, too.
         self._action: AskAction | None = None
         self.exit_status = 0
         self._stop = stop
         self.log = NodeLog(self.get_logger())
+        if self.segment_room is not None and self.segment_room.shortage:
+            self.log.warn('shared memory', self.segment_room.shortage)
         #: The lifecycle state's label, or that of a transition (``configuring``, ...).
         self.phase = 'unconfigured'
         self.worker: MemoryWorker | None = None

@@ -115,7 +115,9 @@ def fit(encoder: FrameEncoder, state: MemorySnapshot) -> tuple[FittedLayers, Evi
     return layers, policy
 
 
-def restore(encoder: FrameEncoder, state: MemorySnapshot, layers: FittedLayers, policy: EvictionPolicy) -> int:
+def restore(
+    encoder: FrameEncoder, state: MemorySnapshot, layers: FittedLayers, policy: EvictionPolicy
+) -> int:
     """
     Remember what a state holds instead.
 

@@ -103,7 +103,9 @@ def test_a_new_memory_counts_from_the_start() -> None:
 
 def arrive(stamps: list[int], fps: float, policy_fps: float | None = None) -> float | None:
     """Images of these header times, in ns, a report a second: the rate, if it counts as slow."""
-    ingest = FrameQueue(IngestPolicy(fps=fps if policy_fps is None else policy_fps, queue_size=999))
+    ingest = FrameQueue(
+        IngestPolicy(fps=fps if policy_fps is None else policy_fps, queue_size=999)
+    )
     recent = RecentCounts(CameraCounts(), 0.0)
     for index, stamp in enumerate(stamps):
         ingest.offer(START + stamp, None)

@@ -46,6 +46,7 @@ from infinipot_ros.node.interfaces.evidence_markers import evidence_markers
 from infinipot_ros.node.interfaces.pose_input import read_pose
 from infinipot_ros.node.jobs import Answered
 from infinipot_ros.node.logs import NodeLog
+from infinipot_ros.node.shared_memory import MIB, SegmentRoom
 from infinipot_ros.node.worker_status import WorkerStatus
 from infinipot_ros.srv import Query
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
@@ -291,6 +292,14 @@ def test_silence_names_its_likely_cause(image, words) -> None:
     report = diagnostics.images_status('/n', 'active', image, 9.0, 5.0, SNAPSHOT, 0, times)
     assert report.level == b'\x01' and 'no image for 9.0 s' in report.message
     assert words in report.message
+
+
+def test_shared_memory_that_is_too_small() -> None:
+    room = SegmentRoom(needed=70 * MIB, free=64 * MIB, total=64 * MIB)
+    report = diagnostics.shared_memory_status('/n', room)
+    assert (report.level, report.message) == (b'\x01', room.shortage)
+    report = diagnostics.shared_memory_status('/n', replace(room, free=80 * MIB, total=80 * MIB))
+    assert (report.level, report.name) == (b'\x00', '/n: shared memory')
 
 
 def test_overload_and_heartbeat() -> None:

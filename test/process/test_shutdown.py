@@ -25,8 +25,8 @@ PROFILE = ROOT / 'config' / 'fastdds_shm.xml'
 GONE_S = 5.0
 WITH_PROFILE = f"""
 import os, sys
-os.environ.update(FASTDDS_DEFAULT_PROFILES_FILE={str(PROFILE)!r},
-                  FASTRTPS_DEFAULT_PROFILES_FILE={str(PROFILE)!r})
+from infinipot_ros.node.shared_memory import profile_variable
+os.environ[profile_variable(os.environ.get('ROS_DISTRO', ''))] = {str(PROFILE)!r}
 from infinipot_ros.node.main import main
 sys.exit(main())
 """

@@ -74,6 +74,8 @@ class StatusPublisher:
             *self._poses(name),
             diagnostics.worker_status(name, node.phase, snapshot, node.fault_count),
             diagnostics.memory_status(name, snapshot),
+            *([diagnostics.shared_memory_status(name, node.segment_room)]
+              if node.segment_room is not None else []),
         ]
         return array
 

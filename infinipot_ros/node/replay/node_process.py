@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infinipot_ros.node.replay.client import NodeError
+from infinipot_ros.node.shared_memory import profile_variable
 
 #: Domains above 101 collide with the ephemeral ports of Linux; those just below are left to tests,
 #: which count down from there.
@@ -38,8 +39,7 @@ def private_environment(profile: Path) -> int:
     if distribution == 'humble':
         os.environ['ROS_LOCALHOST_ONLY'] = '1'
     if profile.is_file():
-        old = distribution in ('humble', 'iron', 'jazzy')
-        os.environ[f'FAST{"RTPS" if old else "DDS"}_DEFAULT_PROFILES_FILE'] = str(profile)
+        os.environ[profile_variable(distribution)] = str(profile)
     return domain
 
 

@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the segment of a Fast DDS profile fits into the shared memory there is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from infinipot_ros.node.shared_memory import MIB, NEW, OLD, SegmentRoom, segment_room
+
+PROFILE = Path(__file__).resolve().parents[2] / 'config' / 'fastdds_shm.xml'
+FAST_DDS = 'rmw_fastrtps_cpp'
+#: As Fast DDS makes them, in bytes: without a profile, and with ours.
+DEFAULT, LARGE = 549_408, 70_255_136
+
+
+def needed(**environment: str) -> int:
+    room = segment_room(FAST_DDS, environment)
+    assert room is not None
+    return room.needed
+
+
+@pytest.mark.parametrize(('distribution', 'variable', 'segment'), [
+    ('lyrical', NEW, LARGE), ('kilted', NEW, LARGE), ('', NEW, LARGE), ('jazzy', OLD, LARGE),
+    ('humble', OLD, LARGE), ('kilted', OLD, LARGE), ('jazzy', NEW, DEFAULT),
+])
+def test_the_profile_is_the_one_fast_dds_reads(distribution, variable, segment) -> None:
+    size = needed(**{'ROS_DISTRO': distribution, variable: str(PROFILE)})
+    assert segment <= size < 1.01 * segment
+
+
+@pytest.mark.parametrize('text', [
+    '<dds><profiles>', '<dds/>', '<dds><profiles><transport_descriptors><transport_descriptor>'
+    '<transport_id>shm</transport_id><type>SHM</type></transport_descriptor>'
+    '</transport_descriptors></profiles></dds>',
+    PROFILE.read_text().replace('67108864', 'much'),
+    PROFILE.read_text().replace('<type>SHM<', '<type>UDPv4<'),
+], ids=['cut short', 'empty', 'no size', 'no number', 'no shared memory'])
+def test_a_profile_without_a_size_leaves_the_default(text, tmp_path) -> None:
+    profile = tmp_path / 'profile.xml'
+    profile.write_text(text)
+    for path in (profile, tmp_path / 'missing.xml'):
+        room = segment_room(FAST_DDS, {NEW: str(path)})
+        assert room is not None and DEFAULT <= room.needed < 1.01 * DEFAULT
+        assert room.profile is None
+
+
+def test_the_room_is_that_of_the_file_system(tmp_path) -> None:
+    room, figures = segment_room(FAST_DDS, {}, tmp_path), os.statvfs(tmp_path)
+    assert room is not None and room.total == figures.f_blocks * figures.f_frsize
+    assert 0 <= room.free <= room.total
+
+
+def test_nothing_is_compared_for_other_middleware_or_without_shared_memory(tmp_path) -> None:
+    environment = {NEW: str(PROFILE)}
+    assert segment_room('rmw_cyclonedds_cpp', environment) is None
+    assert segment_room('rmw_zenoh_cpp', environment) is None
+    assert segment_room(FAST_DDS, environment, tmp_path / 'none') is None
+
+
+def test_a_shortage_names_both_figures_and_the_way_out() -> None:
+    large = needed(**{NEW: str(PROFILE)})
+    docker = SegmentRoom(large, free=63 * MIB, total=64 * MIB, profile=PROFILE).shortage
+    for words in ('/dev/shm holds 64.0 MiB, 63.0 MiB of them free', '67.2 MiB', str(PROFILE),
+                  '--shm-size=512m', '--ipc=host'):
+        assert words in docker
+    assert 'fastdds shm clean' not in docker
+    crowded = SegmentRoom(large, free=9 * MIB, total=512 * MIB, profile=PROFILE).shortage
+    assert 'fastdds shm clean' in crowded and '9.0 MiB of them free' in crowded
+    tiny = SegmentRoom(needed(), free=0, total=MIB // 4).shortage
+    assert 'its default' in tiny and '--shm-size=4m' in tiny
+    assert SegmentRoom(large, free=large, total=512 * MIB, profile=PROFILE).shortage == ''
