@@ -28,6 +28,10 @@ class StorageError(InfinipotError):
     """A saved memory that cannot be written, read or taken in; the memory is as it was."""
 
 
+class MemoryInUseError(StorageError):
+    """A file that another memory is kept in, as long as that lives; nothing was done."""
+
+
 class BusyError(InfinipotError):
     """Too many requests wait already; nothing was done."""
 

@@ -14,24 +14,25 @@ from typing import TYPE_CHECKING, Any
 from infinipot_ros.errors import StorageError
 from infinipot_ros.node import parameters
 from infinipot_ros.node.logs import Log
-from infinipot_ros.node.storage_path import saved_path
+from infinipot_ros.node.storage_path import OLD_DEFAULT_NAME, memory_name, saved_path
 from infinipot_ros.visual_memory.sessions import Sessions
 
 if TYPE_CHECKING:
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 
-def build_observer(values: Mapping[str, Any], log: Log) -> VisualMemory:
+def build_observer(values: Mapping[str, Any], node: str, log: Log) -> VisualMemory:
     """
     Load the model, allocate the memory, and take in the saved one where that is wanted.
 
     :param values: every parameter.
+    :param node: the node's fully qualified name.
     :raises ConfigurationError: it cannot be done, and why.
     """
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
     observer = VisualMemory(parameters.observer_settings(values))
     if values['storage.load_at_configure']:
-        _load(observer, values, log)
+        _load(observer, values, node, log)
     return observer
 
 
@@ -43,15 +44,23 @@ def build_sessions(observer: VisualMemory, values: Mapping[str, Any]) -> Session
         expiry_s=values['session.expiry'])
 
 
-def _load(observer: VisualMemory, values: Mapping[str, Any], log: Log) -> None:
+def _load(observer: VisualMemory, values: Mapping[str, Any], node: str, log: Log) -> None:
     """Take in what was remembered, if that can be; whatever is there keeps no robot from going."""
-    from infinipot_ros.visual_memory.storage import load_at_start, was_cut_off
+    from infinipot_ros.visual_memory.storage import load, load_at_start, was_cut_off
+    directory, name = values['storage.directory'], values['storage.name']
     try:
-        path = saved_path(values['storage.directory'], values['storage.name'])
+        path = saved_path(directory, memory_name(name, node))
         if was_cut_off(path):
             log.warn('cut_off', f'the last save to {path} was cut off: what was remembered then '
                      'is lost, the file is the one before it')
         loaded = load_at_start(observer, path)
+        if loaded is None and not name.strip():
+            # Other nodes may come for it, too: it is read and left as it is.
+            old = saved_path(directory, OLD_DEFAULT_NAME)
+            if old.exists():
+                loaded = load(observer, old)
+                log.info(f'there is no {path.name} yet, so {old.name} was loaded, the file of '
+                         f'every node before; saves go to {path.name} from now on')
     except StorageError as error:
         loaded = error
     if loaded is None:

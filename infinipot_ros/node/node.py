@@ -150,8 +150,9 @@ class InfinipotNode(LifecycleNode):
         deadline = time.monotonic() + timeout_s
         self.controls.save_before_end(timeout_s, last=True)
         worker = self.worker
-        if worker is not None:
-            worker.stop(max(0.1, deadline - time.monotonic()))
+        # One that is left behind may still be saving; the end of the process frees the file.
+        if worker is not None and worker.stop(max(0.1, deadline - time.monotonic())):
+            self.controls.release_file()
 
     def destroy_node(self) -> None:
         """Leave the graph, for good."""
@@ -173,8 +174,10 @@ class InfinipotNode(LifecycleNode):
             names = parameters.camera_names(values)
             self._frames = FrameDecoder(decoder, names, self._known_cameras)
             self.camera_names = names
+            self.controls.hold_file()
+            name = self.get_fully_qualified_name()
             self.worker = MemoryWorker(
-                lambda: build_observer(values, self.log), parameters.ingest_policy(values),
+                lambda: build_observer(values, name, self.log), parameters.ingest_policy(values),
                 self._frames, self.log, lambda observer: build_sessions(observer, values),
                 self._on_frame)
             loaded = self.worker.start()
@@ -306,8 +309,11 @@ class InfinipotNode(LifecycleNode):
         worker, self.worker = self.worker, None
         deadline = time.monotonic() + RELEASE_S
         # In slices: the process may be told to leave while a forward pass is waited for.
-        while worker is not None and not worker.stop(0.1) and not self._stop.is_set():
+        while worker is not None and not worker.stop(0.1):
+            if self._stop.is_set():
+                return
             if time.monotonic() > deadline:
                 self.get_logger().error(f'the model is still busy after {RELEASE_S:.0f} s; its '
                                         'memory is freed when it ends')
                 return
+        self.controls.release_file()

@@ -225,9 +225,11 @@ TABLE = (
     Parameter('storage.directory', '~/.ros/infinipot',
               'Where memories are saved; made when it is needed. Nothing outside is touched.',
               AT_START),
-    Parameter('storage.name', 'memory.safetensors',
-              'The file in it that autosave, load at configure, and requests without a path use.',
-              AT_ONCE),
+    Parameter('storage.name', '',
+              'The file in it that autosave, load at configure, and requests without a path use. '
+              "Empty: the node's full name, `robot1.infinipot.memory.safetensors` for "
+              '`/robot1/infinipot`. While autosave or load at configure is on, no other node may '
+              'use the same.', UNCONFIGURED, may_be_empty=True),
     Parameter('storage.autosave_period', 0.0,
               'Seconds between two saves while the memory changes, and once when it is dropped; '
               '0: none.', UNCONFIGURED, 0.0, 86_400.0),

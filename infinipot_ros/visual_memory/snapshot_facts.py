@@ -35,7 +35,7 @@ class _Strict(BaseModel):
 
 
 class ModelLayout(_Strict):
-    """The sizes that ``ModelFingerprint.layout`` names; what is not named is as it was published."""
+    """The sizes that ``ModelFingerprint.layout`` names; the rest is as published."""
 
     model_type: str = Field(alias='model type')
     layers: Side = Field(alias='number of layers')

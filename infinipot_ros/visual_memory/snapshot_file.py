@@ -10,7 +10,6 @@ at once, and a memory is copied off its device one tensor at a time.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from infinipot_ros.errors import StorageError
+from infinipot_ros.visual_memory.file_lock import open_locked
 
 FORMAT = 'infinipot_ros.kv_cache'
 VERSION = 2
@@ -130,9 +130,13 @@ def _beside(path: Path) -> Iterator[BinaryIO]:
     Its name is always the same, so that what a crash left behind is overwritten, not added to.
     """
     part = part_of(path)
-    handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        handle = open_locked(part)
+    except BlockingIOError as error:
+        raise StorageError(
+            f'another process is saving to this file ({part}); wait for it, or give another '
+            'name') from error
     with open(handle, 'wb') as file:
-        _claim(handle, part)
         try:
             file.truncate(0)
             yield file
@@ -147,25 +151,6 @@ def _beside(path: Path) -> Iterator[BinaryIO]:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _claim(handle: int, part: Path) -> None:
-    """:raises StorageError: someone else writes it, or has just finished to."""
-    busy = StorageError(
-        f'another process is saving to this file ({part}); wait for it, or give another name')
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise busy from None
-    opened = os.fstat(handle)
-    if not stat.S_ISREG(opened.st_mode):
-        raise StorageError(f'{part} is in the way and no regular file; remove it')
-    try:
-        named = os.stat(part, follow_symlinks=False)
-    except FileNotFoundError:
-        raise busy from None
-    if (opened.st_dev, opened.st_ino) != (named.st_dev, named.st_ino):
-        raise busy
 
 
 @contextmanager

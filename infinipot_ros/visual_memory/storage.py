@@ -10,10 +10,12 @@ and what is inside is checked although its checksums are right: anyone can compu
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from infinipot_ros.errors import StorageError
+from infinipot_ros.visual_memory.file_lock import MemoryLock
 from infinipot_ros.visual_memory.snapshot_file import part_of, read_snapshot, write_snapshot
 from infinipot_ros.visual_memory.state_file import from_file, to_file
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -68,14 +70,18 @@ class Loaded:
         return text
 
 
-def save(observer: VisualMemory, path: Path | str) -> Saved:
+def save(observer: VisualMemory, path: Path | str, lock: MemoryLock | None = None) -> Saved:
     """
     Write all an observer remembers to one file, in one step.
 
+    :param lock: what the caller holds; for another file than its own, that one's is taken.
+    :raises MemoryInUseError: another memory is kept in that file.
     :raises StorageError: it could not be written; the old file, if any, is as it was.
     """
     state = observer.state()
-    size = write_snapshot(Path(path), *to_file(state))
+    held = lock is not None and lock.covers(path)
+    with nullcontext() if held else MemoryLock(path):
+        size = write_snapshot(Path(path), *to_file(state))
     return Saved(Path(path), size, state.tokens, len(state.observations))
 
 
@@ -119,8 +125,9 @@ def load_at_start(observer: VisualMemory, path: Path | str) -> Loaded | StorageE
     """
     Take in what was remembered before a restart, if there is something.
 
-    A file that is refused is set aside, under its name and ``.refused``, ``.refused.2``, ..., so
-    that it keeps no robot from starting and the next save does not write over it.
+    To be called with the file's ``MemoryLock`` held, where others may use it. A file that is
+    refused is set aside, under its name and ``.refused``, ``.refused.2``, ..., so that it keeps
+    no robot from starting and the next save does not write over it.
 
     :return: what was loaded; why not; None where there is no file.
     """

@@ -56,15 +56,16 @@ class NodeProcess:
     ``infinipot_node`` as a child, in a session of its own, its output in a file.
 
     :param program: what Python runs; None forks it, which is the same program seconds sooner.
+    :param namespace: by default one that no other process has.
     """
 
     PROGRAM = ('-m', 'infinipot_ros.node.main')
 
     def __init__(self, folder: Path, *arguments: str, program: Sequence[str] | None = PROGRAM,
-                 **parameters: Any) -> None:
+                 namespace: str = '', **parameters: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / 'node.log'
-        self.namespace = f'/test_{next(_numbers)}'
+        self.namespace = namespace or f'/test_{next(_numbers)}'
         environment = {**os.environ, 'ROS_LOG_DIR': str(folder / 'ros'), 'OMP_NUM_THREADS': '1'}
         command = ['--ros-args', '-r', f'__ns:={self.namespace}']
         topic = f'{self.namespace}/image'

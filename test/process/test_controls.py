@@ -214,7 +214,7 @@ def test_nothing_was_survived(running) -> None:
 
 def test_the_robot_remembers_over_a_restart(start, tiny, tmp_path) -> None:
     settings = {'model': tiny, 'storage__directory': tmp_path, 'storage__autosave_period': 0.2,
-                'storage__load_at_configure': True}
+                'storage__load_at_configure': True, 'storage__name': 'memory.safetensors'}
     process, client = start(**settings)
     client.wait_active()
     assert 'nothing was saved before' in process.output()
@@ -276,8 +276,8 @@ def test_whatever_is_in_its_place_no_robot_is_kept_from_starting(start, tiny, tm
         # A file is set aside, what is none stays where it is.
         if os.path.lexists(path):
             path.rmdir() if path.is_dir() else path.unlink()
-    assert sorted(each.name for each in tmp_path.iterdir()) == [
-        'memory.refused', 'memory.refused.2']
+    assert client.change('cleanup')
+    assert sorted(os.listdir(tmp_path)) == ['memory.refused', 'memory.refused.2']
 
 
 @pytest.fixture
@@ -294,20 +294,22 @@ def test_what_an_autosave_could_not_write_is_written_at_the_end(
     in_the_way = tmp_path / 'memories'
     in_the_way.write_text('no directory')
     process, client = start(model=tiny, storage__directory=in_the_way,
-                            program=NodeProcess.PROGRAM, storage__autosave_period=0.2)
+                            program=NodeProcess.PROGRAM, storage__autosave_period=0.2,
+                            storage__name='memory')
     client.wait_active()
     client.feed(START_NS, 6)
     wait_until(lambda: 'autosave failed' in process.output(), 20.0, 'an autosave')
     in_the_way.unlink()
     assert process.stop() == 0
     assert 'saved ' in process.output()
-    with read_snapshot(in_the_way / 'memory.safetensors') as file:
+    with read_snapshot(in_the_way / 'memory') as file:
         assert file.facts['frames_encoded'] == 6
 
 
 def test_a_last_save_that_is_killed_leaves_the_file(start, tiny, tmp_path, slow_disk) -> None:
     process, client = start(model=tiny, storage__directory=tmp_path,
-                            program=NodeProcess.PROGRAM, storage__autosave_period=3600.0)
+                            program=NodeProcess.PROGRAM, storage__autosave_period=3600.0,
+                            storage__name='memory')
     client.wait_active()
     client.feed(START_NS, 6)
     saved = client.do(SaveMemory, 'save')
@@ -315,7 +317,7 @@ def test_a_last_save_that_is_killed_leaves_the_file(start, tiny, tmp_path, slow_
     before = Path(saved.path).read_bytes()
     client.feed(START_NS + 100 * SECOND, 4)
     process.send(signal.SIGTERM)
-    wait_until((tmp_path / '.memory.safetensors.part').is_file, 20.0, 'the last save')
+    wait_until((tmp_path / '.memory.part').is_file, 20.0, 'the last save')
     process.send(signal.SIGKILL)
     assert process.wait(20.0) == -signal.SIGKILL
     assert Path(saved.path).read_bytes() == before
@@ -324,7 +326,7 @@ def test_a_last_save_that_is_killed_leaves_the_file(start, tiny, tmp_path, slow_
 
 def test_a_model_that_is_stuck_is_not_waited_for(start, tiny, tmp_path) -> None:
     process, client = start(model=tiny, storage__directory=tmp_path, program=('-c', STUCK),
-                            storage__autosave_period=3600.0)
+                            storage__autosave_period=3600.0, storage__name='memory')
     client.wait_active()
     client.feed(START_NS, 2)
     client.publish(START_NS + 10 * SECOND)
@@ -334,5 +336,5 @@ def test_a_model_that_is_stuck_is_not_waited_for(start, tiny, tmp_path) -> None:
             for status in message.status for value in status.values), 30.0, 'a busy model')
     process.send(signal.SIGTERM)
     assert process.wait(20.0) == 0
-    assert 'may not be in memory.safetensors' in process.output()
-    assert not list(tmp_path.glob('*memory.safetensors*'))
+    assert 'may not be in memory, which' in process.output()
+    assert os.listdir(tmp_path) == ['.memory.lock'], 'which holds nothing any more'

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from streams import assert_same, stored
 from tiny_models import KINDS, make_tiny
 
-from infinipot_ros.errors import StorageError
+from infinipot_ros.errors import MemoryInUseError, StorageError
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
 from infinipot_ros.visual_memory import storage
+from infinipot_ros.visual_memory.file_lock import MemoryLock
 from infinipot_ros.visual_memory.frame import Pose
 from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
@@ -557,6 +558,29 @@ def test_a_failed_save_changes_nothing_and_names_the_reason(untouched, tmp_path)
             save(untouched.observer, path)
         assert reason in str(caught.value)
         untouched.check()
+
+
+# -- held ------------------------------------------------------------------------------------
+
+
+def test_a_file_that_another_memory_is_kept_in_is_read_but_not_written(tiny, path):
+    observer, other = make(tiny), make(tiny)
+    feed(observer, 20)
+    with MemoryLock(path) as lock:
+        save(observer, path, lock)
+        before = path.read_bytes()
+        feed(other, 8, start=70)
+        with pytest.raises(MemoryInUseError, match='in use'):
+            save(other, path)
+        with MemoryLock(path.with_name('another')) as own, pytest.raises(MemoryInUseError):
+            save(other, path, own)
+        assert path.read_bytes() == before
+        load(other, path)
+        assert_twins(observer, other)
+        save(observer, path.with_name('copy'), lock)
+    save(other, path)
+    assert path.read_bytes() == before, 'the same memory makes the same file'
+    assert not list(path.parent.glob('.*')), 'no lock is left'
 
 
 # -- at start ---------------------------------------------------------------------------------

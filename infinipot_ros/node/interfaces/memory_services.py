@@ -22,11 +22,12 @@ from builtin_interfaces.msg import Time
 from rclpy.callback_groups import ReentrantCallbackGroup
 from std_srvs.srv import SetBool, Trigger
 
-from infinipot_ros.errors import InfinipotError
+from infinipot_ros.errors import InfinipotError, MemoryInUseError, StorageError
 from infinipot_ros.node.interfaces.replies import reply
-from infinipot_ros.node.storage_path import saved_path
+from infinipot_ros.node.storage_path import memory_name, saved_path
 from infinipot_ros.srv import LoadMemory, SaveMemory
 from infinipot_ros.visual_memory.autosave import Autosave
+from infinipot_ros.visual_memory.file_lock import MemoryLock
 
 if TYPE_CHECKING:
     from infinipot_ros.node.node import InfinipotNode
@@ -56,6 +57,7 @@ class MemoryServices:
         self._node = node
         self._autosave = Autosave(0.0)
         self._saving: Future[Any] | None = None
+        self._lock: MemoryLock | None = None
         #: When the memory was last saved, by the node's clock.
         self.last_save = Time()
         group = ReentrantCallbackGroup()
@@ -77,6 +79,38 @@ class MemoryServices:
             state = 'it is given up' if future.cancel() else 'it is still under way'
             raise InfinipotError(
                 f'the worker did not come to {name} within {TASK_S:.0f} s; {state}') from None
+
+    # -- the node's own file ------------------------------------------------------------------
+
+    def hold_file(self) -> None:
+        """
+        Keep others from the file that this node saves to by itself or begins with.
+
+        Where no file can be locked at all the node goes on without: every save says what is wrong.
+
+        :raises MemoryInUseError: another node keeps its memory in it.
+        """
+        self.release_file()
+        if not (self._node.value('storage.autosave_period')
+                or self._node.value('storage.load_at_configure')):
+            return
+        try:
+            self._lock = MemoryLock(
+                saved_path(self._node.value('storage.directory'), self._file_name()))
+        except MemoryInUseError:
+            raise
+        except StorageError as error:
+            self._node.log.warn('storage', f'no file is held for this memory: {error}')
+
+    def release_file(self) -> None:
+        """Let others have the file: nothing will be saved to it any more."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+    def _file_name(self) -> str:
+        return memory_name(
+            self._node.value('storage.name'), self._node.get_fully_qualified_name())
 
     # -- autosave -----------------------------------------------------------------------------
 
@@ -111,7 +145,7 @@ class MemoryServices:
         memory = self._memory()
         if memory is None or not self._autosave.period_ns or not self._autosave.changed(memory):
             return
-        name = self._node.value('storage.name')
+        name = self._file_name()
         self._node.log.info(
             f'saving what was remembered since the last save as {name}, for up to {SAVE_S:.0f} s; '
             'if the process is killed before, that file stays as it is')
@@ -132,8 +166,7 @@ class MemoryServices:
         return worker.snapshot().memory if worker is not None else None
 
     def _begin_autosave(self) -> Future[Any]:
-        return self._worker(SAVE).run(
-            AUTOSAVE, self._save_task(self._node.value('storage.name')))
+        return self._worker(SAVE).run(AUTOSAVE, self._save_task(self._file_name()))
 
     def _autosaved(self, autosave: Autosave, memory: MemoryStatus, future: Future[Any]) -> None:
         error = future.exception()
@@ -152,7 +185,7 @@ class MemoryServices:
 
         def save(observer: VisualMemory) -> Saved:
             from infinipot_ros.visual_memory import storage
-            saved = storage.save(observer, saved_path(directory, name))
+            saved = storage.save(observer, saved_path(directory, name), self._lock)
             self.last_save = self._node.get_clock().now().to_msg()
             return saved
 
@@ -187,7 +220,7 @@ class MemoryServices:
 
     def _on_save(self, request: Any, response: Any) -> Any:
         def save() -> None:
-            name = request.path or self._node.value('storage.name')
+            name = request.path or self._file_name()
             saved = self.run(SAVE, self._save_task(name))
             response.path, response.bytes = str(saved.path), saved.size
 
@@ -198,7 +231,7 @@ class MemoryServices:
 
         def load(observer: VisualMemory) -> int:
             from infinipot_ros.visual_memory import storage
-            name = request.path or self._node.value('storage.name')
+            name = request.path or self._file_name()
             loaded = storage.load(observer, saved_path(directory, name))
             self._node.log.info(loaded.describe())
             return int(loaded.tokens)
