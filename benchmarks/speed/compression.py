@@ -22,12 +22,12 @@ from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, Spread, side_by_side
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
-from infinipot_ros.kv_cache.policies.registry import make_policy
+from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.visual_memory.model_shapes import shape_config
 from infinipot_ros.vlm.model import text_shape
 
 NAMES = ('3B', '7B')
-POLICIES = ('rarity', 'infinipot_v')
+POLICIES = (DEFAULT_POLICY, 'rarity')
 # What the plain forms keep too, on a first compression.
 SAME = 'infinipot_v/official'
 PLAIN, NORMALISED = 'plain form', 'plain form, normalised first'

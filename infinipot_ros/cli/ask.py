@@ -11,6 +11,7 @@ import typer
 
 from infinipot_ros.cli import model_options as options
 from infinipot_ros.errors import QuestionCode, QuestionError
+from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from infinipot_ros.evaluation.ask_report import Report
@@ -34,7 +35,9 @@ def ask(
         list[str], typer.Argument(metavar='QUESTION...', help='One or more questions.')
     ],
     model: options.Model = 'infinipot-tiny',
-    policy: Annotated[str, typer.Option(help='What decides which tokens stay.')] = 'rarity',
+    policy: Annotated[
+        str, typer.Option(help='What decides which tokens stay.')
+    ] = DEFAULT_POLICY,
     budget: Annotated[
         int, typer.Option(help='Most visual tokens a layer and KV head holds.')
     ] = 4096,

@@ -95,7 +95,7 @@ class Recording:
         for question in self.questions:
             if question.clock == 'start' and (question.ask_at_ns or 0) > limit_ns:
                 raise SourceError(
-                    f'{self.questions_path or self.name}: question {question.id!r} is asked at '
+                    f'{self.told_in or self.name}: question {question.id!r} is asked at '
                     f'{(question.ask_at_ns or 0) / 1e9:.3f} s, but {self.path} ends at '
                     f'{source.seconds:.3f} s: is it whole, and the one that is meant? Ask '
                     'earlier, or --skip-missing')

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, POLICY_NAMES
+from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY, POLICY_NAMES
 
 Value = bool | int | float | str | list[str] | list[float]
 

@@ -27,7 +27,7 @@ class MemoryConfig:
     :param dtype: float32, float16 or bfloat16; of weights and cache.
     :param weights: int8 or int4 quantises the language model's matrices; empty leaves them.
     :param local_files_only: never download.
-    :param policy: what decides which tokens stay; see ``memory.policies.registry``.
+    :param policy: what decides which tokens stay; one of ``memory.policies.registry``.
     :param budget: M, the most visual tokens a layer and KV head holds.
     :param keep_ratio: C / M, the share left after a compression.
     :param tar_ratio: alpha, the share of C for TaR; None leaves it to the policy.

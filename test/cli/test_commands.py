@@ -108,7 +108,7 @@ def test_ask_prints_answer_memory_and_timings(folder, model):
     assert re.search(r'observed +\d\.\d{3} s to 5\.500 s', result.stdout)
     assert re.search(r'frames +12 seen, 0 left out by the rate, 12 encoded, 0 wait', result.stdout)
     assert re.search(
-        r'memory +\d+ tokens of 72 \(peak \d+\), .* KiB of .*, policy rarity\n', result.stdout
+        r'memory +\d+ tokens of 72 \(peak \d+\), .* KiB of .*, policy infinipot_v\n', result.stdout
     )
     assert re.search(
         r'timing +[\d.]+ ms to encode a frame, first token [\d.]+ s, answer [\d.]+ s',
@@ -133,7 +133,7 @@ def test_ask_json_tells_the_truth(folder, model):
         origin <= answer['observed_from_ns'] < answer['observed_to_ns'] == origin + 5_500_000_000
     )
     assert answer['memory_tokens'] <= 72
-    assert report['settings']['policy'] == 'rarity'
+    assert report['settings']['policy'] == 'infinipot_v'
     assert report['seconds']['observe_per_frame'] > 0
 
 

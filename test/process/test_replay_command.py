@@ -122,7 +122,7 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
         for each in described(path)}
     for each in outcomes:
         assert (each['policy'], each['budget'], each['budget_tokens']) == (
-            'rarity', '1024', 1024)
+            'infinipot_v', '1024', 1024)
         assert each['suite'] == 'questions' and each['held'] <= 1024 <= each['seen_tokens']
         assert each['latency_s'] > 0 and each['compressions'] > 0
         # What a service does not tell is not made up.
