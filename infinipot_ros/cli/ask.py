@@ -101,11 +101,8 @@ def ask(
     except KeyboardInterrupt as error:
         typer.echo('infinipot: interrupted', err=True)
         raise typer.Exit(130) from error
-    if model == 'infinipot-tiny':
-        typer.echo(
-            'note: infinipot-tiny knows its simulated houses only; what it says of real '
-            'pictures means nothing. Give --model a Qwen2-VL or Qwen2.5-VL for those.',
-            err=True)
+    if report.caveat:
+        typer.echo(f'note: {report.caveat}', err=True)
     typer.echo(report.as_json() if as_json else report.as_text())
 
 
@@ -155,7 +152,8 @@ def _watch_and_answer(
             for text in (since, until))
         scope = Scope(since_ns, until_ns)
         answers = [observer.ask(question, scope=scope) for question in questions]
-        return Report(source, settings, run, observer.status(), questions, answers)
+        return Report(
+            source, settings, run, observer.status(), questions, answers, observer.caveat)
 
 
 def _silence_loading() -> None:

@@ -27,6 +27,7 @@ class Report:
 
     :param status: the memory after the last answer.
     :param questions: at least one, and as many ``answers`` in the same order.
+    :param caveat: what must be known before these are believed; empty where nothing need be.
     """
 
     source: FrameSource
@@ -35,6 +36,7 @@ class Report:
     status: MemoryStatus
     questions: Sequence[str]
     answers: Sequence[Answer]
+    caveat: str = ''
 
     def as_dict(self) -> dict[str, Any]:
         """
@@ -52,6 +54,7 @@ class Report:
                 'origin_ns': self.source.origin_ns,
             },
             'settings': asdict(self.settings),
+            'caveat': self.caveat or None,
             'answers': [
                 {'question': question, **asdict(answer)}
                 for question, answer in zip(self.questions, self.answers)

@@ -52,7 +52,7 @@ class Recording:
     :param start_ns: from when on it is shown; ``end_ns`` until when, None for its end.
     :param clock: what these two count from: ``start``, the recording's start, or ``stamp``, the
         epoch of the frames' stamps.
-    :param told_in: where the questions come from, for messages.
+    :param questions_path: where the questions come from, for messages.
     :param question_files: files to note as inputs besides the recording.
     :param output: the folder in which to put pictures; None for none.
     """
@@ -95,7 +95,7 @@ class Recording:
         for question in self.questions:
             if question.clock == 'start' and (question.ask_at_ns or 0) > limit_ns:
                 raise SourceError(
-                    f'{self.told_in or self.name}: question {question.id!r} is asked at '
+                    f'{self.questions_path or self.name}: question {question.id!r} is asked at '
                     f'{(question.ask_at_ns or 0) / 1e9:.3f} s, but {self.path} ends at '
                     f'{source.seconds:.3f} s: is it whole, and the one that is meant? Ask '
                     'earlier, or --skip-missing')

@@ -182,7 +182,7 @@ class VariantRun:
             if next_ns is None:
                 return
             raise SourceError(
-                f'{self._stream.told_in or self._stream.name}: question '
+                f'{self._stream.questions_path or self._stream.name}: question '
                 f'{self._asked[0].question.id!r} is asked before the first frame that could be '
                 'used; ask later')
         due = [each for each in self._asked if next_ns is None or each.at_ns < next_ns]
@@ -209,7 +209,7 @@ class VariantRun:
                 answer = observer.ask(question.question)
             except QuestionError as error:
                 raise SourceError(
-                    f'{stream.told_in or stream.name}: question {question.id!r}: {error}',
+                    f'{stream.questions_path or stream.name}: question {question.id!r}: {error}',
                 ) from error
             worth = score(question, answer.text)
             yield Outcome(

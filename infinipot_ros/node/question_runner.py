@@ -94,6 +94,7 @@ class QuestionRunner:
         if session:
             self.sessions.add(session, question.text, answer.text, time.monotonic_ns())
         if not question.thumbnails:
-            return Answered(answer)
+            return Answered(answer, caveat=observer.caveat)
         held = ((each.grid, observer.thumbnails.get(each.grid)) for each in answer.evidence)
-        return Answered(answer, {grid: jpeg for grid, jpeg in held if jpeg is not None})
+        return Answered(
+            answer, {grid: jpeg for grid, jpeg in held if jpeg is not None}, observer.caveat)

@@ -49,6 +49,7 @@ from infinipot_ros.visual_memory.warming import warm_up
 from infinipot_ros.vlm.attention_hook import AttentionHook
 from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
 from infinipot_ros.vlm.decoding import Sampling, TextStream, decode
+from infinipot_ros.vlm.knowledge import caveat_of
 from infinipot_ros.vlm.loading import load_config, load_model
 from infinipot_ros.vlm.model import QwenVL
 
@@ -91,6 +92,11 @@ class VisualMemory:
             self._step.capture()
         self._filter = DuplicateFilter()
         self._last_query_s = 0.0
+
+    @property
+    def caveat(self) -> str:
+        """What must be known before answers are believed; empty where nothing need be."""
+        return caveat_of(self._model.config)
 
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""

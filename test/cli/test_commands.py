@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from typer.testing import CliRunner
 from infinipot_ros.cli.main import VERSION, app, main
 from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
+from infinipot_ros.vlm.knowledge import CAVEAT
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ('ask', 'demo', 'replay', 'train', 'tour', 'bench', 'eval')
@@ -287,6 +289,21 @@ def test_ask_bundled_model_about_bundled_tour():
     assert report['memory']['compressions'] > 0
     assert report['memory']['peak_tokens'] <= 480
     assert report['answers'][0]['text']
+
+
+def test_ask_notes_on_stderr_what_the_bundled_model_knows_wherever_it_lies(folder, tmp_path):
+    copy = shutil.copytree(ROOT / 'models/infinipot-tiny', tmp_path / 'another')
+    for model in ([], ['--model', copy]):
+        result = run('ask', folder, QUESTION, '--budget', 480, *model, '--json')
+        assert result.exit_code == 0, result.stderr
+        assert result.stderr.count(f'note: {CAVEAT}\n') == 1
+        assert json.loads(result.stdout)['caveat'] == CAVEAT
+
+
+def test_ask_has_nothing_to_note_of_another_model(folder, model):
+    result = run('ask', folder, QUESTION, '--budget', 480, '--model', model, '--json')
+    assert result.exit_code == 0 and 'note' not in result.stderr
+    assert json.loads(result.stdout)['caveat'] is None
 
 
 # What is refused --------------------------------------------------------------------------------

@@ -253,7 +253,7 @@ class Client:
         self.wait_status(lambda s: s.frames_encoded == before + count, f'{count} more frames')
 
     def wait_diagnostic(self, part: str, text: str, timeout_s: float = 20.0) -> Any:
-        """Wait for a diagnostic of ``part`` (images, worker, memory) that says ``text``."""
+        """Wait for a diagnostic of ``part`` (images, worker, model, ...) that says ``text``."""
         def find(message: DiagnosticArray) -> Any:
             return next((s for s in message.status
                          if s.name == f'{self.name}: {part}' and text in s.message), None)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.vlm.knowledge import SIMULATED_ONLY
 from infinipot_ros.vlm.pixels import MEAN, STD
 from tools.tiny_model.export import EYE_WORDS, published_name
 from tools.tiny_model.house import COLOUR_NAMES, ROOMS, SHAPES
@@ -50,6 +51,7 @@ def config_dict(size: Size, tokenizer: Any) -> dict[str, Any]:
     return {
         'architectures': ['Qwen2_5_VLForConditionalGeneration'],
         'model_type': 'qwen2_5_vl',
+        SIMULATED_ONLY: True,
         'torch_dtype': 'float16',
         'vocab_size': len(tokenizer),
         'hidden_size': size.hidden,
