@@ -25,8 +25,7 @@ from infinipot_ros.vlm.model import QwenVL
 _TEXT = {
     'max_position_embeddings': 32768, 'rms_norm_eps': 1e-6, 'use_sliding_window': False,
     'rope_theta': 1_000_000.0,
-    'rope_scaling': {'type': 'mrope', 'rope_type': 'default', 'mrope_section': [16, 24, 24],
-                     'rope_theta': 1_000_000.0}}
+    'rope_scaling': {'type': 'mrope', 'rope_type': 'default', 'mrope_section': [16, 24, 24]}}
 _TOWER = {'patch_size': 14, 'spatial_merge_size': 2, 'temporal_patch_size': 2, 'depth': 32}
 _TOWER_2 = {**_TOWER, 'embed_dim': 1280, 'num_heads': 16, 'mlp_ratio': 4}
 _TOWER_2_5 = {
