@@ -115,7 +115,8 @@ def time_model(name: str, options: SpeedOptions) -> ModelTime:
     dtype = getattr(torch, options.dtype)
     with torch.device(options.device):
         model = AutoModelForImageTextToText.from_config(
-            config, dtype=dtype, attn_implementation='sdpa').eval().model
+            config, dtype=dtype, attn_implementation='sdpa',
+            trust_remote_code=False).eval().model
     tower, text = model.visual, text_shape(config)
     vision = config.vision_config
     side = vision.spatial_merge_size
