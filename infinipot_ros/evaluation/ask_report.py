@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from infinipot_ros.evaluation.playback import Replay
-from infinipot_ros.evaluation.report.page_parts import clock_text
+from infinipot_ros.evaluation.report.formatting import clock_text
 from infinipot_ros.recordings.frame_source import FrameSource
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
 from infinipot_ros.visual_memory.evidence import Evidence

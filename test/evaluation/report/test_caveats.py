@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a page says before its figures: of what they are not, and what they cannot tell."""
+"""What a page says before its figures: what they do not show."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from infinipot_ros.evaluation.run_store import RunStore
 
 
 def page(folder, change=None, **config):
-    """Write a report, and give its page."""
+    """Write a report, and return its page."""
     config = CONFIG | config
     write_folder(folder, streams=1, questions=4, pictures=False, timeline=False, change=change,
                  config=config)
-    with RunStore(folder, config) as journal:
-        write_report(journal)
+    with RunStore(folder, config) as store:
+        write_report(store)
     return (folder / 'report.html').read_text()
 
 
@@ -27,31 +27,31 @@ def unknown(outcome):
     return replace(outcome, retention=None)
 
 
-@pytest.mark.parametrize(('config', 'change', 'told'), [
+@pytest.mark.parametrize(('config', 'change', 'warns'), [
     ({'command': 'eval'}, unknown, True),
     ({'command': 'replay'}, unknown, True),
-    ({'command': 'eval'}, None, False),  # the simulator told which tokens show what is asked
+    ({'command': 'eval'}, None, False),  # the simulator knows which tokens show the answer
     ({'command': 'eval', 'model': 'Qwen2.5-VL-3B-Instruct'}, unknown, False),
     ({}, unknown, False),
 ])
-def test_the_bundled_model_knows_no_real_pictures(tmp_path, config, change, told):
-    assert ('knows its simulated houses only' in page(tmp_path, change, **config)) == told
+def test_the_bundled_model_knows_no_real_pictures(tmp_path, config, change, warns):
+    assert ('knows its simulated houses only' in page(tmp_path, change, **config)) == warns
 
 
-@pytest.mark.parametrize(('config', 'told'), [
+@pytest.mark.parametrize(('config', 'warns'), [
     ({'dataset': 'openeqa'}, True), ({'dataset': 'openeqa', 'judge': 'a-model'}, False),
     ({'dataset': 'ovobench'}, False)])
-def test_open_answers_that_nobody_rated_compare_with_no_paper(tmp_path, config, told):
-    assert ('those OpenEQA publishes' in page(tmp_path, **config)) == told
+def test_open_answers_without_a_judge_do_not_compare_with_a_paper(tmp_path, config, warns):
+    assert ('those OpenEQA publishes' in page(tmp_path, **config)) == warns
 
 
 def test_where_all_are_alike_none_is_best(tmp_path):
     alike = page(tmp_path, lambda outcome: replace(outcome, right=True))
-    assert 'answered rightly, by each of them' in alike
+    assert 'right answers, by each of them' in alike
     assert 'at best' not in alike
 
 
-def test_one_stream_is_one(tmp_path):
+def test_one_stream_is_singular(tmp_path):
     text = page(tmp_path)
     assert '1 streams' not in text
 
