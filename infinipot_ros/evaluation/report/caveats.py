@@ -23,7 +23,7 @@ MAX_REASON_CHARACTERS = 400
 
 @dataclass(frozen=True)
 class Caveat:
-    """A warning: its main sentence, the rest of it, and a list of details."""
+    """A warning: what is emphasised, what follows on it, and a list of details."""
 
     text: str
     more: str = ''
@@ -62,7 +62,7 @@ def caveats(store: RunStore) -> list[Caveat]:
     found, parts = left_out(store), []
     text = left_out_text(found)
     if text:
-        parts.append(Caveat(f'Left out: {text}.', 'The figures are of the others.', listed(
+        parts.append(Caveat(f'Left out: {text}.', ' The figures are of the others.', listed(
             f'{each["recording"]} ({count_text(each["questions"], "question")}): '
             f'{shorten(each["reason"], MAX_REASON_CHARACTERS)}' for each in found['why'])))
     # Only the simulator records which visual tokens show the answer.

@@ -4,7 +4,7 @@
 Curves as SVG inside a page, drawn with matplotlib: of a suite, and over a stream's time.
 
 Colours are those of Okabe and Ito (Color Universal Design, 2008), which colour-blind people can
-tell apart; every policy has a marker of its own as well, and the default policy the strongest
+distinguish; every policy has a marker of its own as well, and the default policy the strongest
 line. Axes and text are drawn in the colour of the page's text, for light and dark pages.
 """
 
@@ -41,7 +41,8 @@ MINUTES_FROM_S = 600.0
 MIN_FRAMES = 16
 MAX_POINTS = 50
 
-Line = tuple[str, list[float], list[float]]
+# Times and values.
+Line = tuple[list[float], list[float]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Plot:
 
 
 def styles_of(policies: Iterable[str]) -> dict[str, Style]:
-    """Give every policy a style, the same for the same set of policies."""
+    """Assign every policy a style, the same for the same set of policies."""
     names = sorted(set(policies))
     others = [name for name in names if name not in (FULL, DEFAULT_POLICY)]
     fixed = {FULL: Style(INK, '.', 1.4), DEFAULT_POLICY: Style(DEFAULT_COLOUR, 'o', 2.8)}
@@ -184,7 +185,7 @@ def _plot_curves(
         axes.set_xlim(0.75 * min(ticks), 1.33 * max(ticks))
         axes.set_ylim(-3, 103)
         for number, policy in enumerate(policies):
-            # Side by side, so that intervals at the same place can be told apart.
+            # Side by side, so that intervals at the same place can be distinguished.
             aside = 1.02 ** (number - (len(policies) - 1) / 2)
             _draw_curve(axes, policy, aside, dict(sorted(curves[policy].items())), styles[policy])
         axes.set(xlabel=labels[0], ylabel=labels[1])
@@ -205,15 +206,12 @@ def _draw_curve(
         axes.axhspan(low[0], high[0], color=style.colour, alpha=0.08, linewidth=0)
         axes.axhline(y[0], color=style.colour, linewidth=style.width, linestyle='--')
         return
-    top = 10 if policy == DEFAULT_POLICY else 3
-    axes.plot(
-        x, y, color=style.colour, marker=style.mark, linewidth=style.width, markersize=4.5,
-        linestyle='--' if policy == FULL else '-', zorder=top)
     # A percentile interval of few streams may end at its mean; rounding must not make it negative.
     arms = [[max(0.0, m - a) for m, a in zip(y, low)], [max(0.0, b - m) for m, b in zip(y, high)]]
     axes.errorbar(
-        x, y, yerr=arms, fmt='none', ecolor=style.colour, elinewidth=0.5 * style.width,
-        alpha=0.6, zorder=top)
+        x, y, yerr=arms, color=style.colour, marker=style.mark, markersize=4.5,
+        linewidth=style.width, elinewidth=0.4 * style.width,
+        linestyle='--' if policy == FULL else '-', zorder=10 if policy == DEFAULT_POLICY else 3)
 
 
 def stream_plots(
@@ -237,28 +235,32 @@ def stream_plots(
         axes.yaxis.set_major_formatter(lambda value, _: f'{value:,g}')
 
     def plot_lines(
-        title: str, label: str, lines: Sequence[Line], *, joined: bool = True,
+        title: str, label: str, lines: Mapping[str, Line], *, joined: bool = True,
     ) -> Plot:
         def paint(axes: Any) -> None:
-            found = {policy: (x, y) for policy, x, y in lines}
-            for policy in _default_last(found):
-                (x, y), style = found[policy], styles[policy]
+            for policy in _default_last(lines):
+                (x, y), style = lines[policy], styles[policy]
                 look: dict[str, Any] = {'linestyle': '--' if policy == FULL else '-'} if joined \
                     else {'linestyle': '', 'marker': style.mark, 'markersize': 4, 'alpha': 0.8}
                 axes.plot([scale * each for each in x], y, color=style.colour,
                           linewidth=min(style.width, 1.8), **look)
             finish(axes, label)
 
-        policies = ', '.join(policy for policy, _, _ in lines)
-        return draw(f'{stream} {title}', title, f'Of {stream}, over its time. Lines: {policies}. '
-                    'timeline.csv has the figures.', paint)
+        return draw(f'{stream} {title}', title, f'Of {stream}, over its time. Lines: '
+                    f'{", ".join(lines)}. timeline.csv has the figures.', paint)
 
-    plots = [plot_lines(title, label, [_sampled(track, field, factor) for track in tracks])
-             for title, label, field, factor in (
-                 ('visual tokens in memory', 'tokens', 'tokens', 1),
-                 ('bytes in memory', 'MiB', 'bytes', 2**-20))]
-    timed = [(track.variant.policy, *_milliseconds(track.samples, STAGES)) for track in tracks]
-    if any(len(y) > 1 and any(y) for _, _, y in timed):
+    def sampled(field: str, factor: float, of: Sequence[Track] = tracks) -> dict[str, Line]:
+        lines = {}
+        for track in of:
+            known = [each for each in track.samples if getattr(each, field) is not None]
+            lines[track.variant.policy] = (
+                [each.t_s for each in known], [factor * getattr(each, field) for each in known])
+        return lines
+
+    plots = [plot_lines('visual tokens in memory', 'tokens', sampled('tokens', 1)),
+             plot_lines('bytes in memory', 'MiB', sampled('bytes', 2**-20))]
+    timed = {track.variant.policy: _milliseconds(track.samples, STAGES) for track in tracks}
+    if any(len(y) > 1 and any(y) for _, y in timed.values()):
         plots.append(plot_lines('milliseconds a frame', 'ms a frame', timed))
         # Of one memory, the default if possible: that shows which stage grows.
         shown = min(tracks, key=lambda track: track.variant.policy != DEFAULT_POLICY)
@@ -275,33 +277,26 @@ def stream_plots(
         plots.append(draw(
             f'{stream} stages', f'milliseconds a frame by stage, {shown.variant.policy}',
             f'Of {stream}, stacked: {", ".join(STAGES)}.', paint_stages))
-    asked = list(outcomes)
-    answers = [(policy, [(each.asked_ns - start) / 1e9 for each in asked if each.policy == policy],
-                [each.latency_s for each in asked if each.policy == policy])
-               for policy in dict.fromkeys(track.variant.policy for track in tracks)]
-    if any(x for _, x, _ in answers):
+    answers: dict[str, Line] = {track.variant.policy: ([], []) for track in tracks}
+    for each in outcomes:
+        if each.policy in answers:
+            answers[each.policy][0].append((each.asked_ns - start) / 1e9)
+            answers[each.policy][1].append(each.latency_s)
+    if any(x for x, _ in answers.values()):
         plots.append(plot_lines('seconds an answer took', 's', answers, joined=False))
-    resident = [_sampled(track, 'rss_bytes', 2**-20) for track in tracks if track.max_rss]
+    resident = [track for track in tracks if track.max_rss]
     if resident:
-        plots.append(plot_lines('memory of the whole process', 'MiB', resident))
+        plots.append(plot_lines('memory of the whole process', 'MiB',
+                                sampled('rss_bytes', 2**-20, resident)))
     return plots
 
 
-def _sampled(track: Track, field: str, factor: float) -> Line:
-    known = [(sample.t_s, factor * value) for sample in track.samples
-             if (value := getattr(sample, field)) is not None]
-    return track.variant.policy, [x for x, _ in known], [y for _, y in known]
-
-
-def _milliseconds(
-    samples: Sequence[Sample], stages: Iterable[str],
-) -> tuple[list[float], list[float]]:
+def _milliseconds(samples: Sequence[Sample], stages: Sequence[str]) -> Line:
     """Return times, and the milliseconds a frame that stages took, averaged over frames."""
     least = max(MIN_FRAMES, samples[-1].frames / MAX_POINTS)
-    names = list(stages)
     x, y, frames, spent = [], [], 0, 0.0
     for sample in samples:
-        spent += sum(stage_ms(sample, stage) for stage in names)
+        spent += sum(stage_ms(sample, stage) for stage in stages)
         if sample.frames - frames >= least:
             x.append(sample.t_s)
             y.append(spent / (sample.frames - frames))

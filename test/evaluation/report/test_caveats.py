@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from report_folders import CONFIG, write_folder
 
+from infinipot_ros.evaluation.outcome import LeftOut
 from infinipot_ros.evaluation.report.quality_report import write_report
 from infinipot_ros.evaluation.run_store import RunStore
 
@@ -59,3 +60,13 @@ def test_one_stream_is_singular(tmp_path):
 def test_the_best_is_named(tmp_path):
     text = page(tmp_path, lambda outcome: replace(outcome, right=outcome.policy == 'uniform'))
     assert 'at best, by uniform /8' in text
+
+
+def test_what_was_left_out_is_listed_with_its_reason(tmp_path):
+    write_folder(tmp_path, streams=1, questions=4, pictures=False, timeline=False)
+    with RunStore(tmp_path, CONFIG) as store:
+        store.leave_out([LeftOut('walk <1>', 3, 'no such file')])
+        write_report(store)
+    text = (tmp_path / 'report.html').read_text()
+    assert '<b>Left out: 1 recording with 3 questions.</b> The figures are of the others.' in text
+    assert '<li>walk &lt;1&gt; (3 questions): no such file</li>' in text

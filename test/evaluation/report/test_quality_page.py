@@ -146,6 +146,23 @@ def test_pictures_are_shown(browser, reported):
     assert set(widths) <= {320}
 
 
+def test_the_page_is_used_with_a_keyboard(browser, reported):
+    folder, summary = reported
+    with open_page(browser, folder / 'report.html', 400) as page:
+        page.keyboard.press('Tab')
+        assert page.evaluate('document.activeElement.textContent') == 'At a glance'
+        if summary.everything:
+            table = page.locator('.wide').first
+            table.focus()
+            page.keyboard.press('ArrowRight')
+            page.wait_for_function('document.activeElement.scrollLeft > 0')
+            assert table.evaluate('each => each === document.activeElement')
+        summaries = page.locator('summary')
+        summaries.first.focus()
+        page.keyboard.press('Enter')
+        assert page.locator('details').first.evaluate('each => each.open')
+
+
 def test_the_chart_agrees_with_its_numbers(browser, reported):
     folder, summary = reported
     with open_page(browser, folder / 'report.html', 1280) as page:

@@ -219,6 +219,15 @@ def test_variants_are_ordered_by_budget_then_the_default_first():
     ]
 
 
+def test_groups_are_ordered_by_what_was_shown_then_delay_then_kind():
+    table = tabulate([
+        outcome(DEFAULT, True, number=number, delay=delay, seen=400)
+        for number, delay in enumerate((1000, 100, 10, 1, None))])
+    assert [each.group for each in table] == [
+        'all', 'shown', COMPRESSED, 'not shown', 'delay 1', 'delay 10', 'delay 100', LONG,
+        'delay 1000', 'kind colour']
+
+
 def test_without_known_delays_there_is_no_group_of_what_was_shown():
     table = tabulate([outcome(DEFAULT, number > 0, number=number, delay=None, expected='no',
                               seen=40 + 100 * number) for number in range(4)])
