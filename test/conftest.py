@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from annotations import shared_data
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
@@ -30,7 +31,8 @@ NEEDS_ROS = ('process', 'launch')
 LONGEST = (
     'benchmarks/test_quality.py', 'process/test_operations.py', 'test_style.py',
     'process/test_replay_command.py',
-    'evaluation/test_eval_resume.py', 'process/test_replay.py', 'cli/test_commands.py',
+    'evaluation/test_cluster.py', 'evaluation/test_eval_resume.py', 'process/test_replay.py',
+    'cli/test_commands.py',
     'process/test_controls.py', 'evaluation/test_task_runner.py', 'process/test_lifecycle.py',
     'tools/tiny_model/test_training.py', 'process/test_load.py',
     'evaluation/test_eval_refusals.py',
@@ -124,8 +126,18 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f'INFINIPOT_REQUIRE_ROS is set, but {NO_ROS}')
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first; skip what is marked ``ros`` outside the left-out folders."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Put long files first; skip what is marked ``ros`` outside the left-out folders.
+
+    Tests on published annotation files are deselected where the files are missing: they are an
+    addition to those on our own.
+    """
+    absent = [item for item in items for mark in item.iter_markers('shared_data')
+              if not all(shared_data(name).is_file() for name in mark.args)]
+    if absent:
+        config.hook.pytest_deselected(items=absent)
+        items[:] = [item for item in items if item not in absent]
     places = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
     if NO_ROS:
