@@ -112,7 +112,7 @@ def compare(
     settings = replace(settings, max_new_tokens=new_tokens)
     with_evidence = full_observer(model, settings)
     without = observer_of(model, replace(settings, max_evidence=0))
-    without.restore(with_evidence.state())
+    without.restore(with_evidence.capture())
     cache = without._cache
     length, mark = cache.get_seq_length(), cache.checkpoint()
     bare = bare_model(model)
@@ -137,7 +137,7 @@ def compare(
         GENERATE: generating(model, bare, ids, new_tokens, context, length)}
     if model.device.type == 'cuda':
         graph = observer_of(model, replace(settings, cuda_graph=True))
-        graph.restore(with_evidence.state())
+        graph.restore(with_evidence.capture())
         ways[GRAPH] = lambda: ask(graph)
     return side_by_side(ways, repeats=repeats, device=model.device), length
 

@@ -95,5 +95,5 @@ class QuestionRunner:
             self.sessions.add(session, question.text, answer.text, time.monotonic_ns())
         if not question.thumbnails:
             return Answered(answer)
-        held = ((each.grid, observer.thumbnails.get(each.grid)) for each in answer.evidence)
-        return Answered(answer, {grid: jpeg for grid, jpeg in held if jpeg is not None})
+        return Answered(answer, {
+            each.grid: each.thumbnail for each in answer.evidence if each.thumbnail is not None})

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One model for several memories: loaded once, identified by its weights."""
+"""Load a model once, for several memories; identify it by its weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ['MODEL_TYPES', 'load_shared_model', 'weights_digest']
 
 def load_shared_model(settings: MemoryConfig) -> QwenVL:
     """
-    Load the model that ``VisualMemory`` takes besides these settings.
+    Load the model for memories with these settings.
 
-    :raises ConfigurationError: anything that keeps it from working, with the way out.
+    :raises ConfigurationError: it cannot be loaded or used, with the way out.
     """
     return load_model(
         settings.model, device=settings.device, dtype=settings.dtype,

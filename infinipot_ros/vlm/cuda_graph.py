@@ -58,7 +58,7 @@ class CudaGraphDecoder:
         self._unseen = torch.ones(
             shape.layers, shape.kv_heads, 1, self._capacity, dtype=torch.bool, device=device)
         self._lens = StaticAttentionHook(self._unseen, start, attention)
-        self._graph: Any = None
+        self.graph: Any = None
 
     @torch.inference_mode()
     def start(self, token: int, position: int, hook: AttentionHook | None = None) -> None:
@@ -90,15 +90,15 @@ class CudaGraphDecoder:
         """
         if self._layers[0].length >= self._capacity:
             raise MemoryFullError(f'a cache of {self._capacity} tokens is full')
-        if self._graph is None:
-            self._compute()
+        if self.graph is None:
+            self.compute()
         else:
-            self._graph.replay()
+            self.graph.replay()
         for layer in self._layers:
             layer.length += 1
 
     @torch.inference_mode()
-    def _compute(self) -> None:
+    def compute(self) -> None:
         """Do all that depends on the buffers, in a way that depends on nothing else."""
         self._unseen.index_fill_(-1, self._slot, False)
         hidden = self._model.forward(
@@ -119,7 +119,7 @@ class CudaGraphDecoder:
             raise ConfigurationError(f'there are no CUDA graphs on {device}; use device cuda')
         try:
             with torch.cuda.device(device):
-                self._graph = self._captured()
+                self.graph = self._captured()
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise ConfigurationError(
@@ -132,12 +132,12 @@ class CudaGraphDecoder:
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
                 self.start(0, 0)
-                self._compute()
+                self.compute()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         # Another thread that uses the GPU meanwhile does not spoil it.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode='thread_local'):
-            self._compute()
+            self.compute()
         return graph
 
     # -- what transformers asks of a cache ----------------------------------------------------
