@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from infinipot_ros.evaluation.task_runner import StreamTask
 
 POLICIES = (
-    'full', 'rarity', 'infinipot_v', 'infinipot_v/paper', 'infinipot_v/official', 'tar', 'van',
+    'full', 'infinipot_v', 'rarity', 'infinipot_v/paper', 'infinipot_v/official', 'tar', 'van',
     'uniform', 'recent', 'swa', 'random')
 HEADLINE_BUDGET = '/8'
 BUDGETS = ('/2', '/4', HEADLINE_BUDGET, '/16', '512', '1024', '2048')
@@ -55,7 +55,7 @@ class Plan:
 # Small enough for a few minutes of two cores, rendering included; streams that the model was
 # trained to read whole, and beside the headline a budget at which it shows what forgetting costs.
 QUICK = Plan(
-    ('tour', 'dwell'), ('full', 'rarity', 'infinipot_v', 'uniform', 'swa'),
+    ('tour', 'dwell'), ('full', 'infinipot_v', 'rarity', 'uniform', 'swa'),
     (HEADLINE_BUDGET, '120'), 6, 6, 400)
 
 

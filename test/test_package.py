@@ -181,6 +181,8 @@ def test_config_sets_known_parameters(path):
     ours = {name: value for name, value in values.items() if not name.startswith('qos_overrides')}
     assert not parameters.problems(ours)
     assert set(ours) <= set(parameters.BY_NAME)
+    policy = parameters.BY_NAME['memory.policy'].default
+    assert values.get('memory.policy', policy) == policy, 'what was not tried is opt-in'
     if path.name == 'infinipot.yaml':
         assert values == parameters.defaults()
 

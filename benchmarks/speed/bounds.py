@@ -18,7 +18,7 @@ import torch
 from benchmarks.speed.allocation import most_allocated
 from benchmarks.speed.filling import watch_random
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
-from infinipot_ros.kv_cache.policies.registry import make_policy
+from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import random_model, shape_config
@@ -30,7 +30,7 @@ from infinipot_ros.vlm.positions import grid_positions, text_positions
 
 # Rows and columns of a grid of 128 tokens, which is what max_pixels lets one have.
 ROWS, COLUMNS = 8, 16
-POLICIES = ('rarity', 'infinipot_v')
+POLICIES = (DEFAULT_POLICY, 'rarity')
 
 
 @dataclass(frozen=True)

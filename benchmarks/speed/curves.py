@@ -28,7 +28,7 @@ from benchmarks.speed.side_by_side import Spread, side_by_side, wait_for
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
-from infinipot_ros.kv_cache.policies.registry import make_policy
+from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import random_model, shape_config
 from infinipot_ros.visual_memory.plan import MIB, plan_memory
@@ -41,7 +41,7 @@ LENGTHS = (1_000, 5_000, 20_000, 100_000)
 # Where the memory is full and was compressed: from here on nothing may change.
 FLAT_FROM = 5_000
 BUDGET = 4096
-POLICIES = ('rarity', 'infinipot_v', 'swa')
+POLICIES = (DEFAULT_POLICY, 'rarity', 'swa')
 FULL = 'full KV'
 ROWS, COLUMNS = 8, 16
 GRID = ROWS * COLUMNS

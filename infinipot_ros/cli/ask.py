@@ -11,6 +11,7 @@ import typer
 
 from infinipot_ros.cli import model_options as options
 from infinipot_ros.errors import QuestionCode, QuestionError
+from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from infinipot_ros.evaluation.ask_report import Report
@@ -34,7 +35,9 @@ def ask(
         list[str], typer.Argument(metavar='QUESTION...', help='One or more questions.')
     ],
     model: options.Model = 'infinipot-tiny',
-    policy: Annotated[str, typer.Option(help='What decides which tokens stay.')] = 'rarity',
+    policy: Annotated[
+        str, typer.Option(help='What decides which tokens stay.')
+    ] = DEFAULT_POLICY,
     budget: Annotated[
         int, typer.Option(help='Most visual tokens a layer and KV head holds.')
     ] = 4096,
@@ -98,11 +101,8 @@ def ask(
     except KeyboardInterrupt as error:
         typer.echo('infinipot: interrupted', err=True)
         raise typer.Exit(130) from error
-    if model == 'infinipot-tiny':
-        typer.echo(
-            'note: infinipot-tiny knows its simulated houses only; what it says of real '
-            'pictures means nothing. Give --model a Qwen2-VL or Qwen2.5-VL for those.',
-            err=True)
+    if report.caveat:
+        typer.echo(f'note: {report.caveat}', err=True)
     typer.echo(report.as_json() if as_json else report.as_text())
 
 
@@ -152,7 +152,8 @@ def _watch_and_answer(
             for text in (since, until))
         scope = Scope(since_ns, until_ns)
         answers = [observer.ask(question, scope=scope) for question in questions]
-        return Report(source, settings, run, observer.status(), questions, answers)
+        return Report(
+            source, settings, run, observer.status(), questions, answers, observer.caveat)
 
 
 def _silence_loading() -> None:

@@ -68,7 +68,7 @@ def _refuse_place(report: Path) -> None:
 
 
 def _run(share: Path, report: Path, console: Console) -> int:
-    from infinipot_ros.node.replay.question_scheduler import ReplayObserver, Result
+    from infinipot_ros.node.replay.question_scheduler import ReplayObserver, Result, notes
     from infinipot_ros.node.replay.session import run_session
 
     questions = read_questions(share / 'demo' / 'questions.jsonl')
@@ -102,6 +102,8 @@ def _run(share: Path, report: Path, console: Console) -> int:
     console.print(f'{right} of {len(shown)} right; where what was asked about had been in view, '
                   f'the best moment shows it: {showing} of {compared}', highlight=False,
                   soft_wrap=True)
+    for note in notes(trial.results):
+        console.print(f'note: {printable(note)}', highlight=False, markup=False, soft_wrap=True)
     DemoReport(shown, trial.memory, trial.first_ns, trial.last_ns, rooms).write(report)
     console.print(f'wrote {report.resolve()}', highlight=False, markup=False, soft_wrap=True)
     return int(not shown or right < len(shown))

@@ -18,6 +18,7 @@ from infinipot_ros.cli import model_options as options
 from infinipot_ros.cli.ray_option import HELP as RAY_HELP
 from infinipot_ros.cli.ray_option import RayCommand, check_ray
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
 
 eval_app = typer.Typer(add_completion=False)
 
@@ -54,7 +55,7 @@ def evaluate(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help='What decides which tokens stay; may be repeated.', show_default='rarity'),
+            help='What decides which tokens stay; may be repeated.', show_default=DEFAULT_POLICY),
     ] = None,
     budget: Annotated[
         list[str] | None,
@@ -142,8 +143,9 @@ def evaluate(
     fail_under: Annotated[
         float | None,
         typer.Option(
-            help='Exit with 1 if fewer percent are right, of rarity (or else the first policy) at '
-                 'the first budget that is not full.', min=0, max=100, show_default='never'),
+            help=f'Exit with 1 if fewer percent are right, of {DEFAULT_POLICY} (or else the '
+                 'first policy) at the first budget that is not full.', min=0, max=100,
+            show_default='never'),
     ] = None,
     fresh: Annotated[
         bool,

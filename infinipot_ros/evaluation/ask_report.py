@@ -35,6 +35,7 @@ class Report:
 
     :param status: the memory after the last answer.
     :param questions: at least one, and as many ``answers`` in the same order.
+    :param caveat: what must be known before these are believed; empty where nothing need be.
     """
 
     source: FrameSource
@@ -43,6 +44,7 @@ class Report:
     status: MemoryStatus
     questions: Sequence[str]
     answers: Sequence[Answer]
+    caveat: str = ''
 
     def as_dict(self) -> dict[str, Any]:
         """
@@ -60,6 +62,7 @@ class Report:
                 'origin_ns': self.source.origin_ns,
             },
             'settings': asdict(self.settings),
+            'caveat': self.caveat or None,
             'answers': [
                 {'question': question, **_plain(answer)}
                 for question, answer in zip(self.questions, self.answers)

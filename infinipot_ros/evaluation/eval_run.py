@@ -24,7 +24,7 @@ from infinipot_ros.evaluation.judge import Judge, judge_outcomes
 from infinipot_ros.evaluation.outcome import LeftOut, Outcome
 from infinipot_ros.evaluation.progress import show_progress
 from infinipot_ros.evaluation.recorded_stream import Recording
-from infinipot_ros.evaluation.report.caveats import BUNDLED, KNOWS, left_out, left_out_text
+from infinipot_ros.evaluation.report.caveats import left_out, left_out_text
 from infinipot_ros.evaluation.report.quality_report import overview_table, write_report
 from infinipot_ros.evaluation.resume import (
     not_named,
@@ -38,7 +38,11 @@ from infinipot_ros.evaluation.task_runner import count_workers, measure, quality
 from infinipot_ros.evaluation.tasks import Failure, StreamTask
 from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Variant, make_cells
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.shared_model import load_shared_model, weights_digest
+from infinipot_ros.visual_memory.shared_model import (
+    load_shared_model,
+    model_caveat,
+    weights_digest,
+)
 
 DONE, BELOW, REFUSED, INTERRUPTED = 0, 1, 2, 130
 SHORTEST_QUESTION_ROOM = 200
@@ -81,7 +85,9 @@ class EvalRun:
                     getattr(cell.apply(self._settings), name) is None for cell in self._cells):
                 # Says what is wrong with it: of that policy, or of any.
                 replace(self._settings, policy=self._cells[-1].policy).make_policy()
-        self._weights = weights_digest(model)
+        self._caveat = model_caveat(model, local_files_only=self._settings.local_files_only)
+        self._weights = weights_digest(
+            model, local_files_only=self._settings.local_files_only)
 
     def judge_with(self, url: str, model: str, key_variable: str | None) -> None:
         """
@@ -108,9 +114,9 @@ class EvalRun:
                       for question in recording.questions)
         settings = replace(
             self._settings, max_question_chars=max(SHORTEST_QUESTION_ROOM, longest))
-        if self._settings.model == BUNDLED:
+        if self._caveat:
             self._console.print(
-                f'note: {KNOWS}', highlight=False)
+                f'note: {self._caveat}', markup=False, highlight=False, soft_wrap=True)
         lines = [each.reason for each in found.left_out]
         if len(lines) > MAX_TOLD:
             lines[MAX_TOLD:] = [f'and {len(lines) - MAX_TOLD:,} more recordings, all named in '
@@ -192,7 +198,8 @@ class EvalRun:
                 'recent_ratio', 'max_new_tokens')
         return {
             'command': 'eval', 'model': Path(settings.model).name,
-            'weights_sha256': self._weights, **{name: getattr(settings, name) for name in kept},
+            'weights_sha256': self._weights, 'caveat': self._caveat or None,
+            **{name: getattr(settings, name) for name in kept},
             'still_likeness': settings.still_likeness or None,
             'fps': self._wanted.fps, 'max_frames': self._wanted.max_frames,
             'topics': sorted(

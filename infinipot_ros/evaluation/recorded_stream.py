@@ -52,7 +52,7 @@ class Recording:
     :param start_ns: from when on it is shown; ``end_ns`` until when, None for its end.
     :param clock: what these two count from: ``start``, the recording's start, or ``stamp``, the
         epoch of the frames' stamps.
-    :param told_in: where the questions come from, for messages.
+    :param questions_path: where the questions come from, for messages.
     :param question_files: files to note as inputs besides the recording.
     :param output: the folder in which to put pictures; None for none.
     """

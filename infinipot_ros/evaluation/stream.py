@@ -69,7 +69,7 @@ class Stream(ABC):
     :ivar name: unique among all streams of a run.
     :ivar suite: the sort it belongs to, for questions that name none.
     :ivar seed: what it was made from, or a number of its own.
-    :ivar told_in: where the questions come from, for messages.
+    :ivar questions_path: where the questions come from, for messages.
     :ivar skip_missing: leave out, and count, questions before the first or after the last frame.
     """
 

@@ -12,9 +12,10 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from infinipot_ros.node.replay.frame_accounting import ON_PURPOSE
 from infinipot_ros.ros_time import SECOND_NS
 
+#: Left out because ``ingest.fps`` and ``ingest.still_likeness`` want it so: no loss.
+ON_PURPOSE = ('rate', 'still')
 #: Reasons to drop a frame that say nothing against it.
 NO_FAULT = frozenset((*ON_PURPOSE, 'queue', 'paused', 'inactive', 'reset'))
 #: Characters kept of why a frame was dropped; an encoding's name may have any length.

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What /diagnostics says: images, poses, worker, memory, shared memory (REP 107 levels).
+What /diagnostics says: images, poses, worker, model, memory, shared memory (REP 107 levels).
 
 Every function takes plain values and returns one ``DiagnosticStatus``; the node asks once a
 second. A warning names the likely cause and what to do about it.
@@ -303,6 +303,21 @@ def worker_status(node: str, state: str, snapshot: WorkerStatus | None,
         'last ingest ms': f'{snapshot.last_ingest_ms:.1f}',
         'last query ms': f'{snapshot.last_query_ms:.1f}',
         'survived exceptions': str(report_fault)})
+
+
+def model_status(node: str, model: str, snapshot: WorkerStatus | None) -> DiagnosticStatus:
+    """
+    Report on what the model's answers are worth.
+
+    :param model: the parameter.
+    """
+    status = _status(f'{node}: model', DiagnosticStatus.OK, model)
+    if snapshot is None:
+        status.message = 'no model loaded'
+    elif snapshot.caveat:
+        status.level = DiagnosticStatus.WARN
+        status.message = snapshot.caveat
+    return _with(status, {'model': model})
 
 
 def memory_status(node: str, snapshot: WorkerStatus | None) -> DiagnosticStatus:

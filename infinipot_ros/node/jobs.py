@@ -44,10 +44,12 @@ class Answered:
 
     :param thumbnails: jpegs by grid number, of the evidence whose thumbnails are still held;
         None when they were not asked for.
+    :param caveat: what must be known before it is believed; empty where nothing need be.
     """
 
     answer: Answer
     thumbnails: Mapping[int, bytes] | None = None
+    caveat: str = ''
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,12 @@ def answer_response(response: Any, answered: Answered, latency_s: float,
     response.evidence = evidence_messages(answered, frame_id_of)
     missing = sum(each.thumbnail_state == EvidenceMessage.NO_LONGER_HELD
                   for each in response.evidence)
+    notes = [answered.caveat] if answered.caveat else []
     if missing:
-        response.message = (
+        notes.append(
             f'{missing} of {len(response.evidence)} thumbnails are no longer held: raise '
             'memory.thumbnail_bytes to keep more')
+    response.message = '. '.join(notes)
     return response
 
 

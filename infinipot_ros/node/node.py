@@ -191,12 +191,15 @@ class InfinipotNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
             return self._failed('configure', error)
-        memory = self.worker.snapshot().memory
+        snapshot = self.worker.snapshot()
+        memory = snapshot.memory
         assert memory is not None
         self.get_logger().info(
             f"configured: {values['model']} on {values['device']} ({values['dtype']}), policy "
             f"{values['memory.policy']}, {memory.budget_tokens} tokens = {memory.budget_bytes} "
             f'bytes, pixels by {decoder.converter}')
+        if snapshot.caveat:
+            self.get_logger().warning(snapshot.caveat)
         self.controls.configured()
         self._enter('inactive')
         return super().on_configure(state)

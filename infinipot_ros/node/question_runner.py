@@ -94,6 +94,7 @@ class QuestionRunner:
         if session:
             self.sessions.add(session, question.text, answer.text, time.monotonic_ns())
         if not question.thumbnails:
-            return Answered(answer)
+            return Answered(answer, caveat=observer.caveat)
         return Answered(answer, {
-            each.grid: each.thumbnail for each in answer.evidence if each.thumbnail is not None})
+            each.grid: each.thumbnail for each in answer.evidence if each.thumbnail is not None},
+            observer.caveat)

@@ -65,6 +65,7 @@ class MemoryWorker(JobQueue):
         self._on_frame = on_frame
         self._loaded: Future[None] = Future()
         self._memory: MemoryStatus | None = None
+        self._caveat = ''
         self._last_ingest_ms = 0.0
         self._last_query_ms = 0.0
         self._make_sessions = make_sessions
@@ -104,7 +105,7 @@ class MemoryWorker(JobQueue):
                 jumps=self._ingest.jumps, paused=self._ingest.paused,
                 sessions=sessions.count(time.monotonic_ns()) if sessions is not None else 0,
                 last_ingest_ms=self._last_ingest_ms, last_query_ms=self._last_query_ms,
-                memory=self._memory,
+                memory=self._memory, caveat=self._caveat,
                 cameras={name: each.copy() for name, each in self._ingest.cameras.items()})
 
     def stop(self, timeout_s: float) -> bool:
@@ -133,6 +134,7 @@ class MemoryWorker(JobQueue):
             observer.warm_up()
             self._log.info(f'warmed up in {time.monotonic() - started:.2f} s')
             self._sessions = self._make_sessions(observer)
+            self._caveat = observer.caveat
         except ConfigurationError as error:
             fail(self._loaded, error)
             return

@@ -20,6 +20,8 @@ class WorkerStatus:
     The worker at one moment; plain values, safe to read from any thread.
 
     :param cameras: what became of each camera's messages, by its name; empty for the only one.
+    :param caveat: what must be known before the model's answers are believed; empty where nothing
+        need be.
     """
 
     job: str
@@ -37,3 +39,4 @@ class WorkerStatus:
     last_query_ms: float
     memory: MemoryStatus | None
     cameras: Mapping[str, CameraCounts] = field(default_factory=dict)
+    caveat: str = ''

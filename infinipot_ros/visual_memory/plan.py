@@ -118,7 +118,9 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     vision = config.vision_config
     grid_tokens = settings.max_grid_tokens(config)
     with torch.device('meta'):
-        model = AutoModelForImageTextToText.from_config(config)
+        # Weights are the same with every kernel; one that a configuration names might be fetched.
+        model = AutoModelForImageTextToText.from_config(
+            config, attn_implementation='sdpa', trust_remote_code=False)
     weights = weight_bytes(model, settings.weights, kv.dtype.itemsize)
     capacity = PREFIX_ROOM + budget.tokens + settings.tail_room
     block = grid_tokens * settings.grids_per_block(

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.vlm.loading import MODEL_TYPES, load_model, weights_digest
+from infinipot_ros.vlm.knowledge import caveat_of
+from infinipot_ros.vlm.loading import MODEL_TYPES, load_config, load_model, weights_digest
 from infinipot_ros.vlm.model import QwenVL
 
-__all__ = ['MODEL_TYPES', 'load_shared_model', 'weights_digest']
+__all__ = ['MODEL_TYPES', 'load_shared_model', 'model_caveat', 'weights_digest']
 
 
 def load_shared_model(settings: MemoryConfig) -> QwenVL:
@@ -21,3 +22,13 @@ def load_shared_model(settings: MemoryConfig) -> QwenVL:
         settings.model, device=settings.device, dtype=settings.dtype,
         attn_implementation=settings.attn_implementation, weights=settings.weights,
         local_files_only=settings.local_files_only)
+
+
+def model_caveat(model: str, *, local_files_only: bool = True) -> str:
+    """
+    Say what must be known before a model's answers are believed; empty where nothing need be.
+
+    :param model: a folder, a bundled name, or a hub id.
+    :raises ConfigurationError: its configuration cannot be read.
+    """
+    return caveat_of(load_config(model, local_files_only=local_files_only))

@@ -40,6 +40,7 @@ from infinipot_ros.visual_memory.warming import warm_up
 from infinipot_ros.vlm.attention_hook import AttentionHook
 from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
 from infinipot_ros.vlm.decoding import Sampling, TextStream, decode
+from infinipot_ros.vlm.knowledge import caveat_of
 from infinipot_ros.vlm.loading import load_config
 from infinipot_ros.vlm.model import QwenVL
 
@@ -88,6 +89,11 @@ class VisualMemory:
             self.model, self._cache, start=self._cache.prefix_length,
             attention=None if self._attention is None else self._attention.latest)
         return self._decoder
+
+    @property
+    def caveat(self) -> str:
+        """What to know before its answers are believed; empty: nothing."""
+        return caveat_of(self.model.config)
 
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from typer.testing import CliRunner
 from infinipot_ros.cli.main import VERSION, app, main
 from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
+from infinipot_ros.vlm.knowledge import CAVEAT
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ('ask', 'demo', 'replay', 'train', 'tour', 'bench', 'eval')
@@ -108,7 +110,7 @@ def test_ask_prints_answer_memory_and_timings(folder, model):
     assert re.search(r'observed +\d\.\d{3} s to 5\.500 s', result.stdout)
     assert re.search(r'frames +12 seen, 0 left out by the rate, 12 encoded, 0 wait', result.stdout)
     assert re.search(
-        r'memory +\d+ tokens of 72 \(peak \d+\), .* KiB of .*, policy rarity\n', result.stdout
+        r'memory +\d+ tokens of 72 \(peak \d+\), .* KiB of .*, policy infinipot_v\n', result.stdout
     )
     assert re.search(
         r'timing +[\d.]+ ms to encode a frame, first token [\d.]+ s, answer [\d.]+ s',
@@ -133,7 +135,7 @@ def test_ask_json_tells_the_truth(folder, model):
         origin <= answer['observed_from_ns'] < answer['observed_to_ns'] == origin + 5_500_000_000
     )
     assert answer['memory_tokens'] <= 72
-    assert report['settings']['policy'] == 'rarity'
+    assert report['settings']['policy'] == 'infinipot_v'
     assert report['seconds']['observe_per_frame'] > 0
 
 
@@ -289,6 +291,21 @@ def test_ask_bundled_model_about_bundled_tour():
     assert report['answers'][0]['text']
 
 
+def test_ask_notes_on_stderr_what_the_bundled_model_knows_wherever_it_lies(folder, tmp_path):
+    copy = shutil.copytree(ROOT / 'models/infinipot-tiny', tmp_path / 'another')
+    for model in ([], ['--model', copy]):
+        result = run('ask', folder, QUESTION, '--budget', 480, *model, '--json')
+        assert result.exit_code == 0, result.stderr
+        assert result.stderr.count(f'note: {CAVEAT}\n') == 1
+        assert json.loads(result.stdout)['caveat'] == CAVEAT
+
+
+def test_ask_has_nothing_to_note_of_another_model(folder, model):
+    result = run('ask', folder, QUESTION, '--budget', 480, '--model', model, '--json')
+    assert result.exit_code == 0 and 'note' not in result.stderr
+    assert json.loads(result.stdout)['caveat'] is None
+
+
 # What is refused --------------------------------------------------------------------------------
 
 REFUSED = {
@@ -401,6 +418,25 @@ def test_world_without_its_simulator_says_what_is_missing(tmp_path):
     assert 'miniworld' in result.stderr
     assert "pip install '.[world]'" in result.stderr
     assert 'Traceback' not in result.stderr
+
+
+def test_commands_print_no_warnings(folder, model):
+    """In a process of their own, where no test runner collects them."""
+    code = (
+        'import sys\n'
+        'from infinipot_ros.cli.main import main\n'
+        f'for line in (["plan", "3B"], ["plan", sys.argv[2]], ["ask", sys.argv[1], {QUESTION!r},\n'
+        f'             "--model", sys.argv[2], "--max-pixels", "{PIXELS}"]):\n'
+        '    try:\n'
+        '        main(line)\n'
+        '    except SystemExit as done:\n'
+        '        assert not done.code, done\n'
+    )
+    result = python(code, str(folder), str(model))
+    assert result.returncode == 0, result.stderr
+    assert f'Q: {QUESTION}' in result.stdout and 'in all' in result.stdout
+    # Besides the bar that shows how far it is.
+    assert [line for line in result.stderr.splitlines() if line.strip() and '━' not in line] == []
 
 
 def test_ctrl_c_ends_cleanly(model, tmp_path):

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from eval_command import TENTH, asked_at_the_end, evaluate, outcomes, write_lines
@@ -17,6 +19,7 @@ from recording_files import START, camera, compressed, write_bag, write_video
 from infinipot_ros.evaluation.recorded_stream import RecordedStream
 from infinipot_ros.evaluation.run_store import CELLS, OUTCOMES
 from infinipot_ros.evaluation.variants import DEFAULT_POLICY
+from infinipot_ros.vlm.knowledge import CAVEAT
 from infinipot_ros.vlm.model import QwenVL
 
 WRITTEN = {
@@ -136,6 +139,16 @@ def test_a_threshold_makes_an_exit_code(model, bag, tmp_path, percent, code):
         percent)
     assert result.exit_code == code, result.stderr
     assert f'{DEFAULT_POLICY} at /4: ' in result.stdout
+
+
+def test_a_copy_of_the_bundled_model_is_noted(bag, tmp_path):
+    copy = shutil.copytree(
+        Path(__file__).parents[2] / 'models/infinipot-tiny', tmp_path / 'another')
+    result = evaluate(
+        copy, bag, '--fps', 0, '--budget', '/4', '--output', tmp_path / 'out')
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count(f'note: {CAVEAT}\n') == 1
+    assert html.escape(CAVEAT) in (tmp_path / 'out' / 'report.html').read_text()
 
 
 def test_limits(model, bag, tmp_path):

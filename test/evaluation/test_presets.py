@@ -11,6 +11,7 @@ from infinipot_ros.evaluation.presets import DEFAULT, PRESETS, preset
 from infinipot_ros.evaluation.variants import make_cells
 from infinipot_ros.kv_cache.policies.infinipot_v import VARIANTS, InfinipotV
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
 
 
 def memory_of(chosen):
@@ -52,6 +53,7 @@ def test_the_codes_setting():
 def test_presets_by_name():
     assert preset(None) is DEFAULT
     assert memory_of(DEFAULT).budget == 4096
+    assert DEFAULT.policies == (DEFAULT_POLICY,)
     for name in PRESETS:
         assert preset(name) is PRESETS[name]
     with pytest.raises(ConfigurationError, match="no preset 'best'; there are infinipot-v-paper"):

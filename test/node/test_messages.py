@@ -52,6 +52,7 @@ from infinipot_ros.srv import Query
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
 from infinipot_ros.visual_memory.evidence import Evidence
 from infinipot_ros.visual_memory.frame import Frame, Pose
+from infinipot_ros.vlm.knowledge import CAVEAT
 
 SNAPSHOT = WorkerStatus(
     job='idle', job_s=0.1, beat_age_s=0.1, waiting_frames=1, waiting_queries=0, waiting_tasks=0,
@@ -161,6 +162,25 @@ def test_evidence() -> None:
     assert second.thumbnail_state == EvidenceMessage.NO_LONGER_HELD and not second.has_pose
     assert '1 of 2 thumbnails' in response.message and 'memory.thumbnail_bytes' in response.message
     serialize_message(response)
+
+
+def test_an_answer_bears_what_must_be_known_of_its_model() -> None:
+    for answered in (Answered(ANSWER, None, CAVEAT), Answered(ANSWER, {7: b'jpeg'}, CAVEAT)):
+        response = answers.answer_response(Query.Response(), answered, 1.0, FRAME_IDS.get)
+        assert response.success and response.error_code == 0
+        assert response.message.startswith(CAVEAT)
+        assert ('1 of 2 thumbnails' in response.message) == bool(answered.thumbnails)
+    response = answers.answer_response(Query.Response(), Answered(ANSWER), 1.0, FRAME_IDS.get)
+    assert response.message == ''
+
+
+def test_a_model_that_knows_no_real_pictures_is_a_warning() -> None:
+    warned = WorkerStatus(**{**vars(SNAPSHOT), 'caveat': CAVEAT})
+    report = diagnostics.model_status('/n', 'infinipot-tiny', warned)
+    assert (report.level, report.message) == (b'\x01', CAVEAT) and 'model:=' in CAVEAT
+    for snapshot, said in ((SNAPSHOT, 'Qwen/a'), (None, 'no model')):
+        report = diagnostics.model_status('/n', 'Qwen/a', snapshot)
+        assert report.level == b'\x00' and said in report.message
 
 
 def test_markers() -> None:

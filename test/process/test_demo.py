@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ from infinipot_ros.cli import demo as demo
 from infinipot_ros.cli.demo_moments import Shown
 from infinipot_ros.srv import Query
 from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.vlm.knowledge import CAVEAT, SIMULATED_ONLY
 
 FRAMES = 60
 CONFIG = """
@@ -48,7 +50,11 @@ pytestmark = pytest.mark.usefixtures('kept_environment')
 def share(tmp_path: Path, tiny: Path) -> Path:
     for folder in ('demo', 'config'):
         (tmp_path / folder).mkdir()
-    (tmp_path / 'config' / 'demo.yaml').write_text(CONFIG.format(model=tiny))
+    # As the bundled one, it knows no real pictures.
+    model = shutil.copytree(tiny, tmp_path / 'model')
+    config = json.loads((model / 'config.json').read_text())
+    (model / 'config.json').write_text(json.dumps(config | {SIMULATED_ONLY: True}))
+    (tmp_path / 'config' / 'demo.yaml').write_text(CONFIG.format(model=model))
     write_tour(tmp_path / 'demo' / 'tour')
     return tmp_path
 
@@ -92,6 +98,7 @@ def test_the_demo_succeeds_when_its_answers_are_right(share, monkeypatch, capsys
     console, report = Console(width=200), share / 'report.html'
     assert demo._run(share, report, console) == 1
     output = capsys.readouterr().out
+    assert output.count(CAVEAT) == 1 and f'note: {CAVEAT}\n' in output
     assert '0 of 3 right; ' in output and 'the best moment shows it: 3 of 3' in output
     assert f'{FRAMES} frames remembered, dropped: none' in output
     assert f'wrote {report}' in output

@@ -29,6 +29,7 @@ from infinipot_ros.node.replay.live_run import LiveRun, Plan
 from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.visual_memory.answer import same_answer
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
+from infinipot_ros.vlm.knowledge import CAVEAT
 
 SECOND = 1_000_000_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +123,7 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
         for each in described(path)}
     for each in outcomes:
         assert (each['policy'], each['budget'], each['budget_tokens']) == (
-            'rarity', '1024', 1024)
+            'infinipot_v', '1024', 1024)
         assert each['suite'] == 'questions' and each['held'] <= 1024 <= each['seen_tokens']
         assert each['latency_s'] > 0 and each['compressions'] > 0
         # What a service does not tell is not made up.
@@ -135,6 +136,7 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
     assert '<html' in (folder / 'report.html').read_text()
     assert '450 frames sent, 450 reached the node, 450 remembered; dropped: none' in done.stdout
     assert 'infinipot eval' in done.stdout and '--block-size 2' in done.stdout
+    assert done.stdout.count(f'note: {CAVEAT}\n') == done.stdout.count(CAVEAT) == 1
 
     # Its own answers as the offline ones, then one of them changed.
     told = SimpleNamespace(frames=SimpleNamespace(complete=True))

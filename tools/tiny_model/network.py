@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.vlm.knowledge import SIMULATED_ONLY
 from infinipot_ros.vlm.pixels import MEAN, STD
 from tools.tiny_model.export import EYE_WORDS, published_name
 from tools.tiny_model.house import COLOUR_NAMES, ROOMS, SHAPES
@@ -50,6 +51,7 @@ def config_dict(size: Size, tokenizer: Any) -> dict[str, Any]:
     return {
         'architectures': ['Qwen2_5_VLForConditionalGeneration'],
         'model_type': 'qwen2_5_vl',
+        SIMULATED_ONLY: True,
         'torch_dtype': 'float16',
         'vocab_size': len(tokenizer),
         'hidden_size': size.hidden,
@@ -119,7 +121,8 @@ def write_description(folder: Path, size: Size) -> None:
     """Write everything of a checkpoint but its weights into ``folder``."""
     from transformers import AutoTokenizer
     write_tokenizer(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False)
     config = config_dict(size, tokenizer)
     generation = {
         'bos_token_id': config['bos_token_id'],
@@ -144,10 +147,12 @@ def new_model(folder: Path, seed: int = 0) -> Any:
     """Build the untrained model described in ``folder``, float32."""
     from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
     torch.manual_seed(seed)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False)
     config.dtype = torch.float32
     model = Qwen2_5_VLForConditionalGeneration(config).float()
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -181,7 +186,8 @@ def start_from(model: Any, tokenizer: Any, folder: Path) -> None:
     file = folder / 'model.safetensors'
     if not file.is_file():
         raise ConfigurationError(f'{file} is not there; give the folder of a checkpoint')
-    known = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
+    known = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False).get_vocab()
     own = {published_name(name): value for name, value in model.state_dict().items()
            if name != 'lm_head.weight'}
     earlier = load_file(file)

@@ -11,10 +11,6 @@ from typing import Any
 from infinipot_ros.evaluation.report.page_parts import MAX_LISTED, count_text, shorten
 from infinipot_ros.evaluation.run_store import RunStore
 
-BUNDLED = 'infinipot-tiny'
-KNOWS = (
-    f'{BUNDLED} knows its simulated houses only; what it says of real pictures means nothing. '
-    'Give --model a Qwen2-VL or Qwen2.5-VL for those.')
 # Benchmarks whose papers have a language model rate what was said.
 RATED = {'openeqa': 'OpenEQA', 'rvs': 'RVS'}
 LONGEST = 400
@@ -60,8 +56,9 @@ def caveats(journal: RunStore, found: dict[str, Any]) -> str:
         why = f'<details><summary>Which, and why</summary><ul>{"".join(lines)}</ul></details>' \
             if lines else ''
         parts.append(f'<p><b>Left out: {said}.</b> The figures are of the others.</p>{why}')
-    if _knows_nothing(journal):
-        parts.append(f'<p><b>{escape(KNOWS)}</b></p>')
+    caveat = journal.config.get('caveat')
+    if caveat and _asked_of_others(journal):
+        parts.append(f'<p><b>Note: {escape(caveat)}</b></p>')
     rated = RATED.get(str(journal.config.get('dataset')))
     if rated and 'judge' not in journal.config:
         parts.append(
@@ -70,10 +67,8 @@ def caveats(journal: RunStore, found: dict[str, Any]) -> str:
     return ''.join(parts)
 
 
-def _knows_nothing(journal: RunStore) -> bool:
-    """Tell whether the bundled model was asked about what may not be its simulator's."""
-    if journal.config.get('model') != BUNDLED or 'command' not in journal.config:
-        return False
+def _asked_of_others(journal: RunStore) -> bool:
+    """Tell whether questions were asked about what may not be the simulator's."""
     # Only the simulator tells which visual tokens show what is asked for.
     simulated = {each.stream for each in journal.outcomes if each.retention is not None}
     return any(each.stream not in simulated for each in journal.outcomes)

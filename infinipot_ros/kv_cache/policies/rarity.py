@@ -9,6 +9,9 @@ copy of it as willingly as the first. Here a token is redundant when the memory 
 like, wherever in the picture and whenever that was. Values tell, not keys: keys are rotated by
 place and time, values differ only as far as what the layers below made of the same thing differs.
 Training-free and query-blind.
+
+An attempt of this project's own, and opt-in: it was measured on one small model in simulated
+houses (docs/quality.md), on no published one.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from infinipot_ros.errors import ConfigurationError
 if TYPE_CHECKING:
     from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 
-DEFAULT_POLICY = 'rarity'
+# The paper's method (arXiv:2506.15745), which was measured on published models.
+DEFAULT_POLICY = 'infinipot_v'
 
 
 def read_names(path: Path) -> tuple[str, ...]:

@@ -73,6 +73,7 @@ class StatusPublisher:
             *self._images(name, snapshot),
             *self._poses(name),
             diagnostics.worker_status(name, node.phase, snapshot, node.fault_count),
+            diagnostics.model_status(name, node.value('model'), snapshot),
             diagnostics.memory_status(name, snapshot),
             *([diagnostics.shared_memory_status(name, node.segment_room)]
               if node.segment_room is not None else []),

@@ -14,10 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from infinipot_ros.node.counts import ON_PURPOSE
 from infinipot_ros.ros_time import nanoseconds
-
-#: Left out because ``ingest.fps``, ``ingest.still_likeness`` want it so: no loss.
-ON_PURPOSE = ('rate', 'still')
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,12 @@ from infinipot_ros.node.replay.live_text import (
     missing_text,
 )
 from infinipot_ros.node.replay.node_handle import NodeHandle, connect_node, launch_node
-from infinipot_ros.node.replay.question_scheduler import ReplayObserver, Result
+from infinipot_ros.node.replay.question_scheduler import ReplayObserver, Result, notes
 from infinipot_ros.node.replay.session import Pace, ReplayResult, choose_images, play_session
 from infinipot_ros.recordings.bags import BagSource
 from infinipot_ros.share import find_share
 from infinipot_ros.visual_memory.answer import same_answer
-from infinipot_ros.visual_memory.shared_model import weights_digest
+from infinipot_ros.visual_memory.shared_model import model_caveat, weights_digest
 
 DONE, DIFFERENT, REFUSED, INTERRUPTED = 0, 1, 2, 130
 #: Settings of the memory that ``config.json`` names as ``infinipot eval`` does.
@@ -193,11 +193,12 @@ class LiveRun(ReplayObserver):
         plan, values = self._plan, node.parameters
         settings = parameters.observer_settings(values)
         try:
-            weights = weights_digest(settings.model)
+            weights, caveat = weights_digest(settings.model), model_caveat(settings.model)
         except ConfigurationError:
-            weights = None  # only the robot has them
+            weights, caveat = None, ''  # only the robot has the model
         return {
             'command': 'replay', 'model': Path(settings.model).name, 'weights_sha256': weights,
+            'caveat': caveat or None,
             **{name: getattr(settings, name) for name in KEPT},
             'still_likeness': settings.still_likeness or None,
             'fps': float(values['ingest.fps']) or None, 'max_frames': None,
@@ -265,6 +266,9 @@ class LiveRun(ReplayObserver):
             if rights['questions']:
                 console.print(f"{what}: {rights['right']} of {rights['questions']} right",
                               highlight=False)
+        for note in notes(result for result, _ in record.results):
+            console.print(
+                f'note: {printable(note)}', highlight=False, markup=False, soft_wrap=True)
         console.print(
             f'wrote {self._plan.output / "report.html"}, results.json, results.csv, timeline.csv, '
             'outcomes.jsonl and live.jsonl', highlight=False, markup=False, soft_wrap=True)

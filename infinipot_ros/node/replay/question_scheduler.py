@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -49,6 +49,12 @@ class Result:
     asked_ns: int
     waited_s: float
     status: Any
+
+
+def notes(results: Iterable[Result]) -> list[str]:
+    """List what the node said beside its answers, each note once."""
+    said = (each.response for each in results)
+    return list(dict.fromkeys(each.message for each in said if each.success and each.message))
 
 
 class ReplayObserver:

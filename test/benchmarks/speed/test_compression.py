@@ -103,7 +103,7 @@ def test_a_section_tells_every_figure_and_target(monkeypatch, quick):
     assert written['name'] == 'compression'
     times, share, scratch = (table['rows'] for table in written['tables'])
     assert [row[1] for row in times] == [
-        'rarity', 'infinipot_v', SAME, compression.PLAIN, compression.NORMALISED]
+        'infinipot_v', 'rarity', SAME, compression.PLAIN, compression.NORMALISED]
     assert all(row[-1] > 0 for row in share)
     # Keys and values of 16 numbers for two heads, in float32, and coordinates.
     assert {row[-1] for row in scratch} == {round(4096 * 2 * (2 * 16 * 4 + 12) / 2**20, 2)}

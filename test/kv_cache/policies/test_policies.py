@@ -15,7 +15,8 @@ from torch.nn import functional
 from infinipot_ros.errors import ConfigurationError, MemoryFullError
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.coordinates import GRID
-from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES, make_policy
+from infinipot_ros.kv_cache.policies.infinipot_v import VARIANTS, InfinipotV
+from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, POLICY_NAMES, make_policy
 from infinipot_ros.kv_cache.policies.uniform import drop_most_crowded
 
 
@@ -108,6 +109,12 @@ def test_random_is_an_even_sample_of_all_that_was_ever_seen():
     again.compress(make_policy('random'), 32)
     halved = again.views()[0].coordinates
     assert all(row.tolist() in first[0].tolist() for row in halved[0])
+
+
+def test_the_default_is_the_papers_method_by_true_coordinates():
+    policy = make_policy(DEFAULT_POLICY)
+    assert isinstance(policy, InfinipotV)
+    assert policy.variant == VARIANTS['infinipot_v/true_coordinates']
 
 
 def test_every_policy_has_a_name_and_no_use_for_what_it_ignores():
