@@ -17,11 +17,12 @@ import torch
 
 from benchmarks.speed.allocation import most_allocated
 from benchmarks.speed.filling import watch_random
+from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.model_shapes import random_model, shape_config
+from infinipot_ros.visual_memory.model_shapes import shape_config
 from infinipot_ros.visual_memory.plan import MIB, plan_memory
 from infinipot_ros.visual_memory.plan_table import PARTS, shape_rows
 from infinipot_ros.vlm.loading import load_model, parse_dtype

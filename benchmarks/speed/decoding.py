@@ -23,10 +23,11 @@ from benchmarks.speed.bare import (
     observer_of,
     random_context,
 )
+from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.model_shapes import FULL_NAMES, random_model
+from infinipot_ros.visual_memory.model_shapes import FULL_NAMES
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, parse_dtype
 from infinipot_ros.vlm.model import QwenVL, cache_argument

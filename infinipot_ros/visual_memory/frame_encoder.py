@@ -40,7 +40,7 @@ from infinipot_ros.vlm.prompt import prefix_ids
 def _share_budget(
     policy: EvictionPolicy, settings: MemoryConfig, shares: dict[int, float],
 ) -> EvictionPolicy:
-    """Let a policy divide the budget among cameras, if the settings declare shares."""
+    """Divide the budget of a policy among cameras, if the settings declare shares."""
     return PerSourcePolicy(policy, shares) if settings.camera_shares else policy
 
 
@@ -205,7 +205,7 @@ class FrameEncoder:
 
     def _fit_to_load(self, block: PendingBlock, queued_frames: int) -> None:
         """
-        Let a block grow while frames are queued, but not beyond what fits without compressing.
+        Grow a block while frames are queued, but not beyond what fits without compressing.
 
         The memory is then compressed exactly when it would be without a queue.
         """

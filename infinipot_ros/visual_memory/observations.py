@@ -73,11 +73,11 @@ class Observations:
         self.times = dict(sorted(times.items()))
 
     def move(self, times: Sequence[int]) -> None:
-        """Give each observation another temporal index, in their order."""
+        """Set the temporal index of each observation, in their order."""
         self.times = dict(zip(self.times, times, strict=True))
 
     def renumber(self, numbers: Mapping[int, int]) -> None:
-        """Give each grid another number, in the same order."""
+        """Renumber grids, in the same order."""
         self._by_grid = {numbers[grid]: each for grid, each in self._by_grid.items()}
         self.times = {numbers[grid]: time for grid, time in self.times.items()}
 

@@ -68,7 +68,7 @@ def rebase_positions(
 
 
 def renumber(cache: BoundedCache, observations: Observations, thumbnails: Thumbnails) -> None:
-    """Give all grids smaller numbers; distances stay, if half of all numbers suffice."""
+    """Renumber all grids from 0; distances stay, if half of all numbers suffice."""
     grids = sorted({*observations.times, *(grid for grid, _ in thumbnails.items())})
     grids.append(cache.next_grid)
     numbers = compress_time_gaps(grids, MAX_GRIDS // 2)

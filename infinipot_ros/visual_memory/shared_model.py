@@ -26,7 +26,7 @@ def load_shared_model(settings: MemoryConfig) -> QwenVL:
 
 def model_caveat(model: str, *, local_files_only: bool = True) -> str:
     """
-    Say what must be known before a model's answers are believed; empty where nothing need be.
+    Return what to know before a model's answers are believed; empty: nothing.
 
     :param model: a folder, a bundled name, or a hub id.
     :raises ConfigurationError: its configuration cannot be read.

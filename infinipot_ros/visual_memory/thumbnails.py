@@ -66,7 +66,7 @@ class Thumbnails:
         self._evicted = dict(sorted(self._evicted.items()))
 
     def renumber(self, numbers: Mapping[int, int]) -> None:
-        """Give each grid another number, in the same order."""
+        """Renumber grids, in the same order."""
         self._remembered, self._evicted = (
             {numbers[grid]: jpeg for grid, jpeg in part.items()}
             for part in (self._remembered, self._evicted))

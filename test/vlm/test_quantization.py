@@ -111,7 +111,7 @@ def test_no_machine_code_is_fetched(tmp_path):
 
 
 def test_what_is_missing_or_unknown_is_named(monkeypatch):
-    with pytest.raises(ConfigurationError, match="'int3' is none of int8 and int4"):
+    with pytest.raises(ConfigurationError, match="'int3' is not int8 or int4"):
         replace(SETTINGS, weights='int3').validate()
     monkeypatch.setitem(sys.modules, 'bitsandbytes', None)
     with pytest.raises(ConfigurationError, match=r"pip install '\.\[quantized\]'"):
