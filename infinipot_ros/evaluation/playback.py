@@ -64,14 +64,14 @@ def replay(
     for frame in source:
         shown = time.perf_counter()
         try:
-            took = memory.add_frame(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
+            outcome = memory.add_frame(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
         except FrameError as error:
             refused[error.reason] += 1
             why.setdefault(error.reason, str(error))
         else:
             result.first_ns = result.first_ns or frame.stamp_ns
             result.last_ns = frame.stamp_ns
-            if took:
+            if outcome.kind == 'stored':
                 result.taken += 1
             else:
                 result.still += 1

@@ -37,10 +37,9 @@ def build_observer(values: Mapping[str, Any], node: str, log: Log) -> VisualMemo
 
 
 def build_sessions(observer: VisualMemory, values: Mapping[str, Any]) -> Sessions:
-    """Make the dialogues, whose tokens the observer counts."""
+    """Make the dialogues."""
     return Sessions(
-        observer.turn_tokens, max_sessions=values['session.max_sessions'],
-        max_turns=values['session.max_turns'], max_tokens=values['session.max_tokens'],
+        max_sessions=values['session.max_sessions'], max_turns=values['session.max_turns'],
         expiry_s=values['session.expiry'])
 
 

@@ -95,6 +95,6 @@ class QuestionRunner:
             self.sessions.add(session, question.text, answer.text, time.monotonic_ns())
         if not question.thumbnails:
             return Answered(answer, caveat=observer.caveat)
-        held = ((each.grid, observer.thumbnails.get(each.grid)) for each in answer.evidence)
-        return Answered(
-            answer, {grid: jpeg for grid, jpeg in held if jpeg is not None}, observer.caveat)
+        return Answered(answer, {
+            each.grid: each.thumbnail for each in answer.evidence if each.thumbnail is not None},
+            observer.caveat)

@@ -167,14 +167,14 @@ class MemoryWorker(JobQueue):
             _free_memory()
 
     def _observe(self, observer: VisualMemory, waiting: QueuedFrame) -> None:
-        started = time.monotonic()
-        before = _remembered(observer)
-        reason = why = ''
+        started, held = time.monotonic(), observer.frames_held
+        outcome, reason, why = None, '', ''
         try:
             frame = self._decode(waiting.item)
-            if observer.add_frame(
-                    frame.rgb, frame.stamp_ns, frame.camera, frame.pose,
-                    queued_frames=self._queued_frames(waiting.camera)):
+            outcome = observer.add_frame(
+                frame.rgb, frame.stamp_ns, frame.camera, frame.pose,
+                queued_frames=self._queued_frames(waiting.camera))
+            if outcome.kind == 'stored':
                 self.latest = frame
             else:
                 reason = STILL
@@ -185,16 +185,16 @@ class MemoryWorker(JobQueue):
             reason, why = 'internal', f'{type(error).__name__}: {error}; see the log'
             self._log.warn(reason, f"frame dropped as 'internal':\n{traceback.format_exc()}")
         # A fault while a block is encoded costs the frames that waited in it, too.
-        lost = 1 - (_remembered(observer) - before)
+        lost = held + 1 - observer.frames_held
         with self._ready:
             self._ingest.remember(1 - lost, waiting.camera)
             if lost > 0:
                 self._ingest.count_drop(reason or 'internal', lost, waiting.camera, why)
             else:
                 self._last_ingest_ms = (time.monotonic() - started) * 1e3
-        if not reason:
+        if outcome is not None and not reason:
             # Of several cameras' frames the one that came last need not be the newest.
-            self._on_frame(observer.status().newest_ns)
+            self._on_frame(outcome.newest_ns)
 
     def _serve(self, observer: VisualMemory, job: QuestionJob | Task,
                answering: QuestionRunner) -> None:
@@ -208,11 +208,6 @@ class MemoryWorker(JobQueue):
         except Exception as error:
             # Whoever waits for the task tells it.
             fail(job.future, error)
-
-
-def _remembered(observer: VisualMemory) -> int:
-    status = observer.status()
-    return status.frames_encoded + status.frames_pending
 
 
 def _free_memory() -> None:

@@ -11,7 +11,6 @@ from infinipot_ros.evaluation.presets import DEFAULT, PRESETS, preset
 from infinipot_ros.evaluation.variants import make_variants
 from infinipot_ros.kv_cache.policies.infinipot_v import VARIANTS, InfinipotV
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.plan import grids_per_block
 from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
 
 
@@ -36,7 +35,7 @@ def test_the_papers_setting():
     assert isinstance(policy, InfinipotV)
     assert policy.variant == VARIANTS['infinipot_v/paper']
     # A block is just what a compression frees.
-    assert grids_per_block(settings, 128) == (budget.tokens - budget.target) // 128
+    assert settings.grids_per_block(128) == (budget.tokens - budget.target) // 128
 
 
 def test_the_codes_setting():
@@ -45,7 +44,7 @@ def test_the_codes_setting():
     settings.validate()
     budget = settings.make_budget()
     assert (budget.tokens // 128, budget.target // 128) == (32, 24)
-    assert grids_per_block(settings, 128) == 8
+    assert settings.grids_per_block(128) == 8
     policy = settings.make_policy()
     assert isinstance(policy, InfinipotV)
     assert policy.variant == VARIANTS['infinipot_v/official']

@@ -53,7 +53,7 @@ class Said:
 
 
 def sessions(observer: VisualMemory) -> Sessions:
-    return Sessions(observer.turn_tokens)
+    return Sessions()
 
 
 def decode(item: object) -> Frame:
@@ -357,7 +357,7 @@ def test_a_dialogue_is_kept_as_text(make) -> None:
 
 
 def test_ten_thousand_dialogues_of_a_careless_client_grow_nothing(make) -> None:
-    worker = make(make_sessions=lambda observer: Sessions(observer.turn_tokens, max_sessions=4))
+    worker = make(make_sessions=lambda observer: Sessions(max_sessions=4))
     worker.start().result(60.0)
     worker.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
@@ -374,7 +374,7 @@ def test_ten_thousand_dialogues_of_a_careless_client_grow_nothing(make) -> None:
 
 
 def test_a_dialogue_that_has_expired_is_not_counted(make) -> None:
-    worker = make(make_sessions=lambda observer: Sessions(observer.turn_tokens, expiry_s=1e-9))
+    worker = make(make_sessions=lambda observer: Sessions(expiry_s=1e-9))
     worker.start().result(60.0)
     worker.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
@@ -499,8 +499,8 @@ def test_frames_that_wait_together_are_encoded_together(make) -> None:
     passes: list[int] = []
 
     def listen(observer: VisualMemory) -> None:
-        encode = observer._model.encode
-        observer._model.encode = lambda frames: (passes.append(len(frames)), encode(frames))[1]
+        encode = observer.model.encode
+        observer.model.encode = lambda frames: (passes.append(len(frames)), encode(frames))[1]
 
     worker.run('listen', listen).result(20.0)
     entered, leave = offer_slow(worker)
