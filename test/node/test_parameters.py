@@ -37,18 +37,18 @@ def test_the_choices_are_those_of_the_rooms_below() -> None:
 
 def test_the_observer_gets_every_setting() -> None:
     values = parameters.defaults()
-    settings = parameters.observer_settings(values)
+    settings = parameters.memory_config(values)
     settings.validate()
     plain = MemoryConfig(model='infinipot-tiny', max_backward_jump_s=0.0)
     assert settings == plain, 'the defaults of the node and of the observer differ'
     values.update({
         'memory.policy': 'infinipot_v', 'memory.tar_ratio': 0.25, 'memory.recent_ratio': 0.0,
         'block_size': 4})
-    settings = parameters.observer_settings(values)
+    settings = parameters.memory_config(values)
     assert (settings.tar_ratio, settings.recent_ratio, settings.block_size) == (0.25, 0.0, 4)
     values['block_size'] = 3
     with pytest.raises(ConfigurationError, match='even'):
-        parameters.observer_settings(values).validate()
+        parameters.memory_config(values).validate()
 
 
 @pytest.mark.parametrize(('name', 'value', 'words'), [
@@ -90,7 +90,7 @@ def test_cameras_and_shares_reach_the_observer() -> None:
     assert parameters.camera_names(values) == ()
     values.update({'cameras': ['front', 'rear'], 'memory.camera_shares': [0.75, 0.25]})
     assert parameters.problems(values) == []
-    settings = parameters.observer_settings(values)
+    settings = parameters.memory_config(values)
     assert (settings.cameras, settings.camera_shares) == (('front', 'rear'), (0.75, 0.25))
     assert parameters.problems({'memory.camera_shares': [0.0]}), 'no share'
 
