@@ -162,7 +162,7 @@ class Client:
 
     def _spin(self) -> None:
         while not self._closed.is_set():
-            self._executor.spin_once(timeout_sec=0.2)
+            self._executor.spin_once()
 
     def service(self, kind: type, name: str) -> Any:
         """A client of one of the node's services, made once."""
@@ -201,7 +201,7 @@ class Client:
         return future.result()
 
     def close(self) -> None:
-        self._closed.set()
+        self._executor.create_task(self._closed.set)
         self._thread.join(5.0)
         self._executor.shutdown()
         leave_ros(self.node, self.context)

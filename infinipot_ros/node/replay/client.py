@@ -31,8 +31,6 @@ STATUS_TYPE = 'infinipot_ros/msg/MemoryStatus'
 #: Seconds between two looks for the node in the graph, and how often it may be missing there.
 PRESENCE_S = 0.5
 ABSENCES = 4
-#: Seconds between two looks whether it was closed.
-WAKE_S = 0.2
 #: Statuses kept, newest last.
 HISTORY = 256
 
@@ -180,7 +178,8 @@ class NodeClient:
 
     def close(self) -> None:
         """Leave the domain."""
-        self._closed.set()
+        # In its own thread, which ends after it.
+        self._executor.create_task(self._closed.set)
         self._thread.join(5.0)
         self._executor.shutdown()
         leave_ros(self.node, self._context)
@@ -210,4 +209,4 @@ class NodeClient:
 
     def _spin(self) -> None:
         while not self._closed.is_set():
-            self._executor.spin_once(timeout_sec=WAKE_S)
+            self._executor.spin_once()

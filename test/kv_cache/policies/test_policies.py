@@ -114,7 +114,7 @@ def test_random_is_an_even_sample_of_all_that_was_ever_seen():
 def test_the_default_is_the_papers_method_by_true_coordinates():
     policy = make_policy(DEFAULT_POLICY)
     assert isinstance(policy, InfinipotV)
-    assert policy.variant == VARIANTS['true_coordinates']
+    assert policy.variant == VARIANTS['infinipot_v/true_coordinates']
 
 
 def test_every_policy_has_a_name_and_no_use_for_what_it_ignores():
