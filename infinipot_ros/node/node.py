@@ -21,9 +21,11 @@ import threading
 import time
 from typing import Any
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from infinipot_ros.errors import InfinipotError
@@ -120,6 +122,12 @@ class InfinipotNode(LifecycleNode):
         super().destroy_node()
         # It holds the node's handle; rclpy's LifecycleNode keeps it, and with it the participant.
         self._state_machine = None
+
+    def set_parameters_atomically(
+        self, parameter_list: list[Parameter],
+    ) -> SetParametersResult:
+        """Set parameters, which may have their old names; rclpy's services call this, too."""
+        return super().set_parameters_atomically(self._live.rename(parameter_list))
 
     # Lifecycle
 

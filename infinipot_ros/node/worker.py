@@ -22,6 +22,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from infinipot_ros.errors import ConfigurationError, FrameError
+from infinipot_ros.node.counts import DUPLICATE
 from infinipot_ros.node.frame_queue import QueuedFrame
 from infinipot_ros.node.job_queue import JobQueue
 from infinipot_ros.node.jobs import QuestionJob, Task, fail, succeed
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 THREAD_NAME = 'infinipot_worker'
-#: Why frames are dropped that show what the last one remembered showed, which stands for them.
-STILL = 'still'
 
 
 class MemoryWorker:
@@ -172,7 +171,7 @@ class MemoryWorker:
                     queued_frames=waiting.queued_frames):
                 self.latest = frame
             else:
-                reason = STILL
+                reason = DUPLICATE
         except FrameError as error:
             reason, why = error.reason, str(error)
             self._log.warn(reason, f"frame dropped as '{reason}': {error}")

@@ -12,6 +12,7 @@ import pytest
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, POLICY_NAMES
 from infinipot_ros.node import parameters
+from infinipot_ros.node.parameter_table import RENAMED
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.vlm.loading import DTYPES
 
@@ -110,3 +111,8 @@ def test_descriptors_carry_ranges_and_words() -> None:
         ranges = len(built.integer_range) + len(built.floating_point_range)
         assert ranges == (row.low is not None)
         assert built.read_only == (row.changes == parameters.AT_START)
+
+
+def test_renamed_parameters_lead_to_present_ones() -> None:
+    assert set(RENAMED.values()) <= set(parameters.BY_NAME)
+    assert not set(RENAMED) & set(parameters.BY_NAME)

@@ -533,7 +533,7 @@ def test_frames_that_show_nothing_new_are_counted_apart(make) -> None:
         worker.queue.offer(second * SECOND, 'one view')
     wait(lambda: worker.snapshot().waiting_frames == 0 and worker.snapshot().job == 'idle')
     snapshot = worker.snapshot()
-    assert dict(snapshot.drops) == {'still': 13} and remembered(worker) == 2
+    assert dict(snapshot.drops) == {'duplicate': 13} and remembered(worker) == 2
     assert snapshot.frames_seen == remembered(worker) + sum(snapshot.drops.values())
     assert heard == [SECOND, 11 * SECOND]
     answer = ask(worker, Question('what?', 1), 20.0).result(20.0).answer

@@ -10,14 +10,17 @@ because what is refused must not be set.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from infinipot_ros.errors import InfinipotError
 from infinipot_ros.node import parameters
 from infinipot_ros.node.memory_host import MemoryHost
+from infinipot_ros.node.parameter_table import RENAMED
 
 #: Overrides that rclpy itself understands.
 FOREIGN_PARAMETERS = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
@@ -34,12 +37,28 @@ class ParameterServer:
         self._node = node
         self._host = host
         node.add_on_set_parameters_callback(self._on_set)
+        # By their present names; of two names for one parameter the new one wins.
+        overrides = getattr(node, '_parameter_overrides', {})
+        renamed = {each.name: each.value for each in self.rename(
+            [each for name, each in overrides.items() if name in RENAMED])}
         for row in parameters.TABLE:
-            node.declare_parameter(row.name, row.default, parameters.descriptor(row))
+            node.declare_parameter(
+                row.name, renamed.get(row.name, row.default), parameters.descriptor(row))
         # rclpy ignores overrides nobody declared, so a typing error would pass unseen.
-        for name in getattr(node, '_parameter_overrides', {}):
-            if name not in parameters.BY_NAME and not name.startswith(FOREIGN_PARAMETERS):
+        for name in overrides:
+            if (name not in parameters.BY_NAME and name not in RENAMED
+                    and not name.startswith(FOREIGN_PARAMETERS)):
                 node.get_logger().warning(f"parameter '{name}' is unknown and ignored")
+
+    def rename(self, changed: Sequence[Parameter]) -> list[Parameter]:
+        """Return parameters by their present names, and warn about old ones."""
+        for each in changed:
+            if each.name in RENAMED:
+                self._node.get_logger().warning(
+                    f"parameter '{each.name}' is now '{RENAMED[each.name]}': use that, "
+                    'the old name works in this release only')
+        return [Parameter(RENAMED.get(each.name, each.name), each.type_, each.value)
+                for each in changed]
 
     def values(self) -> dict[str, Any]:
         """Return all values by name."""
