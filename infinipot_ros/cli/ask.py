@@ -14,7 +14,7 @@ from infinipot_ros.errors import QuestionCode, QuestionError
 from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
 
 if TYPE_CHECKING:
-    from infinipot_ros.evaluation.ask_report import Report
+    from infinipot_ros.evaluation.ask_report import AskReport
     from infinipot_ros.recordings.frame_source import FrameSource
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -109,7 +109,7 @@ def ask(
 def _watch_and_answer(
     source: FrameSource, settings: MemoryConfig, questions: list[str],
     since: str | None, until: str | None,
-) -> Report:
+) -> AskReport:
     """Build the memory, show it the recording and ask, with a progress bar on stderr."""
     from rich.console import Console
     from rich.progress import (
@@ -131,7 +131,7 @@ def _watch_and_answer(
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(f'loading {settings.model}', total=None)
         _silence_loading()
-        from infinipot_ros.evaluation.ask_report import Report
+        from infinipot_ros.evaluation.ask_report import AskReport
         from infinipot_ros.evaluation.playback import replay
         from infinipot_ros.evaluation.time_parsing import stamp_of
         from infinipot_ros.visual_memory.scope import Scope
@@ -152,7 +152,7 @@ def _watch_and_answer(
             for text in (since, until))
         scope = Scope(since_ns, until_ns)
         answers = [observer.ask(question, scope=scope) for question in questions]
-        return Report(
+        return AskReport(
             source, settings, run, observer.status(), questions, answers, observer.caveat)
 
 

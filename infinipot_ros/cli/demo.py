@@ -28,7 +28,7 @@ from infinipot_ros.cli.demo_rooms import read_rooms
 from infinipot_ros.errors import ConfigurationError, InfinipotError
 from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.evaluation.question_files import read_questions
-from infinipot_ros.evaluation.report.page_parts import clock_text
+from infinipot_ros.evaluation.report.formatting import clock_text
 from infinipot_ros.ros_time import nanoseconds
 from infinipot_ros.share import find_share
 

@@ -85,8 +85,9 @@ class EvalRun:
                     getattr(cell.apply(self._settings), name) is None for cell in self._cells):
                 # Says what is wrong with it: of that policy, or of any.
                 replace(self._settings, policy=self._cells[-1].policy).make_policy()
-        self._weights = weights_digest(model)
         self._caveat = model_caveat(model, local_files_only=self._settings.local_files_only)
+        self._weights = weights_digest(
+            model, local_files_only=self._settings.local_files_only)
 
     def judge_with(self, url: str, model: str, key_variable: str | None) -> None:
         """

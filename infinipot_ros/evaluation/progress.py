@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from infinipot_ros.evaluation.report.page_parts import count_text
+from infinipot_ros.evaluation.report.formatting import count_text
 from infinipot_ros.evaluation.tasks import StreamTask
 from infinipot_ros.evaluation.variants import Variant
 

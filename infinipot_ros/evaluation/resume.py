@@ -16,7 +16,7 @@ from pathlib import Path
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.provenance import described
 from infinipot_ros.evaluation.recorded_stream import Recording
-from infinipot_ros.evaluation.report.page_parts import count_text
+from infinipot_ros.evaluation.report.formatting import count_text
 from infinipot_ros.evaluation.run_store import FRESH, RunStore
 from infinipot_ros.evaluation.stream import questions_digest
 from infinipot_ros.evaluation.stream_dump import HEADER, dump_folder

@@ -106,9 +106,9 @@ def plain(value: Value) -> str:
 
 TABLE = (
     Parameter('model', 'infinipot-tiny',
-              'The Qwen2-VL or Qwen2.5-VL to load: a directory, a hub id that is already on this '
-              'machine, or `infinipot-tiny`, the bundled one, which knows its simulated houses '
-              'only.', UNCONFIGURED, setting='model'),
+              'The Qwen2-VL or Qwen2.5-VL to load: a directory (`~` is the home), a hub id that '
+              'is already on this machine, or `infinipot-tiny`, the bundled one, which knows its '
+              'simulated houses only.', UNCONFIGURED, setting='model'),
     Parameter('device', 'cpu', 'Where the model runs: `cpu`, `cuda`, `cuda:0`, ...',
               UNCONFIGURED, setting='device'),
     Parameter('dtype', 'float32', 'The number format of weights and memory.',
@@ -117,11 +117,12 @@ TABLE = (
               "`int8` or `int4` keeps the language model's matrices in so many bits "
               '(bitsandbytes); empty: as published.',
               UNCONFIGURED, choices=('', 'int8', 'int4'), setting='weights', may_be_empty=True),
-    Parameter('attn_implementation', 'sdpa', 'The attention kernel transformers uses.',
+    Parameter('attn_implementation', 'sdpa', 'The attention kernel transformers uses; the last '
+              'takes the package flash_attn.',
               UNCONFIGURED, choices=('sdpa', 'eager', 'flash_attention_2'),
               setting='attn_implementation'),
     Parameter('local_files_only', True,
-              'Never download a model. `false` lets transformers fetch it from the hub.',
+              'Never download a model. `false` fetches what is missing from the hub.',
               UNCONFIGURED, setting='local_files_only'),
     Parameter('image_transport', 'raw',
               '`raw` subscribes sensor_msgs/Image on `image`, `compressed` '

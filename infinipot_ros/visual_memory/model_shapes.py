@@ -19,14 +19,13 @@ from transformers import (
     Qwen2VLConfig,
 )
 
-from infinipot_ros.vlm.loading import resolve_model
 from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model_folder import resolve_model
 
 _TEXT = {
     'max_position_embeddings': 32768, 'rms_norm_eps': 1e-6, 'use_sliding_window': False,
     'rope_theta': 1_000_000.0,
-    'rope_scaling': {'type': 'mrope', 'rope_type': 'default', 'mrope_section': [16, 24, 24],
-                     'rope_theta': 1_000_000.0}}
+    'rope_scaling': {'type': 'mrope', 'rope_type': 'default', 'mrope_section': [16, 24, 24]}}
 _TOWER = {'patch_size': 14, 'spatial_merge_size': 2, 'temporal_patch_size': 2, 'depth': 32}
 _TOWER_2 = {**_TOWER, 'embed_dim': 1280, 'num_heads': 16, 'mlp_ratio': 4}
 _TOWER_2_5 = {
@@ -90,11 +89,11 @@ def random_model(
     """
     config = shape_config(name, layers=layers, vision_layers=vision_layers)
     tokenizer = AutoTokenizer.from_pretrained(
-        resolve_model('infinipot-tiny'), local_files_only=True)
+        resolve_model('infinipot-tiny'), local_files_only=True, trust_remote_code=False)
     if few_words:
         config.get_text_config().vocab_size = len(tokenizer)
     torch.manual_seed(seed)
     with torch.device(device):
         model = AutoModelForImageTextToText.from_config(
-            config, dtype=dtype, attn_implementation='sdpa')
+            config, dtype=dtype, attn_implementation='sdpa', trust_remote_code=False)
     return QwenVL(model.to(device, dtype).eval(), tokenizer)

@@ -151,7 +151,9 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     vision = config.vision_config
     grid_tokens = check_grid(config, settings)
     with torch.device('meta'):
-        model = AutoModelForImageTextToText.from_config(config)
+        # Weights are the same with every kernel; one that a configuration names might be fetched.
+        model = AutoModelForImageTextToText.from_config(
+            config, attn_implementation='sdpa', trust_remote_code=False)
     weights = weight_bytes(model, settings.weights, kv.dtype.itemsize)
     capacity = PREFIX_ROOM + budget.tokens + settings.tail_room
     block = grids_per_block(settings, grid_tokens, frames=settings.most_frames) * grid_tokens

@@ -9,6 +9,7 @@ cache that are given from outside. It keeps no state of its own between calls.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+import transformers
+from torch import Tensor, nn
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.attention_hook import AttentionHook, StaticAttentionHook, register_attention
@@ -72,6 +74,24 @@ def text_shape(config: Any) -> TextShape:
         text.intermediate_size, text.vocab_size)
 
 
+def cache_argument(module: nn.Module) -> str:
+    """
+    Name the argument of ``forward`` that takes a cache.
+
+    It is ``cache`` from transformers 5.24 on, ``past_key_values`` before; 5.40 drops the old name.
+
+    :raises ConfigurationError: this transformers has neither.
+    """
+    known = inspect.signature(module.forward).parameters
+    for name in ('cache', 'past_key_values'):
+        if name in known:
+            return name
+    raise ConfigurationError(
+        f'transformers {transformers.__version__} takes a cache neither as cache nor as '
+        f'past_key_values ({type(module).__name__}.forward); use a version this package knows: '
+        "pip install 'transformers>=4.57,<6'")
+
+
 class QwenVL:
     """
     A loaded model and its tokenizer.
@@ -91,12 +111,15 @@ class QwenVL:
         self.patch_size: int = vision.patch_size
         self.merge_size: int = vision.spatial_merge_size
         self.temporal_patch_size: int = vision.temporal_patch_size
+        # Of the class: an instance of 4.57.1 may give its language model's.
+        self._model_type: str = type(model.config).model_type
         # Only Qwen2.5-VL counts seconds on its temporal axis; Qwen2-VL counts grids.
         per_second = getattr(vision, 'tokens_per_second', None)
         self.tokens_per_second: float | None = (
-            per_second if model.config.model_type == 'qwen2_5_vl' else None)
+            per_second if self._model_type == 'qwen2_5_vl' else None)
         self._model = model
         self._core = model.model
+        self._cache_argument = cache_argument(model.model.language_model)
         self.weights, self._sample = weights, sample
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
@@ -137,7 +160,7 @@ class QwenVL:
     def fingerprint(self) -> ModelFingerprint:
         """Which model it is, for a saved memory to know its own by."""
         layout = {
-            'model type': self.config.model_type, 'number of layers': self.shape.layers,
+            'model type': self._model_type, 'number of layers': self.shape.layers,
             'number of KV heads': self.shape.kv_heads, 'head dimension': self.shape.head_dim,
             'M-RoPE sections': rope_sections(self.config), 'patch size': self.patch_size,
             'merge size': self.merge_size, 'temporal patch size': self.temporal_patch_size,
@@ -232,7 +255,7 @@ class QwenVL:
         output = self._core.language_model(
             inputs_embeds=embeddings.to(self.dtype), position_ids=positions.to(self.device),
             attention_mask=hook.unseen if isinstance(hook, StaticAttentionHook) else None,
-            past_key_values=cache, use_cache=True, **through)
+            use_cache=True, **{self._cache_argument: cache}, **through)
         hidden: Tensor = output.last_hidden_state
         return hidden
 

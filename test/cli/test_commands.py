@@ -423,6 +423,25 @@ def test_world_without_its_simulator_says_what_is_missing(tmp_path):
     assert 'Traceback' not in result.stderr
 
 
+def test_commands_print_no_warnings(folder, model):
+    """In a process of their own, where no test runner collects them."""
+    code = (
+        'import sys\n'
+        'from infinipot_ros.cli.main import main\n'
+        f'for line in (["plan", "3B"], ["plan", sys.argv[2]], ["ask", sys.argv[1], {QUESTION!r},\n'
+        f'             "--model", sys.argv[2], "--max-pixels", "{PIXELS}"]):\n'
+        '    try:\n'
+        '        main(line)\n'
+        '    except SystemExit as done:\n'
+        '        assert not done.code, done\n'
+    )
+    result = python(code, str(folder), str(model))
+    assert result.returncode == 0, result.stderr
+    assert f'Q: {QUESTION}' in result.stdout and 'in all' in result.stdout
+    # Besides the bar that shows how far it is.
+    assert [line for line in result.stderr.splitlines() if line.strip() and '━' not in line] == []
+
+
 def test_ctrl_c_ends_cleanly(model, tmp_path):
     # Far more pictures than can be watched before the signal comes.
     picture = PilImage.fromarray(np.zeros((112, 168, 3), np.uint8))

@@ -22,7 +22,7 @@ from infinipot_ros.cli.main import main
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.provenance import described
 from infinipot_ros.evaluation.question_files import read_questions
-from infinipot_ros.evaluation.report.timeline_table import STAGES
+from infinipot_ros.evaluation.report.track import STAGES
 from infinipot_ros.node import parameters
 from infinipot_ros.node.replay.live_record import compare
 from infinipot_ros.node.replay.live_run import LiveRun, Plan

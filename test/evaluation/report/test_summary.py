@@ -11,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infinipot_ros.evaluation.outcome import Outcome
-from infinipot_ros.evaluation.report.quality_groups import COMPRESSED, LONG, delay_group
-from infinipot_ros.evaluation.report.quality_table import (
+from infinipot_ros.evaluation.report.summary import (
     ALL_SUITES,
+    COMPRESSED,
+    LONG,
     as_row,
-    cell_order,
+    delay_group,
     main_budget,
     on_shared_streams,
     summarise,
     tabulate,
+    variant_order,
 )
 from infinipot_ros.evaluation.variants import DEFAULT_POLICY, Variant
 
@@ -28,21 +30,21 @@ DEFAULT = Variant(DEFAULT_POLICY, '/8')
 UNIFORM = Variant('uniform', '/8')
 
 
-def outcome(cell, right, *, stream=0, number=0, suite='tour', delay=10, retention=None,
+def outcome(variant, right, *, stream=0, number=0, suite='tour', delay=10, retention=None,
             seen=96, expected=None):
     # As the questions of the simulated world: what was never shown is answered with no.
     expected = expected or ('no' if delay is None else 'red')
     return Outcome(
-        f'{suite}-{stream}', suite, stream, cell.policy, cell.budget,
-        960 if cell == FULL else 48, f'q{number}', 'colour', delay, 'Which colour?',
+        f'{suite}-{stream}', suite, stream, variant.policy, variant.budget,
+        960 if variant == FULL else 48, f'q{number}', 'colour', delay, 'Which colour?',
         expected, expected if right else 'blue', right, retention, 40, seen,
         int(seen > 48), score=float(right), latency_s=0.1 * (number + 1),
         first_token_s=0.05, memory_bytes=1_000 * (number + 1))
 
 
-def figures(table, cell, group='all', suite='tour'):
+def figures(table, variant, group='all', suite='tour'):
     [found] = [each for each in table
-               if (each.suite, each.cell, each.group) == (suite, cell, group)]
+               if (each.suite, each.variant, each.group) == (suite, variant, group)]
     return found
 
 
@@ -72,7 +74,7 @@ def test_the_long_delays_are_those_of_the_last_two_points():
     assert count[LONG] == count['delay 100'] + count['delay 1000'] == 6
 
 
-def test_what_was_compressed_often_is_told_apart():
+def test_questions_after_many_compressions_are_a_group():
     some = [outcome(DEFAULT, seen >= 192, number=number, seen=seen)
             for number, seen in enumerate((40, 48, 191, 192, 400))]
     some.append(outcome(DEFAULT, True, number=5, seen=400, delay=None))
@@ -106,8 +108,8 @@ ANSWERS = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_
 @settings(max_examples=25, deadline=None)
 def test_the_same_answers_differ_by_nothing(answers):
     table = tabulate([
-        outcome(cell, right, stream=stream, number=number)
-        for cell in (FULL, DEFAULT, UNIFORM)
+        outcome(variant, right, stream=stream, number=number)
+        for variant in (FULL, DEFAULT, UNIFORM)
         for number, (stream, right) in enumerate(answers)])
     for interval in (figures(table, UNIFORM).against_full, figures(table, UNIFORM).against_default,
                      figures(table, DEFAULT).against_full):
@@ -144,11 +146,11 @@ def test_what_only_asks_about_the_never_shown_is_not_taken_together_with_others(
     assert summarise(some, '/8').left_out == ['absent']
 
 
-def test_a_cell_that_did_not_watch_all_suites_is_not_compared_over_all():
-    some = [outcome(cell, True, suite=suite) for cell in (FULL, DEFAULT)
+def test_a_variant_that_did_not_watch_all_suites_is_not_compared_over_all():
+    some = [outcome(variant, True, suite=suite) for variant in (FULL, DEFAULT)
             for suite in ('tour', 'spin')]
     table = tabulate([*some, outcome(UNIFORM, True)])
-    assert {each.cell for each in table if each.suite == ALL_SUITES} == {FULL, DEFAULT}
+    assert {each.variant for each in table if each.suite == ALL_SUITES} == {FULL, DEFAULT}
     assert figures(table, UNIFORM).questions == 1
 
 
@@ -164,24 +166,24 @@ def test_streams_of_one_seed_are_one_cluster_over_all_suites():
     assert together.accuracy == one.accuracy
 
 
-def test_the_headline_compares_cells_on_the_same_streams():
-    some = [outcome(cell, True, stream=stream, number=number, seen=40 * (number + 1))
-            for cell, streams in ((FULL, 4), (DEFAULT, 4), (UNIFORM, 3))
+def test_the_headline_compares_variants_on_the_same_streams():
+    some = [outcome(variant, True, stream=stream, number=number, seen=40 * (number + 1))
+            for variant, streams in ((FULL, 4), (DEFAULT, 4), (UNIFORM, 3))
             for stream in range(streams) for number in range(6)]
     some += [outcome(Variant('uniform', '/2'), True)]
     summary = summarise(some, '/8')
-    assert {each.cell for each in summary.at_headline} == {FULL, DEFAULT, UNIFORM}
-    for cell in (FULL, DEFAULT, UNIFORM):
-        assert figures(summary.at_headline, cell).questions == 3 * 6
+    assert {each.variant for each in summary.at_headline} == {FULL, DEFAULT, UNIFORM}
+    for variant in (FULL, DEFAULT, UNIFORM):
+        assert figures(summary.at_headline, variant).questions == 3 * 6
         # Of full, too, by the budget it is compared with.
-        assert figures(summary.at_headline, cell, COMPRESSED).questions == 3 * 2
+        assert figures(summary.at_headline, variant, COMPRESSED).questions == 3 * 2
     assert figures(summary.everything, DEFAULT).questions == 4 * 6
     assert not [each for each in summary.everything
-                if each.cell == FULL and each.group == COMPRESSED]
+                if each.variant == FULL and each.group == COMPRESSED]
     assert {each.streams for each in summary.by_budget} == {1}
 
 
-def test_curves_over_budgets_rest_on_the_streams_every_cell_watched():
+def test_curves_over_budgets_rest_on_the_streams_every_variant_watched():
     small = Variant(DEFAULT_POLICY, '/16')
     some = [outcome(DEFAULT, True, stream=number) for number in range(4)]
     some += [outcome(small, True, stream=number) for number in (1, 3)]
@@ -203,10 +205,10 @@ def test_a_row_is_flat():
     assert {type(value) for value in row.values()} <= {str, int, float, type(None)}
 
 
-def test_cells_are_ordered_by_budget_then_the_default_first():
-    cells = [Variant('van', '/16'), UNIFORM, Variant('uniform', '1024'), FULL, DEFAULT,
+def test_variants_are_ordered_by_budget_then_the_default_first():
+    variants = [Variant('van', '/16'), UNIFORM, Variant('uniform', '1024'), FULL, DEFAULT,
              Variant('uniform', '512'), Variant('tar', '/2')]
-    assert sorted(cells, key=cell_order) == [
+    assert sorted(variants, key=variant_order) == [
         FULL,
         Variant('tar', '/2'),
         DEFAULT,
@@ -217,14 +219,23 @@ def test_cells_are_ordered_by_budget_then_the_default_first():
     ]
 
 
-def test_where_no_delay_is_known_nothing_is_said_of_what_was_shown():
+def test_groups_are_ordered_by_what_was_shown_then_delay_then_kind():
+    table = tabulate([
+        outcome(DEFAULT, True, number=number, delay=delay, seen=400)
+        for number, delay in enumerate((1000, 100, 10, 1, None))])
+    assert [each.group for each in table] == [
+        'all', 'shown', COMPRESSED, 'not shown', 'delay 1', 'delay 10', 'delay 100', LONG,
+        'delay 1000', 'kind colour']
+
+
+def test_without_known_delays_there_is_no_group_of_what_was_shown():
     table = tabulate([outcome(DEFAULT, number > 0, number=number, delay=None, expected='no',
                               seen=40 + 100 * number) for number in range(4)])
     count = {each.group: each.questions for each in table}
     assert count == {'all': 4, 'kind colour': 4, COMPRESSED: 2}
 
 
-def test_a_delay_nobody_knows_is_not_one_of_what_never_was_shown():
+def test_an_unknown_delay_is_not_that_of_what_was_never_shown():
     table = tabulate([outcome(DEFAULT, True, number=0), outcome(DEFAULT, True, number=1,
                       delay=None), outcome(DEFAULT, True, number=2, delay=None, expected='red')])
     count = {each.group: each.questions for each in table}
@@ -239,7 +250,7 @@ def test_suites_without_delays_are_taken_together():
 
 
 @pytest.mark.parametrize(
-    ('cells', 'budget'),
+    ('variants', 'budget'),
     [
         ([FULL], 'full'),
         ([FULL, DEFAULT], '/8'),
@@ -249,13 +260,13 @@ def test_suites_without_delays_are_taken_together():
         ([Variant('van', '/2'), DEFAULT], '/8'),
     ],
 )
-def test_the_main_budget_is_what_most_policies_have(cells, budget):
-    some = [outcome(cell, True) for cell in cells]
+def test_the_main_budget_is_what_most_policies_have(variants, budget):
+    some = [outcome(variant, True) for variant in variants]
     assert main_budget(some) == budget
     assert summarise(some).headline == budget
 
 
-def test_no_outcome_has_no_budget_but_a_summary():
+def test_no_outcome_has_a_summary():
     summary = summarise([])
     assert (summary.headline, summary.everything, summary.suites) == ('full', [], [])
 
@@ -268,7 +279,7 @@ def test_costs_are_summed_up():
     assert (found.first_token_s, found.memory_bytes) == (0.05, 5_000)
 
 
-def test_a_score_is_told_only_where_answers_are_graded():
+def test_a_score_is_given_only_where_answers_are_graded():
     plain = [outcome(DEFAULT, number > 0, number=number) for number in range(3)]
     assert figures(tabulate(plain), DEFAULT).score is None
     graded = [replace(each, score=0.8 if each.right else 0.1) for each in plain]
@@ -276,15 +287,15 @@ def test_a_score_is_told_only_where_answers_are_graded():
 
 
 def test_of_one_stream_the_interval_is_over_questions():
-    some = [outcome(cell, number != 0 or cell == UNIFORM, number=number)
-            for cell in (DEFAULT, UNIFORM) for number in range(20)]
+    some = [outcome(variant, number != 0 or variant == UNIFORM, number=number)
+            for variant in (DEFAULT, UNIFORM) for number in range(20)]
     table = tabulate(some)
     assert figures(table, DEFAULT).accuracy.over == 'questions'
     assert figures(table, DEFAULT).accuracy.low == pytest.approx(0.764, abs=1e-3)
     assert figures(table, UNIFORM).against_default.over == 'questions'
 
 
-def test_a_first_token_nobody_saw_is_no_figure():
+def test_an_unknown_first_token_counts_for_nothing():
     seen, unseen = outcome(DEFAULT, True), replace(
         outcome(DEFAULT, True, number=1), first_token_s=None)
     assert figures(tabulate([seen, unseen]), DEFAULT).first_token_s == seen.first_token_s

@@ -1,15 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The page as people see it: in a browser, on a desk and on a telephone, by day and by night."""
+"""The page in a browser: on a desk and on a telephone, light and dark."""
 
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from chromium import Chromium, find_chromium
+from browser import launch_chromium, open_page
 from PIL import Image
 from report_folders import CONFIG, write_folder
 
@@ -42,17 +43,12 @@ OUT_OF_PLOT = """
       box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
   }).map(text => text.textContent);
 })"""
-PLOTS = """
-[...document.querySelectorAll('.plot svg')].map(each => {
-  const box = each.getBoundingClientRect();
-  return {x: box.left + scrollX, y: box.top + scrollY, width: box.width, height: box.height};
-})"""
 OPEN_ALL = "document.querySelectorAll('details').forEach(each => { each.open = true; })"
 PICTURES = '[...document.images].map(each => each.decode().then(() => each.naturalWidth))'
 
 
 def nasty(outcome):
-    """Texts of people and models who do their worst."""
+    """Hostile and overlong texts."""
     if outcome.id.endswith('-1'):
         return replace(
             outcome, question='<script>document.title = "owned"</script>' + 'unbroken' * 200,
@@ -63,7 +59,7 @@ def nasty(outcome):
     return outcome
 
 
-# As a replay to a running node notes it.
+# As a replay to a running node records it.
 LIVE = {
     'node': '/memory', 'topic': '/image', 'rate': 2.0, 'parameters': {'model': 'm' * 90},
     'frames': {'sent': 620, 'seen': 600, 'encoded': 500, 'lost': 40, 'outstanding': 20,
@@ -74,7 +70,7 @@ MAX_PLOTS = 10
 LONG_NAME = 'a suite of a name that goes on and on, real-time visual perception'
 FOLDERS = {
     'compared': {'budgets': ('/8', '/4'), 'streams': 2, 'questions': 6},
-    'one cell': {'policies': ('rarity',), 'budgets': ('1024',), 'streams': 1,
+    'one memory': {'policies': ('rarity',), 'budgets': ('1024',), 'streams': 1,
                  'questions': 4, 'delays': False, 'config': CONFIG | {'live': LIVE}},
     'only full': {'policies': (), 'streams': 2, 'questions': 3, 'delays': False,
                   'timeline': False, 'pictures': False},
@@ -90,7 +86,7 @@ FOLDERS = {
 
 @pytest.fixture(scope='module')
 def browser():
-    with Chromium(find_chromium()) as found:
+    with launch_chromium() as found:
         yield found
 
 
@@ -99,63 +95,78 @@ def reported(request, tmp_path_factory):
     """A folder with its report, and the summary."""
     options = FOLDERS[request.param]
     folder = write_folder(tmp_path_factory.mktemp('page'), **options)
-    with RunStore(folder, options.get('config', CONFIG)) as journal:
-        return folder, write_report(journal)
+    with RunStore(folder, options.get('config', CONFIG)) as store:
+        return folder, write_report(store)
 
 
 @pytest.mark.parametrize(
     ('width', 'dark'), [(1280, False), (400, True)], ids=['desk', 'telephone at night'])
-def test_nothing_is_cut_off_or_complained_about(browser, reported, width, dark):
-    page = reported[0] / 'report.html'
-    browser.open(page.as_uri(), width, dark=dark)
-    for _ in range(2):
-        assert browser.evaluate('innerWidth') == width
-        assert browser.evaluate('document.documentElement.scrollWidth') <= width
-        assert browser.evaluate(TOO_WIDE) == []
-        assert browser.evaluate(CUT_OFF) == []
-        assert browser.evaluate(OUT_OF_PLOT) == []
-        browser.evaluate(OPEN_ALL)
-    assert 'owned' not in browser.evaluate('document.title')
-    assert browser.complaints() == []
-    assert [url for url in browser.requests() if not url.startswith('data:')] == [page.as_uri()]
+def test_nothing_is_cut_off_logged_or_loaded(browser, reported, width, dark):
+    with open_page(browser, reported[0] / 'report.html', width, dark=dark) as page:
+        for _ in range(2):
+            assert page.evaluate('innerWidth') == width
+            assert page.evaluate('document.documentElement.scrollWidth') <= width
+            assert page.evaluate(TOO_WIDE) == []
+            assert page.evaluate(CUT_OFF) == []
+            assert page.evaluate(OUT_OF_PLOT) == []
+            page.evaluate(OPEN_ALL)
+        assert 'owned' not in page.title()
 
 
 @pytest.mark.parametrize(
     ('width', 'dark'), [(1280, False), (400, True)], ids=['desk', 'telephone at night'])
 def test_plots_are_drawn(browser, reported, width, dark):
     folder, summary = reported
-    browser.open((folder / 'report.html').as_uri(), width, dark=dark)
-    browser.evaluate(OPEN_ALL)
-    boxes = browser.evaluate(PLOTS)
-    timed = (folder / 'timeline.csv').exists()
-    assert len(boxes) >= 5 * timed + 2 * any(
-        figures.group == 'shown' for figures in summary.everything)
-    for box in boxes[:MAX_PLOTS]:
-        assert box['width'] > min(320, 0.85 * width)
-        assert box['height'] > 150
-        picture = np.asarray(Image.open(io.BytesIO(browser.screenshot(box))).convert('RGB'), int)
-        background = picture[-1, 0]
-        assert (background.mean() < 60) == dark
-        # Axes and labels, in the colour of the text, which night turns round.
-        ink = np.abs(picture - background).max(-1) > 100
-        assert 0.005 < ink.mean() < 0.9
-        # Lines or areas, in colours.
-        assert (np.ptp(picture, axis=-1) > 60).sum() > 60
+    with open_page(browser, folder / 'report.html', width, dark=dark) as page:
+        page.evaluate(OPEN_ALL)
+        plots = page.locator('.plot svg').all()
+        timed = (folder / 'timeline.csv').exists()
+        assert len(plots) >= 5 * timed + 2 * any(
+            figures.group == 'shown' for figures in summary.everything)
+        for plot in plots[:MAX_PLOTS]:
+            box = plot.bounding_box()
+            assert box['width'] > min(320, 0.85 * width)
+            assert box['height'] > 150
+            picture = np.asarray(Image.open(io.BytesIO(plot.screenshot())).convert('RGB'), int)
+            background = picture[-1, 0]
+            assert (background.mean() < 60) == dark
+            # Axes and labels, in the colour of the text, which a dark page inverts.
+            ink = np.abs(picture - background).max(-1) > 100
+            assert 0.005 < ink.mean() < 0.9
+            # Lines or areas, in colours.
+            assert (np.ptp(picture, axis=-1) > 60).sum() > 60
 
 
 def test_pictures_are_shown(browser, reported):
     folder, _ = reported
-    browser.open((folder / 'report.html').as_uri(), 1280)
-    browser.evaluate(OPEN_ALL)
-    widths = browser.evaluate(f'Promise.all({PICTURES})')
+    with open_page(browser, folder / 'report.html', 1280) as page:
+        page.evaluate(OPEN_ALL)
+        widths = page.evaluate(f'Promise.all({PICTURES})')
     assert len(widths) == len(list(folder.glob('frames/*/*.jpg')))
     assert set(widths) <= {320}
 
 
-def test_the_chart_shows_what_the_table_says(browser, reported):
+def test_the_page_is_used_with_a_keyboard(browser, reported):
     folder, summary = reported
-    browser.open((folder / 'report.html').as_uri(), 1280)
-    rows = browser.evaluate("""
+    with open_page(browser, folder / 'report.html', 400) as page:
+        page.keyboard.press('Tab')
+        assert page.evaluate('document.activeElement.textContent') == 'At a glance'
+        if summary.everything:
+            table = page.locator('.wide').first
+            table.focus()
+            page.keyboard.press('ArrowRight')
+            page.wait_for_function('document.activeElement.scrollLeft > 0')
+            assert table.evaluate('each => each === document.activeElement')
+        summaries = page.locator('summary')
+        summaries.first.focus()
+        page.keyboard.press('Enter')
+        assert page.locator('details').first.evaluate('each => each.open')
+
+
+def test_the_chart_agrees_with_its_numbers(browser, reported):
+    folder, summary = reported
+    with open_page(browser, folder / 'report.html', 1280) as page:
+        rows = page.evaluate("""
         [...document.querySelectorAll('#headline ~ .chart')][0] ?
         [...document.querySelectorAll('#headline ~ .chart')[0].querySelectorAll('li')].filter(
           row => row.querySelector('.dot')).map(row => {
@@ -184,16 +195,24 @@ def test_there_is_a_table_for_the_terminal(reported):
         assert figures.policy in text
 
 
-def test_a_live_replay_tells_what_became_of_frames(reported):
-    folder, summary = reported
-    text = (folder / 'report.html').read_text()
-    live = [figures.budget for figures in summary.everything[:1]] == ['1024'] and \
-        len({figures.cell for figures in summary.everything}) == 1
-    assert ('Played to a running node' in text) == live
-    if live:
-        assert '/memory was sent 620 frames; not remembered: 40 queue full, 60 rate' in text
-        for name, count in (('remembered', 500), ('left out by the rate', 60), ('dropped', 40),
-                            ('waiting or lost on the way', 20)):
-            assert f'</i>{name} <b>{count}</b>' in text
-        assert 'every frame there <small>3 questions</small>' in text
-        assert 'frames missing <small>1 question</small>' in text
+def test_a_live_replay_shows_what_became_of_frames(tmp_path):
+    config = CONFIG | {'live': LIVE}
+    write_folder(tmp_path, policies=('rarity',), budgets=('1024',), streams=1, questions=4,
+                 config=config)
+    with RunStore(tmp_path, config) as store:
+        write_report(store)
+    text = (tmp_path / 'report.html').read_text()
+    part = text.partition('Played to a running node')[2].partition('id="suites"')[0]
+    part = ' '.join(part.split())
+    assert '/memory was sent 620 frames; not remembered: 40 queue full, 60 rate' in part
+    for name, count in (('remembered', 500), ('left out by the rate', 60), ('dropped', 40),
+                        ('waiting or lost on the way', 20)):
+        assert f'</i>{name} <b>{count}</b>' in part
+    assert 'every frame there <small>3 questions</small>' in part
+    assert 'frames missing <small>1 question</small>' in part
+
+
+def test_a_page_of_no_replay_has_no_part_on_it(reported):
+    text = (reported[0] / 'report.html').read_text()
+    assert ('Played to a running node' in text) == ('live' in json.loads(
+        (reported[0] / 'config.json').read_text()))
