@@ -107,7 +107,7 @@ def test_a_dataset_with_a_video_missing(model, tmp_path):
     result = evaluate(model, *given, '--skip-missing', '--output', tmp_path / 'out')
     assert result.exit_code == 0, result.stderr
     assert 'left out: 1 recording with 1 question' in result.stdout
-    # Nothing new to watch, other questions: what was left out is still told.
+    # Nothing new to watch, other questions: what was left out is still reported.
     more = json.loads(annotations.read_text())
     for _ in range(2):
         results = json.loads((tmp_path / 'out' / 'results.json').read_text())['left_out']
