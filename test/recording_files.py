@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings made on the spot: bags, videos and pictures whose every frame can be told apart."""
+"""Recordings made on the spot: bags, videos and pictures whose frames all differ."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shared_videos() -> list[Path]:
 
 
 def shade(index: int) -> int:
-    """Brightness of the index-th test image, so that it can be told from the others."""
+    """Brightness of the index-th test image, different for each."""
     return 20 + 10 * index
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ask_app = typer.Typer(add_completion=False)
 
 
-@ask_app.command()
+@ask_app.command(context_settings=options.CONTEXT)
 def ask(
     recording: Annotated[
         Path,
@@ -52,7 +52,7 @@ def ask(
         str, typer.Option(help="int8 or int4: quantised weights (pip install '.[quantized]').")
     ] = '',
     max_pixels: Annotated[int, typer.Option(help=options.MAX_PIXELS)] = 128 * 28 * 28,
-    still_likeness: options.StillLikeness = 0.0,
+    duplicate_similarity: options.DuplicateSimilarity = 0.0,
     max_new_tokens: Annotated[int, typer.Option(help=options.MAX_NEW_TOKENS)] = 64,
     since: Annotated[
         str | None,
@@ -93,7 +93,7 @@ def ask(
                 recent_ratio=recent_ratio,
                 block_size=block_size,
                 max_pixels=max_pixels,
-                still_likeness=still_likeness,
+                still_likeness=duplicate_similarity,
                 max_new_tokens=max_new_tokens,
             )
             settings.validate()

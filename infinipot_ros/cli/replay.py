@@ -152,10 +152,10 @@ def _arguments(file: Path | None, values: dict[str, Any], further: Sequence[str]
 def _refuse_unknown(name: str) -> None:
     """Refuse a parameter the node does not have, which ROS would drop without a word."""
     from infinipot_ros.node.interfaces.parameter_server import FOREIGN_PARAMETERS
-    from infinipot_ros.node.parameter_table import BY_NAME
+    from infinipot_ros.node.parameter_table import BY_NAME, RENAMED
 
     plain = name.rpartition(':')[2]  # NODE:NAME is for the node of that name only
-    if plain in BY_NAME or plain.startswith(FOREIGN_PARAMETERS):
+    if plain in BY_NAME or plain in RENAMED or plain.startswith(FOREIGN_PARAMETERS):
         return
     near = get_close_matches(plain, BY_NAME, 3)
     raise ConfigurationError(

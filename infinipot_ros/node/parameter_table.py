@@ -15,14 +15,12 @@ from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY, POLICY_NAME
 
 Value = bool | int | float | str | list[str] | list[float]
 
-#: When a change of a parameter is taken: while the node runs, only while it is unconfigured
-#: (the model or its memory has to be built anew), or never after the start.
+#: When a change of a parameter takes effect: while the node runs, only while it is unconfigured
+#: (the model or its memory has to be rebuilt), or never after the start.
 AT_ONCE = 'at once'
 UNCONFIGURED = 'unconfigured'
 AT_START = 'at start'
-
-
-#: Cameras at most, and the characters of a name: they become part of a topic.
+#: Cameras at most, and the characters of a name: it becomes part of a topic.
 MAX_CAMERAS = 16
 CAMERA_NAME = re.compile('[A-Za-z][A-Za-z0-9_]{0,63}')
 
@@ -175,12 +173,12 @@ TABLE = (
     Parameter('ingest.max_batch', 8,
               'Frames encoded in one forward pass while more of them wait; `block_size` where '
               'that is more.', UNCONFIGURED, 1, 64, setting='max_batch'),
-    Parameter('ingest.still_likeness', 0.0,
-              'Leave out frames at least this much like the last one remembered, which stands for '
-              'them; they count as `still`. 0 takes every frame, 0.95 suits a robot that often '
-              'stands.', AT_ONCE, 0.0, 1.0, setting='still_likeness'),
-    Parameter('ingest.max_still', 10.0,
-              'Seconds of header time after which a frame is remembered though nothing changed.',
+    Parameter('ingest.duplicate_similarity', 0.0,
+              'Skip frames whose similarity to the last stored frame is at least this; they count '
+              'as `duplicate`. 0 takes every frame, 0.95 suits a robot that often stands.',
+              AT_ONCE, 0.0, 1.0, setting='still_likeness'),
+    Parameter('ingest.max_duplicate_age', 10.0,
+              'Seconds of header time after which a frame is stored though nothing changed.',
               AT_ONCE, 0.1, 3600.0, setting='max_still_s'),
     Parameter('ingest.max_backward_jump', 1.0,
               'Seconds a stamp may lie before the last one and be dropped as `stale_stamp`; a '
@@ -244,3 +242,8 @@ TABLE = (
               AT_START, 0.05, 3600.0),
 )
 BY_NAME = {row.name: row for row in TABLE}
+#: Parameters that were renamed, old name to new; old ones work in this release, and warn.
+RENAMED = {
+    'ingest.still_likeness': 'ingest.duplicate_similarity',
+    'ingest.max_still': 'ingest.max_duplicate_age',
+}

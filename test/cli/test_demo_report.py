@@ -26,9 +26,9 @@ from infinipot_ros.cli.demo_rooms import read_rooms
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.msg import Evidence, MemoryStatus
+from infinipot_ros.node.messages import time_message
 from infinipot_ros.node.replay.frame_accounting import FrameCounts
 from infinipot_ros.node.replay.question_scheduler import Result
-from infinipot_ros.node.status_message import time_message
 from infinipot_ros.srv import Query
 from tools.tiny_model.house import DOOR_WIDTH, ROOM_SIZE, make_house
 

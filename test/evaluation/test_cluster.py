@@ -179,10 +179,10 @@ def test_ray_alone_starts_a_cluster_nobody_else_reaches_and_ctrl_c_ends_it(
         reachable |= listening(process)
         time.sleep(0.1)
     os.killpg(started.pid, signal.SIGINT)
-    _, told = started.communicate(timeout=120)
-    assert started.returncode == 130, told
-    assert 'infinipot: interrupted; run again to go on' in told
-    assert 'Traceback' not in told
+    _, errors = started.communicate(timeout=120)
+    assert started.returncode == 130, errors
+    assert 'infinipot: interrupted; run again to go on' in errors
+    assert 'Traceback' not in errors
     assert reachable == {'127.0.0.1'}
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
@@ -209,17 +209,17 @@ def test_an_address_may_be_left_out(given, read):
     assert name_address(given.split()) == read.split()
 
 
-@pytest.mark.parametrize(('arguments', 'told'), [
+@pytest.mark.parametrize(('arguments', 'message'), [
     (('--ray', '--workers', '2'), r'--workers 2 and --ray exclude each other'),
     (('--ray', '--device', 'cuda:1'), r'each worker has a GPU of its own: give --device cuda$'),
     (('--ray=head',), r"'head' is no address of a Ray cluster; give HOST:PORT"),
 ])
-def test_what_does_not_go_together_is_refused(tmp_path, arguments, told):
+def test_what_does_not_go_together_is_refused(tmp_path, arguments, message):
     for name in (['eval', str(tmp_path)], ['bench', 'quality']):
         result = CliRunner().invoke(
             app, [*name, *arguments, '--output', str(tmp_path / 'out')], prog_name='infinipot')
         assert result.exit_code == 2
-        assert re.search(told, result.stderr.strip())
+        assert re.search(message, result.stderr.strip())
         assert not (tmp_path / 'out').exists()
 
 
@@ -228,14 +228,14 @@ def test_without_ray_everything_goes_together():
 
 
 @needs_ray
-def test_a_cluster_that_is_not_there_is_told():
-    told = r'no Ray cluster answers at 127\.0\.0\.1:1 .*ray start --head'
-    with pytest.raises(ConfigurationError, match=told), ray_session('127.0.0.1:1'):
+def test_a_cluster_that_does_not_answer_is_an_error():
+    message = r'no Ray cluster answers at 127\.0\.0\.1:1 .*ray start --head'
+    with pytest.raises(ConfigurationError, match=message), ray_session('127.0.0.1:1'):
         pass
 
 
-def test_where_ray_is_missing_it_is_told_how_to_get_it(monkeypatch):
+def test_where_ray_is_missing_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, 'ray', None)
-    told = r"pip install '\.\[ray\]'"
-    with pytest.raises(ConfigurationError, match=told), ray_session('local'):
+    message = r"pip install '\.\[ray\]'"
+    with pytest.raises(ConfigurationError, match=message), ray_session('local'):
         pass

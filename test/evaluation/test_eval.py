@@ -107,7 +107,7 @@ def test_a_dataset_with_a_video_missing(model, tmp_path):
     result = evaluate(model, *given, '--skip-missing', '--output', tmp_path / 'out')
     assert result.exit_code == 0, result.stderr
     assert 'left out: 1 recording with 1 question' in result.stdout
-    # Nothing new to watch, other questions: what was left out is still told.
+    # Nothing new to watch, other questions: what was left out is still reported.
     more = json.loads(annotations.read_text())
     for _ in range(2):
         results = json.loads((tmp_path / 'out' / 'results.json').read_text())['left_out']
@@ -176,7 +176,7 @@ def test_options_win_over_a_preset(model, bag, tmp_path):
 
 def test_frames_that_show_nothing_new_are_left_out(model, tmp_path):
     video = asked_at_the_end(tmp_path / 'a', 'walk', 8)
-    given = (video, '--fps', 0, '--still-likeness', 0.1)
+    given = (video, '--fps', 0, '--duplicate-similarity', 0.1)
     result = evaluate(model, *given, '--output', tmp_path / 'out')
     assert result.exit_code == 0, result.stderr
     [run] = [json.loads(line) for line in (tmp_path / 'out' / RUNS).read_text().splitlines()]
@@ -189,7 +189,7 @@ def test_frames_that_show_nothing_new_are_left_out(model, tmp_path):
     assert 'still_likeness 0.1 became None' in result.stderr
     result = evaluate(model, *given, '--dump', tmp_path / 'dump', '--output', tmp_path / 'two')
     assert result.exit_code == 2
-    assert '--still-likeness looks at frames' in result.stderr
+    assert '--duplicate-similarity looks at frames' in result.stderr
 
 
 def test_dumped_tokens_give_the_same_answers_without_frames(model, bag, tmp_path, monkeypatch):

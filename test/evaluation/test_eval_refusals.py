@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``infinipot eval`` given what lacks something, or is odd: told, left out, or taken after all."""
+"""``infinipot eval`` given missing, damaged or odd input: reported, left out, or accepted."""
 
 from __future__ import annotations
 
@@ -105,9 +105,9 @@ def test_a_recording_too_short_for_its_questions(model, bag, tmp_path):
     result = evaluate(model, *given, '--skip-missing')
     assert result.exit_code == 0, result.stderr
     assert [each['id'] for each in outcomes(tmp_path / 'out')] == ['q0', 'q1', 'q2']
-    told = 'eft out: 1 question after the last frame of a recording'
-    assert told in result.stdout
-    assert told in (tmp_path / 'out' / 'report.html').read_text()
+    line = 'eft out: 1 question after the last frame of a recording'
+    assert line in result.stdout
+    assert line in (tmp_path / 'out' / 'report.html').read_text()
     found = json.loads((tmp_path / 'out' / 'results.json').read_text())['left_out']
     assert found['questions_of_others'] == {'after the last frame': 1}
 
@@ -154,7 +154,7 @@ def test_a_part_that_is_not_there_is_left_out_too(model, tmp_path):
     assert {each['stream'] for each in outcomes(tmp_path / 'out')} == {'one.mp4'}
 
 
-def test_many_that_are_left_out_are_not_all_told(model, bag, tmp_path):
+def test_many_that_are_left_out_are_not_all_listed(model, bag, tmp_path):
     missing = [tmp_path / f'gone{number}' for number in range(20)]
     result = evaluate(model, bag, *missing, '--skip-missing', '--questions',
                       bag / 'questions.jsonl', '--output', tmp_path / 'out')

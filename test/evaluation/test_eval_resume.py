@@ -90,7 +90,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(model, run_throug
             assert child.poll() is None, child.stderr.read()
             time.sleep(0.02)
         child.send_signal(how)
-        _, told = child.communicate(timeout=60)
+        _, errors = child.communicate(timeout=60)
     finally:
         child.kill()
         child.wait()
@@ -98,8 +98,8 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(model, run_throug
     finished = (out / RUNS).read_text().splitlines()
     assert 1 <= len(finished) < 4
     if how == signal.SIGINT:
-        assert 'infinipot: interrupted; run again to go on' in told
-        assert 'Traceback' not in told
+        assert 'infinipot: interrupted; run again to go on' in errors
+        assert 'Traceback' not in errors
         results = json.loads((out / 'results.json').read_text())
         assert len(results['questions']) == 2 * len(finished)
         assert (out / 'report.html').exists()

@@ -232,7 +232,7 @@ def test_yaml_of_nothing_but_a_comment_is_refused(tmp_path):
 
 
 def test_yaml_of_aliases_of_aliases_is_refused(tmp_path):
-    # Forty doublings: looking at, or writing, each one anew would never end.
+    # Forty doublings: expanding each one would never end.
     lines = ['a0: &a0 [x]', *(f'a{n}: &a{n} [*a{n - 1}, *a{n - 1}]' for n in range(1, 41))]
     path = tmp_path / 'walk.yaml'
     path.write_text('\n'.join(lines))

@@ -215,8 +215,8 @@ def test_dtypes_come_back(tmp_path):
     assert store.get((b'a',)) is None
 
 
-@pytest.mark.parametrize(('error', 'told'), [
+@pytest.mark.parametrize(('error', 'ending'), [
     (OSError(2, 'No such file or directory'), 'directory; give another folder'),
     (OSError(28, 'No space left on device'), 'free some space, or give another folder')])
-def test_space_is_freed_only_where_there_is_none(tmp_path, error, told):
-    assert str(unwritable(tmp_path, error)).endswith(told)
+def test_space_is_freed_only_where_there_is_none(tmp_path, error, ending):
+    assert str(unwritable(tmp_path, error)).endswith(ending)

@@ -30,7 +30,7 @@ DEFAULT = Variant('rarity', '/4')
 
 
 class Counting:
-    """A model that tells how many frames its vision tower was given."""
+    """A model that counts the frames its vision tower was given."""
 
     def __init__(self, model):
         self.model = model
@@ -240,13 +240,13 @@ def test_times_may_count_from_the_start(common, model):
         stream, VARIANTS, common, model)
 
 
-def test_delays_are_counted_where_nobody_told_them(common, model):
+def test_delays_are_counted_where_the_file_does_not_say(common, model):
     stream = make_stream(questions=5)
-    told = {each['id']: each['delay'] for each in outcomes(stream, [DEFAULT], common, model)}
-    assert None in told.values()
-    untold = [replace(each, delay=None) for each in stream.questions]
-    counted = outcomes(replace(stream, questions=untold), [DEFAULT], common, model)
-    assert {each['id']: each['delay'] for each in counted} == told
+    given = {each['id']: each['delay'] for each in outcomes(stream, [DEFAULT], common, model)}
+    assert None in given.values()
+    unknown = [replace(each, delay=None) for each in stream.questions]
+    counted = outcomes(replace(stream, questions=unknown), [DEFAULT], common, model)
+    assert {each['id']: each['delay'] for each in counted} == given
 
 
 def test_a_frame_no_memory_takes_is_counted_and_not_waited_for(common, model):

@@ -83,8 +83,8 @@ def test_a_killed_run_goes_on(model, reference, tmp_path):
         file.write('{"stream": "noise-1", "pol')
     with (tmp_path / TIMELINE).open('a') as file:
         file.write((tmp_path / TIMELINE).read_text().splitlines()[0].replace('full', 'other'))
-    told = []
-    measure_all(model, tmp_path, on_run=lambda task, variant: told.append((task.name, variant)))
+    done = []
+    measure_all(model, tmp_path, on_run=lambda task, variant: done.append((task.name, variant)))
     assert untimed_lines(tmp_path / OUTCOMES) == reference
     assert (tmp_path / RUNS).read_text().splitlines()[:5] == before
     sampled = Counter(
@@ -92,7 +92,7 @@ def test_a_killed_run_goes_on(model, reference, tmp_path):
         map(json.loads, (tmp_path / TIMELINE).read_text().splitlines()))
     assert len(sampled) == 4 * 3
     assert max(sampled.values()) <= FRAMES
-    assert len(told) == len(set(told)) == 4 * 3
+    assert len(done) == len(set(done)) == 4 * 3
 
 
 def test_what_is_done_is_not_done_again(model, reference, tmp_path):
@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize('workers', [1, 2])
-def test_what_a_stream_refuses_is_told(model, tmp_path, workers):
+def test_what_a_stream_refuses_is_raised(model, tmp_path, workers):
     with pytest.raises(InfinipotError, match='is damaged'):
         measure_all(model, tmp_path, load=damaged_stream, workers=workers)
 

@@ -35,13 +35,13 @@ int fsync(int file) {
 STUCK = """
 import sys, time
 from infinipot_ros.node.main import main
-from infinipot_ros.visual_memory.visual_memory import Observer
-observe = Observer.observe
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
+add_frame = VisualMemory.add_frame
 def stuck(self, *frame, **more):
     if self.status().frames_encoded == 2:
         time.sleep(60)
-    return observe(self, *frame, **more)
-Observer.observe = stuck
+    return add_frame(self, *frame, **more)
+VisualMemory.add_frame = stuck
 sys.exit(main())
 """
 

@@ -18,8 +18,8 @@ STOP_S = 5.0
 STUCK = """
 import sys, time
 from infinipot_ros.node.main import main
-from infinipot_ros.visual_memory.visual_memory import Observer
-Observer.observe = lambda *_, **__: time.sleep(60)
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
+VisualMemory.add_frame = lambda *_, **__: time.sleep(60)
 sys.exit(main())
 """
 

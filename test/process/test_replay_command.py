@@ -87,7 +87,7 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
     outcomes = lines(folder / 'outcomes.jsonl')
     live = {line['id']: line for line in lines(folder / 'live.jsonl')}
 
-    settings = parameters.observer_settings({**parameters.defaults(), 'memory.budget': 1024})
+    settings = parameters.memory_config({**parameters.defaults(), 'memory.budget': 1024})
     observer, answers, moments = VisualMemory(settings), {}, {}
     asked = read_questions(DEMO / 'questions.jsonl')
     for frame in open_source(DEMO / 'tour'):

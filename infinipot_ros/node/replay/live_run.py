@@ -191,7 +191,7 @@ class LiveRun(ReplayObserver):
 
     def _config(self, node: NodeHandle, topic: str) -> dict[str, Any]:
         plan, values = self._plan, node.parameters
-        settings = parameters.observer_settings(values)
+        settings = parameters.memory_config(values)
         try:
             weights, caveat = weights_digest(settings.model), model_caveat(settings.model)
         except ConfigurationError:

@@ -53,7 +53,7 @@ def eval_command(
                          ('--recent-ratio', 'memory.recent_ratio')):
         if values[name] >= 0:
             options[option] = values[name]
-    if values['ingest.still_likeness']:
-        options['--still-likeness'] = values['ingest.still_likeness']
+    if values['ingest.duplicate_similarity']:
+        options['--duplicate-similarity'] = values['ingest.duplicate_similarity']
     return ['infinipot', 'eval', str(bag),
             *(str(part) for option in options.items() for part in option)]

@@ -192,7 +192,7 @@ def test_river_refuses_what_cannot_be_asked(tmp_path):
         load('river', written(tmp_path, [unasked]))
     with pytest.raises(SourceError, match='before its evidence ends'):
         load('river', written(tmp_path, [{**RIVER, 'question_time': 540.0}]))
-    # Such an interval tells when the answer was last seen, not since when.
+    # Only the end of such an interval is known to be true.
     turned = {**RIVER, 'time_reference': [565.0, 543.5]}
     question = only(load('river', written(tmp_path, [turned])))[1]
     assert (question.evidence, question.delay) == ([], 700)
@@ -222,7 +222,7 @@ def test_navqa_shows_a_part_of_the_sequence_and_makes_the_answers(tmp_path, capl
     assert score(by_kind['time'], 'About 10 minutes ago') == 0.0
     assert by_kind['duration'].answer == '1.5 minutes'
     assert by_kind['duration'].evidence == [(seen, seen + 90 * SECOND_NS)]
-    # Outside what is shown: nobody knows where the answer is in view.
+    # Outside what is shown: the evidence is unknown.
     assert by_kind['text'].evidence == ()
     assert load('navqa', tmp_path)[0].questions[0].id == '16_SHORT_a'
 
