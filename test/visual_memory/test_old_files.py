@@ -17,8 +17,8 @@ from infinipot_ros.visual_memory.visual_memory import VisualMemory
 # of two cameras in turn, every third without a pose, by the bundled model with these settings.
 SAVED = Path(__file__).resolve().parents[1] / 'data' / 'memory_of_0_1.safetensors'
 SETTINGS = MemoryConfig(
-    'infinipot-tiny', budget=24, max_pixels=6 * 784, max_new_tokens=4, max_question_chars=60,
-    block_size=4, thumbnail_bytes=6000)
+    'infinipot-tiny', policy='rarity', budget=24, max_pixels=6 * 784, max_new_tokens=4,
+    max_question_chars=60, block_size=4, thumbnail_bytes=6000)
 
 
 def pose_of(index):

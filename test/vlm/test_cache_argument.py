@@ -54,11 +54,11 @@ def test_watching_and_asking_raise_no_warning(kind, tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (12, 56, 56, 3), dtype=np.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        observer = VisualMemory(MemoryConfig(str(folder), budget=16, max_pixels=56 * 56))
+        memory = VisualMemory(MemoryConfig(str(folder), budget=16, max_pixels=56 * 56))
         for index, frame in enumerate(frames):
-            observer.add_frame(frame, (index + 1) * SECOND)
-        observer.ask('What is there?')
-    assert observer.status().compressions
+            memory.add_frame(frame, (index + 1) * SECOND)
+        memory.ask('What is there?')
+    assert memory.status().compressions
 
 
 def test_models_of_this_transformers_know_the_name(tmp_path):

@@ -121,7 +121,7 @@ def test_a_torn_configuration_is_named(folder, hub_id):
     message = refusal(hub_id)
     assert str(snapshot / 'config.json') in message and DOWNLOAD not in message
     (folder / 'config.json').write_text('["qwen2_vl"]')
-    assert 'no JSON object' in refusal(folder)
+    assert 'not a JSON object' in refusal(folder)
     (folder / 'config.json').unlink()
     assert 'has no config.json' in refusal(folder)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.vlm.positions import Timeline, grid_positions
+from infinipot_ros.vlm.positions import TemporalAxis, grid_positions
 from infinipot_ros.vlm.prompt import prefix_ids, question_ids, turn_ids
 from tools.tiny_model.batches import Speller, answer_logits
 from tools.tiny_model.dataset import Shard
@@ -81,7 +81,7 @@ def test_streams_are_numbered_and_spelt_as_at_run_time(part, tokenizer):
     plan = Plan((GRIDS, GRIDS), (1.0, 1.0), 4, canonical=True)
     batch = make_batch([part], speller, plan, np.random.default_rng(0), [(0, 0)])
     prefix = prefix_ids(tokenizer)
-    timeline, numbers = Timeline(2.0), []
+    timeline, numbers = TemporalAxis(2.0), []
     for second in part.seconds[0]:
         timeline = timeline.advance(round(second * 1e9), 4, 6)
         numbers.append(timeline.last)
