@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from annotations import shared_data
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
@@ -148,8 +149,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize('fuzz_round', rounds, scope='module')
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first; skip what is marked ``ros`` outside the left-out folders."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Put long files first; skip what is marked ``ros`` outside the left-out folders.
+
+    Tests on published annotation files are deselected where the files are missing: they are an
+    addition to those on our own.
+    """
+    absent = [item for item in items for mark in item.iter_markers('shared_data')
+              if not all(shared_data(name).is_file() for name in mark.args)]
+    if absent:
+        config.hook.pytest_deselected(items=absent)
+        items[:] = [item for item in items if item not in absent]
     places = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
     if NO_ROS:

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from infinipot_ros.evaluation.memory_timeline import Sample
-from infinipot_ros.evaluation.outcome import CellRun, Outcome
+from infinipot_ros.evaluation.outcome import Outcome, StreamResult
 from infinipot_ros.evaluation.run_store import RunStore
-from infinipot_ros.evaluation.variants import Variant, make_cells
+from infinipot_ros.evaluation.variants import Variant, make_variants
 
 SECOND = 10**9
 START_NS = 1_780_000_000 * SECOND
@@ -96,7 +96,7 @@ def write_folder(
     :param change: alters an outcome before it is kept.
     """
     folder = Path(folder)
-    variants = make_cells(policies, budgets) if policies else [Variant('full', 'full')]
+    variants = make_variants(policies, budgets) if policies else [Variant('full', 'full')]
     with RunStore(folder, config or CONFIG) as store:
         for seed in range(streams):
             for suite in suites:
@@ -114,7 +114,7 @@ def write_folder(
                     if change is not None:
                         outcomes = [change(each) for each in outcomes]
                     samples = list(make_samples(stream, variant, frames, rng)) if timeline else []
-                    store.add(CellRun(
+                    store.add(StreamResult(
                         stream, 'digest', variant, frames // 2 * GRID_TOKENS,
                         tokens_of(variant, frames), frames=frames, seconds=3.0, compressions=9,
                         skipped=2, dropped={'too dark': 1}, outcomes=outcomes, timeline=samples,

@@ -23,10 +23,11 @@ from benchmarks.speed.bare import (
     observer_of,
     random_context,
 )
+from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.model_shapes import FULL_NAMES, random_model
+from infinipot_ros.visual_memory.model_shapes import FULL_NAMES
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, parse_dtype
 from infinipot_ros.vlm.model import QwenVL, cache_argument
@@ -114,7 +115,7 @@ def compare(
     settings = replace(settings, max_new_tokens=new_tokens)
     with_evidence = full_observer(model, settings)
     without = observer_of(model, replace(settings, max_evidence=0))
-    without.restore(with_evidence.state())
+    without.restore(with_evidence.capture())
     cache = without._cache
     length, mark = cache.get_seq_length(), cache.checkpoint()
     bare = bare_model(model)
@@ -139,7 +140,7 @@ def compare(
         GENERATE: generating(model, bare, ids, new_tokens, context, length)}
     if model.device.type == 'cuda':
         graph = observer_of(model, replace(settings, cuda_graph=True))
-        graph.restore(with_evidence.state())
+        graph.restore(with_evidence.capture())
         ways[GRAPH] = lambda: ask(graph)
     return side_by_side(ways, repeats=repeats, device=model.device), length
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.bare import bare_model, film, observer_of, random_context
+from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
 from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
-from infinipot_ros.visual_memory.model_shapes import random_model
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, parse_dtype
 from infinipot_ros.vlm.model import QwenVL, cache_argument

@@ -20,6 +20,14 @@ from infinipot_ros.visual_memory.memory_config import MemoryConfig
 MAX_MOMENTS = 3
 
 
+def _plain(answer: Answer) -> dict[str, Any]:
+    """Return what JSON can hold, so no thumbnails."""
+    plain = asdict(answer)
+    for each in plain['evidence']:
+        del each['thumbnail']
+    return plain
+
+
 @dataclass(frozen=True)
 class AskReport:
     """
@@ -56,7 +64,7 @@ class AskReport:
             'settings': asdict(self.settings),
             'caveat': self.caveat or None,
             'answers': [
-                {'question': question, **asdict(answer)}
+                {'question': question, **_plain(answer)}
                 for question, answer in zip(self.questions, self.answers)
             ],
             'frames': {

@@ -36,11 +36,10 @@ def build_memory(values: Mapping[str, Any], node: str, log: Log) -> VisualMemory
     return memory
 
 
-def build_sessions(memory: VisualMemory, values: Mapping[str, Any]) -> Sessions:
-    """Make the dialogues, whose tokens the memory counts."""
+def build_sessions(values: Mapping[str, Any]) -> Sessions:
+    """Make the dialogues."""
     return Sessions(
-        memory.turn_tokens, max_sessions=values['session.max_sessions'],
-        max_turns=values['session.max_turns'], max_tokens=values['session.max_tokens'],
+        max_sessions=values['session.max_sessions'], max_turns=values['session.max_turns'],
         expiry_s=values['session.expiry'])
 
 

@@ -91,7 +91,7 @@ class MemoryHost:
         self._worker = worker = MemoryWorker(
             JobQueue(parameters.ingest_policy(values)),
             lambda: build_memory(values, self.name, self.log), self._frames, self.log,
-            lambda memory: build_sessions(memory, values), self._notify)
+            lambda: build_sessions(values), self._notify)
         loaded = worker.start()
         if stopping():
             worker.stop(0.0)

@@ -88,6 +88,6 @@ class QuestionRunner:
             self._sessions.add(session, question.text, answer.text, time.monotonic_ns())
         if not question.thumbnails:
             return Answered(answer, caveat=memory.caveat)
-        held = ((each.grid, memory.thumbnails.get(each.grid)) for each in answer.evidence)
-        return Answered(
-            answer, {grid: jpeg for grid, jpeg in held if jpeg is not None}, memory.caveat)
+        return Answered(answer, {
+            each.grid: each.thumbnail for each in answer.evidence if each.thumbnail is not None},
+            memory.caveat)

@@ -46,7 +46,7 @@ class MemoryWorker:
     :param queue: where frames, questions and tasks come from.
     :param build: makes the memory, in the worker's thread: importing torch takes seconds.
     :param decode: turns a queued message into a frame; raises ``FrameError``.
-    :param make_sessions: makes the dialogues, once there is a memory to count their tokens.
+    :param make_sessions: makes the dialogues, in the thread of the worker.
     :param on_frame: called in the worker's thread after each frame that was remembered, with the
         stamp in ns of the newest one; must not raise. It is not called for near-duplicates, which
         are not remembered.
@@ -54,7 +54,7 @@ class MemoryWorker:
 
     def __init__(self, queue: JobQueue, build: Callable[[], VisualMemory],
                  decode: Callable[[QueuedFrame], Frame], log: Log,
-                 make_sessions: Callable[[VisualMemory], Sessions],
+                 make_sessions: Callable[[], Sessions],
                  on_frame: Callable[[int], None] = lambda _stamp_ns: None) -> None:
         self.queue = queue
         self._build = build
@@ -128,7 +128,7 @@ class MemoryWorker:
             started = time.monotonic()
             memory.warm_up()
             self._log.info(f'warmed up in {time.monotonic() - started:.2f} s')
-            self._sessions = self._make_sessions(memory)
+            self._sessions = self._make_sessions()
             self._caveat = memory.caveat
         except ConfigurationError as error:
             fail(self._loaded, error)
@@ -154,21 +154,20 @@ class MemoryWorker:
             self._log.error(f'the worker ended unexpectedly:\n{traceback.format_exc()}')
         finally:
             self.queue.begin('stopped')
-            # They count tokens with the memory's tokenizer, and would keep it.
             self._sessions = None
             self.latest = None
             del memory, runner
             _free_memory()
 
     def _observe(self, observer: VisualMemory, waiting: QueuedFrame) -> None:
-        started = time.monotonic()
-        before = _remembered(observer)
-        reason = why = ''
+        started, held = time.monotonic(), observer.frames_held
+        outcome, reason, why = None, '', ''
         try:
             frame = self._decode(waiting)
-            if observer.add_frame(
-                    frame.rgb, frame.stamp_ns, frame.camera, frame.pose,
-                    queued_frames=waiting.queued_frames):
+            outcome = observer.add_frame(
+                frame.rgb, frame.stamp_ns, frame.camera, frame.pose,
+                queued_frames=waiting.queued_frames)
+            if outcome.kind == 'stored':
                 self.latest = frame
             else:
                 reason = DUPLICATE
@@ -179,13 +178,13 @@ class MemoryWorker:
             reason, why = 'internal', f'{type(error).__name__}: {error}; see the log'
             self._log.warn(reason, f"frame dropped as 'internal':\n{traceback.format_exc()}")
         # A fault while a block is encoded costs the frames that waited in it, too.
-        lost = 1 - (_remembered(observer) - before)
+        lost = held + 1 - observer.frames_held
         self.queue.record_frame(waiting.camera, lost, reason or 'internal', why)
         if lost <= 0:
             self._last_ingest_ms = (time.monotonic() - started) * 1e3
-        if not reason:
+        if outcome is not None and not reason:
             # Of several cameras' frames the one that came last need not be the newest.
-            self._on_frame(observer.status().newest_ns)
+            self._on_frame(outcome.newest_ns)
 
     def _serve(self, memory: VisualMemory, job: QuestionJob | Task,
                runner: QuestionRunner) -> None:
@@ -199,11 +198,6 @@ class MemoryWorker:
         except Exception as error:
             # It is reported by whoever waits for the task.
             fail(job.future, error)
-
-
-def _remembered(observer: VisualMemory) -> int:
-    status = observer.status()
-    return status.frames_encoded + status.frames_pending
 
 
 def _free_memory() -> None:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-From a name to a model in memory: Qwen2-VL or Qwen2.5-VL, by transformers' own loader.
+Load Qwen2-VL and Qwen2.5-VL models by name, with transformers' own loader.
 
-The bundled tiny model goes the very same way as a 7B one. Nothing is downloaded unless asked.
+The bundled tiny model is loaded like a 7B one. Nothing is downloaded unless asked.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.
 
 
 def parse_dtype(name: str) -> torch.dtype:
-    """:raises ConfigurationError: no floating type of that name is supported."""
+    """:raises ConfigurationError: not one of ``DTYPES``."""
     if name not in DTYPES:
         raise ConfigurationError(f'dtype {name!r} is not one of {", ".join(DTYPES)}')
     return DTYPES[name]
@@ -65,14 +65,14 @@ def load_config(name: str, *, local_files_only: bool = True) -> Any:
     """
     Read a model's configuration.
 
-    :raises ConfigurationError: it is not on disk, not readable, or no Qwen2-VL / Qwen2.5-VL.
+    :raises ConfigurationError: not on disk, not readable, or not Qwen2-VL or Qwen2.5-VL.
     """
     folder = find_config(name, local_files_only=local_files_only)
     described = read_json(folder / CONFIG)
-    # From the file: transformers has not seen it yet, and 4.57.1 may give the language model's.
+    # Before transformers reads it, and because 4.57.1 may return the language model's type.
     kind = described.get('model_type')
     if kind not in MODEL_TYPES:
-        own_code = ', and the code that came with it (auto_map) is never run'
+        own_code = ', and code that comes with a model (auto_map) is never run'
         raise ConfigurationError(
             f'{resolve_model(name)} is a {kind!r} model; this memory works with '
             f'{" and ".join(MODEL_TYPES)} checkpoints, such as Qwen/Qwen2.5-VL-3B-Instruct'
@@ -81,7 +81,7 @@ def load_config(name: str, *, local_files_only: bool = True) -> Any:
         return AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        # What a damaged file raises depends on where it is damaged and on the release.
+        # A damaged file raises many kinds of errors, depending on the damage and the release.
         raise ConfigurationError(
             f'model {resolve_model(name)!r} cannot be loaded: {reason_of(error)}') from error
 
@@ -100,11 +100,11 @@ def load_model(
 
     :param name: a folder, a hub id in the local cache, or a bundled name.
     :param attn_implementation: one of ``ATTENTION``.
-    :param weights: ``int8`` or ``int4`` quantises the language model's; empty leaves them.
+    :param weights: ``int8`` or ``int4`` quantises the language model; empty: as published.
     :param local_files_only: False downloads what is missing.
-    :raises ConfigurationError: anything that keeps the model from working, with the way out.
+    :raises ConfigurationError: the model cannot be loaded or used, with the way out.
     """
-    # A node's log is no place for a bar; what loads is logged around this call.
+    # Progress bars do not belong in a node's log.
     transformers.utils.logging.disable_progress_bar()
     config = load_config(name, local_files_only=local_files_only)
     torch_device, torch_dtype = parse_device(device), parse_dtype(dtype)
@@ -121,8 +121,8 @@ def load_model(
     except Exception as error:
         raise ConfigurationError(
             f'model {path!r} cannot be loaded: {reason_of(error)}'
-            f'{_way_round(config, error)}') from error
-    # transformers fills what is missing with random numbers or an empty vocabulary.
+            f'{_way_out(config, error)}') from error
+    # transformers replaces missing parts by random numbers or an empty vocabulary.
     missing = sorted(report['missing_keys'])
     if missing:
         raise ConfigurationError(
@@ -134,7 +134,7 @@ def load_model(
             'again')
     sample = None
     if weights:
-        # Memories know their model by its weights as they were before.
+        # A memory identifies its model by the weights before quantisation.
         sample = sample_weights(model.model)
         quantize(model.model.language_model, weights, torch_device)
     return QwenVL(model.to(torch_device).eval(), tokenizer, weights=weights, sample=sample)
@@ -142,10 +142,10 @@ def load_model(
 
 def _generation_config(folder: str, config: Any) -> Any:
     """
-    Read a model's generation_config.json, or make one of its configuration.
+    Read a model's generation_config.json, or derive one from its configuration.
 
-    Without one at hand 4.57 looks for one itself, and runs custom_generate/generate.py beside it,
-    whatever trust_remote_code is.
+    Without one, transformers 4.57 would look for it and run custom_generate/generate.py beside
+    it, even without trust_remote_code.
     """
     if (Path(folder) / GENERATION_CONFIG_NAME).is_file():
         return GenerationConfig.from_pretrained(folder, local_files_only=True)
@@ -154,11 +154,11 @@ def _generation_config(folder: str, config: Any) -> Any:
 
 def check_attention(name: str) -> None:
     """
-    Refuse an attention kernel that is not there.
+    Check that an attention kernel is installed.
 
-    transformers 5 would fetch one from the hub in its place where the package ``kernels`` is.
+    Otherwise transformers 5 would fetch one from the hub, if the package ``kernels`` is installed.
 
-    :raises ConfigurationError: it is not one of ``ATTENTION``, or cannot be used here, and why.
+    :raises ConfigurationError: not one of ``ATTENTION``, or it cannot be used here, and why.
     """
     if name not in ATTENTION:
         raise ConfigurationError(
@@ -172,18 +172,18 @@ def check_attention(name: str) -> None:
             f'attn_implementation flash_attention_2 cannot be used: {reason}; or set it to sdpa')
 
 
-def _way_round(config: Any, error: Exception) -> str:
+def _way_out(config: Any, error: Exception) -> str:
     quantised = getattr(config, 'quantization_config', None) is not None
     if not quantised or not isinstance(error, ImportError):
         return ''
     return (
-        '; this checkpoint is quantised: where that package cannot be had, take the checkpoint it '
-        'was made from, with weights int8 or int4 where memory is short')
+        '; this checkpoint is quantised: without that package use the checkpoint it was made '
+        'from, with weights int8 or int4 if memory is short')
 
 
 def weights_digest(model: str, *, local_files_only: bool = True) -> str:
     """
-    Give the SHA-256 of a model's weights, file after file in the order of their names.
+    Return the SHA-256 of a model's weights, all files in the order of their names.
 
     :param model: a folder, a bundled name, or a hub id in the local cache.
     :param local_files_only: False downloads what is missing.

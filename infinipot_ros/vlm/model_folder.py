@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-From a model's name to a folder that is whole and holds nothing but data.
+Find a model's folder by name, and check that it is complete and holds data only.
 
-A bundled name, a folder and a hub id all end as a folder on this machine; what is in it is checked
-here, so that transformers only ever sees safetensors and never runs what came with a model.
+Bundled names, folders and hub ids resolve to a folder on this machine. Its contents are checked so
+that transformers reads only safetensors and never runs code that came with a model.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ WEIGHTS = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
 ADAPTER = 'adapter_config.json'
 PICKLED = ('*.bin', '*.pt', '*.pth', '*.ckpt', '*.pkl')
-#: What of a hub repository is read besides weights: configurations and tokenizers.
+#: Files of a hub repository that are read besides weights: configurations and tokenizers.
 DESCRIPTION = ('*.json', '*.txt', '*.model', '*.jinja')
 
 
 def bundled_model_folders() -> list[Path]:
-    """Where models that came with the package may lie: source tree, colcon share, pip share."""
+    """Return the folders of bundled models: source tree, colcon share, pip share."""
     prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
     shares = [Path(p) / 'share' / 'infinipot_ros' / 'models' for p in prefixes if p]
     return [Path(__file__).resolve().parents[2] / 'models', *shares]
@@ -54,10 +54,10 @@ def resolve_model(name: str) -> str:
 
 def find_config(name: str, *, local_files_only: bool = True) -> Path:
     """
-    Find the folder that holds a model's ``config.json``; its weights may be missing.
+    Return the folder that holds a model's ``config.json``; weights may be missing.
 
-    :param local_files_only: False fetches the file from the hub where it is missing or outdated.
-    :raises ConfigurationError: there is none, and how to get one.
+    :param local_files_only: False fetches the file from the hub if it is missing or outdated.
+    :raises ConfigurationError: there is none; the message says how to get it.
     """
     path = resolve_model(name)
     if not path:
@@ -92,11 +92,11 @@ def find_config(name: str, *, local_files_only: bool = True) -> Path:
 
 def find_model(name: str, *, local_files_only: bool = True) -> Path:
     """
-    Find the folder of a whole model: configuration, and every weights file its index names.
+    Return the folder of a complete model: configuration and all weights files of its index.
 
     :param local_files_only: False fetches from the hub what is missing; safetensors only.
-    :raises ConfigurationError: files are missing, cut short, pickled, or named outside the
-        folder: which, and the way out.
+    :raises ConfigurationError: files are missing, cut short, pickled, or outside the folder;
+        the message names them and the way out.
     """
     folder = find_config(name, local_files_only=local_files_only)
     path = resolve_model(name)
@@ -138,7 +138,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """
     Read a model's JSON file.
 
-    :raises ConfigurationError: it is not readable, or not an object.
+    :raises ConfigurationError: not readable, or not a JSON object.
     """
     try:
         read = json.loads(file.read_text(encoding='utf-8'))
@@ -148,16 +148,16 @@ def read_json(file: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(read, dict):
         raise ConfigurationError(
-            f'{file} cannot be loaded (it holds no JSON object); delete it and fetch the '
+            f'{file} cannot be loaded (it is not a JSON object); delete it and fetch the '
             'model again')
     return read
 
 
 def weight_files(folder: Path) -> list[str]:
     """
-    Name the safetensors files that hold a model's weights, as transformers chooses them.
+    Return the safetensors files of a model's weights, as transformers chooses them.
 
-    :return: of the index also those that are not there; empty where there are no weights.
+    :return: all that the index names, even if missing; empty: there are no weights.
     :raises ConfigurationError: the index names anything but safetensors files beside it.
     """
     named: dict[str, None] = {}
@@ -178,7 +178,7 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Give an error's message in one line of at most 500 characters."""
+    """Return an error's message in one line of at most 500 characters."""
     text = ' '.join(str(error).split()) or type(error).__name__
     return text if len(text) <= 500 else f'{text[:497]}...'
 
@@ -216,10 +216,10 @@ def _without_weights(path: str, folder: Path, way_out: str) -> str:
 
 
 def _fetch(path: str, patterns: tuple[str, ...] | list[str]) -> None:
-    # A node's log is no place for a bar.
+    # Progress bars do not belong in a node's log.
     disable_progress_bars()
     try:
-        # Only what lies at the top: no model reads from folders below.
+        # Top level only: no model reads from subfolders.
         snapshot_download(path, allow_patterns=list(patterns), ignore_patterns='*/*')
     except HFValidationError:
         raise

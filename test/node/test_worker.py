@@ -56,8 +56,8 @@ class Said:
         self.lines.append(text)
 
 
-def sessions(observer: VisualMemory) -> Sessions:
-    return Sessions(observer.turn_tokens)
+def sessions() -> Sessions:
+    return Sessions()
 
 
 def decode(queued: QueuedFrame) -> Frame:
@@ -89,7 +89,7 @@ def make(tiny):
     def begin(
         log: Said | None = None,
         on_frame: Callable[[int], None] = lambda _ns: None,
-        make_sessions: Callable[[VisualMemory], Sessions] = sessions,
+        make_sessions: Callable[[], Sessions] = sessions,
         **changes,
     ) -> MemoryWorker:
         values = {'budget': 64, 'max_pixels': 3136, 'max_new_tokens': LONG,
@@ -368,7 +368,7 @@ def test_a_dialogue_is_kept_as_text(make) -> None:
 
 
 def test_ten_thousand_dialogues_of_a_careless_client_grow_nothing(make) -> None:
-    worker = make(make_sessions=lambda observer: Sessions(observer.turn_tokens, max_sessions=4))
+    worker = make(make_sessions=lambda: Sessions(max_sessions=4))
     worker.start().result(60.0)
     worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
@@ -385,7 +385,7 @@ def test_ten_thousand_dialogues_of_a_careless_client_grow_nothing(make) -> None:
 
 
 def test_a_dialogue_that_has_expired_is_not_counted(make) -> None:
-    worker = make(make_sessions=lambda observer: Sessions(observer.turn_tokens, expiry_s=1e-9))
+    worker = make(make_sessions=lambda: Sessions(expiry_s=1e-9))
     worker.start().result(60.0)
     worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
@@ -511,8 +511,8 @@ def test_frames_that_wait_together_are_encoded_together(make) -> None:
     passes: list[int] = []
 
     def listen(observer: VisualMemory) -> None:
-        encode = observer._model.encode
-        observer._model.encode = lambda frames: (passes.append(len(frames)), encode(frames))[1]
+        encode = observer.model.encode
+        observer.model.encode = lambda frames: (passes.append(len(frames)), encode(frames))[1]
 
     worker.queue.run('listen', listen).result(20.0)
     entered, leave = offer_slow(worker)

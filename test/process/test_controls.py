@@ -261,9 +261,9 @@ def test_whatever_is_in_its_place_no_robot_is_kept_from_starting(start, tiny, tm
         write_snapshot(path, facts, tensors)
 
     for put, reason in (
-            (made_up, 'patch size'), (lambda: path.write_text('x'), 'no saved memory'),
+            (made_up, 'patch size'), (lambda: path.write_text('x'), 'not a saved memory'),
             (path.mkdir, 'names a directory'), (lambda: path.symlink_to(path), 'cannot be used'),
-            (lambda: os.mkfifo(path), 'no regular file')):
+            (lambda: os.mkfifo(path), 'not a regular file')):
         if client.state() == 'active':
             assert client.change('deactivate')
         assert client.change('cleanup')

@@ -20,11 +20,11 @@ import psutil
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.memory_timeline import Sample
+from infinipot_ros.evaluation.outcome import Outcome, StreamResult
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.run_store import OUTCOMES
 from infinipot_ros.evaluation.scoring import is_right, score
-from infinipot_ros.evaluation.stream import Stream, Stretches, TimedQuestion, questions_digest
-from infinipot_ros.evaluation.stream_runner import CellRun, Outcome
+from infinipot_ros.evaluation.stream import Segments, Stream, TimedQuestion, questions_digest
 from infinipot_ros.evaluation.variants import Variant
 from infinipot_ros.node.replay.frame_accounting import count_frames
 from infinipot_ros.node.replay.question_scheduler import Result
@@ -128,7 +128,7 @@ class LiveRecord:
             None, None, None, self._resident()))
 
     def run(self, status: Any, sent: int, seconds: float, left_out: Mapping[str, int],
-            ended: bool) -> CellRun:
+            ended: bool) -> StreamResult:
         """
         Sum up.
 
@@ -141,7 +141,7 @@ class LiveRecord:
         dropped = {reason: each for reason, each in count.dropped.items() if reason != 'rate'}
         if ended and count.outstanding:
             dropped[LOST_ON_WAY] = count.outstanding
-        return CellRun(
+        return StreamResult(
             self._stream.name, self._stream.digest(), self._cell,
             self._tokens(self._survey.frames), int(status.budget_tokens), frames=count.encoded,
             seconds=seconds, compressions=int(status.compressions - self.before.compressions),
@@ -168,8 +168,8 @@ class LiveRecord:
 
     def _tokens(self, frames: int) -> int:
         """Visual tokens of so many frames from the start."""
-        taken, left = Stretches(), frames
-        for each in self._survey.stretches.found:
+        taken, left = Segments(), frames
+        for each in self._survey.segments.found:
             part = type(each)(each.height, each.width, each.camera, min(left, each.frames))
             taken.found.append(part)
             left -= part.frames

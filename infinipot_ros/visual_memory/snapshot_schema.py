@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The JSON part of a saved memory: every field, its type and its range.
+The JSON facts of a saved memory: every field, its type and its range.
 
-Read strictly: nothing is converted (neither True nor 1.0 passes for 1), and nothing may be missing
-or added. What the tensors beside it hold is checked where they are read.
+Validation is strict: nothing is converted (neither True nor 1.0 passes for 1), and no field may be
+missing or added. ``snapshot_codec`` checks the tensors.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from infinipot_ros.errors import StorageError
 from infinipot_ros.kv_cache.coordinates import MAX_GRIDS
-from infinipot_ros.visual_memory.observation_table import LATEST_NS
 
-# Rows and columns beyond this are no picture.
+# Most rows or columns of a grid.
 MAX_SIDE = 2 ** 15
+MAX_STAMP_NS = 2 ** 62
 
 Count = Annotated[int, Field(ge=0, le=2 ** 62)]
 Grid = Annotated[int, Field(ge=0, le=MAX_GRIDS)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
-Stamp = Annotated[int, Field(ge=0, le=LATEST_NS)]
+Stamp = Annotated[int, Field(ge=0, le=MAX_STAMP_NS)]
 Some = Annotated[int, Field(ge=1, le=MAX_GRIDS)]
 
 
@@ -55,24 +55,24 @@ class TimelineFacts(_Strict):
     tokens_per_second: int | float | None
     last: int = Field(ge=-1, le=MAX_GRIDS)
     extent: int = Field(ge=0, le=MAX_SIDE)
-    origin_ns: int = Field(ge=-1, le=LATEST_NS, alias='_origin_ns')
-    offset: int = Field(ge=-LATEST_NS, le=LATEST_NS, alias='_offset')
+    origin_ns: int = Field(ge=-1, le=MAX_STAMP_NS, alias='_origin_ns')
+    offset: int = Field(ge=-MAX_STAMP_NS, le=MAX_STAMP_NS, alias='_offset')
 
 
 class Names(_Strict):
-    """The names that a table of observations counts: of cameras, and of poses' frames."""
+    """The names that a table of observations refers to: cameras and frames of poses."""
 
     names: list[str]
 
 
 class SnapshotFacts(_Strict):
     """
-    All that is said of a saved memory in JSON; ``MemorySnapshot`` tells what it means.
+    The JSON part of a saved memory; see ``MemorySnapshot`` for the meaning.
 
     :param rebases: not in files of version 1.
     :param shapes: first grid, rows, columns and camera of each run of equal grids.
     :param cameras: name, segment and stamp of each camera's newest frame.
-    :param blocks: of frames that wait: grids that make it complete, and how many frames wait.
+    :param blocks: of each pending block, the grids that complete it and its frames so far.
     """
 
     model: ModelLayout
@@ -98,26 +98,26 @@ class SnapshotFacts(_Strict):
     def _check_agreement(self) -> SnapshotFacts:
         names = [name for name, *_ in self.cameras]
         if len(set(names)) < len(names):
-            raise ValueError('a camera is there twice')
+            raise ValueError('two cameras have the same name')
         if any(segment > self.segments for _, segment, _ in self.cameras):
             raise ValueError('a camera is ahead of the segments')
         if any(camera >= len(names) for *_, camera in self.shapes):
-            raise ValueError('a grid is of a camera that is not there')
+            raise ValueError('a grid belongs to an unknown camera')
         if any(a >= b for a, b in pairwise(start for start, *_ in self.shapes)):
-            raise ValueError('its grids change shape out of order')
+            raise ValueError('the runs of grids are not in order')
         if self.timeline.tokens_per_second != self.model.tokens_per_second:
-            raise ValueError('its time does not run as its model counts it')
+            raise ValueError('its timeline and its model count time differently')
         return self
 
 
 def read_facts(facts: Mapping[str, Any]) -> SnapshotFacts:
     """
-    Check what a file says of a memory.
+    Validate the facts of a file.
 
     :raises StorageError: a field that is missing, unknown, of another type or out of range.
     """
     try:
-        # As JSON, whose arrays a strict model takes for tuples.
+        # From JSON: a strict model accepts its arrays as tuples.
         return SnapshotFacts.model_validate_json(json.dumps(facts))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False)[0]
