@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What became of a camera's messages, from the start and of late, and what that says.
+What became of a camera's messages, in total and recently, and what that indicates.
 
 Pure bookkeeping: knows no ROS and no thread.
 """
@@ -18,17 +18,17 @@ from infinipot_ros.ros_time import SECOND_NS
 DUPLICATE = 'duplicate'
 #: Left out because ``ingest.fps`` and ``ingest.duplicate_similarity`` want it so: no loss.
 ON_PURPOSE = ('rate', DUPLICATE)
-#: Reasons to drop a frame that say nothing against it.
+#: Reasons to drop a frame that are not its own fault.
 NO_FAULT = frozenset((*ON_PURPOSE, 'queue', 'paused', 'inactive', 'reset'))
 #: Characters kept of why a frame was dropped; an encoding's name may have any length.
 WHY_CHARS = 400
-#: Seconds that count as lately, and the most where frames are wanted so rarely that it takes more.
+#: Seconds that count as recent, and the most where a low ``ingest.fps`` takes more of them.
 LATELY_S, MAX_S = 10.0, 600.0
 #: Seconds for which every frame was dropped after which that is an error.
 ERROR_S = 10.0
 #: Frames that must have been due before the rate at which they arrive is judged.
 DUE = 5
-#: Cameras jitter, and drivers round their rate: so large a share of the wanted rate will do.
+#: Cameras jitter, and drivers round their rate: this share of the configured rate is enough.
 SLOW = 0.8
 
 
@@ -42,7 +42,7 @@ class CameraCounts:
     :param arrived: those that came in order, without a long gap of header time before them.
     :param covered_ns: the header time between these and the ones before them.
     :param drops: those that were dropped, by reason.
-    :param why: by reason, what was said about the last one.
+    :param why: by reason, the message about the last one.
     """
 
     seen: int = 0
@@ -62,6 +62,19 @@ class CameraCounts:
         """Remembered, or duplicates of one that is."""
         return max(0, self.remembered + self.drops[DUPLICATE])
 
+    def see(self) -> None:
+        """Count a message that came."""
+        self.seen += 1
+
+    def remember(self, count: int) -> None:
+        """Count what the memory stored; a negative count: stored before and lost now."""
+        self.remembered += count
+
+    def arrive(self, gap_ns: int) -> None:
+        """Count a message in order, and the header time since the one before it."""
+        self.arrived += 1
+        self.covered_ns += gap_ns
+
     def drop(self, reason: str, count: int = 1, why: str = '') -> None:
         """Count what was dropped for one reason."""
         self.drops[reason] += count
@@ -69,11 +82,11 @@ class CameraCounts:
             self.why[reason] = why[:WHY_CHARS]
 
     def copy(self) -> CameraCounts:
-        """Give these counts as they are now."""
+        """Return a copy."""
         return replace(self, drops=Counter(self.drops), why=dict(self.why))
 
     def since(self, earlier: CameraCounts) -> CameraCounts:
-        """Give what was counted after an earlier copy."""
+        """Return what was counted after an earlier copy."""
         return CameraCounts(
             self.seen - earlier.seen, self.remembered - earlier.remembered,
             self.arrived - earlier.arrived, self.covered_ns - earlier.covered_ns,
@@ -97,7 +110,7 @@ class RecentCounts:
         Note the counts now.
 
         :param counts: a copy; smaller ones are those of a memory that was begun since.
-        :param fps: the wanted frames a second, 0 for all.
+        :param fps: the parameter ``ingest.fps``, 0 for all.
         """
         if counts.seen < self._samples[-1][1].seen:
             self._samples = deque([(self._samples[-1][0], CameraCounts())])
@@ -130,7 +143,7 @@ class RecentCounts:
 
     def drop_problem(self) -> tuple[bool, str] | None:
         """
-        Say what is wrong where more than half of the frames were dropped for a fault.
+        Describe the fault where more than half of the frames were dropped for one.
 
         :return: whether it is an error, every frame for ``ERROR_S``, and a sentence.
         """
@@ -142,7 +155,7 @@ class RecentCounts:
 
     def slow_rate(self, fps: float) -> float | None:
         """
-        Give the rate at which images arrive where that is clearly less than the wanted one.
+        Return the rate at which images arrive where it is clearly below the configured one.
 
         :param fps: the wanted frames a second of header time, 0 for all.
         """
@@ -154,13 +167,13 @@ class RecentCounts:
 
 
 def longest_gap_ns(fps: float) -> int:
-    """Give the longest gap between two images that counts as a rate and not as a silence."""
+    """Return the longest gap between two images that counts as a rate, not as a silence."""
     return round(max(LATELY_S, DUE / fps if fps else 0.0) * SECOND_NS)
 
 
 def describe_drops(counts: CameraCounts) -> str:
     """
-    Say how many frames were dropped, for which reason most, and what was said about the last.
+    Describe how many frames were dropped, the most frequent reason and its last message.
 
     :param counts: with at least one fault.
     """
@@ -173,7 +186,7 @@ def describe_drops(counts: CameraCounts) -> str:
 
 def nothing_observed(counts: CameraCounts, waiting: int, paused: bool) -> str:
     """
-    Say why nothing is remembered.
+    Explain why nothing is remembered.
 
     :param counts: of all cameras, since the memory was last empty.
     :param waiting: frames that wait for the model.

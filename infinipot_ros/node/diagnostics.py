@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What /diagnostics says: images, poses, worker, model, memory, shared memory (REP 107 levels).
+What /diagnostics reports: images, poses, worker, model, memory, shared memory (REP 107 levels).
 
 Every function takes plain values and returns one ``DiagnosticStatus``; the node asks once a
 second. A warning names the likely cause and what to do about it.
@@ -33,7 +33,7 @@ class CallbackTimes:
     _ms: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
 
     def add(self, elapsed_ns: int) -> None:
-        """Note one call."""
+        """Add one call."""
         self._ms.append(elapsed_ns / 1e6)
 
     def percentiles(self) -> tuple[float, float, float]:
@@ -53,11 +53,11 @@ class RecentTimes:
     _noted: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4096))
 
     def add(self, elapsed_ms: float) -> None:
-        """Note one."""
+        """Add one."""
         self._noted.append((time.monotonic(), elapsed_ms))
 
     def percentile(self, share: float) -> float:
-        """Return the milliseconds that so large a share of them is within; 0 of none."""
+        """Return the milliseconds this share of them stays below; 0 without any."""
         since = time.monotonic() - self.window_s
         values = sorted(ms for noted, ms in list(self._noted) if noted >= since)
         return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
@@ -122,7 +122,7 @@ class PoseSourceState:
 
 
 def starvation_cause(image: ImageTopic) -> str:
-    """Say in one sentence why no image may have come, and what to do."""
+    """Return the likely reason why no image arrives, and what to do, in one sentence."""
     if image.incompatible:
         return (f'QoS mismatch: a publisher of {image.topic} offers an incompatible '
                 f'{", ".join(image.incompatible)}; set '
@@ -149,9 +149,9 @@ def starvation_cause(image: ImageTopic) -> str:
 
 def slow_cause(image: ImageTopic, rate: float, fps: float) -> str:
     """
-    Say that images arrive more slowly than they are wanted, why that may be, and what to do.
+    Describe that images arrive more slowly than ``ingest.fps``, the likely reason, and a remedy.
 
-    :param rate: images a second of header time that arrive; ``fps`` that are wanted.
+    :param rate: images a second of header time that arrive; ``fps``: the parameter.
     """
     lost = ('start its driver with config/fastdds_shm.xml, too (raw images above 0.5 MB sent best '
             'effort do not fit the shared-memory segment), or use image_transport compressed'
@@ -162,7 +162,7 @@ def slow_cause(image: ImageTopic, rate: float, fps: float) -> str:
 
 
 def silent_poses_cause(poses: PoseSourceState) -> str:
-    """Say in one sentence why no pose may have come, and what to do."""
+    """Return the likely reason why no pose arrives, and what to do, in one sentence."""
     if not poses.publishers:
         where = 'start what publishes it, or set pose_topic to the full name'
         if poses.elsewhere:
@@ -193,10 +193,10 @@ def images_status(node: str, state: str, image: ImageTopic | None,
     :param queue_drops: frames dropped as ``queue`` since the last report.
     :param clock_missing: the node's time is simulated and has not begun.
     :param poses: how many of ``pose_topic`` are kept to be interpolated.
-    :param without_pose: frames for which a pose was wanted and none was known.
+    :param without_pose: frames for which no pose was found.
     :param answerable: how long frames took from their stamps until they could be asked about.
-    :param recent: what became of this camera's messages lately.
-    :param fps: the wanted frames a second, 0 for all.
+    :param recent: what became of this camera's recent messages.
+    :param fps: the parameter ``ingest.fps``, 0 for all.
     """
     camera, age_s = (image.camera, image.age_s) if image is not None else ('', 0.0)
     name = f'{node}: images {camera}'.rstrip()
@@ -252,7 +252,7 @@ def images_status(node: str, state: str, image: ImageTopic | None,
 def poses_status(node: str, state: str, poses: PoseSourceState | None, limit_s: float,
                  max_gap_s: float, with_pose: int, without_pose: int) -> DiagnosticStatus:
     """
-    Report on the poses, where some are wanted.
+    Report on the poses, where ``pose_topic`` or ``pose_frame`` is set.
 
     :param poses: where they come from; None while the node does not listen.
     :param limit_s: the allowed silence.
@@ -315,7 +315,7 @@ def worker_status(node: str, state: str, snapshot: WorkerStatus | None,
 
 def model_status(node: str, model: str, snapshot: WorkerStatus | None) -> DiagnosticStatus:
     """
-    Report on what the model's answers are worth.
+    Report how far the model's answers can be trusted.
 
     :param model: the parameter.
     """
@@ -329,7 +329,7 @@ def model_status(node: str, model: str, snapshot: WorkerStatus | None) -> Diagno
 
 
 def memory_status(node: str, snapshot: WorkerStatus | None) -> DiagnosticStatus:
-    """Report on the memory: it is never above its budget, or something is wrong."""
+    """Report on the memory, and an error where it is above its budget."""
     status = _status(f'{node}: memory', DiagnosticStatus.OK, 'no memory allocated')
     memory = snapshot.memory if snapshot is not None else None
     if memory is None:

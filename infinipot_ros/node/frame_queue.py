@@ -143,8 +143,7 @@ class FrameQueue:
         gap_ns = stamp_ns - self._rate_ns.get(camera, stamp_ns)
         self._rate_ns[camera] = stamp_ns
         if 0 < gap_ns <= longest_gap_ns(self.policy.fps):
-            counts.arrived += 1
-            counts.covered_ns += gap_ns
+            counts.arrive(gap_ns)
         if not self._on_time(stamp_ns, camera):
             return self._drop('rate', camera, jumped_back_ns)
         if len(self._queue) >= self.policy.queue_size and not self.policy.keep_last:
@@ -182,7 +181,7 @@ class FrameQueue:
     def remember(self, count: int, camera: str = '') -> None:
         """Count messages the memory stored; a negative count: stored before and lost now."""
         for counts in self._counts(camera):
-            counts.remembered += count
+            counts.remember(count)
 
     def forget_waiting(self, reason: str) -> None:
         """Drop whatever waits, under one reason (the node stops listening)."""
@@ -209,8 +208,8 @@ class FrameQueue:
 
     def _see(self, camera: str) -> CameraCounts:
         own, everything = self._counts(camera)
-        own.seen += 1
-        everything.seen += 1
+        own.see()
+        everything.see()
         return own
 
     def _drop(

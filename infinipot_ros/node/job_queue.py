@@ -242,7 +242,7 @@ class JobQueue:
         return self._closed or self._last is not None
 
     def why_nothing(self) -> str:
-        """Say why nothing is remembered."""
+        """Explain why nothing is remembered."""
         with self._ready:
             frames = self._frames
             return nothing_observed(frames.since_empty, len(frames), frames.paused)

@@ -39,7 +39,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         signal.signal(number, on_signal)
     # The model's thread is busy in Python now and then; callbacks should not wait 5 ms for it.
     sys.setswitchinterval(0.001)
-    # A log is no terminal: no progress bars while the weights load.
+    # Progress bars do not belong into a log.
     os.environ.setdefault('TQDM_DISABLE', '1')
     status = _serve(args, stop)
     # Not through the interpreter's own end: a thread inside a forward pass or a model load cannot

@@ -99,7 +99,7 @@ class MemoryHost:
         return worker.snapshot()
 
     def stop(self, timeout_s: float) -> bool:
-        """End the worker; return whether it ended in time, false where there is none."""
+        """End the worker, if there is one; return whether it ended in time."""
         worker = self._worker
         return worker is not None and worker.stop(timeout_s)
 

@@ -56,7 +56,7 @@ class Parameter:
         return ''
 
     def problem(self, value: object) -> str:
-        """Say what is wrong with a value, or return the empty string."""
+        """Return what is wrong with a value; empty where nothing is."""
         if type(value) is not type(self.default):
             return (f"'{self.name}' is a {self.type_name}, not {value!r}; "
                     f'write it like {plain(self.default)}')
@@ -74,7 +74,7 @@ class Parameter:
 
 
 def camera_problem(names: list[str]) -> str:
-    """Say what is wrong with the parameter ``cameras``, or return the empty string."""
+    """Return what is wrong with the parameter ``cameras``; empty where nothing is."""
     if names in ([], ['']):
         return ''
     for name in names:
@@ -89,7 +89,7 @@ def camera_problem(names: list[str]) -> str:
 
 
 def share_problem(shares: list[float]) -> str:
-    """Say what is wrong with the parameter ``memory.camera_shares``, or nothing."""
+    """Return what is wrong with ``memory.camera_shares``; empty where nothing is."""
     if any(type(share) is not float or not 0.0 < share <= 1.0 for share in shares):
         return f"'memory.camera_shares' is {shares}, but a share is a double above 0, at most 1.0"
     return ''

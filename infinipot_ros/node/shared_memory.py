@@ -42,7 +42,7 @@ class SegmentRoom:
 
     @property
     def shortage(self) -> str:
-        """Say what is too small and what to do about it; empty where the segment fits."""
+        """What is too small and what to do about it; empty where the segment fits."""
         if self.needed <= self.free:
             return ''
         size = 1 << (PROCESSES * self.needed // MIB).bit_length()
@@ -69,7 +69,7 @@ def segment_room(
     rmw: str, environment: Mapping[str, str], folder: Path = SHARED_MEMORY,
 ) -> SegmentRoom | None:
     """
-    Compare the segment Fast DDS is going to make with what is free; to be called before it does.
+    Compare the segment Fast DDS is going to make with what is free; call it before that.
 
     :param rmw: the RMW implementation, for example ``rmw_fastrtps_cpp``.
     :param environment: names the profile and the ROS distribution.
@@ -94,7 +94,7 @@ def segment_room(
 
 
 def _largest_segment(profile: Path) -> int | None:
-    # What is wrong with the file Fast DDS itself says, and takes its defaults.
+    # Fast DDS reports errors in the file itself, and falls back to its defaults.
     try:
         root = ElementTree.parse(profile).getroot()
         sizes = [int(size) for transport in root.iterfind('.//{*}transport_descriptor')

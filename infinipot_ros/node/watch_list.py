@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Standing questions: which are due, what was answered before, when that is worth an alert.
+Standing questions: which are due, what was answered before, when to raise an alert.
 
-Time is the header time of the frames. A bounded number; knows no ROS and asks nobody itself.
+Time is the header time of the frames. Their number is bounded. It knows no ROS and asks nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from infinipot_ros.errors import BusyError, InfinipotError
 
 #: Standing questions a node keeps.
 MAX_WATCHES = 8
-#: Of them, those asked after one frame: the rest of the questions' queue is for whoever else asks.
+#: Of them, those asked after one frame: the rest of the questions' queue is for clients.
 MAX_AT_ONCE = 2
 #: The largest number of a watch: uint32 in ``srv/Watch``, where 0 asks for a new one.
 MAX_ID = 2 ** 32 - 1
@@ -26,11 +26,11 @@ class Watch:
     """
     One standing question.
 
-    :param period_ns: of header time between two askings.
+    :param period_ns: header time between two questions.
     :param value: the answer it waits for; empty for any change.
     :param cameras: those it is about; none: all.
-    :param asked: how often it was answered; ``skipped``: how often it was not asked though due.
-    :param passed: how often others went before it since its last turn.
+    :param asked: how often it was answered; ``skipped``: how often it was due but not asked.
+    :param passed: how often others were asked instead since its last turn.
     """
 
     id: int
@@ -45,8 +45,8 @@ class Watch:
     passed: int = 0
     waiting: bool = False
 
-    def take(self, answer: str) -> bool:
-        """Note an answer; return whether it is worth an alert."""
+    def record_answer(self, answer: str) -> bool:
+        """Store an answer; return whether to raise an alert."""
         # Imports torch, which the node does only in the worker's thread, as this is.
         from infinipot_ros.visual_memory.answer import same_answer
         before, first = self.answer, self.asked == 0
@@ -75,7 +75,7 @@ class WatchList:
 
     @property
     def skipped(self) -> int:
-        """Askings left out so far, of watches that have ended, too."""
+        """How often a watch was due but not asked so far, ended watches included."""
         return self._skipped
 
     def begin(self, question: str, period_ns: int, value: str = '',
@@ -83,15 +83,15 @@ class WatchList:
         """
         Begin a watch; it is due with the next frame.
 
-        :raises BusyError: there are as many as there may be.
-        :raises InfinipotError: it could never be asked.
+        :raises BusyError: there are ``most`` already.
+        :raises InfinipotError: the question is empty or the period not above 0.
         """
         if not question.strip():
             raise InfinipotError('the question is empty: say what to watch for')
         if period_ns <= 0:
             raise InfinipotError(
                 f'the period is {period_ns / 1e9} s, it must be above 0: seconds of header time '
-                'between two askings')
+                'between two questions')
         with self._lock:
             if len(self._watches) >= self._most:
                 raise BusyError(
@@ -116,13 +116,13 @@ class WatchList:
 
     def due(self, newest_ns: int, behind: bool) -> list[Watch]:
         """
-        Tell which are to be asked now; each must be ``record_result`` later.
+        Return the watches to ask now; pass the result of each to ``record_result``.
 
         Of more than ``MAX_AT_ONCE`` those that were passed over most go first, and the others are
-        due again with the next frame; a whole period late counts as skipped.
+        due again with the next frame; one that is a whole period late counts as skipped.
 
         :param newest_ns: stamp of the newest frame.
-        :param behind: the worker has other things to do: what is due is skipped, and counted.
+        :param behind: whether the worker is busy: what is due is skipped, and counted.
         """
         ready: list[Watch] = []
         with self._lock:
@@ -151,20 +151,20 @@ class WatchList:
 
     def record_result(self, watch: Watch, answer: str | None) -> bool:
         """
-        Take what came of an asking.
+        Record the result of a question.
 
         :param answer: None where it could not be asked, which counts as skipped.
-        :return: whether it is worth an alert; never for a watch that has ended meanwhile.
+        :return: whether to raise an alert; never for a watch that has ended meanwhile.
         """
         with self._lock:
             watch.waiting = False
             if answer is None:
                 self._skip(watch)
                 return False
-            return watch.take(answer) and watch.id in self._watches
+            return watch.record_answer(answer) and watch.id in self._watches
 
     def _next_id(self) -> int:
-        # Begun anew after the largest, past those that are still in use.
+        # Starts over after the largest, and leaves out numbers in use.
         number = self._last_id % MAX_ID + 1
         while number in self._watches:
             number = number % MAX_ID + 1

@@ -26,7 +26,7 @@ from infinipot_ros.node.counts import DUPLICATE
 from infinipot_ros.node.frame_queue import QueuedFrame
 from infinipot_ros.node.job_queue import JobQueue
 from infinipot_ros.node.jobs import QuestionJob, Task, fail, succeed
-from infinipot_ros.node.logs import Log
+from infinipot_ros.node.logs import Log, warn_dropped
 from infinipot_ros.node.question_runner import QuestionRunner
 from infinipot_ros.node.worker_status import WorkerStatus
 
@@ -159,27 +159,27 @@ class MemoryWorker:
             del memory, runner
             _free_memory()
 
-    def _observe(self, observer: VisualMemory, waiting: QueuedFrame) -> None:
-        started, held = time.monotonic(), observer.frames_held
+    def _observe(self, memory: VisualMemory, queued: QueuedFrame) -> None:
+        started, held = time.monotonic(), memory.frames_held
         outcome, reason, why = None, '', ''
         try:
-            frame = self._decode(waiting)
-            outcome = observer.add_frame(
+            frame = self._decode(queued)
+            outcome = memory.add_frame(
                 frame.rgb, frame.stamp_ns, frame.camera, frame.pose,
-                queued_frames=waiting.queued_frames)
+                queued_frames=queued.queued_frames)
             if outcome.kind == 'stored':
                 self.latest = frame
             else:
                 reason = DUPLICATE
         except FrameError as error:
             reason, why = error.reason, str(error)
-            self._log.warn(reason, f"frame dropped as '{reason}': {error}")
+            warn_dropped(self._log, reason, why)
         except Exception as error:
             reason, why = 'internal', f'{type(error).__name__}: {error}; see the log'
-            self._log.warn(reason, f"frame dropped as 'internal':\n{traceback.format_exc()}")
+            warn_dropped(self._log, reason, f'\n{traceback.format_exc()}')
         # A fault while a block is encoded costs the frames that waited in it, too.
-        lost = held + 1 - observer.frames_held
-        self.queue.record_frame(waiting.camera, lost, reason or 'internal', why)
+        lost = held + 1 - memory.frames_held
+        self.queue.record_frame(queued.camera, lost, reason or 'internal', why)
         if lost <= 0:
             self._last_ingest_ms = (time.monotonic() - started) * 1e3
         if outcome is not None and not reason:

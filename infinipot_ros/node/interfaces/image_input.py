@@ -19,12 +19,11 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from infinipot_ros.errors import FrameError
 from infinipot_ros.node.diagnostics import CallbackTimes, ImageTopic
-from infinipot_ros.node.graph import publishers_of
 from infinipot_ros.node.image_conversion import stamp_of, topic_type
 from infinipot_ros.node.job_queue import JobQueue
 from infinipot_ros.node.logs import warn_dropped
 from infinipot_ros.node.memory_host import MemoryHost
-from infinipot_ros.node.silence import Silence
+from infinipot_ros.node.topics import Silence, publishers_of
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks

@@ -24,11 +24,10 @@ from rclpy.time import Time
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.node.diagnostics import PoseSourceState
-from infinipot_ros.node.graph import publishers_of, topics_of
 from infinipot_ros.node.logs import Log
 from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.node.pose_buffer import PoseBuffer, PoseSource, normalized
-from infinipot_ros.node.silence import Silence
+from infinipot_ros.node.topics import Silence, publishers_of, topics_of
 from infinipot_ros.ros_time import SECOND_NS, nanoseconds
 from infinipot_ros.visual_memory.frame import Pose
 

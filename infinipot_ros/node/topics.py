@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who publishes what, as the ROS graph shows it."""
+"""What is known of a topic: its publishers, by the ROS graph, and how long it has been silent."""
 
 from __future__ import annotations
 
@@ -28,3 +28,27 @@ def topics_of(node: Node, types: Container[str]) -> list[str]:
 
 def _full_name(info: Any) -> str:
     return f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+
+
+class Silence:
+    """
+    Seconds without a message, in the node's time, counted from its creation.
+
+    :param clock: the node's clock; it may be simulated, and jump back.
+    """
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self._last_ns = clock.now().nanoseconds
+
+    def end(self) -> None:
+        """Note that a message arrived."""
+        self._last_ns = self._clock.now().nanoseconds
+
+    def seconds(self) -> float:
+        """Return how long it has been silent."""
+        now_ns = self._clock.now().nanoseconds
+        if now_ns < self._last_ns:
+            # A bag that loops under use_sim_time.
+            self._last_ns = now_ns
+        return float(now_ns - self._last_ns) / 1e9
