@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A memory that an earlier release saved is loaded and goes on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from camera import noise, stamp
