@@ -17,8 +17,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from infinipot_ros.cli.demo_moments import Moment, Place, Shown, counts
-from infinipot_ros.cli.demo_rooms import Rooms
+from infinipot_ros.cli.demo_evidence import EvidenceFrame, Place, Rooms, Shown, counts
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.evaluation.report.page_parts import clock_text, fill_page, shorten
@@ -105,7 +104,7 @@ class DemoReport:
             f'{self._line(shown)}{f"""<div class="others">{others}</div>""" if others else ""}'
             '</article>\n')
 
-    def _figure(self, moment: Moment, name: str, what: str) -> str:
+    def _figure(self, moment: EvidenceFrame, name: str, what: str) -> str:
         when = self._clock(moment.stamp_ns)
         picture = '<p class="none">This thumbnail is no longer held.</p>'
         if moment.thumbnail:
@@ -164,7 +163,7 @@ class DemoReport:
             f'moment <i class="key at"></i> others</span><span>{self._clock(self.last_ns)}</span>'
             '</div></div>')
 
-    def _plan(self, moments: Sequence[Moment]) -> str:
+    def _plan(self, moments: Sequence[EvidenceFrame]) -> str:
         """Draw the house from above, y up, with the robot at the best moment and the others."""
         rooms = self.rooms
         places = [each.place for each in moments
