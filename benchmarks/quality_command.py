@@ -160,11 +160,11 @@ def plan_tasks(plan: Plan, split: str) -> list[StreamTask]:
     """
     from benchmarks.quality_streams import stream_name
     from infinipot_ros.evaluation.task_runner import StreamTask
-    from infinipot_ros.evaluation.variants import FULL, make_cells
+    from infinipot_ros.evaluation.variants import FULL, make_variants
     from tools.tiny_model.splits import seed_range
     from tools.tiny_model.suites import MIN_FRAMES, SUITE_FRAMES
 
-    cells = make_cells(plan.policies, plan.budgets)
+    cells = make_variants(plan.policies, plan.budgets)
     frames = plan.frames
     if frames is not None and frames < MIN_FRAMES:
         raise ConfigurationError(

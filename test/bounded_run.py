@@ -55,23 +55,23 @@ def held(device: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith('RssAnon')).split()[1])
 
 
-def ask(observer: VisualMemory, index: int) -> None:
+def ask(memory: VisualMemory, index: int) -> None:
     """Ask shortly; at times as much as there is room for, or about a part alone."""
     if index % EVERY == EVERY - 1:
-        observer.ask(LONG, turns=[Turn('And before?', 'A red door, and a hall behind it.')] * 9)
-        observer.ask('What was it?', scope=Scope(since_ns=stamp(index - 3)))
+        memory.ask(LONG, turns=[Turn('And before?', 'A red door, and a hall behind it.')] * 9)
+        memory.ask('What was it?', scope=Scope(since_ns=stamp(index - 3)))
     else:
-        observer.ask('What has been there?')
+        memory.ask('What has been there?')
 
 
 def watch(
-    observer: VisualMemory, frames: int, samples: list[int], device: str,
+    memory: VisualMemory, frames: int, samples: list[int], device: str,
     small: list[RgbImage], large: RgbImage,
 ) -> None:
     for index in range(frames):
-        observer.add_frame(large if index % 50 == 25 else small[index % 64], stamp(index))
+        memory.add_frame(large if index % 50 == 25 else small[index % 64], stamp(index))
         if index % 50 == 49:
-            ask(observer, index)
+            ask(memory, index)
         if index % EVERY == EVERY - 1:
             samples.append(held(device))
 
@@ -82,9 +82,9 @@ def main(model: str, device: str, frames: int) -> None:
     # The last is the largest image the figure allows for.
     images = [noise(index, 56, 56) for index in range(64)], noise(64, 1080, 1920)
     # What libraries load when they are first used is theirs, not the memory's.
-    observer = VisualMemory(settings)
-    watch(observer, EVERY, [], device, *images)
-    del observer
+    memory = VisualMemory(settings)
+    watch(memory, EVERY, [], device, *images)
+    del memory
     settle()
     before, samples = held(device), []
     remembered: list[VisualMemory] = []
@@ -94,12 +94,12 @@ def main(model: str, device: str, frames: int) -> None:
         watch(remembered[0], frames, samples, device, *images)
 
     most = most_allocated(run, device)
-    [observer] = remembered
-    status = observer.status()
+    [memory] = remembered
+    status = memory.status()
     print(json.dumps({
-        'figure': observer.plan.total, 'most': most, 'before': before, 'samples': samples,
+        'figure': memory.plan.total, 'most': most, 'before': before, 'samples': samples,
         'seen': status.frames_encoded + status.frames_pending, 'tokens': status.tokens,
-        'compressions': status.compressions, 'moments': len(observer.moments())}))
+        'compressions': status.compressions, 'moments': len(memory.moments())}))
 
 
 if __name__ == '__main__':

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from annotations import shared_data
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
@@ -45,7 +46,7 @@ LONGEST = (
     'process/test_cameras.py', 'visual_memory/test_position_rebase.py',
     'process/test_bad_input.py',
     'tools/tiny_model/test_eval.py', 'visual_memory/test_storage.py', 'vlm/test_quantization.py',
-    'evaluation/report/test_report_page.py')
+    'evaluation/report/test_quality_page.py')
 HIGHEST_DOMAIN = 101  # above, the ports collide with ephemeral ones
 
 PROFILE = os.environ.get('HYPOTHESIS_PROFILE', 'test')
@@ -148,8 +149,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize('fuzz_round', rounds, scope='module')
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first; skip what is marked ``ros`` outside the left-out folders."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Put long files first; skip what is marked ``ros`` outside the left-out folders.
+
+    Tests on published annotation files are deselected where the files are missing: they are an
+    addition to those on our own.
+    """
+    absent = [item for item in items for mark in item.iter_markers('shared_data')
+              if not all(shared_data(name).is_file() for name in mark.args)]
+    if absent:
+        config.hook.pytest_deselected(items=absent)
+        items[:] = [item for item in items if item not in absent]
     places = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
     if NO_ROS:

@@ -36,9 +36,11 @@ def serving(monkeypatch):
         def do_POST(self):
             body = self.rfile.read(int(self.headers['Content-Length']))
             index = min(len(state.requests), len(state.replies) - 1)
-            state.requests.append((self.path, dict(self.headers), json.loads(body)))
+            headers = {name.title(): value for name, value in self.headers.items()}
+            state.requests.append((self.path, headers, json.loads(body)))
             status, text = state.replies[index]
             self.send_response(status)
+            self.send_header('Content-Type', 'application/json')
             self.send_header('Content-Length', str(len(text.encode())))
             if status == 302:
                 self.send_header('Location', '/elsewhere')

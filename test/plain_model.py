@@ -69,15 +69,15 @@ class PlainModel:
         return output.logits[0, len(ids) - 1:].float()
 
 
-def watch_scores(observer: VisualMemory) -> list[Tensor]:
+def watch_scores(memory: VisualMemory) -> list[Tensor]:
     """Listen to the scores the model gives, without changing them."""
     seen: list[Tensor] = []
-    scores_of = observer._model.logits
+    scores_of = memory.model.logits
 
     def listening(hidden):
         scores = scores_of(hidden)
         seen.append(scores.clone())
         return scores
 
-    observer._model.logits = listening
+    memory.model.logits = listening
     return seen

@@ -15,13 +15,12 @@ from functools import partial
 import numpy as np
 
 from infinipot_ros.errors import InfinipotError, SourceError
+from infinipot_ros.evaluation.outcome import TIMINGS
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.run_store import RunStore
 from infinipot_ros.evaluation.stream import QualityStream
-from infinipot_ros.evaluation.stream_runner import TIMINGS
-from infinipot_ros.evaluation.task_runner import measure, quality_settings
-from infinipot_ros.evaluation.tasks import StreamTask
-from infinipot_ros.evaluation.variants import make_cells
+from infinipot_ros.evaluation.task_runner import StreamTask, measure, quality_settings
+from infinipot_ros.evaluation.variants import make_variants
 from infinipot_ros.vlm.loading import load_model
 
 ROWS, COLUMNS = 2, 3
@@ -69,7 +68,7 @@ class MortalFrames(list):
     """
     Frames that kill who walks through them a third time: the survey's walk is the first.
 
-    :param grave: where the process leaves its id, lest the next one dies too.
+    :param grave: where the process leaves its id, so that the next one lives.
     """
 
     def __init__(self, frames, grave):
@@ -86,16 +85,17 @@ class MortalFrames(list):
 
 
 def mortal_stream(grave, suite, seed):
-    """The stream, but that of noise number 0 kills its process while its second cell watches."""
+    """
+    The stream, but noise number 0 kills its process while its second variant watches, once.
+
+    Noise number 9 kills every process that makes it.
+    """
+    if (suite, seed) == ('noise', 9):
+        return deadly_stream(suite, seed)
     stream = make_stream(suite, seed)
     if stream.name != 'noise-0':
         return stream
     return replace(stream, frames=MortalFrames(stream.frames, grave))
-
-
-def partly_deadly_stream(suite, seed):
-    """The stream, but that of noise number 0 kills whoever makes it."""
-    return (deadly_stream if (suite, seed) == ('noise', 0) else make_stream)(suite, seed)
 
 
 def fail_with_much_to_do(model, folder):
@@ -121,8 +121,8 @@ def untimed_lines(path):
 
 
 def make_tasks(policies=('full', 'rarity', 'uniform'), budgets=('/4',), seeds=2):
-    cells = tuple(make_cells(policies, budgets))
-    return [StreamTask(f'{suite}-{seed}', suite, seed, FRAMES, cells)
+    variants = tuple(make_variants(policies, budgets))
+    return [StreamTask(f'{suite}-{seed}', suite, seed, FRAMES, variants)
             for suite in ('noise', 'other') for seed in range(seeds)]
 
 
@@ -131,19 +131,19 @@ def measure_all(model, folder, *, workers=1, tasks=None, load=make_stream, confi
     settings = replace(
         quality_settings(str(model)), max_new_tokens=3, **options.pop('settings', {}))
     fresh, failures = options.pop('fresh', False), options.pop('failures', [])
-    with RunStore(folder, config or CONFIG, fresh=fresh) as journal:
+    with RunStore(folder, config or CONFIG, fresh=fresh) as store:
         failures += measure(
-            journal, make_tasks() if tasks is None else tasks, load,
+            store, make_tasks() if tasks is None else tasks, load,
             partial(load_model, str(model)), settings, workers=workers, **options)
-        return journal.outcomes
+        return store.outcomes
 
 
 def measure_until_killed(model, folder, runs):
     """Measure until ``runs`` runs are finished, then be killed."""
     finished = []
 
-    def on_run(task, cell):
-        finished.append(cell)
+    def on_run(task, variant):
+        finished.append(variant)
         if len(finished) == runs:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings made on the spot: bags, videos and pictures whose every frame can be told apart."""
+"""Recordings made on the spot: bags, videos and pictures whose frames all differ."""
 
 from __future__ import annotations
 
 import io
-import os
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from annotations import shared_data
 from PIL import Image as PilImage
 from rosbags.rosbag2 import CompressionFormat, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -21,14 +21,12 @@ START = 1_700_000_000 * SECOND
 
 
 def shared_videos() -> list[Path]:
-    """Real clips, where there are any: beside the checkout, or where the variable says."""
-    root = os.environ.get('INFINIPOT_SHARED_DATA')
-    folder = Path(root) if root else Path(__file__).resolve().parents[2] / 'shared' / 'data'
-    return sorted((folder / 'video').glob('*.*'))
+    """Real clips, where there are any (``annotations.shared_data``)."""
+    return sorted(shared_data('video').glob('*.*'))
 
 
 def shade(index: int) -> int:
-    """Brightness of the index-th test image, so that it can be told from the others."""
+    """Brightness of the index-th test image, different for each."""
     return 20 + 10 * index
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Output folders of evaluations, made up but written by the journal: for tests of reports."""
+"""Output folders of evaluations, invented but written by the run store: for tests of reports."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from infinipot_ros.evaluation.memory_timeline import Sample
-from infinipot_ros.evaluation.outcome import CellRun, Outcome
+from infinipot_ros.evaluation.outcome import Outcome, StreamResult
 from infinipot_ros.evaluation.run_store import RunStore
-from infinipot_ros.evaluation.variants import Variant, make_cells
+from infinipot_ros.evaluation.variants import Variant, make_variants
 
 SECOND = 10**9
 START_NS = 1_780_000_000 * SECOND
@@ -38,12 +38,12 @@ def paint_frame(path, seed):
     return path
 
 
-def make_outcome(stream, cell, number, rng, *, suite, seed, frames, questions, delays, text):
+def make_outcome(stream, variant, number, rng, *, suite, seed, frames, questions, delays, text):
     """Make up one answer; a memory that recalls less is wrong more often."""
     frame = 8 + (frames - 10) * (number + 1) // (questions + 1)
     delay = min((1, 10, 100, 1000)[number % 4], frame - 6) if delays and number % 5 else None
-    budget = tokens_of(cell, frames)
-    recall = {'full': 0.95, 'rarity': 0.9, 'uniform': 0.7}.get(cell.policy, 0.6)
+    budget = tokens_of(variant, frames)
+    recall = {'full': 0.95, 'rarity': 0.9, 'uniform': 0.7}.get(variant.policy, 0.6)
     right = bool(rng.random() < recall - 0.08 * (number % 4))
     expected = 'no' if delays and delay is None else COLOURS[(number + seed) % len(COLOURS)]
     wrong = 'yes' if expected == 'no' else COLOURS[(number + seed + 1) % len(COLOURS)]
@@ -51,7 +51,7 @@ def make_outcome(stream, cell, number, rng, *, suite, seed, frames, questions, d
     asked = START_NS + frame * SECOND // 2
     seen = frame // 2 * GRID_TOKENS
     return Outcome(
-        stream, suite, seed, cell.policy, cell.budget, budget, f'{stream}-{number}',
+        stream, suite, seed, variant.policy, variant.budget, budget, f'{stream}-{number}',
         KINDS[number % len(KINDS)], delay, text or f'Which colour is the ball of room {number}?',
         expected, expected if right else wrong, right,
         retention=round(float(rng.uniform(0.3, 1)), 3) if delay is not None else None,
@@ -62,14 +62,14 @@ def make_outcome(stream, cell, number, rng, *, suite, seed, frames, questions, d
         if delay is not None else [])
 
 
-def tokens_of(cell, frames):
-    """Tell the budget of a cell in tokens."""
-    return cell.tokens(frames // 2, GRID_TOKENS, 4, leave_out=False)
+def tokens_of(variant, frames):
+    """Return the budget of a variant in tokens."""
+    return variant.tokens(frames // 2, GRID_TOKENS, 4, leave_out=False)
 
 
-def make_samples(stream, cell, frames, rng):
+def make_samples(stream, variant, frames, rng):
     """Make up the timeline of a memory that fills up and is compressed again and again."""
-    budget, held = tokens_of(cell, frames), 0
+    budget, held = tokens_of(variant, frames), 0
     every = max(1, frames // 60)
     for frame in range(1, frames + 1, every):
         since = every if frame > 1 else 1
@@ -78,7 +78,7 @@ def make_samples(stream, cell, frames, rng):
         held = min(held, int(0.75 * budget)) if compressed else held
         stamp = START_NS + (frame - 1) * SECOND // 2
         yield Sample(
-            stream, cell.policy, cell.budget, stamp, (frame - 1) / 2, frame, 2, 1, held,
+            stream, variant.policy, variant.budget, stamp, (frame - 1) / 2, frame, 2, 1, held,
             held * TOKEN_BYTES, round(since * float(rng.uniform(4, 5)), 3),
             round(since * (2 + held / 4000), 3), since * 0.7 if compressed else 0.0,
             400 * 2**20 + 50 * frame)
@@ -96,16 +96,16 @@ def write_folder(
     :param change: alters an outcome before it is kept.
     """
     folder = Path(folder)
-    cells = make_cells(policies, budgets) if policies else [Variant('full', 'full')]
-    with RunStore(folder, config or CONFIG) as journal:
+    variants = make_variants(policies, budgets) if policies else [Variant('full', 'full')]
+    with RunStore(folder, config or CONFIG) as store:
         for seed in range(streams):
             for suite in suites:
                 stream = f'{suite}-{seed}'
-                for cell in cells:
+                for variant in variants:
                     rng = np.random.default_rng(
-                        [seed, zlib.crc32(f'{suite} {cell}'.encode())])
+                        [seed, zlib.crc32(f'{suite} {variant}'.encode())])
                     outcomes = [
-                        make_outcome(stream, cell, number, rng, suite=suite, seed=seed,
+                        make_outcome(stream, variant, number, rng, suite=suite, seed=seed,
                                      frames=frames, questions=questions, delays=delays,
                                      text=text)
                         for number in range(questions)]
@@ -113,19 +113,19 @@ def write_folder(
                         outcomes = [with_picture(folder, each) for each in outcomes]
                     if change is not None:
                         outcomes = [change(each) for each in outcomes]
-                    samples = list(make_samples(stream, cell, frames, rng)) if timeline else []
-                    journal.add(CellRun(
-                        stream, 'digest', cell, frames // 2 * GRID_TOKENS,
-                        tokens_of(cell, frames), frames=frames, seconds=3.0, compressions=9,
+                    samples = list(make_samples(stream, variant, frames, rng)) if timeline else []
+                    store.add(StreamResult(
+                        stream, 'digest', variant, frames // 2 * GRID_TOKENS,
+                        tokens_of(variant, frames), frames=frames, seconds=3.0, compressions=9,
                         skipped=2, dropped={'too dark': 1}, outcomes=outcomes, timeline=samples,
                         inputs=[{'path': f'bags/{stream}.mcap', 'sha256': 'ab' * 32,
                                  'bytes': 12_345}]))
-        journal.put_in_order()
+        store.put_in_order()
     return folder
 
 
 def with_picture(folder, outcome):
-    """Paint the picture of a question, once for all cells."""
+    """Paint the picture of a question, once for all variants."""
     path = folder / 'frames' / outcome.stream / f'{outcome.id}.jpg'
     if not path.exists():
         paint_frame(path, zlib.crc32(outcome.id.encode()))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 SHAPE = CacheShape(layers=3, kv_heads=2, head_dim=8)
 PREFIX = 5
@@ -49,6 +50,16 @@ def stored(cache: BoundedCache) -> list[Tensor]:
         for tensor in (
             layer.keys[:, :, :end], layer.values[:, :, :end],
             layer.coordinates[:, :cache.memory_length])]
+
+
+def contents(memory: VisualMemory) -> list[Tensor]:
+    """Copies of everything the cache of a memory holds, bit for bit."""
+    return [tensor.clone() for tensor in memory.debug_state().tensors]
+
+
+def places(memory: VisualMemory) -> list[int]:
+    """Where the buffers of a memory are."""
+    return [tensor.untyped_storage().data_ptr() for tensor in memory.debug_state().tensors]
 
 
 def assert_same(before: list[Tensor], after: list[Tensor]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,9 +84,75 @@ def offences(path: Path) -> list[str]:
     return found
 
 
+def module_graph() -> dict[str, set[str]]:
+    """Map every module of the package to those it imports, anywhere in it, for types or not."""
+    names = {'.'.join(p.relative_to(ROOT).with_suffix('').parts): p for p in modules()}
+    names = {name.removesuffix('.__init__'): path for name, path in names.items()}
+
+    def module_of(name: str) -> str:
+        while name and name not in names:
+            name = name.rpartition('.')[0]
+        return name
+
+    return {module: {module_of(name) for _, name in imports(path)} - {'', PACKAGE.name}
+            for module, path in names.items()}
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """
+    Find the groups of modules that import each other, directly or through others.
+
+    They are the strongly connected components (R. Tarjan, Depth-first search and linear graph
+    algorithms, 1972).
+    """
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(module: str) -> None:
+        order[module] = lowest[module] = len(order)
+        stack.append(module)
+        for target in sorted(graph[module]):
+            if target not in order:
+                visit(target)
+                lowest[module] = min(lowest[module], lowest[target])
+            elif target in stack:
+                lowest[module] = min(lowest[module], order[target])
+        if lowest[module] == order[module]:
+            group = stack[stack.index(module):]
+            del stack[stack.index(module):]
+            if len(group) > 1 or module in graph[module]:
+                found.append(sorted(group))
+
+    for module in graph:
+        if module not in order:
+            visit(module)
+    return found
+
+
 def test_imports_follow_the_arrows():
     found = [offence for path in modules() for offence in offences(path)]
     assert not found, '\n'.join(found)
+
+
+def test_no_modules_import_each_other():
+    assert circles(module_graph()) == []
+
+
+def test_circles_are_found():
+    graph = {'a': {'b'}, 'b': {'c'}, 'c': {'b', 'd'}, 'd': set(), 'e': {'e', 'a'}}
+    assert circles(graph) == [['b', 'c'], ['e']]
+
+
+def test_only_main_knows_the_node_and_no_interface_another():
+    node = f'{PACKAGE.name}.node'
+    interfaces = f'{node}.interfaces.'
+    graph = module_graph()
+    assert {module for module, targets in graph.items() if f'{node}.node' in targets} == {
+        f'{node}.main'}
+    assert not {(module, target) for module, targets in graph.items() for target in targets
+                if module.startswith(interfaces) and target.startswith(interfaces)}
 
 
 def test_every_room_has_its_arrows():

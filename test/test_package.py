@@ -32,7 +32,7 @@ DISTRIBUTION = {'av': 'av', 'cv2': 'opencv-python-headless', 'PIL': 'pillow',
                 'tf2_ros': 'tf2_ros_py', 'yaml': 'pyyaml'}
 # Of extras, imported only where they are asked for; the last two come with miniworld.
 OPTIONAL = {
-    'bitsandbytes', 'gymnasium', 'httpx', 'matplotlib', 'miniworld', 'pyglet', 'ray'}
+    'bitsandbytes', 'gymnasium', 'matplotlib', 'miniworld', 'openai', 'pyglet', 'ray'}
 OURS = {'infinipot_ros', 'benchmarks', 'tools', ''}
 INSTALLED = ROOT / 'install' / 'infinipot_ros'
 

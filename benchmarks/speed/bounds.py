@@ -17,12 +17,13 @@ import torch
 
 from benchmarks.speed.allocation import most_allocated
 from benchmarks.speed.filling import watch_random
+from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.model_shapes import random_model, shape_config
-from infinipot_ros.visual_memory.plan import MIB, grids_per_block, plan_memory
+from infinipot_ros.visual_memory.model_shapes import shape_config
+from infinipot_ros.visual_memory.plan import MIB, plan_memory
 from infinipot_ros.visual_memory.plan_table import PARTS, shape_rows
 from infinipot_ros.vlm.loading import load_model, parse_dtype
 from infinipot_ros.vlm.model import QwenVL
@@ -99,7 +100,7 @@ def steps_of(model: QwenVL, config: Any, settings: MemoryConfig) -> Iterator[Mea
     """Measure every step of a memory that is full."""
     plan, intake = plan_memory(config, settings), FrameEncoder(settings, model)
     cache = intake.cache
-    grids = grids_per_block(settings, ROWS * COLUMNS, frames=settings.most_frames)
+    grids = settings.grids_per_block(ROWS * COLUMNS, frames=settings.max_block_frames)
     yield Measured('weights', plan.weights, model.weight_bytes)
     yield Measured('cache', plan.cache, cache.nbytes)
     side = model.patch_size * model.merge_size

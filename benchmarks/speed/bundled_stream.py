@@ -22,7 +22,7 @@ from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.visual_memory.frame import RgbImage
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
-from infinipot_ros.vlm.loading import bundled_model_folders
+from infinipot_ros.vlm.model_folder import bundled_model_folders
 
 STRETCHES = (1_000, 5_000, 20_000, 100_000)
 SAMPLE, QUESTIONS_EACH = 200, 30

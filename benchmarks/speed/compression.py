@@ -24,7 +24,7 @@ from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.visual_memory.model_shapes import shape_config
-from infinipot_ros.vlm.model import text_shape
+from infinipot_ros.vlm.model import cache_argument, text_shape
 
 NAMES = ('3B', '7B')
 POLICIES = (DEFAULT_POLICY, 'rarity')
@@ -115,7 +115,8 @@ def time_model(name: str, options: SpeedOptions) -> ModelTime:
     dtype = getattr(torch, options.dtype)
     with torch.device(options.device):
         model = AutoModelForImageTextToText.from_config(
-            config, dtype=dtype, attn_implementation='sdpa').eval().model
+            config, dtype=dtype, attn_implementation='sdpa',
+            trust_remote_code=False).eval().model
     tower, text = model.visual, text_shape(config)
     vision = config.vision_config
     side = vision.spatial_merge_size
@@ -130,6 +131,7 @@ def time_model(name: str, options: SpeedOptions) -> ModelTime:
         CacheShape(layers, text.kv_heads, text.head_dim, dtype, torch.device(options.device)),
         BUDGET, BUDGET.target // CELLS)
     mark = cache.checkpoint()
+    argument = cache_argument(model.language_model)
     all_blocks, no_blocks = tower.blocks, ModuleList()
 
     def encode(used: ModuleList) -> None:
@@ -140,7 +142,7 @@ def time_model(name: str, options: SpeedOptions) -> ModelTime:
         with cache.writing_grids(grids, ROWS, COLUMNS):
             model.language_model(
                 inputs_embeds=embeddings, position_ids=positions, attention_mask=None,
-                past_key_values=cache, use_cache=True)
+                use_cache=True, **{argument: cache})
         cache.rollback(mark)
 
     with torch.inference_mode():

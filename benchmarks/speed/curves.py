@@ -23,6 +23,7 @@ from transformers import DynamicCache
 
 from benchmarks.speed.bundled_stream import bundled_table
 from benchmarks.speed.filling import lengthen, watch_random
+from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Curves, Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import Spread, side_by_side, wait_for
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
@@ -30,7 +31,7 @@ from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.model_shapes import random_model, shape_config
+from infinipot_ros.visual_memory.model_shapes import shape_config
 from infinipot_ros.visual_memory.plan import MIB, plan_memory
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
 from infinipot_ros.vlm.model import QwenVL

@@ -23,13 +23,14 @@ from benchmarks.speed.bare import (
     observer_of,
     random_context,
 )
+from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.model_shapes import FULL_NAMES, random_model
+from infinipot_ros.visual_memory.model_shapes import FULL_NAMES
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, parse_dtype
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import QwenVL, cache_argument
 from infinipot_ros.vlm.positions import text_positions
 from infinipot_ros.vlm.prompt import question_ids
 
@@ -61,6 +62,7 @@ def bare_loop(
 ) -> Callable[[], None]:
     """Prepare to read ``ids`` and decode, with nothing but the model and a cache."""
     table, core, head = bare.get_input_embeddings(), bare.model.language_model, bare.lm_head
+    argument = cache_argument(core)
 
     @torch.inference_mode()
     def run() -> None:
@@ -69,9 +71,9 @@ def bare_loop(
         for _ in range(new_tokens):
             count = tokens.shape[1]
             hidden = core(
-                inputs_embeds=table(tokens), attention_mask=None, past_key_values=context,
+                inputs_embeds=table(tokens), attention_mask=None,
                 position_ids=text_positions(position, count).to(model.device),
-                use_cache=True).last_hidden_state
+                use_cache=True, **{argument: context}).last_hidden_state
             position += count
             token = int(head(hidden[:, -1]).argmax())
             tokens = torch.tensor([[token]], device=model.device)
@@ -84,6 +86,7 @@ def generating(
 ) -> Callable[[], None]:
     """Prepare the library's own way; what is cached stands for tokens it is told of."""
     told = torch.tensor([[0] * length + ids], device=model.device)
+    argument = cache_argument(bare)
     bare.generation_config.eos_token_id = None
     # Told of a filled cache alone, transformers 4.57 counts positions of too many tokens.
     bare.model.rope_deltas = torch.zeros(1, 1, dtype=torch.int64, device=model.device)
@@ -91,8 +94,8 @@ def generating(
     def run() -> None:
         made = bare.generate(
             input_ids=told, attention_mask=torch.ones_like(told),
-            past_key_values=context.cut(length), max_new_tokens=new_tokens, do_sample=False,
-            use_cache=True)
+            max_new_tokens=new_tokens, do_sample=False, use_cache=True,
+            **{argument: context.cut(length)})
         if made.shape[1] != told.shape[1] + new_tokens:
             raise RuntimeError(f'generate made {made.shape[1] - told.shape[1]} tokens')
 
@@ -112,7 +115,7 @@ def compare(
     settings = replace(settings, max_new_tokens=new_tokens)
     with_evidence = full_observer(model, settings)
     without = observer_of(model, replace(settings, max_evidence=0))
-    without.restore(with_evidence.state())
+    without.restore(with_evidence.capture())
     cache = without._cache
     length, mark = cache.get_seq_length(), cache.checkpoint()
     bare = bare_model(model)
@@ -137,7 +140,7 @@ def compare(
         GENERATE: generating(model, bare, ids, new_tokens, context, length)}
     if model.device.type == 'cuda':
         graph = observer_of(model, replace(settings, cuda_graph=True))
-        graph.restore(with_evidence.state())
+        graph.restore(with_evidence.capture())
         ways[GRAPH] = lambda: ask(graph)
     return side_by_side(ways, repeats=repeats, device=model.device), length
 

@@ -216,14 +216,16 @@ def _save_slice(folder: Path, options: SpeedOptions) -> None:
     from transformers import AutoModelForImageTextToText, AutoTokenizer
 
     from infinipot_ros.visual_memory.model_shapes import shape_config
-    from infinipot_ros.vlm.loading import parse_dtype, resolve_model
+    from infinipot_ros.vlm.loading import parse_dtype
+    from infinipot_ros.vlm.model_folder import resolve_model
 
     tokenizer = AutoTokenizer.from_pretrained(
-        resolve_model('infinipot-tiny'), local_files_only=True)
+        resolve_model('infinipot-tiny'), local_files_only=True, trust_remote_code=False)
     config = shape_config('3B', layers=2, vision_layers=2)
     config.get_text_config().vocab_size = len(tokenizer)
     torch.manual_seed(0)
-    model = AutoModelForImageTextToText.from_config(config, dtype=parse_dtype(options.dtype))
+    model = AutoModelForImageTextToText.from_config(
+        config, dtype=parse_dtype(options.dtype), trust_remote_code=False)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -9,14 +9,13 @@ left as they are where it is missing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.results import section_of
 from benchmarks.speed.section import Curves, Section
-from infinipot_ros.evaluation.report.svg_plots import COLOURS, OTHER_MARKS, can_draw, draw
+from infinipot_ros.evaluation.report.plots import COLOURS, OTHER_MARKS, can_draw, draw
 from infinipot_ros.evaluation.run_store import write_whole
 from infinipot_ros.visual_memory.plan_table import markdown as markdown_table
 
@@ -107,12 +106,10 @@ def svg(section: Section, number: int) -> str:
             axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=8)
 
-    figure = draw(f'{section.name}-{number}', curves.title, _summary(curves), paint)
-    found = re.search(r'<svg.*</svg>', figure, flags=re.DOTALL)
-    assert found is not None
+    plot = draw(f'{section.name}-{number}', curves.title, _summary(curves), paint)
     # As a file it has no page whose colour it could take on, and says itself what it is.
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return found.group().replace('<svg ', f'<svg {names} color="{INK}" ', 1) + '\n'
+    return plot.svg.replace('<svg ', f'<svg {names} color="{INK}" ', 1) + '\n'
 
 
 def _summary(curves: Curves) -> str:

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.bare import bare_model, film, observer_of, random_context
+from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
 from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
-from infinipot_ros.visual_memory.model_shapes import random_model
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, parse_dtype
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import QwenVL, cache_argument
 from infinipot_ros.vlm.pixels import patchify
 from infinipot_ros.vlm.positions import grid_positions
 
@@ -93,6 +93,7 @@ def bare_rounds(
     grids = len(pixels) // FRAMES_PER_GRID
     positions = grid_positions(16, list(range(grids)), rows, columns).to(model.device)
     context = random_context(model, max(lengths))
+    argument = cache_argument(bare.model.language_model)
 
     @torch.inference_mode()
     def run() -> None:
@@ -102,7 +103,7 @@ def bare_rounds(
             merged: Tensor = output if isinstance(output, Tensor) else output.pooler_output
             bare.model.language_model(
                 inputs_embeds=merged.unsqueeze(0), position_ids=positions,
-                attention_mask=None, past_key_values=context.cut(tokens), use_cache=True)
+                attention_mask=None, use_cache=True, **{argument: context.cut(tokens)})
 
     return run
 

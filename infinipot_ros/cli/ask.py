@@ -14,7 +14,7 @@ from infinipot_ros.errors import QuestionCode, QuestionError
 from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
 
 if TYPE_CHECKING:
-    from infinipot_ros.evaluation.ask_report import Report
+    from infinipot_ros.evaluation.ask_report import AskReport
     from infinipot_ros.recordings.frame_source import FrameSource
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -44,7 +44,7 @@ def ask(
         str, typer.Option(help="int8 or int4: quantised weights (pip install '.[quantized]').")
     ] = '',
     max_pixels: Annotated[int, typer.Option(help=options.MAX_PIXELS)] = 128 * 28 * 28,
-    still_likeness: options.StillLikeness = 0.0,
+    duplicate_similarity: options.DuplicateSimilarity = 0.0,
     max_new_tokens: Annotated[int, typer.Option(help=options.MAX_NEW_TOKENS)] = 64,
     since: Annotated[
         str | None,
@@ -71,7 +71,7 @@ def ask(
             model=model, device=device, dtype=dtype, weights=weights,
             local_files_only=not allow_download, policy=policy, budget=budget,
             keep_ratio=keep_ratio, tar_ratio=tar_ratio, recent_ratio=recent_ratio,
-            block_size=block_size, max_pixels=max_pixels, still_likeness=still_likeness,
+            block_size=block_size, max_pixels=max_pixels, still_likeness=duplicate_similarity,
             max_new_tokens=max_new_tokens)
         settings.validate()
         report = _watch_and_answer(source, settings, questions, since, until)
@@ -83,7 +83,7 @@ def ask(
 def _watch_and_answer(
     source: FrameSource, settings: MemoryConfig, questions: list[str],
     since: str | None, until: str | None,
-) -> Report:
+) -> AskReport:
     """Build the memory, show it the recording and ask, with a progress bar on stderr."""
     from rich.console import Console
     from rich.progress import (
@@ -103,7 +103,7 @@ def _watch_and_answer(
         from transformers.utils import logging
         logging.set_verbosity_error()
 
-        from infinipot_ros.evaluation.ask_report import Report
+        from infinipot_ros.evaluation.ask_report import AskReport
         from infinipot_ros.evaluation.playback import replay
         from infinipot_ros.evaluation.time_parsing import stamp_of
         from infinipot_ros.visual_memory.scope import Scope
@@ -123,7 +123,7 @@ def _watch_and_answer(
             for text in (since, until))
         scope = Scope(since_ns, until_ns)
         answers = [memory.ask(question, scope=scope) for question in questions]
-        return Report(source, settings, run, memory.status(), questions, answers, memory.caveat)
+        return AskReport(source, settings, run, memory.status(), questions, answers, memory.caveat)
 
 
 def _check_questions(memory: VisualMemory, questions: list[str]) -> None:

@@ -27,7 +27,7 @@ from infinipot_ros.cli.demo_report import DemoReport
 from infinipot_ros.errors import ConfigurationError, InfinipotError
 from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.evaluation.question_files import read_questions
-from infinipot_ros.evaluation.report.page_parts import clock_text
+from infinipot_ros.evaluation.report.formatting import clock_text
 from infinipot_ros.node.replay.question_scheduler import ReplayObserver, Result, notes
 from infinipot_ros.node.replay.session import run_session
 from infinipot_ros.ros_time import nanoseconds

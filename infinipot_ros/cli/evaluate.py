@@ -81,7 +81,7 @@ def evaluate(
     ] = None,
     max_pixels: Annotated[
         int | None, typer.Option(help=options.MAX_PIXELS, show_default='128 x 784')] = None,
-    still_likeness: options.StillLikeness = 0.0,
+    duplicate_similarity: options.DuplicateSimilarity = 0.0,
     block_size: Annotated[
         int | None, typer.Option(help=options.BLOCK_SIZE, show_default='8')] = None,
     keep_ratio: Annotated[
@@ -163,10 +163,10 @@ def evaluate(
         raise ConfigurationError('--judge takes --judge-model, and perhaps --judge-key')
     if dump is not None and load_dumped is not None:
         raise ConfigurationError('--dump writes what --load-dumped reads; give one of them')
-    if still_likeness and (dump is not None or load_dumped is not None):
+    if duplicate_similarity and (dump is not None or load_dumped is not None):
         raise ConfigurationError(
-            '--still-likeness leaves out frames by their pictures; --dump keeps the tokens of all '
-            'frames, --load-dumped has no pictures: give one or the other')
+            '--duplicate-similarity skips frames by their pictures; --dump keeps the tokens of '
+            'all frames, --load-dumped has no pictures: give one or the other')
     check_ray(ray, workers, device)
 
     run = EvalRun(
@@ -175,7 +175,7 @@ def evaluate(
         ray=ray, fail_under=fail_under, wanted=wanted, dataset=dataset)
     run.configure(
         model, device=device, dtype=dtype, local_files_only=not allow_download,
-        still_likeness=still_likeness, block_size=_either(block_size, chosen.block_size),
+        still_likeness=duplicate_similarity, block_size=_either(block_size, chosen.block_size),
         max_pixels=_either(max_pixels, chosen.max_pixels),
         keep_ratio=_either(keep_ratio, chosen.keep_ratio),
         tar_ratio=_either(tar_ratio, chosen.tar_ratio),

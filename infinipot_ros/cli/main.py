@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from infinipot_ros.cli import ask, checkout, demo, evaluate, plan, replay
+from infinipot_ros.cli.model_options import CONTEXT
 from infinipot_ros.cli.ray_option import RayCommand
 from infinipot_ros.errors import InfinipotError
 
@@ -105,13 +106,13 @@ def _stand_in() -> None:
     """Hold a clone's command's place in ``--help``."""
 
 
-app.command()(ask.ask)
+app.command(context_settings=CONTEXT)(ask.ask)
 app.command()(demo.demo)
 app.command()(replay.replay)
 app.command()(plan.plan)
 for _name, (_, _, _help) in FROM_CLONE.items():
     app.command(_name, help=_help)(_stand_in)
-app.command('eval', cls=RayCommand)(evaluate.evaluate)
+app.command('eval', cls=RayCommand, context_settings=CONTEXT)(evaluate.evaluate)
 
 if __name__ == '__main__':
     main()

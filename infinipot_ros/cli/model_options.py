@@ -21,11 +21,11 @@ MAX_NEW_TOKENS = 'Most tokens of an answer.'
 Model = Annotated[
     str, typer.Option(help='A folder, a hub id in the local cache, or a bundled name.')]
 Dtype = Annotated[str, typer.Option(help='float32, float16 or bfloat16.')]
-StillLikeness = Annotated[
+DuplicateSimilarity = Annotated[
     float,
     typer.Option(
-        help='Leave out frames at least this much like the last one taken, which stands for '
-             'them: 0.95 where a robot often stands; 0 takes all.', min=0, max=1)]
+        help='Skip frames whose similarity to the last stored frame is at least this: 0.95 where '
+             'a robot often stands; 0 takes all.', min=0, max=1)]
 #: For commands that can use several processes.
 OneDevice = Annotated[str, typer.Option(help='cpu, or cuda, which takes one process.')]
 TarRatio = Annotated[
@@ -36,3 +36,18 @@ RecentRatio = Annotated[
 Topic = Annotated[str | None, typer.Option(help='Image topic of a bag that has several.')]
 AllowDownload = Annotated[
     bool, typer.Option('--allow-download', help='Fetch the model from the hub if missing.')]
+
+#: Options that were renamed, old name to new; the old ones still work in this release, and warn.
+_RENAMED = {'still-likeness': 'duplicate-similarity'}
+
+
+def _rename(token: str) -> str:
+    if token not in _RENAMED:
+        return token
+    typer.echo(f'--{token} is now --{_RENAMED[token]}: use that, the old name works in this '
+               'release only', err=True)
+    return _RENAMED[token]
+
+
+#: Settings of the commands that take these options.
+CONTEXT = {'token_normalize_func': _rename}

@@ -137,10 +137,10 @@ def _ros_arguments(
 def _check_known(name: str) -> None:
     """Refuse a parameter that the node does not have, which ROS would silently ignore."""
     from infinipot_ros.node.interfaces.parameter_server import FOREIGN_PARAMETERS
-    from infinipot_ros.node.parameter_table import BY_NAME
+    from infinipot_ros.node.parameter_table import BY_NAME, RENAMED
 
     plain = name.rpartition(':')[2]  # NODE:NAME is for the node of that name only
-    if plain in BY_NAME or plain.startswith(FOREIGN_PARAMETERS):
+    if plain in BY_NAME or plain in RENAMED or plain.startswith(FOREIGN_PARAMETERS):
         return
     near = get_close_matches(plain, BY_NAME, 3)
     raise ConfigurationError(

@@ -186,7 +186,7 @@ class ReplayRun(ReplayObserver):
 
     def _config(self, node: NodeHandle, topic: str) -> dict[str, Any]:
         options, values = self._options, node.parameters
-        settings = parameters.observer_settings(values)
+        settings = parameters.memory_config(values)
         try:
             weights, caveat = weights_digest(settings.model), model_caveat(settings.model)
         except ConfigurationError:

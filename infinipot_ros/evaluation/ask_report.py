@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a replay and its questions came to, as text for people and as JSON for programs."""
+"""The answers of ``infinipot ask`` and what they cost, as text for people and as JSON."""
 
 from __future__ import annotations
 
@@ -10,24 +10,32 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from infinipot_ros.evaluation.playback import Replay
-from infinipot_ros.evaluation.report.page_parts import clock_text
+from infinipot_ros.evaluation.report.formatting import clock_text, size_text
 from infinipot_ros.recordings.frame_source import FrameSource
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
 from infinipot_ros.visual_memory.evidence import Evidence
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
-# Moments told with an answer; JSON has all.
-MOMENTS = 3
+# Moments shown with an answer; JSON has all.
+MAX_MOMENTS = 3
+
+
+def _plain(answer: Answer) -> dict[str, Any]:
+    """Return what JSON can hold, so no thumbnails."""
+    plain = asdict(answer)
+    for each in plain['evidence']:
+        del each['thumbnail']
+    return plain
 
 
 @dataclass(frozen=True)
-class Report:
+class AskReport:
     """
-    One recording, one memory, its answers.
+    The answers of one memory about one recording.
 
-    :param status: the memory after the last answer.
-    :param questions: at least one, and as many ``answers`` in the same order.
-    :param caveat: what must be known before these are believed; empty where nothing need be.
+    :param status: of the memory after the last answer.
+    :param questions: at least one; ``answers`` are in the same order.
+    :param caveat: what to know before believing the answers; empty where nothing is needed.
     """
 
     source: FrameSource
@@ -40,10 +48,10 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """
-        Tell all that is known, in plain types.
+        Return everything in plain types.
 
-        Stamps are nanoseconds as the memory saw them: of videos and folders, subtract
-        ``origin_ns`` for the time in the recording. Token counts are per layer and KV head.
+        Stamps are the memory's, in nanoseconds: of videos and folders, subtract ``origin_ns`` for
+        the time in the recording. Token counts are per layer and KV head.
         """
         run, status = self.replay, self.status
         return {
@@ -56,7 +64,7 @@ class Report:
             'settings': asdict(self.settings),
             'caveat': self.caveat or None,
             'answers': [
-                {'question': question, **asdict(answer)}
+                {'question': question, **_plain(answer)}
                 for question, answer in zip(self.questions, self.answers)
             ],
             'frames': {
@@ -87,11 +95,11 @@ class Report:
         }
 
     def as_json(self) -> str:
-        """Write :meth:`as_dict` as JSON."""
+        """Return :meth:`as_dict` as JSON."""
         return json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
 
     def as_text(self) -> str:
-        """Write answers first, then what they rest on and what they cost."""
+        """Return the answers with what they rest on, then frames, memory and timing."""
         lines: list[str] = []
         for question, answer in zip(self.questions, self.answers):
             lines += [f'Q: {question.strip()}', f'A: {printable(answer.text) or "(nothing)"}']
@@ -111,7 +119,7 @@ class Report:
         return ', '.join(
             '-'.join(dict.fromkeys(
                 clock_text((stamp - origin) / 1e9) for stamp in (each.first_ns, each.last_ns)))
-            + f' ({100 * each.score:.0f} %)' for each in evidence[:MOMENTS])
+            + f' ({100 * each.score:.0f} %)' for each in evidence[:MAX_MOMENTS])
 
     def _observed(self) -> str:
         answer, origin = self.answers[-1], self.source.origin_ns
@@ -136,8 +144,8 @@ class Report:
         status = self.status
         return (
             f'{status.tokens:,} tokens of {status.budget_tokens:,} '
-            f'(peak {self.replay.peak_tokens:,}), {size(status.bytes)} of '
-            f'{size(status.budget_bytes)}, {status.compressions} compressions, '
+            f'(peak {self.replay.peak_tokens:,}), {size_text(status.bytes)} of '
+            f'{size_text(status.budget_bytes)}, {status.compressions} compressions, '
             f'policy {self.settings.policy}'
         )
 
@@ -150,11 +158,6 @@ class Report:
         )
 
 
-def size(count: int) -> str:
-    """Write a number of bytes for people."""
-    return f'{count / 2**20:.1f} MiB' if count >= 2**20 else f'{count / 2**10:.1f} KiB'
-
-
 def printable(text: str) -> str:
-    """Take out what could command a terminal: a model's words are never more than words."""
+    """Replace control characters, so that a model's words cannot command a terminal."""
     return ''.join(mark if mark.isprintable() or mark == '\n' else '\ufffd' for mark in text)

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Which of the lettered options an answer names, told from text that only looks like it.
+Multiple choice: options with and without letters, and the option that an answer names.
 
-The first capital letter of an answer is no choice: 'A dog is on the table' names no option. A
-letter counts where it stands alone, is labelled as one ('(B)', 'B.'), or is announced ('the
-answer is C'); an option's own words count where they are the whole answer. What names none, or
-two, is refused.
+The first capital letter of an answer need not be a choice: 'A dog is on the table' names no
+option. A letter counts where it stands alone, is labelled as one ('(B)', 'B.'), or is announced
+('the answer is C'); an option's own words count where they are the whole answer. An answer that
+names no option, or two, is refused.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import re
 import string
 from collections.abc import Sequence
 
+from infinipot_ros.errors import SourceError
+
 LETTERS = string.ascii_uppercase
 UNLISTED = 8
-"""How many letters count where the options themselves are not known."""
+"""How many letters count where the options are not known."""
 
 _WRAPPING = ' \t\r\n*_`"\'\u201c\u201d\u2018\u2019'
-# An article is followed by a noun; a letter by the end, by punctuation or by one of these.
+# An article precedes a noun; a letter precedes the end, punctuation or one of these words.
 _NO_ARTICLE = (
     r"(?=\s*(?:$|[.,:;!?()\[\]{}*\"\n]|'(?!\w)|\s-\s)|\s+(?:is|was|because|since|as|seems|based)\b)")
-# Nor does a letter count that is said to be wrong, or is one of several.
+# A letter that is called wrong, or is one of several, does not count.
 _NOT_WRONG = r'(?!\W*\s(?:is|was|seems|looks)\s+(?:not|wrong|incorrect|false)\b)'
 _ALONE = _NOT_WRONG + (
     r'(?!\W*(?:\b(?:or|and|nor)\b|[,/&])[\s(\[*]*[A-Z](?:[)\].,*\s]*$|[)\].,]))')
@@ -43,7 +45,7 @@ _ANNOUNCEMENT = re.compile(
 
 
 def plain(text: str) -> str:
-    """Take case, punctuation and doubled white space off; what is nothing else stays as it is."""
+    """Remove case, punctuation and repeated white space; a text of only these stays as it is."""
     bare = text.casefold().translate(str.maketrans('', '', string.punctuation))
     return ' '.join(bare.split()) or ' '.join(text.split())
 
@@ -52,9 +54,9 @@ def option_letter(answer: str, options: Sequence[str]) -> str | None:
     """
     Find the letter of the option that an answer names.
 
-    :param options: the texts in order, without letters; without any, A to H count as letters.
-    :return: a capital letter of an option, the first of those that read the same; None where no
-        option is named, or more than one.
+    :param options: the texts in order, without letters; if empty, A to H count as letters.
+    :return: the capital letter of an option, the first of equal ones; None where no option is
+        named, or more than one.
     """
     text = answer.strip(_WRAPPING)
     known = LETTERS[:len(options) or UNLISTED]
@@ -77,7 +79,7 @@ def option_letter(answer: str, options: Sequence[str]) -> str | None:
 
 
 def _by_words(text: str, options: Sequence[str]) -> str | None:
-    """Take an answer that is an option's own words, announced or not."""
+    """Match an answer that is an option's own words, announced or not."""
     for words in (text, _ANNOUNCEMENT.sub('', text)):
         same = [letter for letter, option in zip(LETTERS, options)
                 if option.strip() and plain(words) == plain(option)]
@@ -88,7 +90,7 @@ def _by_words(text: str, options: Sequence[str]) -> str | None:
 
 def _leading(text: str, known: str, options: Sequence[str]) -> str | None:
     """
-    Take a letter that the answer opens with as its label.
+    Match a letter that the answer opens with as its label.
 
     :return: the letter; '' where several are listed; None where the answer opens otherwise.
     """
@@ -102,7 +104,7 @@ def _leading(text: str, known: str, options: Sequence[str]) -> str | None:
     if options and plain(rest) == plain(options[known.index(letter)]):
         return letter
     if loose:
-        # 'A red one' and 'C the red one' name nothing, 'A or B' names two.
+        # 'A red one' and 'C the red one' name no option, 'A or B' names two.
         return '' if re.match(r'(?:and|or)\b|[&/]', rest, re.IGNORECASE) else None
     several = rf'(?:(?:and|or)\b|[,;/&\s])*[(\[]*([{known}])(?=\s*(?:$|[)\].,:;/&]|(?:and|or)\b))'
     again = re.match(several, rest)
@@ -116,3 +118,80 @@ def _announced(text: str, announced: str, known: str) -> set[str]:
         rf"{before}([A-Z])(?![\w'])(?:(?<=[B-HJ-Z])|{_NO_ARTICLE}){_ALONE}", text)
     found += re.findall(rf"{before}([a-z])(?![\w'])(?=\s*(?:$|[.,:;!?()\[\]*\"\n]))", text)
     return {letter.upper() for letter in found} & set(known)
+
+
+# -- options in files of questions ----------------------------------------------------------------
+
+
+def lettered(options: Sequence[str], style: str = '{}. {}') -> list[str]:
+    """Put a letter before each option: '{}. {}' makes 'A. a cat', '({}) {}' '(A) a cat'."""
+    return [style.format(letter, option) for letter, option in zip(LETTERS, options)]
+
+
+def bare(options: Sequence[str]) -> list[str]:
+    """Remove the letters of options that all have one: 'A. a cat', '(A) a cat', 'A) a cat'."""
+    labels = [re.match(rf'\s*(?:\({letter}\)|{letter}[.):])\s*', option)
+              for letter, option in zip(LETTERS, options)]
+    return [option[label.end() if label and all(labels) else 0:].strip()
+            for option, label in zip(options, labels)]
+
+
+def letter_at(index: int, options: Sequence[str], where: str) -> str:
+    """
+    Return the letter of the right option, given by its index from 0.
+
+    :raises SourceError: there is no such option.
+    """
+    if not 0 <= index < len(options):
+        raise SourceError(
+            f'{where}: the right answer is option {index}, there are 0 to {len(options) - 1}')
+    return LETTERS[index]
+
+
+def letter_of(answer: str, options: Sequence[str], where: str) -> str:
+    """
+    Return the letter of the right option, given by its letter in either case.
+
+    :raises SourceError: there is no such option.
+    """
+    letter = answer.strip().upper()
+    if len(letter) != 1 or letter not in LETTERS[:len(options)]:
+        raise SourceError(
+            f'{where}: the right answer is {answer!r}, the options are A to '
+            f'{LETTERS[len(options) - 1]}')
+    return letter
+
+
+def letter_with(text: str, options: Sequence[str], where: str) -> str:
+    """
+    Return the letter of the right option, given by its words; of the first, if several are equal.
+
+    :raises SourceError: no option reads so.
+    """
+    if text not in options:
+        raise SourceError(f'{where}: none of the options reads like the right answer, {text!r}')
+    return LETTERS[list(options).index(text)]
+
+
+def split_options(text: str, style: str, where: str) -> tuple[str, list[str]]:
+    """
+    Split a question that carries its options, one a line, each after its letter.
+
+    :param style: 'A.' or '(A)': how the first option is marked.
+    :return: the text before the first option, and the options without letters; lines after the
+        last option belong to it.
+    :raises SourceError: there are fewer than two options.
+    """
+    marks: list[re.Match[str]] = []
+    for letter in LETTERS:
+        mark = re.compile(
+            rf'^{re.escape(style.replace("A", letter))}[ \t]*', re.MULTILINE,
+        ).search(text, marks[-1].end() if marks else 0)
+        if mark is None:
+            break
+        marks.append(mark)
+    if len(marks) < 2:
+        raise SourceError(f'{where}: the question carries no options marked {style!r}')
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    return text[:marks[0].start()].strip(), [
+        text[mark.end():end].strip() for mark, end in zip(marks, ends)]

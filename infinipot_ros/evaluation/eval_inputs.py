@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-From what is named on a command line to recordings with questions.
+Turn what a command line names into recordings with questions.
 
 Either recordings, each with a file of questions in it or beside it; or a public benchmark's file
 of questions and the folder of its videos.
@@ -28,11 +28,11 @@ class Wanted:
     """
     How every recording is to be read.
 
-    :param fps: frames a second; None for all.
-    :param max_frames: the most of them; None for any number.
-    :param skip_missing: leave out, and count, what is not there.
-    :param output: where pictures go.
-    :param streams: the most recordings; ``questions`` the most of each; None for all.
+    :param fps: frames per second; None for all.
+    :param max_frames: limit of frames; None for none.
+    :param skip_missing: leave out, and count, what does not exist.
+    :param output: folder for pictures.
+    :param streams: limit of recordings; ``questions`` of questions of each; None for none.
     """
 
     fps: float | None
@@ -45,7 +45,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Found:
-    """Recordings to be watched, and those left out."""
+    """Recordings to watch, and those left out."""
 
     recordings: list[Recording]
     left_out: list[LeftOut]
@@ -55,13 +55,13 @@ def named_recordings(
     paths: Sequence[Path], topics: Sequence[str], question_files: Sequence[Path], wanted: Wanted,
 ) -> Found:
     """
-    Take recordings as they are named.
+    Find the recordings of paths.
 
     :param topics: image topics of bags, each a stream of its own; none where there is only one.
     :param question_files: none: those in or beside the recordings; one for all of them; or one
         for each.
     :raises SourceError: a recording or its questions are missing or unreadable.
-    :raises ConfigurationError: the numbers of recordings and files do not go together.
+    :raises ConfigurationError: the numbers of recordings and files do not match.
     """
     if not paths:
         raise ConfigurationError('there is nothing to watch; give a bag, a video or a folder')
@@ -83,25 +83,22 @@ def named_recordings(
             continue
         questions = read_questions(file)[:wanted.questions]
         for topic in topics or (None,):
-            name = names[index] if len(topics) < 2 else f'{names[index]}{_topic_mark(topic)}'
+            mark = '' if len(topics) < 2 else '/' + (topic or '').strip('/')
             found.recordings.append(Recording(
-                name, as_text(file.stem), len(found.recordings), recording, questions, topic=topic,
-                fps=wanted.fps, max_frames=wanted.max_frames, questions_path=str(file),
-                skip_missing=wanted.skip_missing, question_files=(file,), output=wanted.output))
+                names[index] + mark, as_text(file.stem), len(found.recordings), recording,
+                questions, topic=topic, fps=wanted.fps, max_frames=wanted.max_frames,
+                questions_path=str(file), skip_missing=wanted.skip_missing,
+                question_files=(file,), output=wanted.output))
     return found
 
 
 def _count_questions(path: Path, given: Path | None, wanted: Wanted) -> int:
-    """Count the questions about a recording that is not there, if there are any."""
+    """Count the questions about a recording that does not exist, if there are any."""
     file = given or find_questions(path)
     try:
         return len(read_questions(file)[:wanted.questions]) if file is not None else 0
     except SourceError:
         return 0
-
-
-def _topic_mark(topic: str | None) -> str:
-    return '/' + (topic or '').strip('/')
 
 
 def _located(path: Path, given: Path | None) -> tuple[Path, Path]:
@@ -129,13 +126,12 @@ def _recording_in(path: Path) -> Path:
             file.suffix in BAG_SUFFIXES for file in each.iterdir())))]
     if len(inside) != 1:
         names = ', '.join(each.name for each in inside) or 'none'
-        raise SourceError(
-            f'{path} holds {len(inside)} recordings ({names}); give the one that is meant')
+        raise SourceError(f'{path} holds {len(inside)} recordings ({names}); name one of them')
     return inside[0]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Name recordings by the end of their paths, as much of it as tells them apart."""
+    """Name recordings by the shortest ends of their paths that differ."""
     whole = [path.resolve() for path in paths]
     stems = [path.with_suffix('') if path.is_file() else path for path in whole]
     plain = [path if stems.count(stem) > 1 else stem for path, stem in zip(whole, stems)]
@@ -148,7 +144,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def as_text(name: str) -> str:
-    """Turn a file's name into text: bytes of it that are none are written out."""
+    """Convert a file's name to text; bytes that are not UTF-8 are escaped."""
     return name.encode('utf-8', 'backslashreplace').decode()
 
 
@@ -156,24 +152,24 @@ def dataset_recordings(
     name: str, annotations: Path, videos: Path, wanted: Wanted,
 ) -> Found:
     """
-    Take the videos of a public benchmark.
+    Find the videos of a public benchmark.
 
     :param name: the format, one of ``benchmarks.registry.FORMATS``.
     :param annotations: its file of questions.
-    :raises SourceError: the file cannot be read, or a video is missing.
-    :raises ConfigurationError: there is no such format, or nothing is left.
+    :raises SourceError: the file cannot be read, or a video is missing, or all are.
+    :raises ConfigurationError: an unknown format.
     """
     from infinipot_ros.evaluation.benchmarks.registry import load
 
     if not videos.is_dir():
-        raise SourceError(f'{videos} is no folder; give --videos the folder of the videos')
+        raise SourceError(f'{videos} is not a folder; give --videos the folder of the videos')
     found, times = Found([], []), Counter[str]()
     for number, entry in enumerate(load(name, annotations), 1):
         if wanted.streams is not None and len(found.recordings) == wanted.streams:
             break
         times[entry.video] += 1
         again = f'#{times[entry.video]}' if times[entry.video] > 1 else ''
-        stream = f'{entry.video}{again}'
+        stream, questions = f'{entry.video}{again}', entry.questions[:wanted.questions]
         path = _video(videos, entry.video)
         if path is None:
             missing = (
@@ -181,15 +177,14 @@ def dataset_recordings(
                 f'questions is not in {videos}')
             if not wanted.skip_missing:
                 raise SourceError(
-                    f'{missing}; fetch it, or --skip-missing to leave its questions out')
-            found.left_out.append(
-                LeftOut(stream, len(entry.questions[:wanted.questions]), missing))
+                    f'{missing}; download it, or --skip-missing to leave its questions out')
+            found.left_out.append(LeftOut(stream, len(questions), missing))
             continue
         found.recordings.append(Recording(
-            stream, name, len(found.recordings), path,
-            entry.questions[:wanted.questions], fps=wanted.fps, max_frames=wanted.max_frames,
-            start_ns=entry.start_ns, end_ns=entry.end_ns, clock=entry.questions[0].clock,
-            questions_path=str(annotations), skip_missing=wanted.skip_missing,
+            stream, name, len(found.recordings), path, questions, fps=wanted.fps,
+            max_frames=wanted.max_frames, start_ns=entry.start_ns, end_ns=entry.end_ns,
+            clock=entry.questions[0].clock, questions_path=str(annotations),
+            skip_missing=wanted.skip_missing,
             question_files=(annotations,) if annotations.is_file() else (),
             output=wanted.output))
     if not found.recordings:
@@ -205,5 +200,3 @@ def _video(folder: Path, name: str) -> Path | None:
             if path.exists() and path != folder:
                 return path
     return None
-
-

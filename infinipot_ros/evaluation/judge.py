@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A language model that rates open answers, behind any OpenAI-compatible endpoint.
+Rate open answers with a language model behind any OpenAI-compatible endpoint.
 
-Knows httpx. The measure is OpenEQA's LLM-Match: how well an answer matches the right ones, from 1
-to 5, of which (rating - 1) / 4 is the score. The wording of the prompt is our own, so scores are
-close to published ones but not the same; the judging model matters more.
+The measure is OpenEQA's LLM-Match: how well an answer matches the reference answers, from 1 to 5;
+the score is (rating - 1) / 4. The prompt is our own, so scores are close to published ones but
+not equal; the judging model matters more.
 
-Answers and ratings are kept apart. Answers are whole without a judge; what it rated is written to
-``ratings.jsonl`` beside them as it comes, by what it was asked, so that after a failure only the
-rest is asked again, and the same answer to the same question is rated once.
+Answers and ratings are stored separately: each rating is appended to ``ratings.jsonl`` as it
+arrives, under a hash of its request. After a failure only the missing ratings are requested, and
+one answer to one question is rated once.
 
 Source: A. Majumdar et al., "OpenEQA", CVPR 2024, section 4.1 (LLM-Match).
 """
@@ -21,25 +21,21 @@ import ipaddress
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, Field, ValidationError
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError
+from infinipot_ros.evaluation.outcome import Outcome
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.scoring import JUDGED, is_right
 
-if TYPE_CHECKING:
-    from infinipot_ros.evaluation.stream_runner import Outcome
-
 RATINGS = 'ratings.jsonl'
 WORST, BEST = 1, 5
-LONGEST_WAIT_S = 60.0
-RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-"""HTTP statuses that may pass if one waits."""
 
 _ROLE = 'You grade short answers to questions about what a camera has seen.'
 _TASK = """Compare the given answer with the reference answers and rate how well it matches.
@@ -56,76 +52,80 @@ _REPLY = re.compile(
 
 
 class JudgeError(InfinipotError):
-    """A rating that was not to be had; every answer, and every rating so far, is kept."""
+    """The judge returned no rating; all answers and the ratings so far are kept."""
+
+
+class Rating(BaseModel, strict=True):
+    """One line of ``ratings.jsonl``: the hash of a request and its rating."""
+
+    key: str
+    rating: int = Field(ge=WORST, le=BEST)
 
 
 def score_of(rating: int) -> float:
-    """Turn a rating, 1 to 5, into a score, 0 to 1."""
+    """Convert a rating, 1 to 5, to a score, 0 to 1."""
     return (rating - WORST) / (BEST - WORST)
 
 
 class Judge:
     """
-    Rates answers; the only thing in this package that speaks to the network, and only if made.
+    Rate answers. Nothing else in this package uses the network; connect only on ``rate``.
 
-    :param url: of the endpoint: what ``/chat/completions`` is appended to, for example
-        ``http://localhost:8000/v1``.
-    :param model: which of its models judges.
-    :param key_variable: the environment variable that holds the key; None sends none. A key is
-        sent to this endpoint only, and never without encryption to another machine.
-    :param timeout_s: for one reply.
-    :param tries: how often a request that may yet succeed is made.
-    :param backoff_s: the first wait between two tries; each is twice the one before, or what the
-        endpoint asks for, and no longer than a minute.
-    :raises ConfigurationError: httpx is not installed, the variable is not set, or the address is
-        none for the purpose.
+    :param url: base URL of the endpoint, for example ``http://localhost:8000/v1``;
+        ``/chat/completions`` is appended.
+    :param model: name of the judging model at the endpoint.
+    :param key_variable: environment variable that holds the API key; None sends none. The key goes
+        to this endpoint only, and never unencrypted to another machine.
+    :param timeout_s: limit for one reply, seconds.
+    :param tries: attempts per request; the client waits longer after each failed attempt, or as
+        long as the endpoint asks for (``Retry-After``).
+    :raises ConfigurationError: the openai package is not installed, the variable is not set, or
+        the URL is not usable.
     """
 
     def __init__(
         self, url: str, model: str, *, key_variable: str | None = None, timeout_s: float = 60.0,
-        tries: int = 5, backoff_s: float = 1.0,
+        tries: int = 6,
     ) -> None:
         try:
-            import httpx
+            import openai
         except ImportError as error:
             raise ConfigurationError(
-                "a judge needs httpx: pip install '.[judge]' in a clone") from error
-        self.url = url.rstrip('/').removesuffix('/chat/completions') + '/chat/completions'
-        self.model = model
-        self._httpx = httpx
-        self._tries, self._backoff_s = max(1, tries), backoff_s
-        try:
-            address = httpx.URL(self.url)
-        except httpx.InvalidURL as error:
-            raise ConfigurationError(f'{url!r} is no address: {error}') from error
-        if address.scheme not in ('http', 'https') or not address.host:
+                "a judge needs the openai package: pip install '.[judge]' in a clone") from error
+        base = url.rstrip('/').removesuffix('/chat/completions')
+        self.url, self.model = base + '/chat/completions', model
+        self._tries = max(1, tries)
+        self._openai = openai
+        address = urlsplit(base)
+        if address.scheme not in ('http', 'https') or not address.hostname:
             raise ConfigurationError(
-                f'{url!r} is no address of a judge; http://host:port/v1 is expected')
-        headers = {}
-        if key_variable is not None:
-            key = os.environ.get(key_variable, '')
-            if not key:
-                raise ConfigurationError(
-                    f'the environment variable {key_variable} is to hold the key of the judge, '
-                    'and is not set')
-            if address.scheme == 'http' and not _is_here(address.host):
-                raise ConfigurationError(
-                    f'the key in {key_variable} would go to {address.host} without encryption; '
-                    'give an https address')
-            headers['Authorization'] = f'Bearer {key}'
-        self._client = httpx.Client(timeout=timeout_s, headers=headers, follow_redirects=False)
+                f'{url!r} is not the URL of a judge; expected http://host:port/v1')
+        # Left out by name: the client would send the account of the environment (OPENAI_*) to any
+        # endpoint.
+        self._headers = {'OpenAI-Organization': openai.Omit(), 'OpenAI-Project': openai.Omit()}
+        key = '' if key_variable is None else os.environ.get(key_variable, '')
+        if key_variable is None:
+            self._headers['Authorization'] = openai.Omit()
+        elif not key:
+            raise ConfigurationError(
+                f'the environment variable {key_variable}, which should hold the API key of the '
+                'judge, is not set')
+        elif address.scheme == 'http' and not _is_this_machine(address.hostname):
+            raise ConfigurationError(
+                f'the key in {key_variable} would go to {address.hostname} without encryption; '
+                'give an https URL')
+        self._client = openai.OpenAI(
+            base_url=base, api_key=key or 'unsent', max_retries=self._tries - 1,
+            http_client=openai.DefaultHttpxClient(timeout=timeout_s, follow_redirects=False))
 
     def __enter__(self) -> Judge:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._client.close()
 
     def request(self, question: Question, answer: str) -> dict[str, Any]:
-        """Make the request that rates an answer, as the endpoint gets it."""
+        """Return the request that rates an answer, as it is sent to the endpoint."""
         material = {'question': question.question,
                     'reference answers': [question.answer, *question.accepted],
                     'given answer': answer}
@@ -137,75 +137,77 @@ class Judge:
         """
         Rate an answer from 1 to 5.
 
-        :raises JudgeError: the endpoint cannot be reached, refuses, or replies with no rating.
+        :raises JudgeError: the endpoint is unreachable, refuses, or returns no rating.
         """
         request = self.request(question, answer)
-        for tried in range(1, self._tries + 1):
-            wait = self._backoff_s * 2 ** (tried - 1)
+        fault = ''
+        for _ in range(self._tries):
             try:
-                response = self._client.post(self.url, json=request)
-            except self._httpx.TransportError as error:
+                reply: Any = self._client.chat.completions.create(
+                    **request, extra_headers=self._headers)
+            except self._openai.APIStatusError as error:
+                raise self._failed(
+                    question, f'HTTP {error.status_code}: {error.response.text!r:.300}') from error
+            except self._openai.APIConnectionError as error:
+                raise self._failed(
+                    question, f'{type(error).__name__}: {error.__cause__ or error}') from error
+            except (self._openai.APIError, ValueError) as error:
                 fault = f'{type(error).__name__}: {error}'
-            else:
-                if response.is_success:
-                    rating = _rating(response)
-                    if rating is not None:
-                        return rating
-                    fault = f'it replies with no rating from 1 to 5: {response.text!r:.300}'
-                else:
-                    fault = f'HTTP {response.status_code}: {response.text!r:.300}'
-                    if response.status_code not in RETRIED:
-                        break
-                    wait = max(wait, _asked_to_wait(response.headers.get('Retry-After', '')))
-            if tried < self._tries:
-                time.sleep(min(wait, LONGEST_WAIT_S))
-        raise JudgeError(
-            f'the judge {self.model} at {self.url} does not rate question {question.id} '
-            f'({tried} of {self._tries} tries): {fault}; all answers and the ratings so far are '
-            'kept, run again to go on')
+                continue
+            try:
+                content = reply.choices[0].message.content
+                found = _REPLY.fullmatch(content)
+            except (AttributeError, IndexError, TypeError):
+                content, found = reply, None
+            if found is not None:
+                return int(found.group(1))
+            fault = f'{content!r:.300}'
+        raise self._failed(
+            question, f'no rating from 1 to 5 in {self._tries} replies, the last: {fault}')
 
-    def score(self, question: Question, answer: str) -> float:
-        """
-        Score an answer from 0 to 1; an empty one is worth 0 and not asked about.
-
-        :raises JudgeError: no rating was to be had.
-        """
-        return score_of(self.rate(question, answer)) if answer.strip() else 0.0
+    def _failed(self, question: Question, fault: str) -> JudgeError:
+        return JudgeError(
+            f'the judge {self.model} at {self.url} does not rate question {question.id}: {fault}; '
+            'all answers and the ratings so far are kept: run again to go on')
 
 
 class Ratings:
     """
-    Ratings on disk, by the request they answer.
+    Ratings on disk, by the hash of their request.
 
-    :param path: appended to; made where it is missing.
-    :raises ConfigurationError: it holds something else.
+    :param path: a JSON Lines file to append to; created where it is missing.
+    :raises ConfigurationError: the file holds something else.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._known: dict[str, int] = {}
-        if path.exists():
-            text = path.read_text(encoding='utf-8', errors='replace')
-            whole = text[:text.rfind('\n') + 1]
-            try:
-                for line in whole.split('\n')[:-1]:
-                    value = json.loads(line)
-                    self._known[value['key']] = _checked(value['rating'])
-            except (ValueError, TypeError, KeyError) as error:
-                raise ConfigurationError(
-                    f'{path} holds no ratings ({error}); delete it to have all answers rated '
-                    'again') from error
-            if whole != text:
-                path.write_text(whole, encoding='utf-8')
+        if not path.exists():
+            return
+        text = path.read_text(encoding='utf-8', errors='replace')
+        # A line that a kill cut off has no end; the next rating must not continue it.
+        whole = text[:text.rfind('\n') + 1]
+        try:
+            for line in whole.split('\n')[:-1]:
+                stored = Rating.model_validate_json(line)
+                self._known[stored.key] = stored.rating
+        except ValidationError as error:
+            raise ConfigurationError(
+                f'{path} holds no ratings ({error.errors()[0]["msg"]}); delete it to have all '
+                'answers rated again') from error
+        if whole != text:
+            path.write_text(whole, encoding='utf-8')
 
     def __len__(self) -> int:
         return len(self._known)
 
     def score(self, judge: Judge, question: Question, answer: str) -> float:
         """
-        Score an answer, by an earlier rating if there is one, and keep a new one.
+        Score an answer, 0 to 1: by its stored rating, else by a new one, which is stored.
 
-        :raises JudgeError: there is none, and none was to be had.
+        An empty answer scores 0 and is not sent.
+
+        :raises JudgeError: there is no stored rating, and the judge failed.
         """
         if not answer.strip():
             return 0.0
@@ -230,14 +232,14 @@ def judge_outcomes(
     folder: Path, on_rated: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """
-    Score stored outcomes of open questions anew; no question is asked again.
+    Replace the scores of stored outcomes of open questions; no question is asked again.
 
-    :param questions: by the names of their streams and their ids. Outcomes of others, and of
-        those whose scorer leaves nothing to judge, stay as they are.
-    :param folder: of the outcomes: the ratings are kept there.
+    :param questions: by stream name and id. Outcomes of other questions, and of those whose
+        scorer is not in ``JUDGED``, stay as they are.
+    :param folder: of the outcomes; ratings are stored there.
     :param on_rated: called after each outcome.
-    :return: the outcomes in order, ``score`` and ``right`` replaced.
-    :raises JudgeError: the judge failed; the ratings so far are kept, the outcomes untouched.
+    :return: the outcomes in order, with new ``score`` and ``right``.
+    :raises JudgeError: the judge failed; the ratings so far are kept, the outcomes unchanged.
     """
     ratings = Ratings(folder / RATINGS)
     judged = []
@@ -251,29 +253,7 @@ def judge_outcomes(
     return judged
 
 
-def _rating(response: Any) -> int | None:
-    """Read the digit a judge replied with; None for any other reply."""
-    try:
-        content = response.json()['choices'][0]['message']['content']
-    except (ValueError, KeyError, IndexError, TypeError):
-        return None
-    found = _REPLY.fullmatch(content) if isinstance(content, str) else None
-    return int(found.group(1)) if found else None
-
-
-def _checked(rating: Any) -> int:
-    if type(rating) is not int or not WORST <= rating <= BEST:
-        raise ValueError(f'{rating!r} is no rating')
-    return rating
-
-
-def _asked_to_wait(header: str) -> float:
-    """Read Retry-After in seconds; its other form, a date, counts as no wish."""
-    return float(header) if re.fullmatch(r'\d{1,6}', header.strip()) else 0.0
-
-
-def _is_here(host: str) -> bool:
-    """Tell whether a host is this machine."""
+def _is_this_machine(host: str) -> bool:
     if host == 'localhost':
         return True
     try:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-How a memory fared while it watched: frames, tokens, bytes and milliseconds, sampled evenly.
+Sample a memory while it watches a stream: frames, tokens, bytes and milliseconds.
 
 A sample is taken about every two hundredth of the stream and after compressions, at most 300 in
-all, however long the stream is. Times are of this process: what asking took is not among them.
+all, however long the stream is. Times are of this process, asking not included.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from infinipot_ros.evaluation.variants import Variant
 from infinipot_ros.visual_memory.answer import MemoryStatus
 
 REGULAR = 190
@@ -35,19 +36,19 @@ def _process() -> Any:
 @dataclass(frozen=True)
 class Sample:
     """
-    One moment of a memory; plain values, so that a line of JSON holds it.
+    The state of a memory at one time; plain values, stored as a line of JSON.
 
     :param t_s: seconds from the first frame's stamp.
     :param frames: frames taken so far; ``skipped`` left out by the rate, ``dropped`` unusable.
-    :param tokens: visual tokens a layer and KV head holds, in ``bytes``.
-    :param encode_ms: since the last sample, of the vision tower and of shrinking frames; next to
-        nothing where visual tokens are remembered from an earlier cell.
+    :param tokens: visual tokens per layer and KV head, which take ``bytes``.
+    :param encode_ms: since the last sample, of the vision tower and of shrinking frames; close to
+        0 where visual tokens are reused from an earlier variant.
     :param prefill_ms: since the last sample, of reading visual tokens.
-    :param compress_ms: since the last sample, of frames that made the memory compress, all but
-        the two above.
-    :param rss_bytes: what the whole process occupies.
+    :param compress_ms: since the last sample, of frames that made the memory compress, without the
+        two above.
+    :param rss_bytes: resident memory of the whole process.
 
-    Milliseconds and ``rss_bytes`` are None where they cannot be known.
+    Milliseconds and ``rss_bytes`` are None where they are unknown.
     """
 
     stream: str
@@ -68,7 +69,7 @@ class Sample:
 
 class TimedModel:
     """
-    A loaded model that adds up what encoding and reading take; all else is the model's own.
+    A loaded model that adds up the time of encoding and reading; all else is the model's own.
 
     :ivar encode_s: seconds in ``fit`` and ``encode``; ``forward_s`` in ``forward``.
     """
@@ -109,7 +110,7 @@ class TimedModel:
 
     @contextmanager
     def unnoticed(self) -> Iterator[None]:
-        """Add up nothing meanwhile."""
+        """Do not count what runs inside."""
         before = self.encode_s, self.forward_s
         try:
             yield
@@ -119,18 +120,16 @@ class TimedModel:
 
 class MemoryTimeline:
     """
-    Samples one cell's memory while it watches one stream.
+    Sample one variant's memory while it watches one stream.
 
     :param model: the one the memory uses.
     :param frames: how many frames are to come.
-    :ivar samples: what was taken so far.
+    :ivar samples: those taken so far.
     """
 
-    def __init__(
-        self, stream: str, policy: str, budget: str, model: TimedModel, frames: int,
-    ) -> None:
+    def __init__(self, stream: str, variant: Variant, model: TimedModel, frames: int) -> None:
         self.samples: list[Sample] = []
-        self._names = stream, policy, budget
+        self._names = stream, variant.policy, variant.budget
         self._model = model
         self._frames = max(1, frames)
         self._every = max(1, -(-self._frames // REGULAR))
@@ -141,7 +140,7 @@ class MemoryTimeline:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Time the taking of one frame, to tell what a compression took."""
+        """Time the taking of one frame, to know what a compression took."""
         encode_s, forward_s = self._model.encode_s, self._model.forward_s
         started = time.perf_counter()
         yield
@@ -163,7 +162,8 @@ class MemoryTimeline:
         self._compressions = status.compressions
         if compressed:
             self._compress_s += max(0.0, self._spent)
-        # As many as the share of the stream that is over allows, so that the end gets its own.
+        # In proportion to the share of the stream that has passed, so that some are left for the
+        # end.
         allowed = AT_COMPRESSIONS * frames / self._frames
         extra = compressed and self._at_compressions < min(allowed, AT_COMPRESSIONS)
         due = frames == 1 or frames % self._every == 0

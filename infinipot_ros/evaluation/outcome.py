@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What came of a question, and of a whole stream, put to one cell: plain values, for files."""
+"""The results of a question, and of a whole stream, with one variant: plain values, for files."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ TIMINGS = ('latency_s', 'first_token_s')
 @dataclass(frozen=True)
 class Outcome:
     """
-    One answered question of one cell; plain values, so that a line of JSON holds it.
+    One question answered by one variant; plain values, stored as a line of JSON.
 
-    :param delay: frames since the evidence; None where the answer is that it was never seen, or
-        where nobody knows when it was in view.
-    :param retention: share of the evidence's tokens that was still remembered, mean over layers
+    :param delay: frames since the evidence; None where the thing was never in view, or the time is
+        unknown.
+    :param retention: share of the evidence's tokens that the memory still held, mean over layers
         and KV heads; None where the question names no tokens, or where frames were left out or
-        shrunk, so that they are others.
-    :param held: visual tokens a layer and KV head held when asked, those that wait for their
-        block included; in ``memory_bytes``.
-    :param seen_tokens: visual tokens of all that was seen until then, forgotten or not.
+        shrunk, so that the tokens are others.
+    :param held: visual tokens per layer and KV head when asked, those waiting for their block
+        included; they take ``memory_bytes``.
+    :param seen_tokens: visual tokens of all frames until then, evicted or not.
     :param asked_ns: stamp of the frame after which it was asked.
-    :param score: what the answer is worth, 0 to 1; ``right`` from a half on.
+    :param score: of the answer, 0 to 1; ``right`` from 0.5 on.
     :param latency_s: from asking to the last token, ``first_token_s`` to the first; the latter
-        None where the answer comes whole.
-    :param new_tokens: tokens of the answer; None where nobody tells.
+        None where the answer arrives whole.
+    :param new_tokens: tokens of the answer; None where unknown.
     :param evidence: intervals of stamps in which the answer is in view, where known.
-    :param options: the choices that were given.
+    :param options: the choices of the question.
     :param frame: a picture of the evidence, a path below the output folder; None for none.
     """
 
@@ -67,14 +67,16 @@ class Outcome:
     frame: str | None = None
 
     @property
-    def cell(self) -> Variant:
+    def variant(self) -> Variant:
         """The policy and budget that answered."""
         return Variant(self.policy, self.budget)
+
+    cell = variant  # the name by which the report reads it
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A recording that no memory watched, how many questions there were about it, and why not."""
+    """A recording that no memory watched, how many questions it has, and why it was left out."""
 
     recording: str
     questions: int
@@ -82,27 +84,27 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class CellRun:
+class StreamResult:
     """
-    What one cell made of one stream.
+    The result of one stream with one variant.
 
-    :param digest: of the stream, ``Stream.digest``; ``asked`` of its questions alone.
+    :param digest: ``Stream.digest``; ``asked`` is the digest of its questions alone.
     :param stream_tokens: visual tokens of the whole stream; 0 where nothing of it is shown.
-    :param budget_tokens: None where the cell was left out because its budget holds the stream.
-    :param frames: frames observed: up to the last question, none later; ``still`` of them were
-        left out because the last one taken shows the same.
+    :param budget_tokens: None where the variant was left out because its budget holds the stream.
+    :param frames: frames added to the memory, up to the last question; ``still`` of them were
+        skipped as duplicates of the last one stored.
     :param seconds: of this process, asking included, reading the stream too unless it is in
         memory.
-    :param skipped: frames the wanted rate left out until then.
+    :param skipped: frames that the requested rate left out until then.
     :param dropped: frames that could not be used, by reason.
-    :param left_out: questions left out because they are asked before the first frame or after the
-        last one: how many of each.
+    :param left_out: number of questions left out as they are asked before the first frame or after
+        the last one, by reason.
     :param inputs: the files the stream was read from: ``path``, ``sha256``, ``bytes``.
     """
 
     stream: str
     digest: str
-    cell: Variant
+    variant: Variant
     stream_tokens: int
     budget_tokens: int | None
     frames: int = 0

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A recording shown to a memory, frame by frame, as fast as it can take them.
+Show a recording to a memory, frame by frame, as fast as it can take them.
 
-What the node does with a live camera, without ROS and without a clock: nothing is ever late, and
-the only frames left out are those the wanted rate leaves out and those that are bad.
+As the node does with a live camera, but without ROS and without a clock: no frame is ever late;
+only those are left out that the requested rate skips and those that are bad.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from infinipot_ros.visual_memory.visual_memory import VisualMemory
 @dataclass
 class Replay:
     """
-    What became of a recording's frames.
+    Counts of a recording's frames, and times.
 
-    :ivar seen: frames met in the recording.
-    :ivar skipped: of these, left out by the wanted rate.
+    :ivar seen: frames found in the recording.
+    :ivar skipped: of these, left out by the requested rate.
     :ivar dropped: of these, bad ones, by reason.
-    :ivar still: of these, left out because the last one taken shows the same.
+    :ivar still: of these, skipped as duplicates of the last one stored.
     :ivar taken: of these, those the memory took.
     :ivar first_ns: stamp of the first frame taken, in nanoseconds; ``last_ns`` of the newest one
-        that is taken or stood for.
+        taken, or skipped as a duplicate.
     :ivar observe_s: seconds the memory needed for the frames it was shown.
     :ivar total_s: seconds in all, reading and decoding the recording included.
-    :ivar peak_tokens: most visual tokens per layer and KV head that were held after any frame.
+    :ivar peak_tokens: most visual tokens per layer and KV head held after any frame.
     """
 
     seen: int = 0
@@ -49,13 +49,12 @@ class Replay:
 
 
 def replay(
-    source: FrameSource, observer: VisualMemory, on_frame: Callable[[], None] | None = None
+    source: FrameSource, memory: VisualMemory, on_frame: Callable[[], None] | None = None
 ) -> Replay:
     """
-    Show all frames of ``source`` to ``observer``.
+    Show all frames of ``source`` to ``memory``.
 
     :param on_frame: called after each frame that was shown, for a progress bar.
-    :returns: what became of the frames.
     :raises SourceError: the recording is damaged, or the memory took none of its frames.
     """
     result = Replay()
@@ -65,19 +64,19 @@ def replay(
     for frame in source:
         shown = time.perf_counter()
         try:
-            took = observer.add_frame(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
+            outcome = memory.add_frame(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
         except FrameError as error:
             refused[error.reason] += 1
             why.setdefault(error.reason, str(error))
         else:
             result.first_ns = result.first_ns or frame.stamp_ns
             result.last_ns = frame.stamp_ns
-            if took:
+            if outcome.kind == 'stored':
                 result.taken += 1
             else:
                 result.still += 1
         result.observe_s += time.perf_counter() - shown
-        result.peak_tokens = max(result.peak_tokens, observer.status().tokens)
+        result.peak_tokens = max(result.peak_tokens, memory.status().tokens)
         if on_frame is not None:
             on_frame()
     result.total_s = time.perf_counter() - started

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Settings that belong together, by name: what InfiniPot-V's figures were measured with.
+Named sets of settings: those InfiniPot-V's figures were measured with.
 
 ``infinipot-v-paper`` is the paper's offline setting (arXiv:2506.15745v2, section 5: |M| of 6K,
 alpha 0.5, r 0.125, |C| = 0.75 |M|; up to 768 frames of Qwen2-VL's sampling, 128 tokens a grid).
 ``infinipot-v-code`` is that of the authors' repository: a memory of 32 grids that is compressed to
-24, a quarter of which are recent, values not pooled. Both compare tokens by their slots, as these
-do; give ``--policy infinipot_v`` for true coordinates.
+24, a quarter of which are recent, values not pooled. Both compare tokens by cache slot, and so do
+these presets; give ``--policy infinipot_v`` for true coordinates.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ GRID_TOKENS = 128
 @dataclass(frozen=True)
 class Preset:
     """
-    What a preset sets; options given besides win.
+    The values of a preset; explicit options override them.
 
-    :param policies: and ``budgets``, the cells.
-    :param fps: frames a second; ``max_frames`` the most of them, evenly spread over the stream.
-    :param max_pixels: 784 make one visual token.
+    :param policies: and ``budgets``, the variants.
+    :param fps: frames per second; ``max_frames`` limits them, evenly spread over the stream.
+    :param max_pixels: 784 pixels make one visual token.
     """
 
     policies: tuple[str, ...] = (DEFAULT_POLICY,)
@@ -50,7 +50,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({
     'infinipot-v-paper': Preset(
         policies=('infinipot_v/paper',), budgets=(str(48 * GRID_TOKENS),), keep_ratio=0.75,
         tar_ratio=0.5, recent_ratio=0.125,
-        # What a compression frees, 12 grids: the memory is full whenever it is compressed.
+        # 12 grids, what a compression frees: the memory is full whenever it is compressed.
         block_size=24, max_frames=768, max_new_tokens=300),
     'infinipot-v-code': Preset(
         policies=('infinipot_v/official',), budgets=(str(32 * GRID_TOKENS),),
@@ -62,9 +62,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({
 
 def preset(name: str | None) -> Preset:
     """
-    Give the preset of a name; None: the defaults.
+    Return the preset of a name; None: the defaults.
 
-    :raises ConfigurationError: there is no such preset.
+    :raises ConfigurationError: an unknown name.
     """
     if name is None:
         return DEFAULT

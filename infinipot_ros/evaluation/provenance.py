@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What figures come from: the code, the packages, the machine, and the files that were read."""
+"""Identify what figures depend on: code, packages, machine, and the files that were read."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ PACKAGES = (
     'infinipot_ros', 'torch', 'transformers', 'numpy', 'pillow', 'av', 'rosbags', 'miniworld')
 CODE = ('kv_cache', 'visual_memory', 'vlm')
 JUDGES = (
-    'choice_parsing', 'encodings', 'outcome', 'question', 'retention', 'scoring', 'stream',
-    'stream_info', 'stream_runner', 'variants')
+    'choice_parsing', 'encodings', 'outcome', 'question', 'scoring', 'stream', 'stream_runner',
+    'variants')
 _PART = 2 ** 20
 
 
 def code_digest() -> str:
-    """Identify the source of everything an answer, and what is noted of it, comes from."""
+    """Identify the source code that answers and their outcomes depend on."""
     paths = [path for room in CODE for path in (ROOT / room).rglob('*.py')]
     return digest_of([*paths, *(ROOT / 'evaluation' / f'{name}.py' for name in JUDGES)], ROOT)
 
 
 def digest_of(paths: Iterable[Path], root: Path) -> str:
-    """Identify source files by their places below ``root`` and what they hold."""
+    """Identify source files by their paths below ``root`` and their contents."""
     seen = hashlib.blake2b(digest_size=6)
     for path in sorted(paths):
         seen.update(str(path.relative_to(root)).encode() + path.read_bytes())
@@ -43,7 +43,7 @@ def digest_of(paths: Iterable[Path], root: Path) -> str:
 
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str | None]:
-    """Tell what of Python and packages is in use, None for what is not installed."""
+    """Return the versions of Python and packages, None for those not installed."""
     return {'python': platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
@@ -56,7 +56,7 @@ def _version(name: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def host() -> dict[str, Any]:
-    """Describe this machine: ``processor``, ``cores``, ``memory`` in bytes, and ``os``."""
+    """Return ``processor``, ``cores``, ``memory`` in bytes, and ``os`` of this machine."""
     return {
         'processor': processor(), 'cores': len(os.sched_getaffinity(0)),
         'memory': psutil.virtual_memory().total, 'os': platform.platform()}
@@ -64,7 +64,7 @@ def host() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def processor() -> str:
-    """Name the processor of this machine."""
+    """Return the name of this machine's processor."""
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:
@@ -74,7 +74,7 @@ def processor() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Tell what a run of this process runs on: ``versions``, ``processor`` and ``host``."""
+    """Return what this process runs on: ``versions``, ``processor`` and ``host``."""
     return {'versions': versions(), 'processor': processor(), 'host': host()}
 
 
@@ -82,8 +82,8 @@ def described(path: Path) -> list[dict[str, Any]]:
     """
     Identify a recording or a file of questions.
 
-    :return: ``path``, ``sha256`` and ``bytes``; of a bag each file, of a folder of images one
-        line, whose digest is of names and contents in order.
+    :return: ``path``, ``sha256`` and ``bytes``: one item per file of a bag; one for a folder of
+        images, whose digest covers names and contents in order.
     """
     if path.is_file():
         return [_file(path)]
@@ -91,7 +91,7 @@ def described(path: Path) -> list[dict[str, Any]]:
     if any(each.suffix in ('.mcap', '.db3') or each.name == 'metadata.yaml' for each in files):
         return [_file(each) for each in files
                 if each.suffix in ('.mcap', '.db3', '.zstd') or each.name == 'metadata.yaml']
-    # What else lies there, questions for example, is not the recording.
+    # Other files there, questions for example, are not the recording.
     images = [each for each in files
               if each.suffix.lower() in IMAGE_SUFFIXES and not each.name.startswith('.')]
     seen, size = hashlib.sha256(), 0

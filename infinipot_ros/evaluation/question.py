@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A question about a recording and what is right, wherever it came from.
+A question about a recording and its right answer, whatever file it came from.
 
-Every file of questions, ours or a public benchmark's, is read into these; what asks and what
-scores knows nothing else.
+Every file of questions, ours or a public benchmark's, is read into these classes; asking and
+scoring use nothing else.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from infinipot_ros.evaluation.retention import Tokens
+import numpy as np
+import numpy.typing as npt
 
 Clock = Literal['stamp', 'start']
+Tokens = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,22 +26,22 @@ class Question:
     One question.
 
     :param id: unique among the questions about one recording.
-    :param question: what is put to the model, whole: options and instructions are part of it.
-    :param answer: what is right: a text, or the letter of an option.
+    :param question: the whole text for the model, options and instructions included.
+    :param answer: the right answer: a text, or the letter of an option.
     :param kind: what it asks about, for grouping.
-    :param ask_at_ns: when, in nanoseconds: after the last frame that is not later, and before the
-        next; None: after the last frame of all.
+    :param ask_at_ns: when to ask, in nanoseconds: after the last frame that is not later; None:
+        after the last frame of all.
     :param clock: what ``ask_at_ns`` and ``evidence`` count from: ``stamp``, the epoch of the
         frames' stamps; ``start``, the recording's first frame.
-    :param delay: frames for which the answer had to be remembered, as whoever asks counts them;
-        None where it was never in view, or nobody knows when.
+    :param delay: frames for which the answer had to be remembered, as the file counts them; None
+        where it was never in view, or the time is unknown.
     :param evidence: closed intervals of time, ns, in which the answer is in view.
     :param tokens: int64 ``[n, 3]``, grid number from the stream's start, row and column of the
-        visual tokens that show the evidence; None where that is not known.
-    :param scorer: how an answer is judged, a name in ``scoring.SCORERS``.
-    :param accepted: further answers that are right.
+        visual tokens that show the evidence; None where unknown.
+    :param scorer: how an answer is scored, a name in ``scoring.SCORERS``.
+    :param accepted: further right answers.
     :param options: the choices, in order, without letters; empty for open questions.
-    :param suite: what it is counted under beside its kind, ``ovobench backward`` for example;
+    :param suite: the group it is counted in besides its kind, ``ovobench backward`` for example;
         empty: the name of the file it came from.
     """
 
@@ -63,9 +65,9 @@ class QuestionedVideo:
     """
     The questions of a file about one of its videos.
 
-    :param video: as the file names it: a path below the folder of videos.
-    :param start_ns: where the part that is shown begins, from the video's start; ``end_ns`` where
-        it ends, None for the whole video.
+    :param video: its name in the file: a path below the folder of videos.
+    :param start_ns: start of the part that is shown, from the video's start; ``end_ns`` its end,
+        None for the end of the video.
     """
 
     video: str

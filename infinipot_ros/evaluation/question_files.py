@@ -9,7 +9,7 @@ in ns; null: at the end), ``question`` and ``answer``; where known ``kind``, ``e
 and column of visual tokens), ``suite``, ``accepted``, ``options`` and ``scorer``.
 
 YAML, to be written by hand: a list ``questions``, each with ``ask`` and ``answer`` (one, or a list
-of all that are right) and where known ``at``, ``evidence``, ``choices``, ``kind``, ``id`` and
+of all right answers) and where known ``at``, ``evidence``, ``choices``, ``kind``, ``id`` and
 ``scorer``. Times are seconds, ``MM:SS`` or ``HH:MM:SS`` from the recording's start, or ISO dates
 with a time zone.
 """
@@ -17,19 +17,20 @@ with a time zone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+import yaml  # type: ignore[import-untyped]  # its types are a package of their own
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt
 
-from infinipot_ros.errors import ConfigurationError, SourceError
-from infinipot_ros.evaluation.benchmarks.choices import letter_of, letter_with, lettered
-from infinipot_ros.evaluation.benchmarks.entries import Entry, parse, read_text, where
+from infinipot_ros.errors import SourceError
+from infinipot_ros.evaluation.benchmarks.entries import Entry, Text, parse, read_text, where
+from infinipot_ros.evaluation.choice_parsing import letter_of, letter_with, lettered
 from infinipot_ros.evaluation.question import Question
-from infinipot_ros.evaluation.question_times import parse_interval, parse_moment
 from infinipot_ros.evaluation.scoring import SCORERS
+from infinipot_ros.evaluation.time_parsing import parse_interval, parse_moment
 
 NAMES = ('questions.jsonl', 'questions.yaml', 'questions.yml')
 SUFFIXES = ('.jsonl', '.yaml', '.yml')
@@ -38,35 +39,55 @@ KIND = 'question'
 MAX_VALUES = 1_000_000
 
 
+def _scorer(name: str) -> str:
+    if name not in SCORERS:
+        raise ValueError(f'there is no scorer {name!r}; there are {", ".join(SCORERS)}')
+    return name
+
+
+def _rising(interval: tuple[int, int]) -> tuple[int, int]:
+    if interval[1] < interval[0]:
+        raise ValueError(f'{list(interval)} ends before it starts')
+    return interval
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+ScorerName = Annotated[str, AfterValidator(_scorer)]
+Interval = Annotated[tuple[int, int], AfterValidator(_rising)]
+
+
 class Line(Entry):
     """One line of a JSON Lines file."""
 
     id: str
-    question: str
+    question: Text
     answer: str
     ask_at: int | None = None
     kind: str = KIND
-    evidence: list[list[int]] = Field(default_factory=list)
+    evidence: list[Interval] = Field(default_factory=list)
     delay: int | None = None
     place: list[float] | None = None
-    evidence_tokens: list[list[int]] | None = None
+    evidence_tokens: list[tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]] | None = None
     suite: str = ''
     accepted: list[str] = Field(default_factory=list)
     options: list[str] = Field(default_factory=list)
-    scorer: str = 'exact'
+    scorer: ScorerName = 'exact'
 
 
 class Item(Entry):
     """One question of a YAML file, all scalars as they are written."""
 
-    ask: str
-    answer: str | list[str]
+    ask: Text
+    answer: Annotated[list[Text], Field(min_length=1), BeforeValidator(_as_list)]
     id: str | None = None
     at: str | None = None
     evidence: str | list[str | list[str]] = Field(default_factory=list)
     choices: list[str] = Field(default_factory=list)
     kind: str = KIND
-    scorer: str | None = None
+    scorer: ScorerName | None = None
 
 
 class Sheet(Entry):
@@ -80,13 +101,13 @@ def read_questions(path: Path) -> list[Question]:
     Read a file of questions of either form.
 
     :return: the questions in the order of the file.
-    :raises SourceError: it cannot be read, or a line or entry is no question; file and entry are
-        named.
+    :raises SourceError: the file cannot be read, or a line or entry is not a question; the message
+        names file and entry.
     """
     reader = {'.jsonl': _read_lines, '.yaml': _read_yaml, '.yml': _read_yaml}.get(path.suffix)
     if reader is None:
         raise SourceError(
-            f'{path} is no file of questions; give one that ends in {", ".join(SUFFIXES)}')
+            f'{path} is not a file of questions; give one that ends in {", ".join(SUFFIXES)}')
     questions = reader(path)
     if not questions:
         raise SourceError(f'{path} holds no question')
@@ -100,7 +121,7 @@ def read_questions(path: Path) -> list[Question]:
 
 
 def find_questions(recording: Path) -> Path | None:
-    """Find the file of questions that lies in a recording's folder or beside the recording."""
+    """Find the file of questions in a recording's folder or beside the recording."""
     stem = recording.name if recording.is_dir() else recording.stem
     beside = [recording.parent / f'{stem}{suffix}' for suffix in SUFFIXES]
     inside = [recording / name for name in NAMES]
@@ -121,35 +142,18 @@ def _read_lines(path: Path) -> list[Question]:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise SourceError(f'{path}, line {number} is no JSON: {error}') from error
+            raise SourceError(f'{path}, line {number} is not JSON: {error}') from error
         if not isinstance(value, dict):
             raise SourceError(f'{path}, line {number}: a JSON object is expected')
-        line = parse(path, number, value, Line)
-        questions.append(_of_line(line, where(path, number, value)))
+        line: Line = parse(path, number, value, Line)
+        _refuse_unseen(line.evidence, line.ask_at, where(path, number, value))
+        tokens = line.evidence_tokens
+        questions.append(Question(
+            line.id, line.question, line.answer, line.kind, ask_at_ns=line.ask_at,
+            delay=line.delay, evidence=[list(each) for each in line.evidence],
+            tokens=None if tokens is None else np.array(tokens, np.int64).reshape(-1, 3),
+            scorer=line.scorer, accepted=line.accepted, options=line.options, suite=line.suite))
     return questions
-
-
-def _of_line(line: Line, place: str) -> Question:
-    for start_ns, end_ns in _pairs(line.evidence, place):
-        if end_ns < start_ns:
-            raise SourceError(f'{place}: evidence {[start_ns, end_ns]} ends before it starts')
-    _refuse_unseen(line.evidence, line.ask_at, place)
-    tokens = None
-    if line.evidence_tokens is not None:
-        if any(len(token) != 3 or min(token) < 0 for token in line.evidence_tokens):
-            raise SourceError(f'{place}: evidence_tokens are [grid, row, column] each')
-        tokens = np.array(line.evidence_tokens, np.int64).reshape(-1, 3)
-    return Question(
-        line.id, _said(line.question, place), line.answer, line.kind, ask_at_ns=line.ask_at,
-        delay=line.delay, evidence=line.evidence, tokens=tokens,
-        scorer=_scorer(line.scorer, place), accepted=line.accepted, options=line.options,
-        suite=line.suite)
-
-
-def _pairs(intervals: list[list[int]], place: str) -> list[tuple[int, int]]:
-    if any(len(interval) != 2 for interval in intervals):
-        raise SourceError(f'{place}: evidence is a list of [start, end] each')
-    return [(start, end) for start, end in intervals]
 
 
 # -- YAML -----------------------------------------------------------------------------------------
@@ -158,15 +162,11 @@ def _pairs(intervals: list[list[int]], place: str) -> list[tuple[int, int]]:
 def _read_yaml(path: Path) -> list[Question]:
     text = read_text(path)
     try:
-        import yaml  # type: ignore[import-untyped]  # its types are a package of their own
-    except ImportError as error:
-        raise ConfigurationError('PyYAML is missing: pip install pyyaml') from error
-    try:
-        # As text, all of it: no 'yes' becomes True and no 1:30 becomes 90.
+        # All scalars as text: no 'yes' becomes True and no 1:30 becomes 90.
         sheet = yaml.load(text, yaml.BaseLoader)
         lines = _entry_lines(yaml.compose(text, yaml.BaseLoader), path)
     except yaml.YAMLError as error:
-        raise SourceError(f'{path} is no valid YAML: {" ".join(str(error).split())}') from error
+        raise SourceError(f'{path} is not valid YAML: {" ".join(str(error).split())}') from error
     if not isinstance(sheet, dict):
         raise SourceError(f'{path}: a list named questions is expected')
     items = parse(path, 1, sheet, Sheet).questions
@@ -175,9 +175,9 @@ def _read_yaml(path: Path) -> list[Question]:
 
 
 def _entry_lines(root: Any, path: Path) -> list[int]:
-    """Tell on which line each question starts; refuse keys that are given twice."""
+    """Return the line on which each question starts; refuse duplicate keys and alias bombs."""
     lines: list[int] = []
-    # How many values a node stands for; what an alias names is looked at once.
+    # How many values a node expands to; an aliased node is visited once.
     sizes: dict[int, int] = {}
 
     def walk(node: Any) -> int:
@@ -187,16 +187,16 @@ def _entry_lines(root: Any, path: Path) -> list[int]:
         if node.id == 'sequence':
             children = node.value
         if node.id == 'mapping':
-            look_at(node)
+            refuse_duplicates(node)
             children = [value for _, value in node.value]
         sizes[id(node)] = size = 1 + sum(map(walk, children))
         if size > MAX_VALUES:
             raise SourceError(
-                f'{path}, line {node.start_mark.line + 1}: aliases of aliases make more than '
-                f'{MAX_VALUES:,} values of it; write them out')
+                f'{path}, line {node.start_mark.line + 1}: aliases of aliases expand to more than '
+                f'{MAX_VALUES:,} values; write them out')
         return size
 
-    def look_at(node: Any) -> None:
+    def refuse_duplicates(node: Any) -> None:
         keys = [key.value for key, _ in node.value]
         for (key, value), name in zip(node.value, keys):
             if keys.count(name) > 1:
@@ -212,7 +212,7 @@ def _entry_lines(root: Any, path: Path) -> list[int]:
 def _of_item(path: Path, number: int, line: int, value: dict[str, Any]) -> Question:
     place = f'{where(path, number, value)}, line {line}'
     try:
-        item = parse(path, number, value, Item)
+        item: Item = parse(path, number, value, Item)
     except SourceError as error:
         raise SourceError(f'{error} (line {line})') from error
     asked = None if item.at in (None, 'end') else parse_moment(str(item.at), place)
@@ -222,31 +222,20 @@ def _of_item(path: Path, number: int, line: int, value: dict[str, Any]) -> Quest
     if len(clocks) > 1:
         raise SourceError(
             f'{place}: some times are dates and some count from the start; use one of them')
-    _refuse_unseen([[start[1], end[1]] for start, end in shown], asked and asked[1], place)
-    answers = [item.answer] if isinstance(item.answer, str) else item.answer
-    if not answers or not all(answer.strip() for answer in answers):
-        raise SourceError(f'{place}: answer is empty')
-    question, scorer = _said(item.ask, place), _scorer(item.scorer or 'exact', place)
+    evidence = [[start[1], end[1]] for start, end in shown]
+    _refuse_unseen(evidence, asked and asked[1], place)
+    answers, question, scorer = item.answer, item.ask, item.scorer or 'exact'
     if item.choices:
         if len(answers) > 1 or len(item.choices) < 2:
             raise SourceError(f'{place}: choices are two or more, and one of them is the answer')
-        answers = [_letter(answers[0], item.choices, place)]
+        letter = letter_with if answers[0] in item.choices else letter_of
+        answers = [letter(answers[0], item.choices, place)]
         question = '\n'.join([question, *lettered(item.choices), CHOOSE])
         scorer = 'letter'
     return Question(
         item.id or f'q{number}', question, answers[0], item.kind,
         ask_at_ns=asked[1] if asked else None, clock=clocks.pop() if clocks else 'start',
-        evidence=[[start[1], end[1]] for start, end in shown], scorer=scorer,
-        accepted=answers[1:], options=item.choices)
-
-
-def _letter(answer: str, choices: list[str], place: str) -> str:
-    if answer in choices:
-        return letter_with(answer, choices, place)
-    return letter_of(answer, choices, place)
-
-
-# -- both -----------------------------------------------------------------------------------------
+        evidence=evidence, scorer=scorer, accepted=answers[1:], options=item.choices)
 
 
 def _refuse_unseen(
@@ -256,16 +245,3 @@ def _refuse_unseen(
     if evidence and asked_ns is not None and min(start for start, _ in evidence) > asked_ns:
         raise SourceError(
             f'{place}: all of its evidence comes after it is asked; correct one of the times')
-
-
-def _said(question: str, place: str) -> str:
-    if not question.strip():
-        raise SourceError(f'{place}: the question is blank')
-    return question
-
-
-def _scorer(name: str, place: str) -> str:
-    known: Mapping[str, Callable[..., float]] = SCORERS
-    if name not in known:
-        raise SourceError(f'{place}: there is no scorer {name!r}; there are {", ".join(known)}')
-    return name

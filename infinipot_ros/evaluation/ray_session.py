@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-How Ray is reached: a cluster is joined where an address is given, else started for one run.
+Connect to Ray: join a cluster where an address is given, else start one for one run.
 
-One that is started listens on this machine's loopback only, demands a token, has no dashboard,
-reports no usage and leaves nothing behind. Ray is imported here, and only when it is wanted.
+A cluster that is started listens on this machine's loopback only, requires a token, has no
+dashboard, reports no usage and leaves no files. Ray is imported here, and only when it is used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import secrets
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -26,11 +26,11 @@ LOCAL = 'local'
 CLIENT = 'ray://'
 CLIENT_PORT = 10001
 LOOPBACK = '127.0.0.1'
-ANSWER_S = 5.0
-# What is passed around is small: settings, outcomes, samples.
+CONNECT_S = 5.0
+# What is passed between processes is small: settings, outcomes, samples.
 STORE_BYTES = 2 ** 27
-# The path of a socket has at most 107 characters, of which Ray and the folder's name take 83.
-LONGEST_ROOT = 24
+# A socket path has at most 107 characters, of which Ray and the folder's name take 83.
+MAX_ROOT_CHARS = 24
 SERVER = re.compile(r'(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d+')
 ADDRESS = re.compile(rf'{LOCAL}|auto|{CLIENT}\S+|{SERVER.pattern}')
 
@@ -38,41 +38,45 @@ ADDRESS = re.compile(rf'{LOCAL}|auto|{CLIENT}\S+|{SERVER.pattern}')
 @contextmanager
 def ray_session(address: str) -> Iterator[Any]:
     """
-    Be connected to a Ray cluster; one that was started ends with the session.
+    Connect to a Ray cluster; one that was started ends with the session.
 
-    A connection this process has already is used and left as it is.
+    An existing connection of this process is used and left as it is.
 
     :param address: ``local`` starts a cluster; ``auto``, ``HOST:PORT`` and ``ray://HOST:PORT``
         join one.
     :return: the module ``ray``.
     :raises ConfigurationError: Ray is not installed, or there is no cluster.
     """
-    with _environment(RAY_USAGE_STATS_ENABLED='0'):
+    with ExitStack() as stack:
+        stack.enter_context(_environment(RAY_USAGE_STATS_ENABLED='0'))
+        options: dict[str, Any] = {}
         if address == 'auto':
             address = os.environ.get('RAY_ADDRESS') or address
         if address == LOCAL:
-            # The first is for systems whose firewall would ask; it keeps Ray to the loopback. The
-            # mode, where it is not chosen, is turned to token by Ray itself.
-            with _environment(
-                    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_AUTH_TOKEN=_token(),
-                    RAY_AUTH_MODE=os.environ.get('RAY_AUTH_MODE')):
-                ray = _import_ray()
-                root = tempfile.gettempdir()
-                with tempfile.TemporaryDirectory(
-                        prefix='infinipot-', dir=root if len(root) <= LONGEST_ROOT else '/tmp',
-                        ignore_cleanup_errors=True) as folder:
-                    yield from _connected(
-                        ray, address, num_cpus=len(os.sched_getaffinity(0)), _temp_dir=folder,
-                        include_dashboard=False, object_store_memory=STORE_BYTES)
-        else:
-            ray = _import_ray()
+            # The first, meant for systems whose firewall would ask, keeps Ray on the loopback. Ray
+            # itself sets the mode to token where it is not chosen.
+            stack.enter_context(_environment(
+                RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_AUTH_TOKEN=_token(),
+                RAY_AUTH_MODE=os.environ.get('RAY_AUTH_MODE')))
+            root = tempfile.gettempdir()
+            folder = stack.enter_context(tempfile.TemporaryDirectory(
+                prefix='infinipot-', dir=root if len(root) <= MAX_ROOT_CHARS else '/tmp',
+                ignore_cleanup_errors=True))
+            options = {
+                'num_cpus': len(os.sched_getaffinity(0)), '_temp_dir': folder,
+                'include_dashboard': False, 'object_store_memory': STORE_BYTES}
+        ray = _import_ray()
+        if address != LOCAL:
             _reach(address)
-            yield from _connected(ray, address)
+        if not ray.is_initialized():
+            _connect(ray, address, options)
+            stack.callback(ray.shutdown)
+        yield ray
 
 
 @lru_cache(maxsize=1)
 def _token() -> str:
-    """Make up a token; Ray reads it once a process."""
+    """Return a random token; Ray reads it once per process."""
     return secrets.token_hex(32)
 
 
@@ -85,28 +89,22 @@ def _import_ray() -> Any:
     return ray
 
 
-def _connected(ray: Any, address: str, **options: Any) -> Iterator[Any]:
-    if ray.is_initialized():
-        yield ray
-        return
+def _connect(ray: Any, address: str, options: Mapping[str, Any]) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level='ERROR', **options)
     except (OSError, ValueError, RuntimeError, ImportError, ray.exceptions.RayError) as error:
         what = 'started' if address == LOCAL else f'joined at {address}'
         raise ConfigurationError(f'no Ray cluster could be {what}: {error}') from error
-    try:
-        if address == LOCAL and ray.util.get_node_ip_address() != LOOPBACK:
-            raise ConfigurationError(
-                f'Ray listens at {ray.util.get_node_ip_address()}, where other machines reach it, '
-                'because it was imported before; start a cluster with `ray start --head` and give '
-                'its address')
-        yield ray
-    finally:
+    if address == LOCAL and ray.util.get_node_ip_address() != LOOPBACK:
+        found = ray.util.get_node_ip_address()
         ray.shutdown()
+        raise ConfigurationError(
+            f'Ray listens at {found}, where other machines reach it, because it was imported '
+            'before; start a cluster with `ray start --head` and give its address')
 
 
 def _reach(address: str) -> None:
-    """Ask whether anybody is there; Ray itself would wait for minutes."""
+    """Check that something listens there; Ray itself would wait for minutes."""
     server = address.removeprefix(CLIENT).partition('/')[0]
     if address.startswith(CLIENT) and not SERVER.fullmatch(server):
         server += f':{CLIENT_PORT}'
@@ -114,7 +112,7 @@ def _reach(address: str) -> None:
         return
     host, _, port = server.rpartition(':')
     try:
-        socket.create_connection((host.strip('[]'), int(port)), ANSWER_S).close()
+        socket.create_connection((host.strip('[]'), int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise ConfigurationError(
             f'no Ray cluster answers at {address} ({error}); start one with `ray start --head`, '
@@ -123,7 +121,7 @@ def _reach(address: str) -> None:
 
 @contextmanager
 def _environment(**values: str | None) -> Iterator[None]:
-    """Set variables, those that are not None, and put all of them back."""
+    """Set the variables that are not None, and restore all of them."""
     before = {name: os.environ.get(name) for name in values}
     _set(values)
     try:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A recording and questions about it as a stream: a bag, a video or a folder of images.
+A recording (a bag, a video or a folder of images) and questions about it, as a stream.
 
-Nothing of it is held in memory: it is walked through once to survey it, and once for each memory
-that watches. The survey keeps a small picture for each question, of what was to be seen.
+It is not held in memory: it is read once to scan it, and once for each memory that watches. The
+scan stores a small picture for each question, of its evidence.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ from infinipot_ros.visual_memory.frame import Frame
 FRAMES = 'frames'
 PICTURE_WIDTH = 320
 PICTURE_QUALITY = 80
-# A header's length is that of the longest of its streams, and not to the frame.
+# A header gives the length of the longest of its streams, and not to the frame.
 FAR_SHARE, FAR_S = 0.05, 10.0
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
     """
-    Where a stream comes from; plain enough to be sent to another process.
+    Where a stream comes from; picklable.
 
     :param topic: the image topic of a bag that has several.
-    :param fps: frames a second to take; None for all.
-    :param max_frames: the most frames to take, evenly spread; None for any number.
-    :param start_ns: from when on it is shown; ``end_ns`` until when, None for its end.
+    :param fps: frames per second to take; None for all.
+    :param max_frames: limit of frames, evenly spread; None for none.
+    :param start_ns: start of the part that is shown; ``end_ns`` its end, None for the recording's.
     :param clock: what these two count from: ``start``, the recording's start, or ``stamp``, the
         epoch of the frames' stamps.
     :param questions_path: where the questions come from, for messages.
-    :param question_files: files to note as inputs besides the recording.
-    :param output: the folder in which to put pictures; None for none.
+    :param question_files: files to list as inputs besides the recording.
+    :param output: the folder for pictures; None for none.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Recording:
 
     def open(self) -> FrameSource:
         """
-        Open it.
+        Open the recording.
 
         :raises SourceError: it cannot be read.
         """
@@ -83,9 +83,9 @@ class Recording:
 
     def refuse_far(self, source: FrameSource) -> None:
         """
-        Find questions far after a video's end, which its header tells, before it is watched.
+        Refuse questions far after a video's end, known from its header, before it is watched.
 
-        What is nearer the end, and what is no video, is found by ``Stream.schedule``.
+        ``Stream.schedule`` finds those nearer the end, and those about bags and folders.
 
         :raises SourceError: there is one.
         """
@@ -97,13 +97,13 @@ class Recording:
                 raise SourceError(
                     f'{self.questions_path or self.name}: question {question.id!r} is asked at '
                     f'{(question.ask_at_ns or 0) / 1e9:.3f} s, but {self.path} ends at '
-                    f'{source.seconds:.3f} s: is it whole, and the one that is meant? Ask '
-                    'earlier, or --skip-missing')
+                    f'{source.seconds:.3f} s: is it complete, and the right one? Ask earlier, or '
+                    '--skip-missing')
 
 
 class RecordedStream(Stream):
     """
-    The frames of a recording, walked through anew each time.
+    The frames of a recording, read again in each iteration.
 
     :raises SourceError: it cannot be opened.
     """
@@ -118,7 +118,7 @@ class RecordedStream(Stream):
         self._survey: StreamInfo | None = None
 
     def __iter__(self) -> Iterator[Frame]:
-        """Walk through what is shown of it."""
+        """Iterate over the part that is shown."""
         self._thinned = 0
         try:
             yield from self._taken(self._thinning())
@@ -143,7 +143,7 @@ class RecordedStream(Stream):
             yield frame
 
     def _thinning(self) -> Rate | None:
-        """Find the rate that takes no more than the most frames wanted."""
+        """Return the rate that takes at most ``max_frames``, None for all frames."""
         most, start_ns, end_ns = (
             self.recording.max_frames, self.recording.start_ns, self.recording.end_ns)
         if most is None or (self.source.count_hint or most + 1) <= most:
@@ -160,12 +160,12 @@ class RecordedStream(Stream):
 
     @property
     def skipped(self) -> int:
-        """Frames of this walk that the rate left out."""
+        """Frames that the rate left out in this iteration."""
         return self.source.skipped + self._thinned
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Frames of this walk that could not be read."""
+        """Frames that could not be read in this iteration."""
         return self.source.dropped
 
     @property
@@ -176,25 +176,25 @@ class RecordedStream(Stream):
 
     @property
     def pictures(self) -> Mapping[str, str]:
-        """Where each question's picture is."""
+        """Paths of the questions' pictures."""
         if self.recording.output is None:
             return {}
         return {question.id: picture_path(self.name, question.id) for question in self.questions}
 
     def survey(self) -> StreamInfo:
-        """Tell what there is; walks through it the first time."""
+        """Return what it holds; reads it the first time."""
         if self._survey is None:
-            surveyor, pictures = StreamScanner(), None
+            scanner, pictures = StreamScanner(), None
             for frame in self:
-                if surveyor.add(frame) and self.recording.output is not None:
-                    # Only now it is known from when a clock counts that counts from the start.
-                    pictures = pictures or _Pictures({
-                        question.id: picture_moment(question, self._origin_ns)
+                if scanner.add(frame) and self.recording.output is not None:
+                    # The origin of a clock from the start is known with the first frame.
+                    pictures = pictures or _PictureFinder({
+                        question.id: picture_stamp(question, self._origin_ns)
                         for question in self.questions})
                     self._keep(pictures.passed(frame))
-            if not surveyor.met:
+            if not scanner.met:
                 raise self._nothing_shown()
-            self._survey = surveyor.survey(str(self.recording.path), self._origin_ns)
+            self._survey = scanner.info(str(self.recording.path), self._origin_ns)
             if pictures is not None:
                 self._keep(pictures.left())
         return self._survey
@@ -225,8 +225,8 @@ class RecordedStream(Stream):
                     '--output') from error
 
 
-class _Pictures:
-    """Finds, while frames pass, the last one that is not later than each moment."""
+class _PictureFinder:
+    """Find, while frames pass, the last one that is not later than each time."""
 
     def __init__(self, targets: Mapping[str, int]) -> None:
         self._targets = sorted(targets.items(), key=lambda target: target[1])
@@ -244,8 +244,8 @@ class _Pictures:
             yield name, self._last
 
 
-def picture_moment(question: Question, origin_ns: int) -> int:
-    """Give the stamp a question's picture is of: its last evidence, else when it is asked."""
+def picture_stamp(question: Question, origin_ns: int) -> int:
+    """Return the stamp of a question's picture: its last evidence, else when it is asked."""
     base = origin_ns if question.clock == 'start' else 0
     asked_ns = None if question.ask_at_ns is None else base + question.ask_at_ns
     shown = [(base + start, base + end) for start, end in question.evidence]
@@ -257,12 +257,12 @@ def picture_moment(question: Question, origin_ns: int) -> int:
 
 
 def picture_path(stream: str, question: str) -> str:
-    """Name the picture of a question, below the output folder."""
+    """Return the path of a question's picture, below the output folder."""
     return f'{FRAMES}/{file_name(stream)}/{file_name(question)}.jpg'
 
 
 def file_name(name: str) -> str:
-    """Turn any name into one that every file system takes; different names stay different."""
+    """Turn any name into one that every file system accepts; different names stay different."""
     plain = re.sub(r'[^A-Za-z0-9._-]', '_', name)[:80]
     if plain == name and not name.startswith('.'):
         return name

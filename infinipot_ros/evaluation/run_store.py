@@ -1,25 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The output folder of a benchmark, written so that a run that was killed goes on.
+The output folder of an evaluation, written so that a run that was killed can go on.
 
 ===================  ============================================================================
-``config.json``      what every outcome depends on; a run with another one is refused
-``outcomes.jsonl``   one line a question and cell: the fields of ``quality.Outcome``
-``cells.jsonl``      one line a finished stream and cell: its cost, when and on what it ran, the
-                     files it read, and digests of stream and code; outcomes count only once their
-                     line is here
-``timeline.jsonl``   one line a sample of a stream and cell: the fields of ``timeline.Sample``
-``left_out.jsonl``   one line a recording that no memory watched: ``outcome.LeftOut``
+``config.json``      what every outcome depends on; a run with another config is refused
+``outcomes.jsonl``   one line per question and variant: the fields of ``outcome.Outcome``
+``cells.jsonl``      one line per finished stream and variant: its cost, when and on what it ran,
+                     the files it read, and digests of stream and code; outcomes count only once
+                     their line is here
+``timeline.jsonl``   one line per sample of a stream and variant: ``memory_timeline.Sample``
+``left_out.jsonl``   one line per recording that no memory watched: ``outcome.LeftOut``
 ``frames/``          pictures of questions' evidence, ``<stream>/<question id>.jpg``
-``results.json``     config, provenance, the figures of every cell, suite and group, and those at
-                     the headline budget, on the streams that all its cells watched
+``results.json``     config, provenance, the figures of every variant, suite and group, and those
+                     at the headline budget, on the streams that all its variants watched
 ``results.csv``      the same figures, one line each
-``report.html``      the same figures to look at, in one file that needs no other
+``report.html``      the same figures as a page, in one file
 ===================  ============================================================================
 
-Outcomes of one folder are comparable: what was found with another config, other code or on a
-stream that has changed since is never mixed in.
+Outcomes of one folder are comparable: outcomes of another config, of other code, or of a stream
+that has changed since are never mixed in.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.outcome import CellRun, LeftOut, Outcome
+from infinipot_ros.evaluation.outcome import LeftOut, Outcome, StreamResult
 from infinipot_ros.evaluation.provenance import code_digest, machine
 from infinipot_ros.evaluation.variants import Variant
 
-CONFIG, OUTCOMES, CELLS = 'config.json', 'outcomes.jsonl', 'cells.jsonl'
+CONFIG, OUTCOMES, RUNS = 'config.json', 'outcomes.jsonl', 'cells.jsonl'
 TIMELINE, FRAMES, LEFT_OUT = 'timeline.jsonl', 'frames', 'left_out.jsonl'
 REPORTS = ('results.json', 'results.csv', 'timeline.csv', 'report.html')
 ODD_NAMES = 'backslashreplace'
-"""How a file's name that is no text is written: as JSON writes it too, so that it reads back."""
-FRESH = 'give another --output, or --fresh to throw them away'
+"""How file names that are not UTF-8 are written: as JSON escapes them, so that it reads them."""
+FRESH = 'give another --output, or --fresh to delete them'
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put a text file in place of what was there: the old one or the new one, never a part."""
+    """Replace a text file atomically: readers find the old one or the new one, never a part."""
     draft = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         draft.write_text(text, encoding='utf-8', errors=ODD_NAMES)
@@ -59,19 +59,19 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def way_out(error: OSError) -> str:
-    """Say what helps where a folder cannot be written, but for giving another one."""
+    """Return what helps, besides another folder, where a folder cannot be written."""
     return 'free some space, or ' if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''
 
 
 class RunStore:
     """
-    What is finished, kept on disk after every stream and cell.
+    Keep what is finished on disk, after every stream and variant.
 
-    :param folder: made where it is missing; one process at a time may hold it.
+    :param folder: created where it is missing; one process at a time may hold it.
     :param config: plain values all outcomes depend on.
-    :param fresh: throw away what an earlier run left.
+    :param fresh: delete what an earlier run left.
     :raises ConfigurationError: another process writes there, or the folder holds outcomes of
-        another config or other code, what is no journal, or a report of something else.
+        another config or other code, files that are not a run's, or a report of something else.
     :ivar outcomes: all that count, earlier runs' included.
     :ivar runs: the lines of ``cells.jsonl``.
     :ivar timeline: the lines of ``timeline.jsonl``.
@@ -85,76 +85,65 @@ class RunStore:
         self.timeline: list[dict[str, Any]] = []
         self._left_out: dict[str, LeftOut] = {}
         self._code = code_digest()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / '.lock').open('w')
-        except OSError as error:
-            raise ConfigurationError(
-                f'{folder} cannot be written: {error.strerror}; {way_out(error)}give another '
-                '--output') from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise ConfigurationError(
-                f'another run is writing to {folder}; wait for it, or give another --output',
-            ) from error
-        try:
-            self._refuse_foreign()
-            if fresh:
-                for name in (*REPORTS, LEFT_OUT, CELLS, OUTCOMES, TIMELINE, CONFIG):
-                    (folder / name).unlink(missing_ok=True)
-            self._take_up()
-            self._files = {
-                name: self._append_to(name) for name in (OUTCOMES, TIMELINE, CELLS)}
-        except OSError as error:
-            self._lock.close()
-            raise ConfigurationError(
-                f'{folder} cannot be written: {error.strerror}; {way_out(error)}give another '
-                '--output') from error
-        except BaseException:
-            self._lock.close()
-            raise
+        with ExitStack() as opened:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                lock = opened.enter_context((folder / '.lock').open('w'))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._refuse_foreign()
+                if fresh:
+                    for name in (*REPORTS, LEFT_OUT, RUNS, OUTCOMES, TIMELINE, CONFIG):
+                        (folder / name).unlink(missing_ok=True)
+                self._load()
+                self._files = {
+                    name: opened.enter_context(self._append_to(name))
+                    for name in (OUTCOMES, TIMELINE, RUNS)}
+            except BlockingIOError as error:
+                raise ConfigurationError(
+                    f'another run is writing to {folder}; wait for it, or give another --output',
+                ) from error
+            except OSError as error:
+                raise ConfigurationError(
+                    f'{folder} cannot be written: {error.strerror}; {way_out(error)}give another '
+                    '--output') from error
+            self._lock = lock
+            opened.pop_all()
 
     def __enter__(self) -> RunStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for file in (*self._files.values(), self._lock):
-            try:
+            # Reported when it was written; an incomplete line is left out later.
+            with suppress(OSError):
                 file.close()
-            except OSError:
-                pass  # told when it was written; a line that is not whole is left out later
 
     def _append_to(self, name: str) -> TextIO:
         return (self.folder / name).open('a', encoding='utf-8', errors=ODD_NAMES)
 
     def _refuse_foreign(self) -> None:
-        """Leave reports alone that no run of ours can have written: it begins with its config."""
-        if any((self.folder / name).exists() for name in (CONFIG, CELLS, OUTCOMES)):
+        """Leave reports alone that no run can have written: a run writes its config first."""
+        if any((self.folder / name).exists() for name in (CONFIG, RUNS, OUTCOMES)):
             return
         for name in REPORTS:
             if (self.folder / name).exists():
                 raise ConfigurationError(
-                    f'{self.folder / name} would be overwritten, but {self.folder} is no output '
-                    'folder of an evaluation; give another --output')
+                    f'{self.folder / name} would be overwritten, but {self.folder} is not the '
+                    'output folder of an evaluation; give another --output')
 
-    def _take_up(self) -> None:
-        """Read what an earlier run finished, and leave out what it had begun."""
+    def _load(self) -> None:
+        """Read what an earlier run finished, and drop what it had begun."""
         path = self.folder / CONFIG
         try:
             earlier = json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
-            self.runs = _read_lines(self.folder / CELLS)
+            self.runs = _read_lines(self.folder / RUNS)
             self._left_out = {
                 line['recording']: LeftOut(**line)
                 for line in _read_lines(self.folder / LEFT_OUT)}
             codes = {run['code'] for run in self.runs}
             done = self.done
             found = [Outcome(**line) for line in _read_lines(self.folder / OUTCOMES)]
-            samples = [
+            self.timeline = [
                 line for line in _read_lines(self.folder / TIMELINE)
                 if (line['stream'], Variant(line['policy'], line['budget'])) in done]
         except (ValueError, TypeError, KeyError) as error:
@@ -162,29 +151,26 @@ class RunStore:
                 f'{self.folder} holds outcomes this version cannot read ({error}); {FRESH}',
             ) from error
         if earlier is not None:
-            differing = sorted(
-                key for key in {*earlier, *self.config}
+            changes = ', '.join(
+                f'{key} {earlier.get(key)!r} became {self.config.get(key)!r}'
+                for key in sorted({*earlier, *self.config})
                 if earlier.get(key) != self.config.get(key))
-            if differing:
-                changes = ', '.join(
-                    f'{key} {earlier.get(key)!r} became {self.config.get(key)!r}'
-                    for key in differing)
+            if changes:
                 raise ConfigurationError(
                     f'{self.folder} holds outcomes of another configuration ({changes}); {FRESH}')
         if codes - {self._code}:
             raise ConfigurationError(
                 f'{self.folder} holds outcomes of other code ({", ".join(sorted(codes))}, this is '
                 f'{self._code}); {FRESH}')
-        self.outcomes = [each for each in found if (each.stream, each.cell) in done]
-        self.timeline = samples
+        self.outcomes = [each for each in found if (each.stream, each.variant) in done]
         write_whole(path, json.dumps(self.config, indent=1) + '\n')
-        self._write(self.outcomes)
+        write_whole(self.folder / OUTCOMES, _lines(map(asdict, self.outcomes)))
         write_whole(self.folder / TIMELINE, _lines(self.timeline))
-        write_whole(self.folder / CELLS, _lines(self.runs))
+        write_whole(self.folder / RUNS, _lines(self.runs))
 
     @property
     def done(self) -> set[tuple[str, Variant]]:
-        """Streams and cells that are finished."""
+        """Streams and variants that are finished."""
         return {(run['stream'], Variant(run['policy'], run['budget'])) for run in self.runs}
 
     @property
@@ -195,7 +181,7 @@ class RunStore:
 
     def leave_out(self, found: Sequence[LeftOut]) -> None:
         """
-        Keep what is not watched, and why.
+        Store which recordings are not watched, and why.
 
         :raises ConfigurationError: it cannot be written.
         """
@@ -203,45 +189,44 @@ class RunStore:
         if found:
             self._replace(LEFT_OUT, _lines(map(asdict, self.left_out)))
 
-    def add(self, run: CellRun, ran_on: Mapping[str, Any] | None = None) -> None:
+    def add(self, result: StreamResult, ran_on: Mapping[str, Any] | None = None) -> None:
         """
-        Keep a finished run; once this returns it survives a kill.
+        Store a result; once this returns it survives a kill.
 
-        :param ran_on: what it ran on, as ``machine`` tells; None for this process.
-        :raises ConfigurationError: an earlier run saw other frames or questions by that name, or
-            it cannot be written; what was kept before is there.
+        :param ran_on: what it ran on, as ``machine`` returns it; None for this process.
+        :raises ConfigurationError: an earlier run saw other frames or questions under that name,
+            or it cannot be written; earlier results are kept.
         """
-        if any(line['stream'] == run.stream and line['digest'] != run.digest
+        if any(line['stream'] == result.stream and line['digest'] != result.digest
                for line in self.runs):
             raise ConfigurationError(
-                f'stream {run.stream} is not what it was when {self.folder} was begun; its '
-                f'outcomes do not go together: {FRESH}')
-        line = asdict(replace(run, outcomes=[], timeline=[]))
-        del line['cell'], line['outcomes'], line['timeline']
-        line |= asdict(run.cell) | {
-            'questions': len(run.outcomes), 'code': self._code, **(ran_on or machine()),
+                f'stream {result.stream} has changed since {self.folder} was begun; its outcomes '
+                f'are not comparable: {FRESH}')
+        line = asdict(replace(result, outcomes=[], timeline=[]))
+        del line['variant'], line['outcomes'], line['timeline']
+        line |= asdict(result.variant) | {
+            'questions': len(result.outcomes), 'code': self._code, **(ran_on or machine()),
             'date': datetime.now(timezone.utc).isoformat(timespec='seconds')}
-        samples = [asdict(sample) for sample in run.timeline]
+        samples = [asdict(sample) for sample in result.timeline]
         try:
             for name, values in (
-                    (OUTCOMES, map(asdict, run.outcomes)), (TIMELINE, samples), (CELLS, [line])):
+                    (OUTCOMES, map(asdict, result.outcomes)), (TIMELINE, samples),
+                    (RUNS, [line])):
                 self._files[name].write(_lines(values))
                 self._files[name].flush()
         except OSError as error:
-            raise ConfigurationError(
-                f'{self.folder} cannot be written: {error.strerror}; the {len(self.runs)} runs '
-                'that were finished before are kept: free some space and run again') from error
+            raise self._unwritable(error) from error
         self.runs.append(line)
         self.timeline += samples
-        self.outcomes += run.outcomes
+        self.outcomes += result.outcomes
 
     def put_in_order(self) -> None:
         """
         Sort outcomes, so that the file does not depend on which process finished first.
 
-        :raises ConfigurationError: it cannot be written; what is finished is kept as it came.
+        :raises ConfigurationError: it cannot be written; results are kept as they came.
         """
-        self.outcomes.sort(key=lambda each: (each.suite, each.seed, each.stream, each.cell))
+        self.outcomes.sort(key=lambda each: (each.suite, each.seed, each.stream, each.variant))
         self._replace(OUTCOMES, _lines(map(asdict, self.outcomes)))
         self._files[OUTCOMES].close()
         self._files[OUTCOMES] = self._append_to(OUTCOMES)
@@ -250,12 +235,12 @@ class RunStore:
         try:
             write_whole(self.folder / name, text)
         except OSError as error:
-            raise ConfigurationError(
-                f'{self.folder} cannot be written: {error.strerror}; the {len(self.runs)} runs '
-                'that are finished are kept: free some space and run again') from error
+            raise self._unwritable(error) from error
 
-    def _write(self, outcomes: Iterable[Outcome]) -> None:
-        write_whole(self.folder / OUTCOMES, _lines(map(asdict, outcomes)))
+    def _unwritable(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f'{self.folder} cannot be written: {error.strerror}; the {len(self.runs)} runs that '
+            'are finished are kept: free some space and run again')
 
 
 def _lines(values: Iterable[dict[str, Any]]) -> str:

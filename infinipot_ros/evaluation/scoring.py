@@ -1,20 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What an answer is worth, from 0 to 1, by the rule its question names.
+Score an answer, from 0 to 1, by the rule that its question names.
 
 ============  ==================================================================================
-``exact``     the answer or an accepted one, but for case, punctuation and white space
-``letter``    the option it names (``letters``), by letter or by the option's own words
+``exact``     equal to a right answer, up to case, punctuation and white space
+``letter``    the option it names (``choice_parsing``), by letter or by the option's own words
 ``yes_no``    the yes or no it opens with, or announces
 ``number``    the one number in it, in digits or, up to twenty, in words
-``minutes``   the one span of time in it, within two minutes of what is right
-``phrase``    what is right, word for word, anywhere in it
-``f1``        the share of words it has in common with the best accepted answer, as SQuAD counts
+``minutes``   the one duration in it, within two minutes of the right one
+``phrase``    a right answer, word for word, anywhere in it
+``f1``        token F1 with the best accepted answer, as in SQuAD
 ============  ==================================================================================
 
-An answer is right from 0.5 on. For ``f1`` that is a convention, not a benchmark's: a judge
-(``judge``) rates open answers better, and ``JUDGED`` names the scorers one may take the place of.
+An answer is right from 0.5 on. For ``f1`` that is our convention, not a benchmark's: a judge
+(``judge``) rates open answers better, and ``JUDGED`` names the scorers it may replace.
 
 Sources: token F1 and its normalisation, P. Rajpurkar et al., "SQuAD", 2016, section 4.
 """
@@ -34,7 +34,7 @@ from infinipot_ros.visual_memory.answer import same_answer
 Scorer = Callable[[Question, str], float]
 
 RIGHT = 0.5
-"""The least score of an answer that counts as right."""
+"""The lowest score that counts as right."""
 MINUTES = 2.0
 """How far, in minutes, an answer about time may be off."""
 
@@ -47,10 +47,10 @@ _IN_MINUTES = {'s': 1 / 60, 'm': 1.0, 'h': 60.0}
 
 def yes_or_no(answer: str) -> str | None:
     """
-    Tell what an answer comes down to.
+    Reduce an answer to yes or no.
 
-    :return: ``yes`` or ``no``, where it opens with that (or with Y or N alone), or announces it
-        ('the answer is no'); None for anything else.
+    :return: ``yes`` or ``no`` where it opens with that, is Y or N alone, or announces it ('the
+        answer is no'); None for anything else.
     """
     text = plain(answer)
     if text in ('y', 'n'):
@@ -65,8 +65,8 @@ def number(answer: str) -> float | None:
     """
     Find the number an answer gives.
 
-    :return: the one number in digits, or without digits the one in words, zero to twenty; None
-        where there is none, or where there are different ones.
+    :return: the one number in digits, or else the one in words, zero to twenty; None where there
+        is no number, or several different ones.
     """
     digits = {float(found.replace(',', '')) for found in
               re.findall(r'(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\d])', answer)}
@@ -76,10 +76,10 @@ def number(answer: str) -> float | None:
 
 def minutes(answer: str) -> float | None:
     """
-    Find the span of time an answer gives, in minutes.
+    Find the duration an answer gives, in minutes.
 
     :return: hours, minutes and seconds added up; a number without a unit counts as minutes; None
-        where no span is given.
+        where there is no duration.
     """
     spans = re.findall(
         r'(\d+(?:\.\d+)?|\.\d+)[\s-]*(h|m|s)(?:ours?|rs?|inutes?|ins?|econds?|ecs?)?\b',
@@ -90,16 +90,16 @@ def minutes(answer: str) -> float | None:
 
 
 def words(text: str) -> list[str]:
-    """Split a text into SQuAD's words: without case, punctuation and articles."""
+    """Split a text into words as SQuAD does: without case, punctuation and articles."""
     return [word for word in plain(text).split() if word not in ('a', 'an', 'the')]
 
 
 def token_f1(answer: str, expected: str) -> float:
     """
-    Measure how many words two texts have in common.
+    Return the token F1 of two texts.
 
-    :return: harmonic mean of precision and recall over words, each as often as it occurs; 1 for
-        equal texts, 0 for texts without a common word; symmetric.
+    :return: harmonic mean of precision and recall over words, with multiplicity; 1 for equal
+        texts, 0 for texts without a common word; symmetric.
     """
     given, wanted = words(answer), words(expected)
     if not given or not wanted:
@@ -154,15 +154,15 @@ SCORERS: Mapping[str, Scorer] = MappingProxyType({
     'minutes': _minutes, 'phrase': _phrase, 'f1': _f1,
 })
 JUDGED = frozenset({'exact', 'f1'})
-"""The scorers of open answers, which a judge may rate instead."""
+"""The scorers of open answers, which a judge may replace."""
 
 
 def score(question: Question, answer: str) -> float:
     """
     Score an answer by the rule its question names.
 
-    :return: 0 for wrong to 1 for right; an empty answer is worth 0.
-    :raises ConfigurationError: there is no such rule.
+    :return: 0 for wrong to 1 for right; 0 for an empty answer.
+    :raises ConfigurationError: the question names an unknown rule.
     """
     scorer = SCORERS.get(question.scorer)
     if scorer is None:
@@ -173,5 +173,5 @@ def score(question: Question, answer: str) -> float:
 
 
 def is_right(worth: float) -> bool:
-    """Tell whether a score counts as right."""
+    """Return whether a score counts as right."""
     return worth >= RIGHT

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What is replayed: frames that can be walked through again and again, and questions about them.
+What is replayed: frames that can be iterated again and again, and questions about them.
 
-A stream is surveyed once before any memory watches it: how many frames there are, of which size
-and from when to when. Budgets that are shares of it follow from that, and so does when each
-question is asked.
+A stream is scanned once before any memory watches it: how many frames there are, of which size,
+from when to when. Budgets that are shares of the stream, and the time of each question, follow
+from that. Frames are counted as a ``VisualMemory`` joins them to grids, so that a stream's visual
+tokens are known before a memory of that size is built.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,36 +23,160 @@ import numpy.typing as npt
 
 from infinipot_ros.errors import SourceError
 from infinipot_ros.evaluation.question import Question
-from infinipot_ros.evaluation.stream_info import StreamInfo, StreamScanner, Stretches
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import Frame
-
-__all__ = [
-    'END_NS',
-    'QualityStream',
-    'Stream',
-    'StreamInfo',
-    'StreamScanner',
-    'Stretches',
-    'TimedQuestion',
-    'questions_digest',
-]
+from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
+from infinipot_ros.visual_memory.stamps import MAX_FORWARD_JUMP_NS
 
 END_NS = 2 ** 63 - 1
-"""When a question is asked that waits for the end."""
+"""The time of a question that is asked after the last frame."""
 LATE_NS = SECOND_NS
-"""How long after the last frame, and the time from frame to frame, a question may be asked."""
+"""How long after the last frame, beyond the frame interval, a question may be asked."""
 BEFORE, AFTER = 'before the first frame', 'after the last frame'
+_BACKWARD_NS = round(MemoryConfig.max_backward_jump_s * SECOND_NS)
 
 
 class NothingShown(SourceError):
     """A recording lacks the whole part that its questions are about."""
 
 
+# -- what a stream holds --------------------------------------------------------------------------
+
+
+@dataclass
+class Segment:
+    """Consecutive frames of one size and camera, without a jump of the clock."""
+
+    height: int
+    width: int
+    camera: str
+    frames: int = 0
+
+    @property
+    def grids(self) -> int:
+        """Grids they make; a last frame without a partner makes one of its own."""
+        return -(-self.frames // FRAMES_PER_GRID)
+
+
+class Segments:
+    """Count frames as a ``VisualMemory`` joins them to grids."""
+
+    def __init__(self) -> None:
+        self.found: list[Segment] = []
+        self.frames = 0
+        self._newest_ns = 0
+
+    @classmethod
+    def of(cls, fields: Sequence[Mapping[str, Any]]) -> Segments:
+        """Restore them from the fields of each segment."""
+        made = cls()
+        made.found = [Segment(**each) for each in fields]
+        made.frames = sum(each.frames for each in made.found)
+        return made
+
+    def add(self, height: int, width: int, camera: str, stamp_ns: int) -> bool:
+        """
+        Count one frame.
+
+        :return: whether a memory takes it: it has a stamp, and is not just behind the newest.
+        """
+        ahead = stamp_ns - self._newest_ns
+        if stamp_ns <= 0 or (self.frames and -_BACKWARD_NS <= ahead <= 0):
+            return False
+        last = self.found[-1] if self.found else None
+        if last is None or ahead < 0 or ahead > MAX_FORWARD_JUMP_NS or (
+                last.height, last.width, last.camera) != (height, width, camera):
+            self.found.append(Segment(height, width, camera))
+        self.found[-1].frames += 1
+        self.frames += 1
+        self._newest_ns = stamp_ns
+        return True
+
+    def tokens(self, grid_tokens: Callable[[int, int], int]) -> int:
+        """Count visual tokens; ``grid_tokens`` maps height and width to the tokens of a grid."""
+        return sum(each.grids * grid_tokens(each.height, each.width) for each in self.found)
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """
+    What a stream holds.
+
+    :param first_ns: stamp of the first frame; ``last_ns`` the latest stamp of all.
+    :param origin_ns: the stamp of the recording's time zero, from which a ``start`` clock counts.
+    :param digest: of pixels and stamps: equal digests, equal frames.
+    """
+
+    segments: Segments
+    first_ns: int
+    last_ns: int
+    origin_ns: int
+    digest: str
+
+    @property
+    def frames(self) -> int:
+        """Frames that a memory takes."""
+        return self.segments.frames
+
+    @property
+    def interval_ns(self) -> int:
+        """Mean time from one frame to the next; 0 where there is only one."""
+        return (self.last_ns - self.first_ns) // max(1, self.frames - 1)
+
+
+class StreamScanner:
+    """
+    Collect a ``StreamInfo`` from frames as they pass.
+
+    :ivar met: frames so far, usable or not.
+    """
+
+    def __init__(self) -> None:
+        self._segments = Segments()
+        self._pixels = hashlib.blake2b(digest_size=16)
+        self._stamps = hashlib.blake2b(digest_size=16)
+        self._first_ns: int | None = None
+        self.met = 0
+        self._last_ns = 0
+
+    def add(self, frame: Frame) -> bool:
+        """Count one frame; return whether a memory takes it."""
+        self.met += 1
+        self._pixels.update(np.ascontiguousarray(frame.rgb).data)
+        self._stamps.update(frame.stamp_ns.to_bytes(8, 'little', signed=True))
+        height, width = frame.rgb.shape[:2]
+        if not self._segments.add(height, width, frame.camera, frame.stamp_ns):
+            return False
+        if self._first_ns is None:
+            self._first_ns = frame.stamp_ns
+        self._last_ns = max(self._last_ns, frame.stamp_ns)
+        return True
+
+    def info(self, where: str, origin_ns: int | None = None) -> StreamInfo:
+        """
+        Return what was found.
+
+        :param where: for messages.
+        :param origin_ns: the recording's time zero; None: its first frame.
+        :raises SourceError: no frame that a memory takes.
+        """
+        if self._first_ns is None:
+            raise SourceError(
+                f'{where}: not one frame with a stamp; have the camera driver fill header.stamp')
+        seen = self._pixels.copy()
+        seen.update(self._stamps.digest())
+        return StreamInfo(
+            self._segments, self._first_ns, self._last_ns,
+            self._first_ns if origin_ns is None else origin_ns, seen.hexdigest())
+
+
+# -- streams --------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, eq=False)
 class TimedQuestion:
     """
-    A question whose time is known.
+    A question with its absolute time.
 
     :param at_ns: stamp after which no frame is seen; ``END_NS`` for the end.
     :param evidence: intervals of stamps.
@@ -64,10 +189,10 @@ class TimedQuestion:
 
 class Stream(ABC):
     """
-    Frames in time order, walked through as often as one likes, and questions about them.
+    Frames in time order, to be iterated as often as needed, and questions about them.
 
     :ivar name: unique among all streams of a run.
-    :ivar suite: the sort it belongs to, for questions that name none.
+    :ivar suite: the group it belongs to, for questions that name none.
     :ivar seed: what it was made from, or a number of its own.
     :ivar questions_path: where the questions come from, for messages.
     :ivar skip_missing: leave out, and count, questions before the first or after the last frame.
@@ -82,24 +207,24 @@ class Stream(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
-        """Walk through the frames from the start; counters start anew."""
+        """Iterate over the frames from the start; counters are reset."""
 
     @abstractmethod
     def survey(self) -> StreamInfo:
         """
-        Tell what there is, from one walk at most.
+        Return what it holds; iterates over the frames once at most.
 
         :raises SourceError: it cannot be read to its end, or has no frame.
         """
 
     @property
     def skipped(self) -> int:
-        """Frames of this walk so far that the wanted rate left out."""
+        """Frames that the requested rate left out so far in this iteration."""
         return 0
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Frames of this walk so far that could not be read, by reason."""
+        """Frames that could not be read so far in this iteration, by reason."""
         return {}
 
     @property
@@ -109,15 +234,15 @@ class Stream(ABC):
 
     @property
     def pictures(self) -> Mapping[str, str]:
-        """Where pictures of questions' evidence lie in the output folder, by question id."""
+        """Paths of pictures of questions' evidence in the output folder, by question id."""
         return {}
 
     def kept(self, model: Any) -> tuple[Any, ...]:
-        """Tell where visual tokens are kept: what ``RememberedEncodings`` takes besides."""
+        """Return where visual tokens are kept: further arguments of ``RememberedEncodings``."""
         return ()
 
     def close(self) -> None:  # noqa: B027  # most streams have nothing to do
-        """All cells have watched."""
+        """Finish, after all variants have watched."""
 
     def digest(self) -> str:
         """Identify pixels, stamps and questions: equal digests, equal streams."""
@@ -126,7 +251,7 @@ class Stream(ABC):
 
     def schedule(self) -> tuple[list[TimedQuestion], Counter[str]]:
         """
-        Tell when which question is asked.
+        Compute when each question is asked.
 
         :return: questions in the order of their times, and how many were left out: ``BEFORE`` and
             ``AFTER``.
@@ -134,8 +259,7 @@ class Stream(ABC):
             clearly after the last.
         """
         survey, where = self.survey(), self.questions_path or self.name
-        counts = Counter(question.id for question in self.questions)
-        for name, count in counts.items():
+        for name, count in Counter(question.id for question in self.questions).items():
             if count > 1:
                 raise SourceError(
                     f'{where}: {count} questions have the same id {name!r}; ids must differ')
@@ -144,46 +268,45 @@ class Stream(ABC):
             base = survey.origin_ns if question.clock == 'start' else 0
             at_ns = END_NS if question.ask_at_ns is None else base + question.ask_at_ns
             outside = self._outside(question, at_ns, base)
-            if outside is not None:
-                when, message = outside
-                if not self.skip_missing:
-                    raise SourceError(f'{where}: {message}, or --skip-missing')
-                left_out[when] += 1
+            if outside is None:
+                asked.append(TimedQuestion(question, at_ns, [
+                    [base + start, base + end] for start, end in question.evidence]))
                 continue
-            asked.append(TimedQuestion(
-                question, at_ns,
-                [[base + start, base + end] for start, end in question.evidence]))
+            when, message = outside
+            if not self.skip_missing:
+                raise SourceError(f'{where}: {message}, or --skip-missing')
+            left_out[when] += 1
         return sorted(asked, key=lambda each: each.at_ns), left_out
 
     def _outside(self, question: Question, at_ns: int, base: int) -> tuple[str, str] | None:
-        """Tell of a question that is not about this recording: when it is asked, and a message."""
+        """Return when, and a message, for a question outside this recording; None for inside."""
         survey = self.survey()
 
-        def told(stamp_ns: int) -> str:
+        def shown(stamp_ns: int) -> str:
             return f'{(stamp_ns - base) / 1e9:.3f} s' if base else f'{stamp_ns} ns'
 
-        asked = f'question {question.id!r} is asked at {told(at_ns)}'
+        asked = f'question {question.id!r} is asked at {shown(at_ns)}'
         if at_ns < survey.first_ns:
             return BEFORE, (
                 f'{asked}, {(survey.first_ns - at_ns) / 1e9:.3f} s {BEFORE} of {self.name} '
-                f'({told(survey.first_ns)}); ask later')
+                f'({shown(survey.first_ns)}); ask later')
         if survey.last_ns + survey.interval_ns + LATE_NS < at_ns < END_NS:
             return AFTER, (
                 f'{asked}, {(at_ns - survey.last_ns) / 1e9:.3f} s {AFTER} of {self.name} '
-                f'({told(survey.last_ns)}): is the recording whole, and the one that is meant? '
-                'Ask earlier, or at the end')
+                f'({shown(survey.last_ns)}): is the recording complete, and the right one? Ask '
+                'earlier, or at the end')
         return None
 
 
 def questions_digest(questions: Sequence[Question]) -> str:
-    """Identify questions and what is right."""
+    """Identify questions and their right answers."""
     seen = hashlib.blake2b(digest_size=16)
     for question in questions:
-        told = (question.id, question.ask_at_ns, question.question, question.answer,
-                question.kind, question.delay, [list(each) for each in question.evidence],
-                question.clock, question.scorer, list(question.accepted),
-                list(question.options), question.suite)
-        seen.update(repr(told).encode())
+        fields = (question.id, question.ask_at_ns, question.question, question.answer,
+                  question.kind, question.delay, [list(each) for each in question.evidence],
+                  question.clock, question.scorer, list(question.accepted),
+                  list(question.options), question.suite)
+        seen.update(repr(fields).encode())
         if question.tokens is not None:
             seen.update(question.tokens.astype(np.int64).tobytes())
     return seen.hexdigest()
@@ -195,7 +318,7 @@ class QualityStream(Stream):
     A stream that is wholly in memory.
 
     :param frames: uint8 ``[H, W, 3]`` each, of one size.
-    :param stamps_ns: one rising integer a frame.
+    :param stamps_ns: one rising integer per frame.
     """
 
     name: str
@@ -209,15 +332,15 @@ class QualityStream(Stream):
     _surveyed: list[StreamInfo] = field(default_factory=list, init=False, repr=False)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Walk through the frames."""
+        """Iterate over the frames."""
         for rgb, stamp_ns in zip(self.frames, self.stamps_ns):
             yield Frame(rgb, int(stamp_ns))
 
     def survey(self) -> StreamInfo:
-        """Tell what there is; the frames are looked at once."""
+        """Return what it holds; scans the frames once."""
         if not self._surveyed:
-            surveyor = StreamScanner()
+            scanner = StreamScanner()
             for frame in self:
-                surveyor.add(frame)
-            self._surveyed.append(surveyor.survey(self.name))
+                scanner.add(frame)
+            self._surveyed.append(scanner.info(self.name))
         return self._surveyed[0]

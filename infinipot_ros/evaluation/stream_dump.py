@@ -1,12 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The visual tokens of a stream on disk, for runs that need neither its frames nor a vision tower.
+Dump a stream's visual tokens, and replay a dump without frames or vision tower.
 
 A dump is a folder: ``tokens-*.safetensors`` holds what each call of the vision tower returned,
-``frames.safetensors`` a line a frame (stamp, sizes, digest), ``pictures.safetensors`` the
-questions' pictures, and ``dump.json``, written last, what it was made with. It knows every frame
-by a digest of its pixels. ``loaded_dumps`` reads it.
+``frames.safetensors`` a row per frame (stamp, sizes, digest of the pixels),
+``pictures.safetensors`` the questions' pictures, and ``dump.json``, written last, what it was made
+with.
+
+When it is loaded, frames are placeholders of the size at which they are encoded, whose first bytes
+are the digest of the true pixels; their tokens are found by it. A call of the vision tower that
+was not dumped is joined from the grids of others; its tokens are then equal up to the order in
+which a device sums.
 """
 
 from __future__ import annotations
@@ -18,47 +23,95 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import save_file
-from torch import Tensor
+from pydantic import BaseModel
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
-from infinipot_ros.errors import ConfigurationError, FrameError
-from infinipot_ros.evaluation.encodings import Call, frame_digest
+from infinipot_ros.errors import ConfigurationError, FrameError, SourceError
+from infinipot_ros.evaluation.encodings import (
+    DIGEST_BYTES,
+    DumpedTokens,
+    LoadedTokens,
+    Pixels,
+    frame_digest,
+    unwritable,
+)
 from infinipot_ros.evaluation.provenance import described
 from infinipot_ros.evaluation.recorded_stream import (
     RecordedStream,
+    Recording,
     file_name,
+    picture_path,
 )
 from infinipot_ros.evaluation.run_store import write_whole
-from infinipot_ros.evaluation.stream import Stream, StreamInfo
+from infinipot_ros.evaluation.stream import Segments, Stream, StreamInfo
 from infinipot_ros.visual_memory.frame import Frame
 
 VERSION = 1
-SHARD_BYTES = 2 ** 28
 HEADER, FRAME_TABLE, PICTURES = 'dump.json', 'frames.safetensors', 'pictures.safetensors'
 
-Pixels = npt.NDArray[np.uint8]
+
+class DumpedInfo(BaseModel):
+    """A ``StreamInfo`` as ``dump.json`` holds it."""
+
+    first_ns: int
+    last_ns: int
+    origin_ns: int
+    digest: str
+    frames: int
+    stretches: list[dict[str, int | str]]
 
 
-@dataclass(frozen=True)
-class Block:
-    """What the vision tower made of a call: ``[grids, rows * columns, hidden]``."""
+class DumpHeader(BaseModel):
+    """The fields of ``dump.json``; a call is name, file, rows, columns and numbers of frames."""
 
-    tokens: Tensor
-    rows: int
-    columns: int
+    version: int
+    made_with: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    survey: DumpedInfo
+    skipped: int
+    dropped: dict[str, int]
+    cameras: list[str]
+    calls: list[tuple[str, int, int, int, list[int]]]
 
 
 def dump_folder(folder: Path, stream: str) -> Path:
-    """Tell where the dump of a stream lies."""
+    """Return the folder of a stream's dump."""
     return folder / file_name(stream)
 
 
-class DumpingStream(Stream):
+@dataclass(frozen=True)
+class StreamLoader:
     """
-    A recorded stream whose visual tokens are dumped while its cells watch.
+    Make the streams of a run, in whichever process: plain, dumping or loaded.
+
+    :param made_with: what visual tokens depend on besides the frames.
+    """
+
+    recordings: tuple[Recording, ...]
+    made_with: dict[str, Any]
+    max_pixels: int
+    dump: Path | None
+    load_dumped: Path | None
+
+    def __call__(self, suite: str, seed: int) -> Stream:
+        """Make the stream of a recording, by its number."""
+        [recording] = [each for each in self.recordings if each.seed == seed]
+        made_with = self.made_with | {
+            'topic': recording.topic, 'fps': recording.fps, 'max_frames': recording.max_frames,
+            'start_ns': recording.start_ns, 'end_ns': recording.end_ns, 'clock': recording.clock}
+        if self.load_dumped is not None:
+            return LoadedStream(
+                recording, dump_folder(self.load_dumped, recording.name), made_with)
+        if self.dump is None:
+            return RecordedStream(recording)
+        return DumpingStream(
+            recording, dump_folder(self.dump, recording.name), made_with, self.max_pixels)
+
+
+class DumpingStream(RecordedStream):
+    """
+    A recorded stream whose visual tokens are dumped while its variants watch.
 
     :param folder: of this stream's dump; an older one is replaced.
     :param made_with: what the tokens depend on, plain values; compared when it is loaded.
@@ -66,48 +119,22 @@ class DumpingStream(Stream):
     """
 
     def __init__(
-        self, stream: RecordedStream, folder: Path, made_with: Mapping[str, Any], max_pixels: int,
+        self, recording: Recording, folder: Path, made_with: Mapping[str, Any], max_pixels: int,
     ) -> None:
-        self._stream, self._folder, self._made_with = stream, folder, dict(made_with)
+        super().__init__(recording)
+        self._folder, self._made_with = folder, dict(made_with)
         self._max_pixels = max_pixels
-        self.name, self.suite, self.seed = stream.name, stream.suite, stream.seed
-        self.questions, self.questions_path = stream.questions, stream.questions_path
-        self.skip_missing = stream.skip_missing
         self._model: Any = None
-        self._store: _DumpStore | None = None
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Walk through the frames."""
-        return iter(self._stream)
-
-    def survey(self) -> StreamInfo:
-        """Tell what there is."""
-        return self._stream.survey()
-
-    @property
-    def skipped(self) -> int:
-        """Frames of this walk that the rate left out."""
-        return self._stream.skipped
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """Frames of this walk that could not be read."""
-        return self._stream.dropped
-
-    @property
-    def inputs(self) -> list[dict[str, Any]]:
-        """The recording's files and those of its questions."""
-        return self._stream.inputs
-
-    @property
-    def pictures(self) -> Mapping[str, str]:
-        """Where each question's picture is."""
-        return self._stream.pictures
+        self._tokens: DumpedTokens | None = None
 
     def kept(self, model: Any) -> tuple[Any, ...]:
         """Keep tokens in the dump."""
-        self._model, self._store = model, _DumpStore(self._folder)
-        return (self._store,)
+        try:
+            (self._folder / HEADER).unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(self._folder, error) from error
+        self._model, self._tokens = model, DumpedTokens(self._folder)
+        return (self._tokens,)
 
     def close(self) -> None:
         """
@@ -115,34 +142,30 @@ class DumpingStream(Stream):
 
         :raises ConfigurationError: it cannot be written.
         """
-        assert self._store is not None
-        self._store.flush()
-        table = self._frame_table()
-        survey = self.survey()
-        recording = self._stream.recording
-        header = {
-            'version': VERSION, 'made_with': self._made_with,
-            'inputs': described(recording.path),
-            'survey': {
-                'first_ns': survey.first_ns, 'last_ns': survey.last_ns,
-                'origin_ns': survey.origin_ns, 'digest': survey.digest,
-                'frames': survey.frames,
-                'stretches': [asdict(each) for each in survey.stretches.found]},
-            'skipped': self.skipped, 'dropped': dict(self.dropped),
-            'cameras': table.pop('cameras'),
-            'calls': self._store.calls(table['digests'])}
+        assert self._tokens is not None
+        self._tokens.flush()
+        table, cameras = self._frame_table()
+        info, output = self.survey(), self.recording.output
+        header = DumpHeader(
+            version=VERSION, made_with=self._made_with, inputs=described(self.recording.path),
+            survey=DumpedInfo(
+                first_ns=info.first_ns, last_ns=info.last_ns, origin_ns=info.origin_ns,
+                digest=info.digest, frames=info.frames,
+                stretches=[asdict(each) for each in info.segments.found]),
+            skipped=self.skipped, dropped=dict(self.dropped), cameras=cameras,
+            calls=self._tokens.calls(table['digests']))
         try:
-            save_arrays(table, self._folder / FRAME_TABLE)
-            if recording.output is not None:
-                save_arrays({
-                    name: np.frombuffer((recording.output / path).read_bytes(), np.uint8)
-                    for name, path in self.pictures.items() if (recording.output / path).exists()},
+            save_file(table, self._folder / FRAME_TABLE)
+            if output is not None:
+                save_file({
+                    name: np.frombuffer((output / path).read_bytes(), np.uint8)
+                    for name, path in self.pictures.items() if (output / path).exists()},
                     self._folder / PICTURES)
-            write_whole(self._folder / HEADER, json.dumps(header) + '\n')
+            write_whole(self._folder / HEADER, json.dumps(header.model_dump()) + '\n')
         except (OSError, SafetensorError) as error:
             raise unwritable(self._folder, error) from error
 
-    def _frame_table(self) -> dict[str, Any]:
+    def _frame_table(self) -> tuple[dict[str, Any], list[str]]:
         stamps, sizes, digests, of_camera = [], [], [], []
         cameras: dict[str, int] = {}
         for frame in self:
@@ -157,77 +180,118 @@ class DumpingStream(Stream):
         return {
             'stamps': np.array(stamps, np.int64), 'sizes': np.array(sizes, np.int32),
             'digests': np.stack(digests), 'camera': np.array(of_camera, np.int32),
-            'cameras': list(cameras)}
+        }, list(cameras)
 
 
-class _DumpStore:
-    """Writes blocks of visual tokens as they come, and gives them back."""
+class LoadedStream(Stream):
+    """
+    A dumped stream, with current questions.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._shards: dict[Call, tuple[str, int, int, int]] = {}
-        self._fresh: dict[str, Tensor] = {}
-        self._fresh_bytes = self._count = 0
-        self._open: dict[int, Any] = {}
+    :param recording: what the questions are about; its file need not exist any more.
+    :param folder: of this stream's dump.
+    :param made_with: what the tokens depend on now.
+    :raises SourceError: there is no dump, it is damaged, or the recording has changed.
+    :raises ConfigurationError: it was made with other settings.
+    """
+
+    def __init__(
+        self, recording: Recording, folder: Path, made_with: Mapping[str, Any],
+    ) -> None:
+        self.recording = recording
+        self.name, self.suite, self.seed = recording.name, recording.suite, recording.seed
+        self.questions = recording.questions
+        self.questions_path, self.skip_missing = recording.questions_path, recording.skip_missing
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / HEADER).unlink(missing_ok=True)
-            for old in folder.glob('tokens-*.safetensors'):
-                old.unlink()
-        except OSError as error:
-            raise unwritable(folder, error) from error
+            # Not pydantic's JSON, which has no file names that are not UTF-8.
+            self._header = DumpHeader(**json.loads(
+                (folder / HEADER).read_text(encoding='utf-8')))
+            self._check(folder, made_with)
+            self._table = load_file(folder / FRAME_TABLE)
+            self._tokens = LoadedTokens(folder, self._header.calls, self._table['digests'])
+            self._pictures = (
+                load_file(folder / PICTURES) if (folder / PICTURES).exists() else {})
+        except FileNotFoundError as error:
+            raise SourceError(
+                f'{folder} holds no complete dump of {self.name} ({error.filename} is missing); '
+                'make it with --dump') from error
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise SourceError(
+                f'{folder} holds a damaged dump of {self.name} ({type(error).__name__}: {error}); '
+                'make it again with --dump') from error
 
-    def get(self, call: Call) -> Block | None:
-        if call not in self._shards:
-            return None
-        name, shard, rows, columns = self._shards[call]
-        if name in self._fresh:
-            return Block(self._fresh[name], rows, columns)
-        if shard not in self._open:
-            self._open[shard] = safe_open(shard_path(self._folder, shard), 'pt')
-        return Block(self._open[shard].get_tensor(name), rows, columns)
+    def _check(self, folder: Path, made_with: Mapping[str, Any]) -> None:
+        then = {'version': self._header.version} | self._header.made_with
+        now = {'version': VERSION, **made_with}
+        differing = [f'{name} {then.get(name)!r} became {now.get(name)!r}'
+                     for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+        if differing:
+            raise ConfigurationError(
+                f'the dump {folder} was made with other settings ({", ".join(differing)}); make '
+                'it again with --dump')
+        path = self.recording.path
+        if path.exists() and [each['sha256'] for each in described(path)] != [
+                each['sha256'] for each in self._header.inputs]:
+            raise SourceError(
+                f'{path} is not the recording that {folder} was made from; make the dump again '
+                'with --dump')
 
-    def put(self, call: Call, block: Any) -> None:
-        name = f'{len(self._shards):09d}'
-        self._shards[call] = (name, self._count, block.rows, block.columns)
-        self._fresh[name] = block.tokens.contiguous()
-        self._fresh_bytes += block.tokens.numel() * block.tokens.element_size()
-        if self._fresh_bytes >= SHARD_BYTES:
-            self.flush()
+    def __iter__(self) -> Iterator[Frame]:
+        """Iterate over placeholders of the frames."""
+        for stamp_ns, size, digest, camera in zip(
+                self._table['stamps'].tolist(), self._table['sizes'].tolist(),
+                self._table['digests'], self._table['camera'].tolist()):
+            rgb = np.zeros((*size[2:], 3), np.uint8)
+            rgb.reshape(-1)[:DIGEST_BYTES] = digest
+            yield Frame(rgb, stamp_ns, self._header.cameras[camera])
 
-    def flush(self) -> None:
-        if not self._fresh:
-            return
-        try:
-            save_file(self._fresh, shard_path(self._folder, self._count))
-        except (OSError, SafetensorError) as error:
-            raise unwritable(self._folder, error) from error
-        self._fresh, self._fresh_bytes = {}, 0
-        self._count += 1
+    def survey(self) -> StreamInfo:
+        """Return what it held when it was dumped."""
+        info = self._header.survey
+        return StreamInfo(
+            Segments.of(info.stretches), info.first_ns, info.last_ns, info.origin_ns, info.digest)
 
-    def calls(self, digests: Pixels) -> list[list[Any]]:
-        """List the calls: name, shard, rows, columns, and the numbers of its frames."""
-        numbers = frame_numbers(digests)
-        return [[*where, [numbers[digest] for digest in call]]
-                for call, where in self._shards.items()]
+    @property
+    def skipped(self) -> int:
+        """Frames that the rate left out when it was dumped."""
+        return self._header.skipped
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Frames that could not be read when it was dumped."""
+        return self._header.dropped
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """The recording's files as they were, and those of its questions."""
+        return [*self._header.inputs, *(
+            each for path in self.recording.question_files for each in described(path))]
+
+    @property
+    def pictures(self) -> Mapping[str, str]:
+        """
+        Paths of the questions' pictures, which are written from the dump first.
+
+        :raises ConfigurationError: they cannot be written.
+        """
+        output, found = self.recording.output, {}
+        for question in self.questions:
+            if output is None or question.id not in self._pictures:
+                continue
+            found[question.id] = picture_path(self.name, question.id)
+            path = output / found[question.id]
+            # Replaces an older one: it may be of another recording of that name.
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(self._pictures[question.id].tobytes())
+            except OSError as error:
+                raise unwritable(path, error) from error
+        return found
+
+    def kept(self, model: Any) -> tuple[Any, ...]:
+        """Take tokens from the dump; nothing is encoded."""
+        self._tokens.device = model.device
+        return (self._tokens, _placeholder_digest)
 
 
-def frame_numbers(digests: Pixels) -> dict[bytes, int]:
-    """Number frames by when their like was first seen."""
-    numbers: dict[bytes, int] = {}
-    for number, digest in enumerate(digests):
-        numbers.setdefault(digest.tobytes(), number)
-    return numbers
-
-
-def shard_path(folder: Path, number: int) -> Path:
-    """Name one of the files of tokens."""
-    return folder / f'tokens-{number:05d}.safetensors'
-
-
-def unwritable(folder: Path, error: Exception) -> ConfigurationError:
-    """Say that a folder cannot be written, and why."""
-    # safetensors tells of a full disk in words only.
-    told = str(getattr(error, 'strerror', None) or error)
-    space = 'free some space, or ' if 'space left' in told or 'quota' in told.lower() else ''
-    return ConfigurationError(f'{folder} cannot be written: {told}; {space}give another folder')
+def _placeholder_digest(placeholder: Pixels) -> bytes:
+    return placeholder.reshape(-1)[:DIGEST_BYTES].tobytes()

@@ -1,25 +1,98 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Times as people say them, before the end or from the start: ``-10 min``, ``1:30``, a date."""
+"""Parse times as people and annotators write them: ``1:30``, ``-10 min``, seconds, ISO dates."""
 
 from __future__ import annotations
 
+import math
 import re
+from datetime import datetime, timedelta, timezone
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.question_times import parse_moment
+from infinipot_ros.evaluation.question import Clock
 from infinipot_ros.ros_time import SECOND_NS
 
 UNIT_SECONDS = {'s': 1, 'min': 60, 'h': 3600, 'd': 86400}
 _AGO = re.compile(rf'-\s*(\d+(?:\.\d+)?)\s*({"|".join(UNIT_SECONDS)})')
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+Moment = tuple[Clock, int]
+"""A clock and nanoseconds on it."""
+
+
+def parse_time(time: float | str, where: str) -> int:
+    """
+    Parse a time from the start of a recording.
+
+    :param time: seconds, or a text ``[[h:]m:]s`` whose parts may lack leading zeros and whose
+        seconds may have a fraction.
+    :param where: file and entry, for the message.
+    :return: nanoseconds.
+    :raises SourceError: not a time, negative, or a part after the first above 59.
+    """
+    if isinstance(time, str):
+        if not re.fullmatch(r'(?:\d+:){0,2}\d+(?:\.\d+)?', time.strip()):
+            raise SourceError(
+                f'{where}: {time!r} is not a time; expected hours:minutes:seconds')
+        parts = [float(part) for part in time.split(':')]
+        if any(part >= 60 for part in parts[1:]):
+            raise SourceError(
+                f'{where}: {time!r} is not a time; minutes and seconds end at 59')
+        seconds = sum(part * 60 ** place for place, part in enumerate(reversed(parts)))
+    else:
+        seconds = float(time)
+        if not math.isfinite(seconds) or seconds < 0:
+            raise SourceError(f'{where}: {time!r} is not a time; expected seconds, 0 or more')
+    return round(seconds * SECOND_NS)
+
+
+def parse_moment(text: str, where: str) -> Moment:
+    """
+    Parse a time from the start of a recording, or a date.
+
+    :param text: as ``parse_time`` reads it, an ``s`` allowed at its end; or an ISO date with a
+        time zone.
+    :raises SourceError: it is neither.
+    """
+    text = text.strip()
+    if re.match(r'\d{4}-', text) is None:
+        return 'start', parse_time(text.removesuffix('s').strip(), where)
+    try:
+        # Python 3.10 accepts no Z, and fractions of three or six digits only.
+        iso = re.sub(r'[zZ]$', '+00:00', text)
+        iso = re.sub(r'\.(\d{1,6})\d*', lambda found: f'.{found[1]:0<6}', iso)
+        date = datetime.fromisoformat(iso)
+    except ValueError as error:
+        raise SourceError(f'{where}: {text!r} is not an ISO date: {error}') from error
+    if date.tzinfo is None:
+        raise SourceError(f'{where}: {text!r} has no time zone; add Z for UTC, or +02:00')
+    return 'stamp', (date - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def parse_interval(value: str | list[str], where: str) -> tuple[Moment, Moment]:
+    """
+    Parse two times with ``to`` or a dash between them, a list of two, or one time for both.
+
+    :raises SourceError: not an interval, or it ends before it starts.
+    """
+    ends = re.split(r'\s+(?:to|-)\s+', value.strip()) if isinstance(value, str) else value
+    if isinstance(value, str) and len(ends) == 1 and re.match(r'\d{4}-', value) is None:
+        ends = value.split('-')
+    if not 1 <= len(ends) <= 2:
+        raise SourceError(
+            f'{where}: evidence {value!r} is not an interval; write it as 0:40 - 0:55')
+    start, end = (parse_moment(each, where) for each in (ends[0], ends[-1]))
+    if end[1] < start[1]:
+        raise SourceError(f'{where}: evidence {value!r} ends before it starts')
+    return start, end
 
 
 def stamp_of(text: str, first_ns: int, newest_ns: int) -> int:
     """
-    Read a time in a recording, or before its end.
+    Parse a time in a recording, or before its end.
 
     :param text: ``-90 s``, ``-10 min``, ``-2 h``, ``-1 d`` or ``-1:30`` before the newest frame;
-        else as ``question_times.parse_moment`` has it: from the first frame, or a date.
+        else as ``parse_moment`` reads it, from the first frame.
     :param first_ns: stamp of the first frame, nanoseconds; ``newest_ns`` of the newest.
     :return: a stamp, nanoseconds.
     :raises SourceError: it is none of these.
@@ -29,9 +102,8 @@ def stamp_of(text: str, first_ns: int, newest_ns: int) -> int:
         return newest_ns - round(float(ago[1]) * UNIT_SECONDS[ago[2]] * SECOND_NS)
     if text.startswith('-') and ':' not in text:
         raise SourceError(
-            f'{text!r} is no time before the end; write it as -90 s, -10 min, -2 h or -1:30')
-    back = text.startswith('-')
+            f'{text!r} is not a time before the end; write it as -90 s, -10 min, -2 h or -1:30')
     clock, moment_ns = parse_moment(text.removeprefix('-'), 'time')
     if clock == 'stamp':
         return moment_ns
-    return newest_ns - moment_ns if back else first_ns + moment_ns
+    return newest_ns - moment_ns if text.startswith('-') else first_ns + moment_ns

@@ -1,13 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What is compared: a policy at a budget, called a cell.
+The variants that an evaluation compares: a policy at a budget each.
 
-It is a cell of the benchmark's table, policies by budgets. The token grid of a picture, whose
-cells go by that name elsewhere, has nothing to do with it.
-
-A budget is written as a share of the stream's visual tokens, so that compression is the same for
-streams of any length, or as a fixed number of tokens, as a robot has it.
+A budget is a share of the stream's visual tokens, so that streams of any length are compressed
+alike, or a fixed number of tokens, as on a robot.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
 DEFAULT_POLICY = MemoryConfig.policy
 FULL = 'full'
-"""The policy that forgets nothing, and the budget that holds a whole stream."""
+"""The policy that evicts nothing, and the budget that holds a whole stream."""
 
 
 @dataclass(frozen=True, order=True)
@@ -38,14 +35,13 @@ class Variant:
         self, grids: int, grid_tokens: int, block_grids: int, *, leave_out: bool = True,
     ) -> int | None:
         """
-        Tell the budget in visual tokens, a whole number of grids.
+        Return the budget in visual tokens, a whole number of grids.
 
         :param grids: grids of the stream, of ``grid_tokens`` tokens each.
-        :param block_grids: grids encoded in one forward pass, for which room must be left.
-        :param leave_out: give None where the budget would hold the whole stream, so that nothing
-            would be compressed; else no more than what holds it.
-        :return: tokens, or None.
-        :raises ConfigurationError: no budget is written like that, or it holds no grid at all.
+        :param block_grids: grids encoded in one forward pass, for which there must be room.
+        :param leave_out: return None where the budget would hold the whole stream, so that nothing
+            would be compressed; otherwise at most the tokens of the stream and a block.
+        :raises ConfigurationError: the budget is malformed, or holds less than one grid.
         """
         divisor = budget_divisor(self.budget)
         if divisor == 1:
@@ -60,7 +56,7 @@ class Variant:
         return min(kept, grids + block_grids) * grid_tokens
 
     def apply(self, settings: MemoryConfig) -> MemoryConfig:
-        """Take over the policy, and of the ratios those it has a use for."""
+        """Return the settings with this policy, and those of the ratios that it uses."""
         chosen = replace(settings, policy=self.policy, tar_ratio=None, recent_ratio=None)
         for name in ('tar_ratio', 'recent_ratio'):
             wanted = replace(chosen, **{name: getattr(settings, name)})
@@ -74,7 +70,7 @@ class Variant:
 
 def budget_divisor(budget: str) -> int | None:
     """
-    Read a budget: 1 for ``full``, 8 for ``/8``, None for a number of tokens.
+    Parse a budget: 1 for ``full``, 8 for ``/8``, None for a number of tokens.
 
     :raises ConfigurationError: it is none of these.
     """
@@ -85,24 +81,25 @@ def budget_divisor(budget: str) -> int | None:
     if budget.isdecimal() and int(budget) > 0:
         return None
     raise ConfigurationError(
-        f"budget {budget!r} is none; give 'full', a share of the stream such as /8, or a number "
-        'of visual tokens such as 1024')
+        f"budget {budget!r} is not valid; give 'full', a share of the stream such as /8, or a "
+        'number of visual tokens such as 1024')
 
 
-def make_cells(policies: Iterable[str], budgets: Iterable[str]) -> list[Variant]:
+def make_variants(policies: Iterable[str], budgets: Iterable[str]) -> list[Variant]:
     """
-    Combine policies and budgets; ``full`` keeps all and has its own budget only.
+    Combine policies and budgets; the policy ``full`` goes with the budget ``full`` only.
 
-    :raises ConfigurationError: a policy or a budget that does not exist, or no cell at all.
+    :raises ConfigurationError: an unknown policy or budget, or no variant at all.
     """
     chosen = list(dict.fromkeys(policies))
     sizes = [size for size in dict.fromkeys(budgets) if budget_divisor(size) != 1]
     for policy in chosen:
         MemoryConfig('', policy=policy).validate()
-    cells = [Variant(FULL, FULL)] if FULL in chosen else []
-    cells += [Variant(policy, size) for policy in chosen if policy != FULL for size in sizes]
-    if not cells:
+    variants = [Variant(FULL, FULL)] if FULL in chosen else []
+    variants += [Variant(policy, size) for policy in chosen if policy != FULL for size in sizes]
+    if not variants:
         raise ConfigurationError(
             f'policies {", ".join(chosen) or "(none)"} and budgets {", ".join(sizes) or "(none)"} '
-            'make no cell; give a policy other than full and a budget, or the policy full')
-    return cells
+            'leave nothing to evaluate; give a policy other than full and a budget, or the policy '
+            'full')
+    return variants

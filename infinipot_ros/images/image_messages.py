@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Pixels of image messages: ``sensor_msgs/Image`` and ``CompressedImage`` into RGB, nothing else.
+Convert image messages, ``sensor_msgs/Image`` and ``CompressedImage``, to RGB.
 
-Knows the layouts of ``sensor_msgs/image_encodings``, row padding, byte order, and the headers of
-jpeg and png; knows no ROS. A message is whatever has the fields of one (rclpy's, rosbags', a
-plain object). The pixels are those of ROS's own cv_bridge for ``desired_encoding='rgb8'``: the
-same OpenCV conversions, and 16 bits become 8 by rounding ``value / 257``. Different from it: row
-padding is honoured everywhere, grey and 16-bit png come out right, damaged images are refused.
+Handles the layouts of ``sensor_msgs/image_encodings``, row padding, byte order, jpeg and png,
+without ROS: a message is any object with the fields of one (rclpy's, rosbags', a plain object).
+The pixels are those of ROS's cv_bridge for ``desired_encoding='rgb8'``: the same OpenCV
+conversions, and 16 bits become 8 by rounding ``value / 257``. Unlike cv_bridge, row padding is
+always skipped, grey and 16-bit png are converted correctly, and damaged images are refused.
 
-Everything a message claims is checked before a byte is decoded, so that a hostile one costs
+All sizes in a message are checked before a byte is decoded, so that a hostile one costs
 microseconds and no memory.
 """
 
@@ -26,7 +26,7 @@ from infinipot_ros.errors import ConfigurationError, FrameError
 from infinipot_ros.visual_memory.frame import RgbImage
 
 MAX_PIXELS = 64_000_000
-"""Most pixels an image may claim; above it is taken for a decompression bomb."""
+"""Limit of an image's pixels; more is treated as a decompression bomb."""
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_CHUNK = struct.Struct('>I4s')
@@ -38,7 +38,7 @@ _TAIL = 4096
 
 @dataclass(frozen=True)
 class _Layout:
-    """How one pixel lies in memory, and the OpenCV conversion that makes it RGB."""
+    """The memory layout of a pixel, and the OpenCV conversion to RGB."""
 
     channels: int
     item_bytes: int
@@ -57,7 +57,7 @@ _LAYOUTS: dict[str, _Layout] = {
     'yuv422': _UYVY,
     'yuyv': _YUY2,
     'yuv422_yuy2': _YUY2,
-    # Channels without a meaning: read as OpenCV, from where they come, orders them.
+    # Channels without a meaning: in OpenCV's order, where these names come from.
     '8UC1': _Layout(1, 1, 'COLOR_GRAY2RGB'),
     '8UC3': _Layout(3, 1, 'COLOR_BGR2RGB'),
     '8UC4': _Layout(4, 1, 'COLOR_BGRA2RGB'),
@@ -74,12 +74,12 @@ for _bits, _bytes in ((8, 1), (16, 2)):
 ENCODINGS: tuple[str, ...] = tuple(sorted(_LAYOUTS))
 """Every ``encoding`` of a raw image that can be read."""
 
-# v / 257 never ends in exactly one half, so this is rounding to nearest, however ties are broken.
+# v / 257 is never halfway between two integers, so this rounds to the nearest.
 _TO_8_BITS: RgbImage = ((np.arange(65536, dtype=np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def pixel_bytes(encoding: str) -> int:
-    """Bytes of one pixel of a raw ``encoding``, one of ``ENCODINGS``."""
+    """Return the bytes per pixel of a raw ``encoding``, one of ``ENCODINGS``."""
     return _LAYOUTS[encoding].channels * _LAYOUTS[encoding].item_bytes
 
 
@@ -88,7 +88,7 @@ def to_rgb(msg: Any, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
     Decode an image message.
 
     :param msg: an object with the fields of ``sensor_msgs/Image`` or ``CompressedImage``.
-    :param max_pixels: most pixels (width times height) accepted.
+    :param max_pixels: limit of width times height.
     :returns: uint8 ``[height, width, 3]``, contiguous, RGB, sharing no memory with the message.
     :raises FrameError: ``zero_size``, ``too_large``, ``unknown_encoding``, ``wrong_step``,
         ``short_data`` or ``decode_failed``.
@@ -109,13 +109,13 @@ def to_rgb(msg: Any, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
 
 def peek(msg: Any, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """
-    Check what an image message claims, without decoding it: microseconds, for use in callbacks.
+    Check the sizes in an image message without decoding it: microseconds, for use in callbacks.
 
-    A message that passes can still fail in :func:`to_rgb`, with ``decode_failed``, when the
-    compressed bytes themselves are damaged.
+    A message that passes can still fail in :func:`to_rgb`, with ``decode_failed``, if its
+    compressed bytes are damaged.
 
     :param msg: an object with the fields of ``sensor_msgs/Image`` or ``CompressedImage``.
-    :param max_pixels: most pixels (width times height) accepted.
+    :param max_pixels: limit of width times height.
     :returns: height and width in pixels.
     :raises FrameError: as :func:`to_rgb`.
     """
@@ -155,7 +155,7 @@ def _is_compressed(msg: Any) -> bool:
 
 
 def _buffer(data: Any) -> memoryview:
-    """Bytes of a message's ``data`` field; only a plain list of numbers is copied."""
+    """Return the bytes of a ``data`` field; only a plain list of numbers is copied."""
     if isinstance(data, np.ndarray):
         data = np.ascontiguousarray(data)
     try:
@@ -167,7 +167,7 @@ def _buffer(data: Any) -> memoryview:
 
 def _check_size(height: int, width: int, max_pixels: int) -> None:
     if height <= 0 or width <= 0:
-        raise FrameError('zero_size', f'image of {width}x{height} pixels: there is nothing in it')
+        raise FrameError('zero_size', f'image of {width}x{height} pixels: it is empty')
     if height * width > max_pixels:
         raise FrameError(
             'too_large',
@@ -259,7 +259,7 @@ def _check_jpeg_end(data: memoryview, after: int) -> None:
 
 
 def _jpeg_header(data: memoryview) -> tuple[int, int, int]:
-    """Height, width and the offset behind the frame header (SOFn), found by hopping segments."""
+    """Return height, width and the offset behind the frame header (SOFn)."""
     offset = 2
     while offset + 9 <= len(data) and data[offset] == 0xFF:
         marker = data[offset + 1]
@@ -295,8 +295,8 @@ def _decode(data: npt.NDArray[np.uint8], height: int, width: int) -> RgbImage:
 
 
 def _convert(pixels: npt.NDArray[Any], conversion: str | None) -> RgbImage:
-    """Pixels uint8 or uint16 ``[height, width]`` or ``[height, width, channels]`` to RGB."""
-    # Interpolating between the cells of a mosaic wants all 16 bits; reordering does not.
+    """Convert uint8 or uint16 ``[height, width]`` or ``[height, width, channels]`` to RGB."""
+    # Interpolating a Bayer pattern needs all 16 bits; reordering does not.
     if pixels.dtype == np.uint16 and not (conversion or '').startswith('COLOR_Bayer'):
         pixels = _TO_8_BITS[pixels]
     if conversion is not None:
@@ -307,7 +307,7 @@ def _convert(pixels: npt.NDArray[Any], conversion: str | None) -> RgbImage:
             raise FrameError('decode_failed', f'OpenCV cannot convert: {error}') from error
     if pixels.dtype == np.uint16:
         pixels = _TO_8_BITS[pixels]
-    # One copy at most, but one at least: the message's memory is not ours.
+    # At least one copy: the message's memory is not ours.
     return pixels.copy() if pixels.base is not None else np.ascontiguousarray(pixels)
 
 

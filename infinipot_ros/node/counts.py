@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 
 from infinipot_ros.ros_time import SECOND_NS
 
-#: Left out because ``ingest.fps`` and ``ingest.still_likeness`` want it so: no loss.
-ON_PURPOSE = ('rate', 'still')
+#: Why frames are dropped that show what the last stored frame shows.
+DUPLICATE = 'duplicate'
+#: Left out because ``ingest.fps`` and ``ingest.duplicate_similarity`` want it so: no loss.
+ON_PURPOSE = ('rate', DUPLICATE)
 #: Reasons to drop a frame that say nothing against it.
 NO_FAULT = frozenset((*ON_PURPOSE, 'queue', 'paused', 'inactive', 'reset'))
 #: Characters kept of why a frame was dropped; an encoding's name may have any length.
@@ -57,8 +59,8 @@ class CameraCounts:
 
     @property
     def good(self) -> int:
-        """Remembered, or shown by one that is."""
-        return max(0, self.remembered + self.drops['still'])
+        """Remembered, or duplicates of one that is."""
+        return max(0, self.remembered + self.drops[DUPLICATE])
 
     def drop(self, reason: str, count: int = 1, why: str = '') -> None:
         """Count what was dropped for one reason."""

@@ -74,7 +74,12 @@ class Publisher:
 
 @dataclass(frozen=True)
 class ImageTopic:
-    """The image subscription as the graph shows it."""
+    """
+    An image subscription as the graph shows it.
+
+    :param camera: its camera's name; empty for the only one.
+    :param age_s: seconds since the last image, or since activation.
+    """
 
     topic: str
     type_name: str
@@ -82,6 +87,8 @@ class ImageTopic:
     publishers: Sequence[Publisher]
     incompatible: Sequence[str] = ()
     other_topic_with_images: str = ''
+    camera: str = ''
+    age_s: float = 0.0
 
     @property
     def raw(self) -> bool:
@@ -100,6 +107,7 @@ class PoseSourceState:
     :param elsewhere: other topics with poses, where nobody publishes this one.
     :param received: poses that came and can be used; ``ignored`` those that cannot.
     :param age_s: seconds since the last that can be used, or since activation.
+    :param buffered: poses of the topic that are kept to be interpolated.
     """
 
     wanted: str
@@ -110,6 +118,7 @@ class PoseSourceState:
     received: int = 0
     ignored: int = 0
     age_s: float = 0.0
+    buffered: int = 0
 
 
 def starvation_cause(image: ImageTopic) -> str:
@@ -170,27 +179,26 @@ def silent_poses_cause(poses: PoseSourceState) -> str:
     return f'{publisher.node} publishes {poses.topic}, but nothing arrives: it may be paused'
 
 
-def images_status(node: str, state: str, image: ImageTopic | None, age_s: float,
+def images_status(node: str, state: str, image: ImageTopic | None,
                   starvation_s: float, snapshot: WorkerStatus | None, queue_drops: int,
                   times: CallbackTimes, clock_missing: bool = False,
-                  camera: str = '', poses: int = 0, without_pose: int = 0,
+                  poses: int = 0, without_pose: int = 0,
                   answerable: RecentTimes | None = None, recent: RecentCounts | None = None,
                   fps: float = 0.0) -> DiagnosticStatus:
     """
-    Report on what arrives.
+    Report on the images that arrive.
 
     :param image: the subscription; None when there is none.
-    :param age_s: seconds since the last image or since activation.
     :param starvation_s: the allowed silence.
     :param queue_drops: frames dropped as ``queue`` since the last report.
     :param clock_missing: the node's time is simulated and has not begun.
-    :param camera: which, where there are several.
     :param poses: how many of ``pose_topic`` are kept to be interpolated.
     :param without_pose: frames for which a pose was wanted and none was known.
     :param answerable: how long frames took from their stamps until they could be asked about.
     :param recent: what became of this camera's messages lately.
     :param fps: the wanted frames a second, 0 for all.
     """
+    camera, age_s = (image.camera, image.age_s) if image is not None else ('', 0.0)
     name = f'{node}: images {camera}'.rstrip()
     counts = snapshot.cameras.get(camera, CameraCounts()) if snapshot else CameraCounts()
     dropping = recent.drop_problem() if recent is not None else None
@@ -275,16 +283,16 @@ def poses_status(node: str, state: str, poses: PoseSourceState | None, limit_s: 
 
 
 def worker_status(node: str, state: str, snapshot: WorkerStatus | None,
-                  report_fault: int) -> DiagnosticStatus:
+                  faults: int) -> DiagnosticStatus:
     """
     Report on the thread that owns the model.
 
-    :param survived: exceptions the executor caught.
+    :param faults: exceptions that were caught and must not end the node.
     """
     status = _status(f'{node}: worker', DiagnosticStatus.OK, 'ready')
     if snapshot is None:
         status.message = f'no model loaded: the node is {state}'
-        return _with(status, {'survived exceptions': str(report_fault)})
+        return _with(status, {'survived exceptions': str(faults)})
     if snapshot.job == 'stopped':
         status.level = DiagnosticStatus.ERROR
         status.message = 'the worker ended: restart the node, see its log'
@@ -302,7 +310,7 @@ def worker_status(node: str, state: str, snapshot: WorkerStatus | None,
         'waiting tasks': str(snapshot.waiting_tasks), 'sessions': str(snapshot.sessions),
         'last ingest ms': f'{snapshot.last_ingest_ms:.1f}',
         'last query ms': f'{snapshot.last_query_ms:.1f}',
-        'survived exceptions': str(report_fault)})
+        'survived exceptions': str(faults)})
 
 
 def model_status(node: str, model: str, snapshot: WorkerStatus | None) -> DiagnosticStatus:

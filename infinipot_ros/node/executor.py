@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-An executor that survives what comes in from the network.
+An executor that survives bad input from the network.
 
 rclpy's executors let an exception end ``spin()``, and one raised while a message is *taken*
-(before any callback runs) also leaves its entity marked busy for ever. Here a failed take is
+(before any callback runs) also leaves its entity marked busy forever. Here a failed take is
 reported and skipped, and so is an exception from a callback or from sending a reply to a client
-that has gone. The reply to a request that could not even be taken is lost with it: the client
-sees its own timeout.
+that is gone. A request that could not be taken gets no reply: its client runs into its own
+timeout.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class FaultTolerantExecutor(MultiThreadedExecutor):
     A thread pool of fixed size whose ``spin_until`` ends on request only.
 
     :param threads: size of the pool; must exceed the callbacks that may block at once.
-    :param report: called with every exception that was survived, from any thread.
+    :param report: called with every exception that was caught, from any thread.
     """
 
-    def __init__(self, threads: int, report: Callable[[Exception], None],
+    def __init__(self, threads: int, report: Callable[[Exception], object],
                  context: Context | None = None) -> None:
         super().__init__(num_threads=threads, context=context)
         self._report = report
@@ -51,7 +51,7 @@ class FaultTolerantExecutor(MultiThreadedExecutor):
 
     def wait_for_ready_callbacks(self, *args: Any, **kwargs: Any) -> Any:
         """
-        Wait as rclpy does; what was destroyed meanwhile is not waited for the next time.
+        Wait as rclpy does, but survive what is destroyed meanwhile.
 
         A deactivation destroys a subscription while it is waited for. rclpy expects that of the
         subscription, but not of its events.

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What the worker's thread builds when the node is configured: the observer, its dialogues.
+What the worker's thread builds when the node is configured: the memory, its dialogues.
 
 The imports are inside: they bring torch, which takes seconds, and the thread has them.
 """
@@ -21,31 +21,30 @@ if TYPE_CHECKING:
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 
-def build_observer(values: Mapping[str, Any], node: str, log: Log) -> VisualMemory:
+def build_memory(values: Mapping[str, Any], node: str, log: Log) -> VisualMemory:
     """
-    Load the model, allocate the memory, and take in the saved one where that is wanted.
+    Load the model, allocate the memory, and load a saved one where that is configured.
 
     :param values: every parameter.
     :param node: the node's fully qualified name.
     :raises ConfigurationError: it cannot be done, and why.
     """
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
-    observer = VisualMemory(parameters.observer_settings(values))
+    memory = VisualMemory(parameters.memory_config(values))
     if values['storage.load_at_configure']:
-        _load(observer, values, node, log)
-    return observer
+        _load(memory, values, node, log)
+    return memory
 
 
-def build_sessions(observer: VisualMemory, values: Mapping[str, Any]) -> Sessions:
-    """Make the dialogues, whose tokens the observer counts."""
+def build_sessions(values: Mapping[str, Any]) -> Sessions:
+    """Make the dialogues."""
     return Sessions(
-        observer.turn_tokens, max_sessions=values['session.max_sessions'],
-        max_turns=values['session.max_turns'], max_tokens=values['session.max_tokens'],
+        max_sessions=values['session.max_sessions'], max_turns=values['session.max_turns'],
         expiry_s=values['session.expiry'])
 
 
-def _load(observer: VisualMemory, values: Mapping[str, Any], node: str, log: Log) -> None:
-    """Take in what was remembered, if that can be; whatever is there keeps no robot from going."""
+def _load(memory: VisualMemory, values: Mapping[str, Any], node: str, log: Log) -> None:
+    """Load what was saved, if that can be; a bad file never keeps the node from starting."""
     from infinipot_ros.visual_memory.storage import load, load_at_start, was_cut_off
     directory, name = values['storage.directory'], values['storage.name']
     try:
@@ -53,12 +52,12 @@ def _load(observer: VisualMemory, values: Mapping[str, Any], node: str, log: Log
         if was_cut_off(path):
             log.warn('cut_off', f'the last save to {path} was cut off: what was remembered then '
                      'is lost, the file is the one before it')
-        loaded = load_at_start(observer, path)
+        loaded = load_at_start(memory, path)
         if loaded is None and not name.strip():
             # Other nodes may come for it, too: it is read and left as it is.
             old = saved_path(directory, OLD_DEFAULT_NAME)
             if old.exists():
-                loaded = load(observer, old)
+                loaded = load(memory, old)
                 log.info(f'there is no {path.name} yet, so {old.name} was loaded, the file of '
                          f'every node before; saves go to {path.name} from now on')
     except StorageError as error:

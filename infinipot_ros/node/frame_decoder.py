@@ -1,78 +1,73 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The cameras: a subscription each, and from what they queue to the frames the worker takes.
+From queued messages to frames with a camera and a pose, in the worker's thread.
 
-One topic is one camera. The only one without a name goes by the frame of its first image, as
-``header.frame_id`` has it; a driver may write another into each.
+One topic is one camera. The only one without a name is named by the ``header.frame_id`` of its
+first image; a driver may write another into each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from infinipot_ros.node.image_conversion import Decoder
-from infinipot_ros.node.interfaces.image_input import ImageInput
-from infinipot_ros.node.interfaces.pose_input import PoseSource
-from infinipot_ros.visual_memory.frame import Frame
+from infinipot_ros.node.frame_queue import QueuedFrame
+from infinipot_ros.node.pose_buffer import PoseSource
+from infinipot_ros.visual_memory.frame import Frame, RgbImage
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
-
-if TYPE_CHECKING:
-    from infinipot_ros.node.node import InfinipotNode
-    from infinipot_ros.node.worker import MemoryWorker
 
 
 class FrameDecoder:
     """
-    Turns queued messages into frames, in the worker's thread.
+    Turns queued messages into frames.
 
-    :param decoder: makes the pixels.
-    :param names: the named cameras; none: one without a name.
-    :param known: the names of the cameras that the memory knows now.
+    :param decode: turns a serialized message into pixels and its ``frame_id``.
+    :param names: the named cameras; empty: one without a name.
+    :param known: returns the names of the cameras that are in the memory now.
     """
 
-    def __init__(self, decoder: Decoder, names: Sequence[str],
+    def __init__(self, decode: Callable[[bytes], tuple[RgbImage, str]], names: Sequence[str],
                  known: Callable[[], Sequence[str]]) -> None:
-        self._decoder = decoder
+        self._decode = decode
         self._named = bool(names)
         self._known = known
         self._only = ''
         self._frame_ids = dict.fromkeys(names, '')
-        #: Where the robot was; None while no poses are wanted.
-        self.poses: PoseSource | None = None
-        #: Frames for which a pose was wanted and known, and for which none was.
+        self._poses: PoseSource | None = None
+        #: Frames for which a pose was looked up and found, and for which none was found.
         self.with_pose = self.without_pose = 0
 
-    def __call__(self, item: tuple[str, bytes]) -> Frame:
+    def use_poses(self, source: PoseSource | None) -> None:
+        """Look up the pose of each frame from now on; None: frames get no pose."""
+        self._poses = source
+
+    def __call__(self, queued: QueuedFrame) -> Frame:
         """
         Decode one message.
 
-        :param item: the camera's name, empty where there is one, and the serialized message.
-        :raises FrameError: it is no image that can be read.
+        :param queued: its item is the serialized message.
+        :raises FrameError: it is not an image that can be read.
         """
-        name, raw = item
-        frame = self._decoder(raw)
-        frame_id = frame.camera
+        rgb, frame_id = self._decode(queued.item)
+        name = queued.camera
         camera = name or self._only_camera(frame_id)
         if name:
             self._frame_ids[name] = frame_id
         else:
             self._frame_ids = {camera: frame_id}
         pose = None
-        if self.poses is not None:
-            pose = self.poses(frame.stamp_ns, frame_id, name)
+        if self._poses is not None:
+            pose = self._poses(queued.stamp_ns, frame_id, name)
             self.with_pose += pose is not None
             self.without_pose += pose is None
-        return replace(frame, camera=camera, pose=pose)
+        return Frame(rgb, queued.stamp_ns, camera, pose)
 
     def frame_id_of(self, camera: str) -> str:
-        """Give the frame of a camera's newest image; before the first, what its name says."""
+        """Return the ``frame_id`` of a camera's newest image; before the first, its name."""
         return self._frame_ids.get(camera, '' if self._named else camera)
 
     def _only_camera(self, frame_id: str) -> str:
-        """Name the camera without a name, for as long as the memory knows that name."""
+        """Return the name of the only camera, the same for as long as the memory has it."""
         known = self._known()
         if self._only not in known:
             self._only = only_camera(frame_id, known)
@@ -81,21 +76,13 @@ class FrameDecoder:
 
 def only_camera(frame_id: str, known: Sequence[str]) -> str:
     """
-    Name the only camera of a node when its first image is here.
+    Choose the name of a node's only camera when its first image arrives.
 
-    :param frame_id: the frame of that image.
-    :param known: cameras in the memory, in the order they were first seen: one that was saved.
+    :param frame_id: that image's.
+    :param known: cameras in the memory, in the order they were first seen; a loaded one has some.
     """
-    # It was this camera's memory that was saved, or one that has no place for another name.
+    # What was loaded is this camera's memory, or has no place for another name.
     if frame_id not in known and (len(known) == 1 or len(known) >= MAX_CAMERAS):
         return known[-1]
     return frame_id
 
-
-def subscribe(node: InfinipotNode, names: Sequence[str], worker: MemoryWorker,
-              inputs: list[ImageInput]) -> None:
-    """Subscribe to every camera's images; what was opened is in ``inputs`` even if one fails."""
-    for name in names or ('',):
-        each = ImageInput(node, node.value('image_transport'), worker, node.log, node.times,
-                          node.report_fault, name)
-        inputs.append(each)

@@ -11,7 +11,7 @@ waiting, or dropped under one reason. Order and rate are each camera's own; the 
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from infinipot_ros.node.counts import CameraCounts, longest_gap_ns
@@ -41,11 +41,19 @@ class IngestPolicy:
 
 @dataclass(frozen=True)
 class QueuedFrame:
-    """A message in the queue: its stamp in ns, what arrived, and the camera it is of."""
+    """
+    A message in the queue.
+
+    :param stamp_ns: its header stamp.
+    :param item: the message as it arrived.
+    :param camera: its camera's name; empty for the only one.
+    :param queued_frames: once it is taken: how many of its camera still wait.
+    """
 
     stamp_ns: int
     item: Any
     camera: str = ''
+    queued_frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class OfferResult:
     """
     What became of an offered message.
 
-    :param reason: why it was dropped, in a word, if it was.
+    :param reason: why it was dropped, in one word; empty where it was queued.
     :param jumped_back_ns: how far time went back.
     :param why: what is wrong with its stamp and what to do, in a sentence.
     """
@@ -104,12 +112,12 @@ class FrameQueue:
 
     def offer(self, stamp_ns: int, item: Any, camera: str = '') -> OfferResult:
         """
-        Take a message that just arrived, or drop it.
+        Queue a message that just arrived, or drop it.
 
         :param stamp_ns: its header stamp.
         :param item: what to hand to the worker; not looked at.
         :param camera: which stream it belongs to.
-        :return: the verdict; a dropped message is already counted.
+        :return: what became of it; a dropped message is already counted.
         """
         counts = self._see(camera)
         if stamp_ns <= 0:
@@ -147,8 +155,11 @@ class FrameQueue:
         return OfferResult(jumped_back_ns=jumped_back_ns)
 
     def take(self) -> QueuedFrame | None:
-        """Return the oldest waiting message, or None."""
-        return self._queue.popleft() if self._queue else None
+        """Remove and return the oldest waiting message, or None."""
+        if not self._queue:
+            return None
+        oldest = self._queue.popleft()
+        return replace(oldest, queued_frames=self.waiting(oldest.camera))
 
     def waiting(self, camera: str) -> int:
         """Return how many messages of a camera wait."""
@@ -161,7 +172,7 @@ class FrameQueue:
 
     def count_drop(self, reason: str, count: int = 1, camera: str = '', why: str = '') -> None:
         """
-        Count messages that were taken and found bad.
+        Count messages that were dropped.
 
         :param why: what was wrong with the last one, and what to do.
         """
@@ -169,7 +180,7 @@ class FrameQueue:
             counts.drop(reason, count, why)
 
     def remember(self, count: int, camera: str = '') -> None:
-        """Count messages that the memory took; below 0 those it took before and lost."""
+        """Count messages the memory stored; a negative count: stored before and lost now."""
         for counts in self._counts(camera):
             counts.remembered += count
 
@@ -177,6 +188,21 @@ class FrameQueue:
         """Drop whatever waits, under one reason (the node stops listening)."""
         while self._queue:
             self.count_drop(reason, camera=self._queue.popleft().camera)
+
+    def start_over(self) -> None:
+        """Drop whatever waits for a memory that was emptied, and count from 0 for it."""
+        self.forget_waiting('reset')
+        self.since_empty = CameraCounts()
+
+    def pause(self, paused: bool) -> None:
+        """Drop every message from now on, or accept them again."""
+        self.paused = paused
+        if paused:
+            self.forget_waiting('paused')
+
+    def set_policy(self, policy: IngestPolicy) -> None:
+        """Change the rules from the next message on."""
+        self.policy = policy
 
     def _counts(self, camera: str) -> tuple[CameraCounts, CameraCounts]:
         return self.cameras.setdefault(camera, CameraCounts()), self.since_empty

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-From a serialized image message to a frame.
+From a serialized image message to pixels.
 
-The subscription hands over raw CDR bytes: the callback reads nothing but the stamp, which stands
-first in every image message, and frames the rate policy drops are never deserialized at all.
-The worker does the rest. Raw pixels go through the cv_bridge of a ROS installation where there
-is one, everything else through ``observer.image_messages``.
+The callback reads nothing of the CDR bytes but the stamp, which comes first in every image
+message; frames that the rate policy drops are never deserialized. The worker does the rest. Raw
+pixels go through the cv_bridge of a ROS installation where there is one, everything else through
+``images.image_messages``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from infinipot_ros.errors import FrameError
 from infinipot_ros.images.image_messages import peek, pixel_bytes, to_rgb
-from infinipot_ros.ros_time import SECOND_NS, nanoseconds
-from infinipot_ros.visual_memory.frame import Frame, RgbImage
+from infinipot_ros.ros_time import SECOND_NS
+from infinipot_ros.visual_memory.frame import RgbImage
 
 _CDR_HEADER = 4
 
@@ -33,7 +33,7 @@ def stamp_of(raw: bytes) -> int:
     Read the header stamp of a serialized message that begins with a ``std_msgs/Header``.
 
     :param raw: CDR with its 4-byte encapsulation header.
-    :return: nanoseconds; 0 or less for stamps nobody set.
+    :return: nanoseconds; 0 or less where the driver did not set it.
     :raises FrameError: ``malformed`` when the bytes cannot be such a message.
     """
     if len(raw) < _CDR_HEADER + 8:
@@ -51,9 +51,9 @@ def topic_type(transport: str) -> type[Any]:
     return kind
 
 
-class Decoder:
+class ImageDecoder:
     """
-    Turn serialized messages of one transport into frames.
+    Turns serialized messages of one transport into pixels.
 
     :param transport: ``raw`` or ``compressed``.
     """
@@ -67,27 +67,28 @@ class Decoder:
         """What makes the pixels, for the log."""
         return 'cv_bridge' if self._bridge is not None else 'OpenCV'
 
-    def __call__(self, raw: bytes) -> Frame:
+    def __call__(self, raw: bytes) -> tuple[RgbImage, str]:
         """
         Decode one message.
 
         :param raw: its CDR bytes.
+        :return: uint8 ``[height, width, 3]``, and the header's ``frame_id``.
         :raises FrameError: as ``image_messages.to_rgb``, and ``malformed``.
         """
         try:
             message: Any = deserialize_message(raw, self._type)
         except Exception as error:
             raise FrameError(
-                'malformed', f'{len(raw)} bytes are no {self._type.__name__}: {error}') from error
-        stamp = message.header.stamp
+                'malformed',
+                f'{len(raw)} bytes are not a valid {self._type.__name__}: {error}') from error
         rgb = to_rgb(message) if self._bridge is None else self._through_bridge(message)
-        return Frame(rgb, nanoseconds(stamp), message.header.frame_id)
+        return rgb, str(message.header.frame_id)
 
     def _through_bridge(self, message: Any) -> RgbImage:
         assert self._bridge is not None
         peek(message)
         if message.step % pixel_bytes(message.encoding) or message.is_bigendian:
-            # cv_bridge mistakes rows padded by part of a pixel, and foreign byte order on numpy 2.
+            # cv_bridge misreads rows padded by part of a pixel, and foreign byte order on numpy 2.
             return to_rgb(message)
         try:
             rgb = self._bridge(message)
@@ -100,7 +101,7 @@ def find_cv_bridge() -> Callable[[Any], RgbImage] | None:
     """
     Find a cv_bridge that works.
 
-    PyPI has a ROS 1 package of that name, which ignores row padding; hence the trial.
+    PyPI has a ROS 1 package of that name, which ignores row padding; hence the test image.
     """
     try:
         if metadata.version('cv-bridge').startswith('1.'):
@@ -115,10 +116,10 @@ def find_cv_bridge() -> Callable[[Any], RgbImage] | None:
             rgb: RgbImage = bridge.imgmsg_to_cv2(message, 'rgb8')
             return rgb
 
-        # Padded by one pixel: a whole number is all that ROS's own honours, see _through_bridge.
+        # Padded by one pixel: ROS's own supports whole pixels only, see _through_bridge.
         padded = Image(height=2, width=2, encoding='bgr8', step=9, data=list(range(18)))
         wanted = [[[2, 1, 0], [5, 4, 3]], [[11, 10, 9], [14, 13, 12]]]
         return convert if np.array_equal(convert(padded), wanted) else None
     except Exception:
-        # Absent, built for another numpy, or wrong: in each case there is none to use.
+        # Absent, built for another numpy, or wrong: in each case it cannot be used.
         return None

@@ -3,7 +3,8 @@
 """
 What waits for the worker: frames by the rules of ``ingest``, questions and tasks in order.
 
-Everything is bounded and everything returns at once; one condition guards it all.
+Everything is bounded and every call returns at once; one lock guards it all. Only ``next_job``
+waits: for the worker's thread.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from infinipot_ros.errors import BusyError, QuestionCode, QuestionError
-from infinipot_ros.node.counts import CameraCounts, nothing_observed
+from infinipot_ros.node.counts import nothing_observed
 from infinipot_ros.node.frame_queue import FrameQueue, IngestPolicy, OfferResult, QueuedFrame
-from infinipot_ros.node.jobs import Answered, Question, QuestionJob, Task, fail, stopped
+from infinipot_ros.node.jobs import Question, QuestionJob, Task, fail, stopped
+from infinipot_ros.node.worker_status import QueueStatus
 
 if TYPE_CHECKING:
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -28,12 +30,12 @@ if TYPE_CHECKING:
 MAX_QUERIES = 4
 #: Tasks that may be in the node at once; the executor keeps a thread for each of them, too.
 MAX_TASKS = 4
-#: Questions and tasks in a row, as many as can wait at once; then a frame that waits
-#: has its turn, so that a robot that is asked without a pause still sees.
+#: Questions and tasks in a row, as many as can wait at once; then a frame that waits has its
+#: turn, so that constant questions cannot starve the camera.
 MAX_IN_A_ROW = MAX_QUERIES + MAX_TASKS
-#: Of the worker's turns the least share that frames have while any wait.
+#: The smallest share of the worker's turns that frames get while any wait.
 FRAME_SHARE = 1 / (MAX_IN_A_ROW + 1)
-#: How often an idle worker shows that it lives.
+#: How often an idle worker shows that it is alive.
 BEAT_S = 0.5
 
 
@@ -46,106 +48,109 @@ class JobQueue:
 
     def __init__(self, policy: IngestPolicy) -> None:
         self._ready = threading.Condition()
-        self._ingest = FrameQueue(policy)
+        self._frames = FrameQueue(policy)
         self._jobs: deque[QuestionJob | Task] = deque()
         self._running: QuestionJob | Task | None = None
         self._in_a_row = 0
         self._last: Task | None = None
-        self._stopping = False
-        self._job = 'loading'
-        self._job_since = self._beat = time.monotonic()
+        self._closed = False
+        self._activity = 'loading'
+        self._activity_since = self._beat = time.monotonic()
 
     # -- frames -------------------------------------------------------------------------------
 
     def offer(self, stamp_ns: int, item: Any, camera: str = '') -> OfferResult:
-        """Hand over a message that just arrived; never blocks on the model."""
+        """Queue or drop a message that just arrived; never blocks on the model."""
         with self._ready:
-            verdict = self._ingest.offer(stamp_ns, item, camera)
-            if not verdict.reason:
+            result = self._frames.offer(stamp_ns, item, camera)
+            if not result.reason:
                 self._ready.notify()
-            return verdict
+            return result
 
     def count_drop(self, reason: str, camera: str = '', why: str = '') -> None:
         """Count a message that cannot even be queued, and what is wrong with it."""
         with self._ready:
-            self._ingest.refuse_unread(reason, camera, why)
+            self._frames.refuse_unread(reason, camera, why)
+
+    def record_frame(self, camera: str, lost: int, reason: str, why: str) -> None:
+        """
+        Count what became of a frame that was taken from the queue.
+
+        :param lost: 0 where it is remembered, 1 where it is not, more where frames that waited
+            for the same block were lost with it.
+        :param reason: the key the lost ones are counted under; ``why`` the sentence.
+        """
+        with self._ready:
+            self._frames.remember(1 - lost, camera)
+            if lost > 0:
+                self._frames.count_drop(reason, lost, camera, why)
 
     def drop_waiting(self, reason: str) -> None:
         """Drop the frames that wait (the node was deactivated, say); the memory stays."""
         with self._ready:
-            self._ingest.forget_waiting(reason)
+            self._frames.forget_waiting(reason)
 
     def start_over(self) -> None:
-        """Drop the frames that wait for a memory that was emptied; what comes explains it."""
+        """Drop the frames that wait, and count from 0 for a memory that was emptied."""
         with self._ready:
-            self._ingest.forget_waiting('reset')
-            self._ingest.since_empty = CameraCounts()
+            self._frames.start_over()
 
     def pause(self, paused: bool) -> None:
-        """Drop every frame from now on, or take them again; questions are answered meanwhile."""
+        """Drop every frame from now on, or accept them again; questions are answered anyway."""
         with self._ready:
-            self._ingest.paused = paused
-            if paused:
-                self._ingest.forget_waiting('paused')
+            self._frames.pause(paused)
 
     def set_policy(self, policy: IngestPolicy) -> None:
         """Change the rules of the frame queue from the next message on."""
         with self._ready:
-            self._ingest.policy = policy
+            self._frames.set_policy(policy)
 
     # -- questions and tasks ------------------------------------------------------------------
 
     def ask(self, question: Question, timeout_s: float,
             on_text: Callable[[str], None] = lambda _text: None,
-            canceled: Callable[[], bool] = lambda: False) -> Future[Answered]:
+            canceled: Callable[[], bool] = lambda: False) -> QuestionJob:
         """
         Queue a question.
 
-        :param timeout_s: seconds from now to the answer, waiting included.
-        :param on_text: as in ``QuestionJob``, as is ``canceled``.
-        :return: the answer to be; fails with ``QuestionError``.
+        :param timeout_s: as in ``QuestionJob``, as are ``on_text`` and ``canceled``.
+        :return: the job; its future fails with ``QuestionError``.
         :raises QuestionError: BUSY when too many wait, INACTIVE when the worker stops.
         """
-        job = QuestionJob(question, time.monotonic() + timeout_s, on_text, canceled)
         with self._ready:
-            if self._leaving():
-                raise stopped()
-            if self._count(QuestionJob) >= MAX_QUERIES:
-                raise QuestionError(
-                    QuestionCode.BUSY, f'{MAX_QUERIES} questions are already being answered: '
-                    'wait for one of them and ask again')
+            self._check_room()
+            job = QuestionJob(question, timeout_s, on_text, canceled)
             self._jobs.append(job)
             self._ready.notify()
-        return job.future
+        return job
 
-    def room(self) -> bool:
-        """Tell whether a question asked now would be queued."""
+    def check_room(self) -> None:
+        """:raises QuestionError: as ``ask`` would now."""
         with self._ready:
-            return not self._leaving() and self._count(QuestionJob) < MAX_QUERIES
+            self._check_room()
 
-    def withdraw(self, future: Future[Answered]) -> bool:
-        """Take a question back that has not had its turn; return whether that was so."""
+    def withdraw(self, job: QuestionJob) -> bool:
+        """Cancel a question that has not had its turn; return whether that was so."""
         with self._ready:
-            for job in self._jobs:
-                if job.future is future:
-                    self._jobs.remove(job)
-                    future.cancel()
-                    return True
-        return False
+            if job not in self._jobs:
+                return False
+            self._jobs.remove(job)
+        job.future.cancel()
+        return True
 
     def run(self, name: str, function: Callable[[VisualMemory], Any]) -> Future[Any]:
         """
         Queue a task.
 
         :param name: one word, for reports.
-        :param function: called with the observer in the worker's thread.
+        :param function: called with the memory in the worker's thread.
         :return: what it returns or raises.
         :raises BusyError: too many tasks wait.
         :raises QuestionError: INACTIVE when the worker stops.
         """
         task = Task(name, function)
         with self._ready:
-            if self._leaving():
+            if self.closing:
                 raise stopped()
             if self._count(Task) >= MAX_TASKS:
                 raise BusyError(
@@ -157,79 +162,114 @@ class JobQueue:
 
     def run_last(self, name: str, function: Callable[[VisualMemory], Any]) -> Future[Any]:
         """
-        Queue the last task before ``stop``: what waits or comes is refused, an answer is cut off.
+        Queue the last task before ``close``; refuse what waits or comes, cut off an answer.
 
-        :param name: as in ``run``, as is ``function``; a second call means the first one's task.
+        :param name: as in ``run``, as is ``function``; a second call returns the first one's
+            future.
         :return: what it returns or raises.
         :raises QuestionError: INACTIVE when the worker stops.
         """
         with self._ready:
-            if self._stopping:
+            if self._closed:
                 raise stopped()
             if self._last is not None:
                 return self._last.future
             self._last = task = Task(name, function)
             waiting = list(self._jobs)
             self._jobs = deque([task])
-            self._ingest.forget_waiting('inactive')
+            self._frames.forget_waiting('inactive')
             self._ready.notify()
         for job in waiting:
             fail(job.future, stopped())
         return task.future
 
-    # -- for the worker's thread --------------------------------------------------------------
-
-    def _next_job(self) -> QuestionJob | Task | QueuedFrame | None:
+    def status(self) -> QueueStatus:
+        """Return the present figures."""
+        now = time.monotonic()
         with self._ready:
-            while not self._stopping:
-                self._beat = time.monotonic()
-                if self._jobs and not (self._in_a_row >= MAX_IN_A_ROW and len(self._ingest)):
+            frames = self._frames
+            return QueueStatus(
+                job=self._activity, job_s=now - self._activity_since,
+                beat_age_s=now - self._beat, waiting_frames=len(frames),
+                waiting_queries=self._count(QuestionJob), waiting_tasks=self._count(Task),
+                frames_seen=frames.seen, drops=dict(frames.drops), jumps=frames.jumps,
+                paused=frames.paused,
+                cameras={name: each.copy() for name, each in frames.cameras.items()})
+
+    # -- for the worker -----------------------------------------------------------------------
+
+    def next_job(self) -> QuestionJob | Task | QueuedFrame | None:
+        """Wait for the next piece of work; None when the queue is closed."""
+        with self._ready:
+            while not self._closed:
+                self.beat()
+                if self._jobs and not (self._in_a_row >= MAX_IN_A_ROW and len(self._frames)):
                     self._in_a_row += 1
                     self._running = job = self._jobs.popleft()
-                    self._set_job('query' if isinstance(job, QuestionJob) else job.name)
+                    self.begin('query' if isinstance(job, QuestionJob) else job.name)
                     return job
-                frame = self._ingest.take()
+                frame = self._frames.take()
                 self._in_a_row = 0
                 if frame is not None:
-                    self._set_job('frame')
+                    self.begin('frame')
                     return frame
                 self._ready.wait(BEAT_S)
         return None
 
-    def _why_nothing(self) -> str:
-        with self._ready:
-            ingest = self._ingest
-            return nothing_observed(ingest.since_empty, len(ingest), ingest.paused)
+    def begin(self, activity: str) -> None:
+        """Note what the worker does from now on."""
+        self._activity = activity
+        self._activity_since = self._beat = time.monotonic()
 
-    def _queued_frames(self, camera: str) -> int:
-        with self._ready:
-            return self._ingest.waiting(camera)
-
-    def _set_job(self, job: str) -> None:
-        self._job = job
-        self._job_since = self._beat = time.monotonic()
-
-    def _leaving(self) -> bool:
-        """Whether nothing is taken any more."""
-        return self._stopping or self._last is not None
-
-    def _live(self) -> None:
+    def beat(self) -> None:
+        """Note that the worker is alive."""
         self._beat = time.monotonic()
 
-    def _done(self) -> None:
+    def end_job(self) -> None:
+        """Note that the job or frame that was taken is done."""
         with self._ready:
             self._running = None
-        self._set_job('idle')
+        self.begin('idle')
 
-    def _close(self) -> None:
+    @property
+    def activity(self) -> str:
+        """What the worker does, in a word."""
+        return self._activity
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing is accepted any more."""
+        return self._closed or self._last is not None
+
+    def why_nothing(self) -> str:
+        """Say why nothing is remembered."""
+        with self._ready:
+            frames = self._frames
+            return nothing_observed(frames.since_empty, len(frames), frames.paused)
+
+    def close(self) -> None:
         """Refuse what waits and what will come."""
         with self._ready:
-            self._stopping = True
+            self._closed = True
             waiting = list(self._jobs)
             self._jobs.clear()
             self._ready.notify_all()
         for job in waiting:
             fail(job.future, stopped())
+
+    def abandon_running(self) -> None:
+        """Refuse the job that runs; its result is dropped."""
+        running = self._running
+        if running is not None:
+            fail(running.future, stopped())
+
+    def _check_room(self) -> None:
+        if self.closing:
+            raise stopped()
+        if self._count(QuestionJob) >= MAX_QUERIES:
+            raise QuestionError(
+                QuestionCode.BUSY, f'{MAX_QUERIES} questions are already being answered: '
+                'wait for one of them and ask again')
 
     def _count(self, kind: type) -> int:
         return sum(isinstance(job, kind) for job in (*self._jobs, self._running))

@@ -67,7 +67,8 @@ def _serve(args: list[str] | None, stop: threading.Event) -> int:
         except Exception as error:
             get_logger('infinipot').fatal(f'cannot start: {error}')
             return 1
-        executor = FaultTolerantExecutor(BLOCKING_CALLBACKS + 4, node.report_fault)
+        executor = FaultTolerantExecutor(
+            BLOCKING_CALLBACKS + 4, node.host.report_fault)
         executor.add_node(node)
 
         def spin() -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From an answer, or an error, to ``srv/Query`` responses, ``action/Ask`` results and evidence."""
+"""From plain values to messages: answers, errors, evidence, ``msg/MemoryStatus``, replies."""
 
 from __future__ import annotations
 
@@ -8,22 +8,40 @@ from array import array
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from infinipot_ros.errors import QuestionCode
+from infinipot_ros.errors import InfinipotError, QuestionCode
 from infinipot_ros.msg import Evidence as EvidenceMessage
+from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node.jobs import Answered
-from infinipot_ros.node.status_message import duration_message, time_message
+from infinipot_ros.node.worker_status import WorkerStatus
+from infinipot_ros.ros_time import SECOND_NS
 
 if TYPE_CHECKING:
+    from infinipot_ros.node.memory_host import MemoryHost
     from infinipot_ros.visual_memory.evidence import Evidence
 
 FrameIds = Callable[[str], str]
+#: The largest values that the fields of messages hold.
+MAX_UINT32, MAX_SECONDS = 2 ** 32 - 1, 2 ** 31 - 1
+
+
+def time_message(stamp_ns: int | None) -> Time:
+    """Return integer nanoseconds as a ROS time, until 2038; None as zero."""
+    sec, nanosec = divmod(stamp_ns or 0, SECOND_NS)
+    return Time(sec=min(sec, MAX_SECONDS), nanosec=nanosec)
+
+
+def duration_message(seconds: float) -> Duration:
+    """Return seconds as a ROS duration, to the nanosecond."""
+    sec, nanosec = divmod(round(seconds * 1e9), SECOND_NS)
+    return Duration(sec=sec, nanosec=nanosec)
 
 
 def ros_text(text: str) -> str:
-    """Return text as a ROS string can hold it: one with a NUL in it would end there."""
+    """Return text as a ROS string can hold it: a NUL would end it."""
     return text.replace('\0', '\ufffd')
 
 
@@ -33,7 +51,7 @@ def answer_response(response: Any, answered: Answered, latency_s: float,
     Fill a ``Query.Response`` or an ``Ask.Result`` with an answer.
 
     :param latency_s: from the request to now, waiting included.
-    :param frame_id_of: the frame of a camera's images.
+    :param frame_id_of: returns the ``frame_id`` of a camera's images.
     """
     answer = answered.answer
     response.success = True
@@ -56,7 +74,7 @@ def answer_response(response: Any, answered: Answered, latency_s: float,
 
 
 def error_response(response: Any, code: QuestionCode, message: str) -> Any:
-    """Fill a response or result with a refusal: a code for programs, a sentence for people."""
+    """Fill a response or result with an error: a code for programs, a sentence for people."""
     response.success = False
     response.error_code = int(code)
     response.message = message
@@ -100,3 +118,63 @@ def _fill_pose(message: EvidenceMessage, evidence: Evidence) -> None:
     orientation.w = pose.qw
     if pose.covariance:
         message.pose.pose.covariance = list(pose.covariance)
+
+
+def status_message(now: Time, state: str, model: str, policy: str,
+                   snapshot: WorkerStatus | None) -> MemoryStatus:
+    """
+    Build what ``~/status`` publishes.
+
+    :param now: the node's time.
+    :param state: the lifecycle state's label.
+    :param model: the parameter ``model``.
+    :param policy: the parameter ``memory.policy``.
+    :param snapshot: the worker's figures; None while unconfigured.
+    """
+    message = MemoryStatus(state=state, policy=policy)
+    message.header.stamp = now
+    if snapshot is None:
+        return message
+    message.model = model
+    reasons = sorted(snapshot.drops)
+    message.frames_seen = snapshot.frames_seen
+    message.frames_dropped = sum(snapshot.drops.values())
+    message.drop_reasons = reasons
+    message.drop_counts = [snapshot.drops[reason] for reason in reasons]
+    message.paused = snapshot.paused
+    message.sessions = snapshot.sessions
+    message.last_ingest_ms = snapshot.last_ingest_ms
+    message.last_query_ms = snapshot.last_query_ms
+    memory = snapshot.memory
+    if memory is not None:
+        message.frames_encoded = memory.frames_encoded + memory.frames_pending
+        message.memory_tokens = memory.tokens
+        message.cameras = sorted(memory.camera_tokens)
+        message.camera_tokens = [memory.camera_tokens[name] for name in message.cameras]
+        message.budget_tokens = memory.budget_tokens
+        message.memory_bytes = memory.bytes
+        message.budget_bytes = memory.budget_bytes
+        message.compressions = memory.compressions
+        message.segments = min(memory.segments, MAX_UINT32)
+        message.oldest_stamp = time_message(memory.oldest_ns)
+        message.newest_stamp = time_message(memory.newest_ns)
+    return message
+
+
+def reply(host: MemoryHost, response: Any, act: Callable[[], object],
+          after: Callable[[], None]) -> Any:
+    """
+    Act, and fill a response's ``success`` and ``message``; never raise.
+
+    :param act: may set other fields of the response; whatever it raises becomes the message.
+    :param after: called when it is done, whether it worked or not.
+    """
+    try:
+        act()
+        response.success = True
+    except InfinipotError as error:
+        response.success, response.message = False, str(error)
+    except Exception as error:
+        response.success, response.message = False, host.report_fault(error)
+    after()
+    return response

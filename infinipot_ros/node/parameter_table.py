@@ -15,14 +15,12 @@ from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY, POLICY_NAME
 
 Value = bool | int | float | str | list[str] | list[float]
 
-#: When a change of a parameter is taken: while the node runs, only while it is unconfigured
-#: (the model or its memory has to be built anew), or never after the start.
+#: When a change of a parameter takes effect: while the node runs, only while it is unconfigured
+#: (the model or its memory has to be rebuilt), or never after the start.
 AT_ONCE = 'at once'
 UNCONFIGURED = 'unconfigured'
 AT_START = 'at start'
-
-
-#: Cameras at most, and the characters of a name: they become part of a topic.
+#: Cameras at most, and the characters of a name: it becomes part of a topic.
 MAX_CAMERAS = 16
 CAMERA_NAME = re.compile('[A-Za-z][A-Za-z0-9_]{0,63}')
 
@@ -108,9 +106,9 @@ def plain(value: Value) -> str:
 
 TABLE = (
     Parameter('model', 'infinipot-tiny',
-              'The Qwen2-VL or Qwen2.5-VL to load: a directory, a hub id that is already on this '
-              'machine, or `infinipot-tiny`, the bundled one, which knows its simulated houses '
-              'only.', UNCONFIGURED, setting='model'),
+              'The Qwen2-VL or Qwen2.5-VL to load: a directory (`~` is the home), a hub id that '
+              'is already on this machine, or `infinipot-tiny`, the bundled one, which knows its '
+              'simulated houses only.', UNCONFIGURED, setting='model'),
     Parameter('device', 'cpu', 'Where the model runs: `cpu`, `cuda`, `cuda:0`, ...',
               UNCONFIGURED, setting='device'),
     Parameter('dtype', 'float32', 'The number format of weights and memory.',
@@ -119,11 +117,12 @@ TABLE = (
               "`int8` or `int4` keeps the language model's matrices in so many bits "
               '(bitsandbytes); empty: as published.',
               UNCONFIGURED, choices=('', 'int8', 'int4'), setting='weights', may_be_empty=True),
-    Parameter('attn_implementation', 'sdpa', 'The attention kernel transformers uses.',
+    Parameter('attn_implementation', 'sdpa', 'The attention kernel transformers uses; the last '
+              'takes the package flash_attn.',
               UNCONFIGURED, choices=('sdpa', 'eager', 'flash_attention_2'),
               setting='attn_implementation'),
     Parameter('local_files_only', True,
-              'Never download a model. `false` lets transformers fetch it from the hub.',
+              'Never download a model. `false` fetches what is missing from the hub.',
               UNCONFIGURED, setting='local_files_only'),
     Parameter('image_transport', 'raw',
               '`raw` subscribes sensor_msgs/Image on `image`, `compressed` '
@@ -174,12 +173,12 @@ TABLE = (
     Parameter('ingest.max_batch', 8,
               'Frames encoded in one forward pass while more of them wait; `block_size` where '
               'that is more.', UNCONFIGURED, 1, 64, setting='max_batch'),
-    Parameter('ingest.still_likeness', 0.0,
-              'Leave out frames at least this much like the last one remembered, which stands for '
-              'them; they count as `still`. 0 takes every frame, 0.95 suits a robot that often '
-              'stands.', AT_ONCE, 0.0, 1.0, setting='still_likeness'),
-    Parameter('ingest.max_still', 10.0,
-              'Seconds of header time after which a frame is remembered though nothing changed.',
+    Parameter('ingest.duplicate_similarity', 0.0,
+              'Skip frames whose similarity to the last stored frame is at least this; they count '
+              'as `duplicate`. 0 takes every frame, 0.95 suits a robot that often stands.',
+              AT_ONCE, 0.0, 1.0, setting='still_likeness'),
+    Parameter('ingest.max_duplicate_age', 10.0,
+              'Seconds of header time after which a frame is stored though nothing changed.',
               AT_ONCE, 0.1, 3600.0, setting='max_still_s'),
     Parameter('ingest.max_backward_jump', 1.0,
               'Seconds a stamp may lie before the last one and be dropped as `stale_stamp`; a '
@@ -243,3 +242,8 @@ TABLE = (
               AT_START, 0.05, 3600.0),
 )
 BY_NAME = {row.name: row for row in TABLE}
+#: Parameters that were renamed, old name to new; old ones work in this release, and warn.
+RENAMED = {
+    'ingest.still_likeness': 'ingest.duplicate_similarity',
+    'ingest.max_still': 'ingest.max_duplicate_age',
+}

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What is made of the table of parameters.
+What is derived from the table of parameters.
 
-Descriptors, validation, the observer's settings and the README's table all come from ``TABLE``.
+Descriptors, validation, the memory's configuration and the documented table come from ``TABLE``.
 Importing this module needs no ROS, so the documentation can be checked anywhere.
 """
 
@@ -77,8 +77,8 @@ def refusal(values: Mapping[str, object], current: Mapping[str, object],
     return ''
 
 
-def observer_settings(values: Mapping[str, Any]) -> MemoryConfig:
-    """Build the observer's settings from the values of every parameter."""
+def memory_config(values: Mapping[str, Any]) -> MemoryConfig:
+    """Build the memory's configuration from the values of every parameter."""
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
     settings = {row.setting: values[row.name] for row in TABLE if row.setting}
     settings['cameras'] = camera_names(values)
@@ -87,7 +87,7 @@ def observer_settings(values: Mapping[str, Any]) -> MemoryConfig:
     for ratio in ('tar_ratio', 'recent_ratio'):
         if settings[ratio] < 0:
             settings[ratio] = None
-    # Stamps that reach the observer have passed the queue's rules: one that lies back is a jump.
+    # Stamps that reach the memory have passed the queue's rules: one that lies back is a jump.
     return MemoryConfig(**settings, max_backward_jump_s=0.0)
 
 
@@ -103,11 +103,6 @@ def ingest_policy(values: Mapping[str, Any]) -> IngestPolicy:
         keep_last=values['ingest.queue_policy'] == 'keep_last',
         max_backward_jump_ns=round(values['ingest.max_backward_jump'] * 1e9),
     )
-
-
-def pose_gap_ns(values: Mapping[str, Any]) -> int:
-    """Return ``pose_max_gap`` in nanoseconds."""
-    return round(values['pose_max_gap'] * 1e9)
 
 
 def descriptor(row: Parameter) -> ParameterDescriptor:

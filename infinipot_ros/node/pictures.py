@@ -47,9 +47,9 @@ class Moment:
     heat: Shares
 
 
-def remembered_moments(observer: VisualMemory) -> list[Moment]:
-    """Choose moments evenly over what is remembered, oldest first; in the worker's thread."""
-    moments = observer.moments()
+def remembered_moments(memory: VisualMemory) -> list[Moment]:
+    """Choose moments evenly over the whole memory, oldest first; in the worker's thread."""
+    moments = memory.moments()
     if not moments:
         return []
     chosen = [moments[index] for index in
@@ -62,7 +62,7 @@ def remembered_moments(observer: VisualMemory) -> list[Moment]:
 
     return [
         Moment(f'-{max(0, newest_ns - each.first_ns) // SECOND_NS} s {name_of(each.camera)}',
-               observer.thumbnails.get(grid), observer.share_held(grid).numpy())
+               memory.thumbnails.get(grid), memory.share_held(grid).numpy())
         for grid, each in chosen]
 
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Where the robot was at a stamp: a bounded buffer of poses, interpolated.
+The robot's pose at a stamp: a bounded buffer of poses, interpolated.
 
 Positions are interpolated linearly, orientations on the great circle between them (slerp:
 K. Shoemake, Animating rotation with quaternion curves, SIGGRAPH 1985). Knows no ROS.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import replace
 
 from infinipot_ros.visual_memory.frame import Pose
@@ -22,19 +23,21 @@ CAPACITY = 1024
 _STRAIGHT = 1e-6
 
 Quaternion = tuple[float, float, float, float]
+#: The pose of a frame (stamp in ns, the image's ``frame_id``, the camera); None where unknown.
+PoseSource = Callable[[int, str, str], Pose | None]
 
 
 class PoseBuffer:
     """
     The newest poses by stamp; safe to use from several threads.
 
-    :param max_gap_ns: the furthest two neighbours may lie apart to be interpolated, and the
-        nearest pose from the stamp otherwise.
-    :param capacity: poses kept; the oldest go first.
+    :param max_gap_ns: returns how far two neighbours may lie apart to be interpolated, and the
+        nearest pose from the stamp otherwise, in nanoseconds.
+    :param capacity: poses kept; the oldest are dropped first.
     """
 
-    def __init__(self, max_gap_ns: int, capacity: int = CAPACITY) -> None:
-        self.max_gap_ns = max_gap_ns
+    def __init__(self, max_gap_ns: Callable[[], int], capacity: int = CAPACITY) -> None:
+        self._max_gap_ns = max_gap_ns
         self._capacity = capacity
         self._lock = threading.Lock()
         self._stamps: list[int] = []
@@ -44,7 +47,7 @@ class PoseBuffer:
         return len(self._stamps)
 
     def add(self, stamp_ns: int, pose: Pose) -> None:
-        """Keep a pose; one that lies back begins anew: the clock jumped, to another time."""
+        """Keep a pose; drop all others where its stamp lies back: the clock jumped."""
         with self._lock:
             if self._stamps and stamp_ns <= self._stamps[-1]:
                 if stamp_ns == self._stamps[-1]:
@@ -58,27 +61,28 @@ class PoseBuffer:
 
     def at(self, stamp_ns: int) -> Pose | None:
         """
-        Give the pose at a stamp.
+        Return the pose at a stamp.
 
         :return: interpolated where both neighbours are known and within ``max_gap_ns`` of each
             other, else the nearest within ``max_gap_ns`` of the stamp, else None.
         """
+        max_gap_ns = self._max_gap_ns()
         with self._lock:
             after = bisect_left(self._stamps, stamp_ns)
             near = range(max(0, after - 1), min(after + 1, len(self._stamps)))
             known = [(self._stamps[index], self._poses[index]) for index in near]
-        if len(known) == 2 and known[1][0] - known[0][0] <= self.max_gap_ns:
+        if len(known) == 2 and known[1][0] - known[0][0] <= max_gap_ns:
             (first_ns, first), (last_ns, last) = known
             return interpolate(first, last, (stamp_ns - first_ns) / (last_ns - first_ns))
         distances = [(abs(each_ns - stamp_ns), index) for index, (each_ns, _) in enumerate(known)]
-        if not distances or min(distances)[0] > self.max_gap_ns:
+        if not distances or min(distances)[0] > max_gap_ns:
             return None
         return known[min(distances)[1]][1]
 
 
 def interpolate(first: Pose, last: Pose, share: float) -> Pose:
     """
-    Give a pose between two.
+    Interpolate between two poses.
 
     :param share: 0 is the first, 1 the last; the covariance and the frame are the nearer one's.
     """
@@ -94,7 +98,7 @@ def interpolate(first: Pose, last: Pose, share: float) -> Pose:
 
 def slerp(first: Quaternion, last: Quaternion, share: float) -> Quaternion:
     """
-    Turn from one orientation to another, the shorter way.
+    Interpolate between two orientations, the shorter way.
 
     :param first: a unit quaternion x, y, z, w; ``last`` another.
     :param share: 0 is the first, 1 the last.
@@ -115,7 +119,7 @@ def slerp(first: Quaternion, last: Quaternion, share: float) -> Quaternion:
 
 
 def normalized(quaternion: Quaternion) -> Quaternion | None:
-    """Return it with length 1; None where it is no orientation (zeros, not finite)."""
+    """Return it with length 1; None where it is not an orientation (zeros, not finite)."""
     length = math.sqrt(sum(value * value for value in quaternion))
     if not math.isfinite(length) or length < 1e-3:
         return None

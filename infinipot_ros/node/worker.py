@@ -3,11 +3,11 @@
 """
 The one thread that owns the model.
 
-It alone creates, uses and closes the ``VisualMemory``. Callbacks hand it frames, questions and
-tasks and return at once; questions and tasks go before frames, in the order they came, until a
-frame has waited for as many as can wait at once. Whatever goes wrong inside becomes a counter, a
-log line or an error code, never the end of the thread. It knows no ROS: frames arrive through a
-``decode`` function, so it is tested without any.
+It alone creates, uses and closes the ``VisualMemory``. Callbacks put frames, questions and tasks
+into its queue and return at once; questions and tasks go before frames, in the order they came,
+until a frame has waited for as many as can wait at once. Whatever goes wrong inside becomes a
+counter, a log line or an error code, never the end of the thread. It knows no ROS: frames arrive
+through a ``decode`` function, so it is tested without ROS.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from infinipot_ros.errors import ConfigurationError, FrameError
-from infinipot_ros.node.frame_queue import IngestPolicy, QueuedFrame
+from infinipot_ros.node.counts import DUPLICATE
+from infinipot_ros.node.frame_queue import QueuedFrame
 from infinipot_ros.node.job_queue import JobQueue
-from infinipot_ros.node.jobs import QuestionJob, Task, fail, stopped, succeed
+from infinipot_ros.node.jobs import QuestionJob, Task, fail, succeed
 from infinipot_ros.node.logs import Log
 from infinipot_ros.node.question_runner import QuestionRunner
 from infinipot_ros.node.worker_status import WorkerStatus
@@ -36,29 +37,26 @@ if TYPE_CHECKING:
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 THREAD_NAME = 'infinipot_worker'
-#: Why frames are dropped that show what the last one remembered showed, which stands for them.
-STILL = 'still'
 
 
-class MemoryWorker(JobQueue):
+class MemoryWorker:
     """
-    Owner of the observer, in a thread of its own that works off the backlog.
+    Owner of the memory, in a thread of its own that works through a queue.
 
-    :param build: makes the observer, in the worker's thread: importing torch takes seconds.
-    :param policy: the rules of the frame queue.
+    :param queue: where frames, questions and tasks come from.
+    :param build: makes the memory, in the worker's thread: importing torch takes seconds.
     :param decode: turns a queued message into a frame; raises ``FrameError``.
-    :param log: where to say things.
-    :param make_sessions: makes the dialogues, once there is an observer to count their tokens.
+    :param make_sessions: makes the dialogues, in the thread of the worker.
     :param on_frame: called in the worker's thread after each frame that was remembered, with the
-        stamp in ns of the newest one; must not raise. Frames that show nothing new are not
-        remembered, so that what they would bring about waits for the next that does.
+        stamp in ns of the newest one; must not raise. It is not called for near-duplicates, which
+        are not remembered.
     """
 
-    def __init__(self, build: Callable[[], VisualMemory], policy: IngestPolicy,
-                 decode: Callable[[Any], Frame], log: Log,
-                 make_sessions: Callable[[VisualMemory], Sessions],
+    def __init__(self, queue: JobQueue, build: Callable[[], VisualMemory],
+                 decode: Callable[[QueuedFrame], Frame], log: Log,
+                 make_sessions: Callable[[], Sessions],
                  on_frame: Callable[[int], None] = lambda _stamp_ns: None) -> None:
-        super().__init__(policy)
+        self.queue = queue
         self._build = build
         self._decode = decode
         self._log = log
@@ -78,63 +76,60 @@ class MemoryWorker(JobQueue):
         """
         Start the thread, which loads the model first.
 
-        :return: done once frames and questions are taken; fails with ``ConfigurationError``.
+        :return: done once the model is loaded; fails with ``ConfigurationError``.
         """
         self._thread.start()
         return self._loaded
 
-    def forget_sessions(self) -> None:
-        """Drop all dialogues; for tasks, in the worker's thread."""
+    def reset(self, memory: VisualMemory) -> None:
+        """Empty the memory, the queue of frames and all dialogues; a task for the queue."""
+        memory.reset()
         if self._sessions is not None:
             self._sessions.clear()
+        self.queue.start_over()
+        self.latest = None
 
     def cameras(self) -> tuple[str, ...]:
-        """Name the cameras in the memory, in the order they were first seen."""
+        """Return the names of the cameras in the memory, in the order they were first seen."""
         memory = self._memory
         return tuple(memory.camera_tokens) if memory is not None else ()
 
     def snapshot(self) -> WorkerStatus:
         """Return the present figures."""
-        now, sessions = time.monotonic(), self._sessions
-        with self._ready:
-            return WorkerStatus(
-                job=self._job, job_s=now - self._job_since, beat_age_s=now - self._beat,
-                waiting_frames=len(self._ingest), waiting_queries=self._count(QuestionJob),
-                waiting_tasks=self._count(Task),
-                frames_seen=self._ingest.seen, drops=dict(self._ingest.drops),
-                jumps=self._ingest.jumps, paused=self._ingest.paused,
-                sessions=sessions.count(time.monotonic_ns()) if sessions is not None else 0,
-                last_ingest_ms=self._last_ingest_ms, last_query_ms=self._last_query_ms,
-                memory=self._memory, caveat=self._caveat,
-                cameras={name: each.copy() for name, each in self._ingest.cameras.items()})
+        sessions = self._sessions
+        return WorkerStatus(
+            **vars(self.queue.status()),
+            sessions=sessions.count(time.monotonic_ns()) if sessions is not None else 0,
+            last_ingest_ms=self._last_ingest_ms, last_query_ms=self._last_query_ms,
+            memory=self._memory, caveat=self._caveat)
 
     def stop(self, timeout_s: float) -> bool:
         """
-        Answer waiting questions with INACTIVE, end the thread, free the model; may be repeated.
+        Refuse waiting questions as INACTIVE, end the thread, free the model; may be repeated.
 
         :return: whether the thread ended in time; loading a model or a forward pass cannot be
             interrupted.
         """
-        loading = self._job == 'loading'
-        self._close()
+        loading = self.queue.activity == 'loading'
+        self.queue.close()
         fail(self._loaded, ConfigurationError('the node was stopped while its model loaded'))
         # A load cannot be interrupted and leaves nothing behind that would need care.
         self._thread.join(0.0 if loading else timeout_s)
-        alive, running = self._thread.is_alive(), self._running
-        if alive and running is not None:
-            fail(running.future, stopped())
-        return not alive
+        if self._thread.is_alive():
+            self.queue.abandon_running()
+            return False
+        return True
 
     # -- the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            observer = self._build()
+            memory = self._build()
             started = time.monotonic()
-            observer.warm_up()
+            memory.warm_up()
             self._log.info(f'warmed up in {time.monotonic() - started:.2f} s')
-            self._sessions = self._make_sessions(observer)
-            self._caveat = observer.caveat
+            self._sessions = self._make_sessions()
+            self._caveat = memory.caveat
         except ConfigurationError as error:
             fail(self._loaded, error)
             return
@@ -143,41 +138,39 @@ class MemoryWorker(JobQueue):
             fail(self._loaded, ConfigurationError(
                 f'the model could not be set up: {type(error).__name__}: {error}'))
             return
-        answering = QuestionRunner(
-            self._sessions, self._live, self._leaving, self._log, self._why_nothing)
+        runner = QuestionRunner(self._sessions, self.queue, self._log)
         try:
-            self._memory = observer.status()
-            self._set_job('idle')
+            self._memory = memory.status()
+            self.queue.begin('idle')
             succeed(self._loaded, None)
-            while (job := self._next_job()) is not None:
+            while (job := self.queue.next_job()) is not None:
                 if isinstance(job, QueuedFrame):
-                    self._observe(observer, job)
+                    self._observe(memory, job)
                 else:
-                    self._serve(observer, job, answering)
-                self._memory = observer.status()
-                self._done()
+                    self._serve(memory, job, runner)
+                self._memory = memory.status()
+                self.queue.end_job()
         except Exception:
             self._log.error(f'the worker ended unexpectedly:\n{traceback.format_exc()}')
         finally:
-            self._set_job('stopped')
-            # They count tokens with the observer's tokenizer, and would keep it.
+            self.queue.begin('stopped')
             self._sessions = None
             self.latest = None
-            del observer, answering
+            del memory, runner
             _free_memory()
 
     def _observe(self, observer: VisualMemory, waiting: QueuedFrame) -> None:
-        started = time.monotonic()
-        before = _remembered(observer)
-        reason = why = ''
+        started, held = time.monotonic(), observer.frames_held
+        outcome, reason, why = None, '', ''
         try:
-            frame = self._decode(waiting.item)
-            if observer.add_frame(
-                    frame.rgb, frame.stamp_ns, frame.camera, frame.pose,
-                    queued_frames=self._queued_frames(waiting.camera)):
+            frame = self._decode(waiting)
+            outcome = observer.add_frame(
+                frame.rgb, frame.stamp_ns, frame.camera, frame.pose,
+                queued_frames=waiting.queued_frames)
+            if outcome.kind == 'stored':
                 self.latest = frame
             else:
-                reason = STILL
+                reason = DUPLICATE
         except FrameError as error:
             reason, why = error.reason, str(error)
             self._log.warn(reason, f"frame dropped as '{reason}': {error}")
@@ -185,34 +178,26 @@ class MemoryWorker(JobQueue):
             reason, why = 'internal', f'{type(error).__name__}: {error}; see the log'
             self._log.warn(reason, f"frame dropped as 'internal':\n{traceback.format_exc()}")
         # A fault while a block is encoded costs the frames that waited in it, too.
-        lost = 1 - (_remembered(observer) - before)
-        with self._ready:
-            self._ingest.remember(1 - lost, waiting.camera)
-            if lost > 0:
-                self._ingest.count_drop(reason or 'internal', lost, waiting.camera, why)
-            else:
-                self._last_ingest_ms = (time.monotonic() - started) * 1e3
-        if not reason:
+        lost = held + 1 - observer.frames_held
+        self.queue.record_frame(waiting.camera, lost, reason or 'internal', why)
+        if lost <= 0:
+            self._last_ingest_ms = (time.monotonic() - started) * 1e3
+        if outcome is not None and not reason:
             # Of several cameras' frames the one that came last need not be the newest.
-            self._on_frame(observer.status().newest_ns)
+            self._on_frame(outcome.newest_ns)
 
-    def _serve(self, observer: VisualMemory, job: QuestionJob | Task,
-               answering: QuestionRunner) -> None:
+    def _serve(self, memory: VisualMemory, job: QuestionJob | Task,
+               runner: QuestionRunner) -> None:
         started = time.monotonic()
         try:
             if isinstance(job, QuestionJob):
-                if answering.answer(observer, job):
+                if runner.answer(memory, job):
                     self._last_query_ms = (time.monotonic() - started) * 1e3
             elif job.future.set_running_or_notify_cancel():
-                succeed(job.future, job.run(observer))
+                succeed(job.future, job.run(memory))
         except Exception as error:
-            # Whoever waits for the task tells it.
+            # It is reported by whoever waits for the task.
             fail(job.future, error)
-
-
-def _remembered(observer: VisualMemory) -> int:
-    status = observer.status()
-    return status.frames_encoded + status.frames_pending
 
 
 def _free_memory() -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the worker tells the other threads: plain values, taken at one moment."""
+"""The figures of the queue and of the worker: plain values, taken at one moment."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from infinipot_ros.visual_memory.answer import MemoryStatus
 
 
-@dataclass(frozen=True)
-class WorkerStatus:
+@dataclass(frozen=True, kw_only=True)
+class QueueStatus:
     """
-    The worker at one moment; plain values, safe to read from any thread.
+    The queue at one moment; safe to read from any thread.
 
+    :param job: what the worker does, in a word; ``job_s`` for how long.
+    :param beat_age_s: seconds since the worker last showed that it is alive.
     :param cameras: what became of each camera's messages, by its name; empty for the only one.
-    :param caveat: what must be known before the model's answers are believed; empty where nothing
-        need be.
     """
 
     job: str
@@ -34,9 +34,21 @@ class WorkerStatus:
     drops: Mapping[str, int]
     jumps: int
     paused: bool
+    cameras: Mapping[str, CameraCounts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerStatus(QueueStatus):
+    """
+    The worker and its queue at one moment; safe to read from any thread.
+
+    :param sessions: dialogues that are kept.
+    :param memory: None before the model is loaded.
+    :param caveat: what limits how far the model's answers can be trusted; empty: nothing known.
+    """
+
     sessions: int
     last_ingest_ms: float
     last_query_ms: float
     memory: MemoryStatus | None
-    cameras: Mapping[str, CameraCounts] = field(default_factory=dict)
     caveat: str = ''

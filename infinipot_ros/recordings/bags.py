@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-ROS 2 bags as frames, without ROS: the images of one topic in the order they were recorded.
+Read ROS 2 bags without ROS: the images of one topic, in the order they were recorded.
 
-Knows rosbags. Messages are read with the definitions of ``sensor_msgs`` that all ROS 2 releases
-share, so that no other type in the bag, known or not, can stand in the way.
+Messages are deserialized by rosbags with the ``sensor_msgs`` definitions that all ROS 2 releases
+share, so other types in the bag, known or not, do not matter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from infinipot_ros.errors import ConfigurationError, FrameError, SourceError
+from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.images.image_messages import to_rgb
 from infinipot_ros.recordings.frame_source import FrameSource, Rate
 from infinipot_ros.ros_time import SECOND_NS, nanoseconds
@@ -32,10 +32,10 @@ class BagSource(FrameSource):
     into each message.
 
     :param path: the bag's directory, or one storage file.
-    :param fps: frames a second to take, by header stamps; ``None`` takes all.
+    :param fps: frames per second to take, by header stamps; ``None`` takes all.
     :param topic: the image topic; may be ``None`` where there is only one.
     :ivar topic: the image topic that is read.
-    :raises SourceError: the bag is damaged, or it is not clear which topic is meant.
+    :raises SourceError: the bag is damaged, or the topic is missing or ambiguous.
     """
 
     kind = 'bag'
@@ -73,8 +73,7 @@ class BagSource(FrameSource):
                         'decode_failed', f'{len(item[2])} bytes cannot be read as {kind}: {error}'
                     ))
                     continue
-                stamp = message.header.stamp
-                stamp_ns = nanoseconds(stamp)
+                stamp_ns = nanoseconds(message.header.stamp)
                 if not rate.takes(stamp_ns):
                     self.skipped += 1
                     continue
@@ -95,12 +94,8 @@ class BagSource(FrameSource):
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        try:
-            from rosbags.rosbag2 import Reader
-        except ImportError as error:
-            raise ConfigurationError(
-                'rosbags is missing, which reads bags: pip install rosbags'
-            ) from error
+        from rosbags.rosbag2 import Reader
+
         # A damaged file makes the reader fail in any way: struct.error, AssertionError, sqlite's.
         try:
             reader = Reader(self.path)
@@ -115,12 +110,11 @@ class BagSource(FrameSource):
     def _damaged(self, error: Exception, where: str = '') -> SourceError:
         return SourceError(
             f'{self.path} cannot be read as a ROS 2 bag{where} '
-            f'({type(error).__name__}: {error}): it may be damaged or cut short; '
-            f'`mcap recover` or `ros2 bag reindex` may save it'
-        )
+            f'({type(error).__name__}: {error}): it may be damaged or truncated; '
+            f'`mcap recover` or `ros2 bag reindex` may repair it')
 
     def _choose(self, reader: Any, wanted: str | None) -> str:
-        """Return the topic to read, if it is clear which."""
+        """Return the topic to read, if it is unambiguous."""
         counts: dict[str, int] = {}
         kinds: dict[str, str] = {}
         for line in reader.connections:
@@ -133,20 +127,17 @@ class BagSource(FrameSource):
                 return name
             found = f'has type {kinds[name]}' if name in kinds else 'does not exist'
             raise SourceError(
-                f'{self.path}: topic {name} {found}; {_listing("image topics", images, counts)}'
-            )
+                f'{self.path}: topic {name} {found}; {_listing("image topics", images, counts)}')
         if not images:
             raise SourceError(
                 f'{self.path} holds no images ({" or ".join(IMAGE_TYPES)}); '
-                + _listing('topics', kinds, counts)
-            )
-        # Depth travels under the same type, but it is no picture.
+                + _listing('topics', kinds, counts))
+        # Depth images have the same type, but are not pictures.
         pictures = [topic for topic in images if not topic.endswith('/compressedDepth')]
         if len(pictures) != 1:
             raise SourceError(
-                f'{self.path} holds {len(images)} image topics, say which with topic; '
-                + _listing('image topics', images, counts)
-            )
+                f'{self.path} holds {len(images)} image topics, choose one with topic; '
+                + _listing('image topics', images, counts))
         return pictures[0]
 
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Folders of images as frames: in natural order of their names, evenly spaced in time.
+Read folders of images: in natural order of their names, evenly spaced in time.
 
-Knows jpeg and png files, and the turn a camera notes beside the picture (EXIF orientation).
+Reads jpeg and png files, and turns them upright by their EXIF orientation.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.images.image_messages import to_rgb
@@ -26,24 +27,17 @@ DEFAULT_FPS = 2.0
 _ORIENTATION = 0x0112
 # EXIF orientation -> quarter turns counter-clockwise, then mirrored left to right.
 _TURNS = {
-    1: (0, False),
-    2: (0, True),
-    3: (2, False),
-    4: (2, True),
-    5: (3, True),
-    6: (3, False),
-    7: (1, True),
-    8: (1, False),
-}
+    1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True),
+    5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 
 
 class FolderSource(FrameSource):
     """
-    The images of a folder, not of those below it.
+    The images of a folder, without its subfolders.
 
     :param path: the folder, or one image.
-    :param suffixes: file names that are images end in one of these, in lower case.
-    :param fps: how many images make a second; 2 where it is ``None``.
+    :param suffixes: of image files, in lower case.
+    :param fps: images per second; 2 where it is ``None``.
     :raises SourceError: there is no image.
     """
 
@@ -53,17 +47,13 @@ class FolderSource(FrameSource):
     def __init__(self, path: Path, *, suffixes: tuple[str, ...], fps: float | None) -> None:
         super().__init__(path, DEFAULT_FPS if fps is None else fps)
         found = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
-        # Hidden files are no pictures, whatever they are called (macOS leaves ._name.jpg about).
-        images = [
-            file
-            for file in found
-            if file.suffix.lower() in suffixes and not file.name.startswith('.')
-        ]
+        # Hidden files are not pictures, whatever their suffix (macOS writes ._name.jpg).
+        images = [file for file in found
+                  if file.suffix.lower() in suffixes and not file.name.startswith('.')]
         if not images:
             raise SourceError(
                 f'{path} holds {len(found)} files, none of them an image '
-                f'({", ".join(suffixes)}): give a ROS 2 bag, a video or a folder of images'
-            )
+                f'({", ".join(suffixes)}): give a ROS 2 bag, a video or a folder of images')
         self._images = sorted(images, key=lambda file: natural_key(file.name))
         self.count_hint = len(images)
         self.seconds = len(images) / (DEFAULT_FPS if fps is None else fps)
@@ -82,12 +72,11 @@ class FolderSource(FrameSource):
             yield Frame(rgb, self.origin_ns + round(index * SECOND_NS / self.fps))
         if self.dropped.total() == self.seen:
             raise SourceError(
-                f'{self.path}: none of {self.seen} images is readable; {first_error}'
-            )
+                f'{self.path}: none of {self.seen} images is readable; {first_error}')
 
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Sort key in which ``frame10`` comes after ``frame9``, in upper or lower case."""
+    """Return a sort key that puts ``frame10`` after ``frame9``, in upper or lower case."""
     parts = re.split(r'([0-9]+)', name.casefold())
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
 
@@ -104,10 +93,8 @@ def _read(file: Path) -> RgbImage:
 
 
 def _orientation(file: Path) -> int:
-    from PIL import Image, UnidentifiedImageError
-
     try:
         with Image.open(file) as image:
             return int(image.getexif().get(_ORIENTATION, 1))
     except (OSError, SyntaxError, TypeError, ValueError, UnidentifiedImageError):
-        return 1  # no note, or none that can be read: as it is stored
+        return 1  # none, or unreadable: as it is stored

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What every recording is to the rest of the package: a path that can be walked through as frames.
+A recording as a stream of frames: what bags, videos and folders have in common.
 
-Holds what bags, videos and folders share: the rate at which frames are taken, and the count of
-those that were taken, left out or unreadable. Knows no file format.
+That is the rate at which frames are taken, and the counts of frames taken, skipped and unreadable.
+File formats are read elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 
 from infinipot_ros.errors import ConfigurationError, FrameError
 from infinipot_ros.ros_time import SECOND_NS
@@ -27,13 +26,13 @@ _EARLY = 0.1
 
 class Rate:
     """
-    Takes frames at ``fps`` by their stamps, whatever rate they come at.
+    Take frames at ``fps`` by their stamps, whatever rate they arrive at.
 
     The due times form a grid, so that the mean rate is kept when stamps jitter; a stamp that goes
     back, or a pause, starts a new grid.
 
-    :param fps: frames a second; ``None`` takes all.
-    :raises ConfigurationError: ``fps`` is not a positive number.
+    :param fps: frames per second; ``None`` takes all.
+    :raises ConfigurationError: ``fps`` is not above 0 and at most 1000.
     """
 
     def __init__(self, fps: float | None) -> None:
@@ -42,7 +41,7 @@ class Rate:
         self._last_ns = 0
 
     def takes(self, stamp_ns: int) -> bool:
-        """Say whether the frame of ``stamp_ns`` is to be taken, and count on from it if so."""
+        """Return whether to take the frame of ``stamp_ns``, and advance the due time if so."""
         back = stamp_ns < self._last_ns
         self._last_ns = stamp_ns
         if self._due_ns is None or back:
@@ -63,23 +62,22 @@ def checked_fps(fps: float) -> float:
     """
     if not (math.isfinite(fps) and 0 < fps <= 1000):
         raise ConfigurationError(
-            f'fps is {fps}, it must be above 0 and at most 1000 frames a second'
-        )
+            f'fps is {fps}, it must be above 0 and at most 1000 frames a second')
     return fps
 
 
 class FrameSource(ABC):
     """
-    A recording, to be walked through as often as one likes: ``for frame in source``.
+    A recording, to be iterated as often as needed: ``for frame in source``.
 
-    Opening checks that it can be read; files are held open only while it is walked through.
+    Opening checks that it can be read; files are held open only during iteration.
 
     :ivar kind: ``bag``, ``video`` or ``folder``.
     :ivar path: where it lies.
     :ivar count_hint: about how many frames will come, for a progress bar; ``None`` if unknown.
     :ivar seconds: about how long it is; ``None`` if unknown.
     :ivar origin_ns: the stamp of the recording's time zero: 0 where stamps are a clock's.
-    :ivar seen: frames met so far in the last walk, taken or not.
+    :ivar seen: frames found so far in the last iteration, taken or not.
     :ivar skipped: of these, how many the rate left out.
     :ivar dropped: of these, how many were unreadable, by reason (those of ``FrameError``).
     :ivar why: by reason, what was said about the first.
@@ -101,13 +99,13 @@ class FrameSource(ABC):
 
     @abstractmethod
     def _frames(self) -> Generator[Frame, None, None]:
-        """Walk through the recording once, counting."""
+        """Read the recording once, counting."""
 
     def __iter__(self) -> Iterator[Frame]:
         """
-        Start at the beginning; the counters too.
+        Start at the beginning and reset the counters.
 
-        :raises SourceError: from the walk, where the recording turns out to be damaged or empty.
+        :raises SourceError: during iteration, where the recording is damaged or empty.
         """
         self.close()
         self.seen = self.skipped = 0
@@ -121,7 +119,7 @@ class FrameSource(ABC):
         self.why.setdefault(error.reason, str(error))
 
     def close(self) -> None:
-        """End a walk that was left half-way, and close its files."""
+        """End an unfinished iteration, and close its files."""
         if self._walk is not None:
             self._walk.close()
             self._walk = None
@@ -129,12 +127,7 @@ class FrameSource(ABC):
     def __enter__(self) -> FrameSource:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

@@ -1,16 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""
-The one door to recordings: a path becomes a stream of frames, be it a bag, a video or a folder.
-
-Knows which is which by looking; how each is read is known to its own module, loaded when needed.
-"""
+"""Open a recording: a bag, a video or a folder of images, whichever a path turns out to be."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from infinipot_ros.errors import SourceError
+from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.recordings.frame_source import FrameSource
 
 BAG_SUFFIXES = ('.mcap', '.db3')
@@ -25,25 +21,35 @@ def open_source(
 
     :param path: a ROS 2 bag (its directory, or one ``.mcap`` or ``.db3`` file), a video file, a
         folder of jpeg or png images, or one such image.
-    :param fps: frames a second to take, by their stamps; ``None`` takes all. The images of a
-        folder, which have no stamps, are laid ``1 / fps`` seconds apart (2 a second by default).
-    :param topic: the image topic of a bag; may be left out where there is only one.
-    :returns: the source; nothing but its head has been read.
-    :raises SourceError: there is nothing there that can be read as frames.
-    :raises ConfigurationError: ``fps`` is no usable rate.
+    :param fps: frames per second to take, by their stamps; ``None`` takes all. The images of a
+        folder, which have no stamps, are placed ``1 / fps`` seconds apart (2 a second by default).
+    :param topic: the image topic of a bag; optional where there is only one.
+    :returns: the source; only its header has been read.
+    :raises SourceError: nothing there can be read as frames.
+    :raises ConfigurationError: ``fps`` is not a usable rate, or a library is not installed.
     """
     path = Path(path)
     if not path.exists():
         raise SourceError(
-            f'{path} does not exist: give a ROS 2 bag, a video or a folder of images'
-        )
+            f'{path} does not exist: give a ROS 2 bag, a video or a folder of images')
+    # Each format's library is imported only when it is needed.
+    try:
+        return _open(path, fps, topic)
+    except ImportError as error:
+        library = (error.name or '').partition('.')[0]
+        raise ConfigurationError(
+            f'{library} is missing, which reads {path}: pip install '
+            f'{"pillow" if library == "PIL" else library}') from error
+
+
+def _open(path: Path, fps: float | None, topic: str | None) -> FrameSource:
     bag = _find_bag(path)
     if bag is not None:
         from infinipot_ros.recordings.bags import BagSource
 
         return BagSource(bag, fps=fps, topic=topic)
     if topic is not None:
-        raise SourceError(f'{path} is no ROS 2 bag, so it has no topic {topic}: leave topic out')
+        raise SourceError(f'{path} is not a ROS 2 bag, so it has no topic {topic}: omit topic')
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         from infinipot_ros.recordings.folders import FolderSource
 
@@ -59,8 +65,7 @@ def _find_bag(path: Path) -> Path | None:
         if path.suffix == '.bag':
             raise SourceError(
                 f'{path} is a ROS 1 bag: convert it with '
-                f'`rosbags-convert --src {path} --dst {path.with_suffix("")}`'
-            )
+                f'`rosbags-convert --src {path} --dst {path.with_suffix("")}`')
         if path.name == 'metadata.yaml':
             return path.parent
         return path if path.suffix in BAG_SUFFIXES else None
@@ -70,7 +75,6 @@ def _find_bag(path: Path) -> Path | None:
     if len(files) > 1:
         raise SourceError(
             f'{path} holds {len(files)} bag files but no metadata.yaml, so their order is '
-            f'unknown: run `ros2 bag reindex {path}`, or give one of the files'
-        )
-    # A recording that was cut short has its file, but not yet its metadata.
+            f'unknown: run `ros2 bag reindex {path}`, or give one of the files')
+    # A recording that was interrupted has its file, but no metadata yet.
     return files[0] if files else None

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Video files as frames: stamps from the container, pictures upright.
+Read video files with PyAV: stamps from the container, pictures upright.
 
-Knows PyAV. Any container and codec of FFmpeg will do; a variable frame rate too.
+Any container and codec of FFmpeg works, with a constant or variable frame rate.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
-from infinipot_ros.errors import ConfigurationError, FrameError, SourceError
+from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.images.image_messages import MAX_PIXELS
 from infinipot_ros.recordings.frame_source import FrameSource, Rate
 from infinipot_ros.ros_time import SECOND_NS
@@ -28,11 +29,11 @@ class VideoSource(FrameSource):
     """
     The frames of a file's first video stream.
 
-    The stamp of a frame is ``origin_ns`` plus its time in the video: a video starts at zero, and
-    a stamp of zero means "never set" everywhere else.
+    The stamp of a frame is ``origin_ns`` plus its time in the video: a video starts at zero, but
+    a stamp of zero means "not set" everywhere else.
 
     :param path: the file.
-    :param fps: frames a second to take; ``None`` takes all.
+    :param fps: frames per second to take; ``None`` takes all.
     :raises SourceError: the file cannot be read, or has no video stream.
     """
 
@@ -46,8 +47,7 @@ class VideoSource(FrameSource):
             if pixels > MAX_PIXELS:
                 raise SourceError(
                     f'{path}: frames of {stream.width}x{stream.height} pixels, the limit is '
-                    f'{MAX_PIXELS} pixels: scale the video down'
-                )
+                    f'{MAX_PIXELS} pixels: scale the video down')
             seconds = self._seconds(container, stream)
             rate = stream.average_rate or stream.guessed_rate
             frames = stream.frames or (math.ceil(seconds * rate) if seconds and rate else None)
@@ -69,7 +69,7 @@ class VideoSource(FrameSource):
             time = -step
             for picture in self._decoded(container, stream):
                 self.seen += 1
-                # A frame without a time of its own follows the one before at the mean rate.
+                # A frame without a time follows the one before at the mean rate.
                 time = time + step if picture.pts is None else picture.pts * picture.time_base
                 stamp_ns = self.origin_ns + round(time * SECOND_NS)
                 if rate.takes(stamp_ns):
@@ -80,9 +80,7 @@ class VideoSource(FrameSource):
             raise SourceError(f'{self.path} has a video stream, but not one readable frame in it')
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
-        """Walk through all pictures that can be decoded, counting the packets that cannot."""
-        import av
-
+        """Yield all pictures that can be decoded, and count the packets that cannot."""
         packets = container.demux(stream)
         while True:
             try:
@@ -102,13 +100,7 @@ class VideoSource(FrameSource):
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
         try:
-            import av
-        except ImportError as error:
-            raise ConfigurationError(
-                'PyAV is missing, which reads videos: pip install av'
-            ) from error
-        try:
-            # Only files: a playlist must not make FFmpeg reach for the network.
+            # Files only: a playlist must not make FFmpeg use the network.
             container = av.open(f'file:{self.path}', options={'protocol_whitelist': 'file'})
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._unreadable(error) from error
@@ -119,8 +111,7 @@ class VideoSource(FrameSource):
                 kinds = ', '.join(stream.type for stream in container.streams) or 'none'
                 raise SourceError(
                     f'{self.path} has no video stream (streams: {kinds}): give a ROS 2 bag, a '
-                    'video or a folder of images'
-                )
+                    'video or a folder of images')
             stream = container.streams.video[0]
             stream.thread_type = 'AUTO'
             yield container, stream
@@ -133,7 +124,7 @@ class VideoSource(FrameSource):
 
 
 def _upright(picture: Any) -> RgbImage:
-    """Pixels as they are meant to be seen: phones store the turn beside the picture."""
+    """Return upright pixels: phones store the rotation beside the picture."""
     rgb: RgbImage = picture.to_ndarray(format='rgb24')
     quarters = round(getattr(picture, 'rotation', 0) / 90)
     return np.ascontiguousarray(np.rot90(rgb, quarters))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What comes back from the memory: an answer, or how the memory is doing."""
+"""What a memory returns: an answer, or its status."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ class Answer:
     """
     An answer and what it rests on.
 
-    :param observed_from_ns: first stamp of the frames it could look at: those still remembered
-        and in the question's scope; ``observed_to_ns`` the last, both header stamps in
-        nanoseconds.
+    :param observed_from_ns: first stamp of the frames it could attend to: those still remembered
+        and in the question's scope; ``observed_to_ns`` the last; header stamps in nanoseconds.
     :param latency_s: seconds from the call to the last token; ``first_token_s`` to the first.
-    :param memory_tokens: visual tokens per layer and KV head the answer could look at, a mean
-        where these differ.
+    :param memory_tokens: visual tokens per layer and KV head the answer could attend to, a mean
+        if heads differ.
     :param memory_bytes: bytes of their keys, values and coordinates.
     :param new_tokens: tokens of the answer.
     :param evidence: the moments it rests on, best first.
@@ -41,15 +40,17 @@ class Answer:
 @dataclass(frozen=True)
 class MemoryStatus:
     """
-    How full the memory is and what it has seen.
+    How full a memory is and what it has seen.
 
-    :param frames_still: frames left out because the last one shows the same; it stands for them.
+    :param frames_pending: frames that wait until their block is complete.
+    :param frames_still: duplicates that were skipped.
     :param tokens: visual tokens a layer and KV head holds now, of ``budget_tokens``.
     :param bytes: bytes of what is remembered; ``budget_bytes`` of the buffers, allocated once.
     :param oldest_ns: stamp of the oldest frame still remembered, 0 if none.
-    :param segments: stretches of time between which the clock jumped.
-    :param rebases: how often positions were brought back, which days-long streams need.
-    :param camera_tokens: of ``tokens``, each camera's; means over layers and KV heads, rounded.
+    :param segments: spans of time between which the clock jumped.
+    :param rebases: how often positions were re-based, as days-long streams need.
+    :param camera_tokens: each camera's part of ``tokens``; means over layers and KV heads,
+        rounded.
     """
 
     frames_encoded: int

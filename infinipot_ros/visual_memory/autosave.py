@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""When a memory is to be saved by itself."""
+"""When to save a memory automatically."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from infinipot_ros.visual_memory.answer import MemoryStatus
 
 class Autosave:
     """
-    Tells when to save: a period after the last time, if the memory is another since.
+    Decides when to save: a period after the last time, if the memory changed since.
 
-    Pure logic: it knows no clock and writes nothing.
+    It reads no clock and writes nothing.
 
     :param period_s: seconds between two saves; 0 never saves.
     :raises ConfigurationError: a period below 0.
@@ -28,25 +28,25 @@ class Autosave:
         self._saved: tuple[int, ...] = ()
 
     def start(self, now_ns: int, status: MemoryStatus) -> None:
-        """Count from now; what the memory holds now needs no saving."""
+        """Count from now; the memory as it is now is saved."""
         self._since_ns, self._saved = now_ns, _version(status)
 
     def put_off(self, now_ns: int) -> None:
-        """Count from now, saving having failed; what was not saved still is to be."""
+        """Count from now after a failed save; the memory still has to be saved."""
         self._since_ns = now_ns
 
     def due(self, now_ns: int, status: MemoryStatus) -> bool:
         """
-        Tell whether to save; having tried, call ``start`` if it worked, else ``put_off``.
+        Return whether to save; then call ``start`` if it worked, else ``put_off``.
 
-        :param now_ns: nanoseconds of a clock that never goes back.
+        :param now_ns: of a monotonic clock, nanoseconds.
         """
         return (
             self.period_ns > 0 and now_ns - self._since_ns >= self.period_ns
             and self.changed(status))
 
     def changed(self, status: MemoryStatus) -> bool:
-        """Tell whether the memory is another than at the last ``start``: worth a last save."""
+        """Return whether the memory changed since the last ``start``."""
         return _version(status) != self._saved
 
 

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Which frames of a standing robot need no place of their own: they show what the last one showed.
+Skip near-duplicate frames while the robot stands still.
 
-Frames are compared as small pictures, cell by cell, before the model sees them. Where two are
-equally rich in contrast the mean of their cells' likenesses is the cosine between them, their
-mean colour taken out. Of a large picture that changes next to nothing when something small comes
-into view, so the least alike cell decides, not the mean. ``docs/robot.md`` has what limits
-leave out and lose.
+Frames are compared as thumbnails of mean colours, cell by cell, before the model sees them. The
+cell that changed most decides, not the mean: a small object that comes into view changes next to
+nothing of a large picture. For pictures of equal contrast the mean of the cells' similarities is
+the cosine between them, without their mean colour. ``docs/robot.md`` shows what thresholds skip
+and lose.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from infinipot_ros.visual_memory.frame import RgbImage
 
-# Of a camera's 640 x 480 pixels a cell has 27 x 27, a quarter of what a visual token covers.
+# A cell of a 640 x 480 image has 27 x 27 pixels, a quarter of what a visual token covers.
 COLUMNS, ROWS = 24, 18
-# Grey levels that a picture's contrast counts at least for: noise in the dark is no change.
+# Least contrast to compare with, in grey levels, so that noise in the dark is not a change.
 MIN_CONTRAST = 16.0
 
 Thumbnail = npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ def mean_colours(rgb: RgbImage) -> Thumbnail:
     :param rgb: uint8 ``[height, width, 3]``.
     :return: float32 ``[ROWS, COLUMNS, 3]``.
     """
-    # Decoders of images need it anyway, but they are not in this room's way to a memory.
+    # Slow to import, and not needed to build a memory.
     import cv2
     small = cv2.resize(
         np.ascontiguousarray(rgb), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
@@ -45,8 +45,8 @@ def similarity(before: Thumbnail, now: Thumbnail) -> float:
     """
     Compare the cells that changed most.
 
-    :return: 1 where nothing changed, below 0 where that cell changed by more than the earlier
-        picture's whole contrast.
+    :return: 1 where nothing changed, below 0 where that cell changed by more than the whole
+        contrast of the earlier picture.
     """
     contrast = np.square(before - before.mean()).sum(axis=-1).mean()
     change = np.square(now - before).sum(axis=-1).max()
@@ -55,44 +55,45 @@ def similarity(before: Thumbnail, now: Thumbnail) -> float:
 
 @dataclass
 class _Last:
-    """A camera's last frame with a place in the memory, and the last that it stands for."""
+    """A camera's last stored frame, and the stamp of its last duplicate."""
 
-    cells: Thumbnail
-    taken_ns: int
+    thumbnail: Thumbnail
+    stored_ns: int
     until_ns: int
 
 
 class DuplicateFilter:
-    """The last frame of each camera that was taken into the memory."""
+    """The last stored frame of each camera, to compare new ones with."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Last] = {}
 
     def clear(self) -> None:
-        """Forget them: each camera's next frame is new."""
+        """Forget all: each camera's next frame is new."""
         self._last.clear()
 
     def find(
-        self, camera: str, cells: Thumbnail, stamp_ns: int, least: float, longest_ns: int,
+        self, camera: str, thumbnail: Thumbnail, stamp_ns: int, threshold: float, max_age_ns: int,
     ) -> int:
         """
-        Tell whether a camera's last frame taken shows what this one does.
+        Look for a stored frame that shows the same.
 
-        It is not the frame before that counts: what changes slowly adds up.
+        New frames are compared with the last stored one, not with its duplicates, so that slow
+        changes add up.
 
-        :param least: how alike frames must be.
-        :param longest_ns: how long one frame may stand for others.
-        :return: the newest stamp it stands for so far, 0 if this frame has to be taken.
+        :param threshold: least similarity of a duplicate.
+        :param max_age_ns: how long after it was stored a frame may have duplicates.
+        :return: the stamp of that frame or of its last duplicate; 0: there is none.
         """
         last = self._last.get(camera)
-        if last is None or not 0 < stamp_ns - last.taken_ns < longest_ns:
+        if last is None or not 0 < stamp_ns - last.stored_ns < max_age_ns:
             return 0
-        return last.until_ns if similarity(last.cells, cells) >= least else 0
+        return last.until_ns if similarity(last.thumbnail, thumbnail) >= threshold else 0
 
     def extend(self, camera: str, stamp_ns: int) -> None:
-        """Note that the last frame stands for that stamp, too."""
+        """Record a duplicate of the camera's last stored frame."""
         self._last[camera].until_ns = stamp_ns
 
-    def update(self, camera: str, cells: Thumbnail, stamp_ns: int) -> None:
-        """Note a frame that was taken into the memory."""
-        self._last[camera] = _Last(cells, stamp_ns, stamp_ns)
+    def update(self, camera: str, thumbnail: Thumbnail, stamp_ns: int) -> None:
+        """Record a stored frame."""
+        self._last[camera] = _Last(thumbnail, stamp_ns, stamp_ns)

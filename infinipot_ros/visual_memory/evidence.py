@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Which moments an answer rests on: where its tokens' attention went, traced back to observations.
+The moments an answer rests on, from the attention of its tokens.
 
-``observer.looking`` counts the attention; ``docs/method.md`` has what other choices gave.
+``attention_evidence`` sums the attention; ``docs/method.md`` compares other choices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from infinipot_ros.visual_memory.frame import Pose
@@ -17,8 +17,8 @@ from infinipot_ros.visual_memory.frame import Pose
 if TYPE_CHECKING:
     from infinipot_ros.visual_memory.observations import Observation
 
-# Moments next to a peak belong to it while they hold this share of its attention, and as long as
-# no more time than this lies between two of them.
+# Observations next to a peak belong to its moment while they hold this share of its attention and
+# at most this time lies between two of them.
 MOMENT_SHARE = 0.5
 MOMENT_GAP_NS = 5_000_000_000
 
@@ -26,15 +26,15 @@ MOMENT_GAP_NS = 5_000_000_000
 @dataclass(frozen=True)
 class Evidence:
     """
-    A moment an answer rests on: one observation, or several of a camera that follow each other.
+    A moment an answer rests on: one observation, or consecutive ones of a camera.
 
     :param first_ns: its first stamp, nanoseconds; ``last_ns`` its last.
-    :param score: share of the attention paid to all the memory; within (0, 1].
+    :param score: share of the attention to all of the memory; within (0, 1].
     :param pose: where the camera was at ``stamp_ns``, if known.
-    :param grid: number of the strongest observation; ``VisualMemory.thumbnails`` may have its
-        picture. Look it up before the next frame is taken: in a stream of years grids are
-        renumbered.
+    :param grid: number of the strongest observation. Valid until the next frame is added: in a
+        stream of years grids are renumbered.
     :param stamp_ns: first stamp of that observation, within the moment.
+    :param thumbnail: jpeg of that observation, if one is held.
     """
 
     first_ns: int
@@ -44,13 +44,14 @@ class Evidence:
     pose: Pose | None
     grid: int
     stamp_ns: int
+    thumbnail: bytes | None = field(default=None, repr=False)
 
 
 def best_moments(
     scores: Mapping[int, float], observations: Mapping[int, Observation], most: int,
 ) -> tuple[Evidence, ...]:
     """
-    Join neighbouring observations that were looked at about equally, and pick the best.
+    Join neighbouring observations with similar attention, and pick the best moments.
 
     :param scores: share of the attention by grid.
     :return: at most ``most``, best first.
@@ -63,7 +64,7 @@ def best_moments(
     found: list[Evidence] = []
     used: set[int] = set()
     for peak in sorted(scores, key=lambda grid: (-scores[grid], grid)):
-        # Moments may grow by their neighbours' sums, so a few peaks more than asked for are tried.
+        # A moment scores the sum of its observations, so more peaks than wanted are tried.
         if len(found) >= 4 * most or scores[peak] <= 0.0:
             break
         if peak in used or peak not in observations:
@@ -86,13 +87,13 @@ def _reach(
     track: Sequence[int], peak: int, step: int, scores: Mapping[int, float],
     observations: Mapping[int, Observation], used: set[int],
 ) -> int:
-    """Go from a peak in one direction as far as its moment reaches."""
+    """Return the end of a peak's moment in one direction."""
     least, index = MOMENT_SHARE * scores[track[peak]], peak
     while 0 <= index + step < len(track):
         here, there = sorted((track[index], track[index + step]))
         gap = observations[there].first_ns - observations[here].last_ns
-        queued_frames = track[index + step]
-        if (queued_frames in used or scores.get(queued_frames, 0.0) < least
+        neighbour = track[index + step]
+        if (neighbour in used or scores.get(neighbour, 0.0) < least
                 or not 0 <= gap <= MOMENT_GAP_NS):
             break
         index += step

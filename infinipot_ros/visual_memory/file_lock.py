@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-One memory, one file: locks that the kernel frees with the process that holds them.
+Lock the file of a saved memory, for as long as a process uses it.
 
-A saved memory is replaced, never written to, so its lock is a file of its own beside it, named
-``.NAME.lock``. It says who holds it and is removed with the lock; what a crash leaves of it holds
-nothing and is taken over.
+A saved memory is replaced, never written to, so the lock is a separate file beside it, named
+``.NAME.lock``. It says who holds it and is removed on release. The kernel releases the lock with
+the process; the file that a crash leaves behind locks nothing and is reused.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from pathlib import Path
 
 from infinipot_ros.errors import MemoryInUseError, StorageError
 
-# Each means that another process came and went meanwhile.
+# Each failed one means that another process came and went in between.
 ATTEMPTS = 10
 HOLDER = re.compile(rb'process \d{1,10} on [\w.-]{1,255}', re.ASCII)
 
 
 def lock_of(path: Path) -> Path:
-    """Name the lock of a file."""
+    """Return the lock file of a file."""
     return path.with_name(f'.{path.name}.lock')
 
 
 def open_locked(path: Path) -> int:
     """
-    Open a file, made where it is missing, that this process alone uses from now on.
+    Open a file, created if missing, for the exclusive use of this process.
 
-    :return: its descriptor; closing it, or the end of the process, gives it up.
+    :return: its descriptor; closing it, or the end of the process, releases the file.
     :raises BlockingIOError: another process uses it.
     :raises OSError: it cannot be opened or locked.
-    :raises StorageError: what is there is no regular file.
+    :raises StorageError: it is not a regular file.
     """
     for _ in range(ATTEMPTS):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise StorageError(f'{path} is in the way and no regular file; remove it')
-            # Whoever held it may have renamed or removed it after it was opened here.
+                raise StorageError(f'{path} is in the way and not a regular file; remove it')
+            # The former holder may have renamed or removed it after it was opened here.
             if _is_at(handle, path):
                 return handle
         except BaseException:
@@ -65,8 +65,8 @@ class MemoryLock:
     """
     The exclusive use of a file that a memory is saved to, until it is released.
 
-    :param path: the file, there or not; links are followed.
-    :raises MemoryInUseError: another memory uses it, and whose it is.
+    :param path: the file, existing or not; links are followed.
+    :raises MemoryInUseError: another memory uses it; the message names its process.
     :raises StorageError: it cannot be locked there.
     """
 
@@ -87,7 +87,7 @@ class MemoryLock:
             os.truncate(self._handle, 0)
             os.write(self._handle, f'process {os.getpid()} on {socket.gethostname()}\n'.encode())
         except OSError:
-            pass  # on a full disk it only remains unsaid who holds it
+            pass  # on a full disk the lock holds, without the name of its process
 
     def __enter__(self) -> MemoryLock:
         return self
@@ -96,11 +96,11 @@ class MemoryLock:
         self.release()
 
     def covers(self, path: Path | str) -> bool:
-        """Whether it is held, for this file."""
+        """Return whether the lock is held and of this file."""
         return self._handle is not None and self.path == Path(os.path.realpath(path))
 
     def release(self) -> None:
-        """Give the file up; may be repeated."""
+        """Release the file; may be repeated."""
         handle, self._handle = self._handle, None
         if handle is not None:
             lock = lock_of(self.path)
@@ -108,7 +108,7 @@ class MemoryLock:
                 if _is_at(handle, lock):
                     lock.unlink()
             except OSError:
-                pass  # left behind it holds nothing
+                pass  # left behind, it locks nothing
             os.close(handle)
 
 

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a camera hands to the memory: pixels, a stamp, a camera name and, where known, a pose."""
+"""A camera's frame, and what became of it in the memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ class Pose:
     Position in metres and orientation as a unit quaternion, in ``frame_id`` (REP 103, 105).
 
     :param covariance: 36 numbers, row-major, of x, y, z and the rotations about X, Y, Z; empty
-        where unknown.
+        if unknown.
     """
 
     x: float
@@ -39,8 +40,8 @@ class Frame:
 
     :param rgb: uint8 ``[height, width, 3]``.
     :param stamp_ns: the header's stamp, integer nanoseconds.
-    :param camera: the camera's name, the same for all frames of a topic; may be empty where there
-        is only one.
+    :param camera: the camera's name, the same for all frames of a topic; may be empty if there is
+        only one.
     :param pose: where the camera was, if known.
     """
 
@@ -48,3 +49,17 @@ class Frame:
     stamp_ns: int
     camera: str = ''
     pose: Pose | None = None
+
+
+@dataclass(frozen=True)
+class FrameOutcome:
+    """
+    What became of a frame that was not refused.
+
+    :param kind: ``stored``, or ``duplicate`` of its camera's last stored frame, whose time was
+        extended.
+    :param newest_ns: the newest stamp in the memory, of any camera, integer nanoseconds.
+    """
+
+    kind: Literal['stored', 'duplicate']
+    newest_ns: int

@@ -1,25 +1,32 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames on their way into the memory: waiting in blocks, then keys and values in the cache."""
+"""Encode frames: pending blocks of frames become keys and values in the cache."""
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 
-from infinipot_ros.errors import ConfigurationError, FrameError, MemoryFullError
+from infinipot_ros.errors import ConfigurationError, FrameError, MemoryFullError, StorageError
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.policies.per_source import PerSourcePolicy
+from infinipot_ros.ros_time import SECOND_NS
+from infinipot_ros.visual_memory.debug_state import DebugState
+from infinipot_ros.visual_memory.duplicate_filter import DuplicateFilter, Thumbnail
 from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
+from infinipot_ros.visual_memory.memory_snapshot import FittedLayers, MemorySnapshot
 from infinipot_ros.visual_memory.observations import Observation, Observations
 from infinipot_ros.visual_memory.pending import PendingBlock, PendingFrame
-from infinipot_ros.visual_memory.plan import PREFIX_ROOM, cache_shape, grids_per_block
+from infinipot_ros.visual_memory.plan import PREFIX_ROOM, cache_shape
 from infinipot_ros.visual_memory.position_rebase import (
     RENUMBER_AT,
-    most_time,
+    last_time,
     rebase_positions,
     renumber,
 )
@@ -30,66 +37,65 @@ from infinipot_ros.vlm.positions import grid_positions, text_positions
 from infinipot_ros.vlm.prompt import prefix_ids
 
 
-def divide(
-    policy: EvictionPolicy, settings: MemoryConfig, shares: dict[int, float]
+def _share_budget(
+    policy: EvictionPolicy, settings: MemoryConfig, shares: dict[int, float],
 ) -> EvictionPolicy:
-    """Have a policy divide the budget among cameras, where settings declare shares."""
+    """Divide the budget of a policy among cameras, if the settings declare shares."""
     return PerSourcePolicy(policy, shares) if settings.camera_shares else policy
 
 
 class FrameEncoder:
     """
-    What is remembered and what waits to be.
+    What is remembered, and the frames that wait to be encoded.
 
-    :param settings: may be replaced by ones that fit the same buffers.
+    :ivar last_time: the largest temporal index before positions are re-based.
     """
 
     def __init__(self, settings: MemoryConfig, model: QwenVL) -> None:
         self.settings = settings
         self._model = model
+        self._prefix = prefix_ids(model.tokenizer)
         self.cache = BoundedCache(
             cache_shape(model.shape, settings), settings.make_budget(),
             prefix_room=PREFIX_ROOM, tail_room=settings.tail_room)
         self.observations = Observations()
         self.thumbnails = Thumbnails(settings.thumbnail_bytes)
+        self._duplicates = DuplicateFilter()
         self.reset()
-        self.most_time = most_time(model, settings, self.cache)
+        self.last_time = last_time(model, settings, self.cache)
 
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""
         self._shares: dict[int, float] = {}
-        self.policy = self.make_policy(self.settings)
+        self.policy = _share_budget(self.settings.make_policy(), self.settings, self._shares)
         self.cache.clear()
         self.observations.clear()
         self.thumbnails.clear()
+        self._duplicates.clear()
         self.timeline = self._model.timeline()
         self.stamps = StampOrder()
         self.blocks: dict[str, PendingBlock] = {}
         self.camera_tokens: dict[str, int] = {}
         self.frames_encoded = self.frames_still = 0
         self.last_ingest_s = 0.0
-        ids = prefix_ids(self._model.tokenizer)
-        with self.cache.writing_prefix(len(ids)):
+        length = len(self._prefix)
+        with self.cache.writing_prefix(length):
             self._model.forward(
-                self._model.embed(ids), text_positions(0, len(ids)), self.cache)
-
-    def make_policy(self, settings: MemoryConfig) -> EvictionPolicy:
-        """Build a fresh policy that divides the budget among the cameras there are."""
-        return divide(settings.make_policy(), settings, self._shares)
+                self._model.embed(self._prefix), text_positions(0, length), self.cache)
 
     def change(self, settings: MemoryConfig) -> None:
         """
-        Go on with settings that fit the same buffers.
+        Apply settings that fit the same buffers.
 
-        :raises ConfigurationError: the policy does not compress to a smaller budget; nothing was
-            changed.
-        :raises FrameError: waiting frames were lost on the way; nothing was changed.
+        :raises ConfigurationError: the policy never compresses, as a smaller budget needs; nothing
+            was changed.
+        :raises FrameError: pending frames could not be encoded and are lost; nothing was changed.
         """
         budget, policy, shares = settings.make_budget(), self.policy, self._shares
         chosen = ('policy', 'tar_ratio', 'recent_ratio', 'cameras', 'camera_shares')
         if any(getattr(settings, name) != getattr(self.settings, name) for name in chosen):
             shares = settings.shares_of(self.stamps.cameras)
-            policy = divide(settings.make_policy(), settings, shares)
+            policy = _share_budget(settings.make_policy(), settings, shares)
         if self.reserved > budget.tokens:
             self.encode_block(*self.blocks)
         try:
@@ -103,11 +109,17 @@ class FrameEncoder:
         self.settings, self.policy = settings, policy
         self.count_cameras()
 
-    def add(self, frame: PendingFrame, jumped: bool, queued_frames: int = 0) -> None:
+    def add(
+        self, frame: PendingFrame, jumped: bool, queued_frames: int = 0,
+        thumbnail: Thumbnail | None = None,
+    ) -> None:
         """
-        Let a frame wait for its block, and encode the block if it is complete.
+        Add a frame to its camera's block, and encode the block if it is complete.
 
-        :param queued_frames: frames of the same camera that come at once.
+        :param jumped: whether the clock jumped, see ``StampOrder.check``.
+        :param queued_frames: frames of the same camera that follow at once.
+        :param thumbnail: to find duplicates of this frame by.
+        :raises FrameError: the frame is lost, or the block that it completed.
         """
         height, width = frame.pixels.shape[:2]
         rows, columns = self._model.grid_size(height, width)
@@ -134,46 +146,53 @@ class FrameEncoder:
         self.make_position_room()
         if block.complete:
             self.encode_block(frame.camera)
+        if thumbnail is not None:
+            self._duplicates.update(frame.camera, thumbnail, frame.stamp_ns)
 
     def make_position_room(self) -> None:
-        """Re-base positions and renumber grids where what waits would pass the last there is."""
+        """Re-base positions and renumber grids if pending frames would pass the last one."""
         waiting = sum(block.grids for block in self.blocks.values())
         if self.cache.next_grid + waiting > RENUMBER_AT:
             renumber(self.cache, self.observations, self.thumbnails)
-        if self.timeline.reach(self.stamps.newest_ns, waiting) > self.most_time:
+        if self.timeline.reach(self.stamps.newest_ns, waiting) > self.last_time:
             self.timeline = rebase_positions(
                 self.cache, self.observations, self.timeline, self.stamps.newest_ns,
-                self.most_time, self._model)
+                self.last_time, self._model)
 
-    def extend_last(
-        self, camera: str, until_ns: int, stamp_ns: int, queued_frames: int = 0,
+    def skip_duplicate(
+        self, camera: str, thumbnail: Thumbnail, stamp_ns: int, queued_frames: int = 0,
     ) -> bool:
         """
-        Let a camera's last frame stand for one that shows the same.
+        Extend the time of a camera's last stored frame, if a new one shows the same.
 
-        :param until_ns: the newest stamp it stands for so far.
-        :param queued_frames: frames of the same camera that come at once.
-        :return: false where that frame is not remembered any more: the new one has to be taken.
+        :param queued_frames: frames of the same camera that follow at once.
+        :return: whether it does; false if that frame is no longer remembered.
         """
+        until_ns = self._duplicates.find(
+            camera, thumbnail, stamp_ns, self.settings.still_likeness,
+            round(self.settings.max_still_s * SECOND_NS))
+        if not until_ns:
+            return False
         block = self.blocks.get(camera)
         if block is not None and block.frames[-1].last_ns == until_ns:
             block.frames[-1] = replace(block.frames[-1], until_ns=stamp_ns)
         elif block is not None or not self.observations.extend(camera, until_ns, stamp_ns):
             return False
+        self._duplicates.extend(camera, stamp_ns)
         self.stamps.take(camera, stamp_ns, jumped=False)
         self.frames_still += 1
         if block is not None:
-            # It may have waited for just this frame, and questions read what waits each time.
+            # The block may have waited for just this frame; each question reads it again.
             self._fit_to_load(block, queued_frames)
             if block.complete:
                 self.encode_block(camera)
         return True
 
     def _begin_block(self, camera: str, grid_tokens: int) -> PendingBlock:
-        """Make room now, so that incomplete blocks can be asked about at any time."""
+        """Make room now, so that questions can read incomplete blocks at any time."""
         cameras = len({*self.stamps.cameras, camera})
-        block = PendingBlock(grids_per_block(self.settings, grid_tokens, cameras), grid_tokens)
-        # Of blocks that do not fit beside each other, the one that waits longest goes first.
+        block = PendingBlock(self.settings.grids_per_block(grid_tokens, cameras), grid_tokens)
+        # Of blocks that do not fit beside each other, the oldest is encoded first.
         while self.blocks and self.reserved + block.tokens > self.cache.budget.tokens:
             self.encode_block(next(iter(self.blocks)))
         try:
@@ -186,34 +205,34 @@ class FrameEncoder:
 
     def _fit_to_load(self, block: PendingBlock, queued_frames: int) -> None:
         """
-        While frames queue up, let a block take them; never more than fit without compressing.
+        Grow a block while frames are queued, but not beyond what fits without compressing.
 
-        So the memory is compressed when it would be without a queue, and remembers the same.
+        The memory is then compressed exactly when it would be without a queue.
         """
         settings, cameras = self.settings, len(self.stamps.cameras)
         others = self.reserved - block.tokens
         fit = (self.cache.budget.tokens - self.cache.memory_length - others) // block.grid_tokens
         usual, most = (
-            grids_per_block(settings, block.grid_tokens, cameras, frames)
-            for frames in (settings.block_size, settings.most_frames))
+            settings.grids_per_block(block.grid_tokens, cameras, frames)
+            for frames in (settings.block_size, settings.max_block_frames))
         begun = -(-len(block.frames) // FRAMES_PER_GRID)
         queued = (len(block.frames) + queued_frames) // FRAMES_PER_GRID
         block.grids = min(fit, max(usual, begun, min(queued, most)))
 
     @property
     def reserved(self) -> int:
-        """Visual tokens that the waiting blocks may come to."""
+        """Visual tokens that the pending blocks will have at most."""
         return sum(block.tokens for block in self.blocks.values())
 
     def drop_evicted(self) -> None:
-        """Give up what is known about grids of which no token is left."""
+        """Forget observations and thumbnails of grids without a token left."""
         grids = self.cache.remembered_grids()
         self.observations.keep(grids)
         self.thumbnails.keep(grids)
         self.count_cameras()
 
     def count_cameras(self) -> None:
-        """Note each camera's tokens and its share, by number."""
+        """Update each camera's tokens and, by number, its share."""
         self._shares.clear()
         self._shares.update(self.settings.shares_of(self.stamps.cameras))
         counts = self.cache.source_tokens()
@@ -222,12 +241,12 @@ class FrameEncoder:
             for number, camera in enumerate(self.stamps.cameras)}
 
     def encode_block(self, *cameras: str) -> None:
-        """Make waiting frames part of the memory; those for which that fails are lost, no more."""
+        """Encode pending frames into the memory; if that fails, these frames alone are lost."""
         for camera in cameras:
             block = self.blocks.pop(camera)
             started = time.perf_counter()
             grids = self.write_block(block)
-            # What the cache holds is known, whatever comes of its pictures.
+            # Recorded even if making a thumbnail fails: the cache holds these grids.
             for grid, frames, time_index in grids:
                 self.observations.add(grid, Observation.of(frames), time_index)
             self.frames_encoded += len(block.frames)
@@ -236,27 +255,36 @@ class FrameEncoder:
                 self.thumbnails.add(grid, make_thumbnail(frames[0].pixels))
             self.last_ingest_s = time.perf_counter() - started
 
-    def append_waiting(self) -> tuple[dict[int, list[PendingFrame]], FrameError | None]:
+    @contextmanager
+    def pending_appended(
+        self,
+    ) -> Iterator[tuple[dict[int, list[PendingFrame]], FrameError | None]]:
         """
-        Write all waiting blocks into the cache, the oldest first, until it is rolled back.
+        Write pending blocks into the cache, oldest first; on leaving, the cache is rolled back.
 
-        :return: which grid holds which frames; why a block was left out, if one was: once it is
-            complete, its frames are refused for that.
+        :return: the frames of each new grid; why a block was left out, if one was: once it is
+            complete, its frames are refused for that reason.
         """
+        checkpoint, timeline = self.cache.checkpoint(), self.timeline
         grids: dict[int, list[PendingFrame]] = {}
         fault = None
-        for block in sorted(self.blocks.values(), key=lambda block: block.frames[0].stamp_ns):
-            try:
-                grids.update((grid, frames) for grid, frames, _ in self.write_block(block))
-            except FrameError as error:
-                fault = error
-        return grids, fault
+        try:
+            for block in sorted(self.blocks.values(), key=lambda block: block.frames[0].stamp_ns):
+                try:
+                    grids.update((grid, frames) for grid, frames, _ in self.write_block(block))
+                except FrameError as error:
+                    fault = error
+            yield grids, fault
+        finally:
+            self.cache.rollback(checkpoint)
+            self.timeline = timeline
 
     def write_block(self, waiting: PendingBlock) -> list[tuple[int, list[PendingFrame], int]]:
         """
         Write a block's keys and values into the cache.
 
-        :return: each grid, what it holds, and where in time it stands.
+        :return: each grid, its frames and its temporal index.
+        :raises FrameError: ``overflow``: not finite in this dtype; nothing was written.
         """
         first_grid, grids = self.cache.next_grid, waiting.by_grid()
         block = self._model.encode(torch.stack([frame.pixels for frame in waiting.frames]))
@@ -270,12 +298,12 @@ class FrameEncoder:
         with self.cache.writing_grids(len(times), block.rows, block.columns, source):
             hidden = self._model.forward(
                 block.tokens.flatten(0, 1).unsqueeze(0), positions, self.cache)
-            # Kept, they would spread to whatever looks at them: all later frames and answers.
+            # Once stored they would spread to all later frames and answers that attend to them.
             if not bool(hidden.isfinite().all()):
                 raise FrameError(
                     'overflow',
-                    f'the model comes to no finite numbers in {self.settings.dtype}; set dtype '
-                    'to bfloat16 or float32')
+                    f"the model's output is not finite in {self.settings.dtype}; set dtype to "
+                    'bfloat16 or float32')
         self.timeline = timeline
         return [
             (grid, frames, index)
@@ -283,13 +311,117 @@ class FrameEncoder:
 
     @property
     def frames_pending(self) -> int:
-        """How many frames wait for their block."""
+        """How many frames wait until their block is complete."""
         return sum(len(block.frames) for block in self.blocks.values())
 
     @property
     def oldest_ns(self) -> int:
-        """Stamp of the oldest frame still remembered, or else waiting; 0 if none."""
+        """Stamp of the oldest frame remembered, or else pending; 0 if none."""
         oldest = self.observations.oldest
         if oldest is not None:
             return oldest.first_ns
         return min((block.frames[0].stamp_ns for block in self.blocks.values()), default=0)
+
+    def debug_state(self) -> DebugState:
+        """Return a view of the internals, see ``DebugState``."""
+        cache, length = self.cache, self.cache.get_seq_length()
+        return DebugState(
+            tensors=tuple(
+                tensor for layer in cache.layers for tensor in (
+                    layer.keys[:, :, :length], layer.values[:, :, :length],
+                    layer.coordinates[:, :cache.memory_length])),
+            prefix_length=cache.prefix_length, next_grid=cache.next_grid,
+            renumberings=cache.renumberings, grid_runs=len(cache.grid_shapes),
+            pending_blocks=len(self.blocks), pending_tokens=self.reserved,
+            timeline=self.timeline, times=dict(self.observations.times),
+            last_time=self.last_time, camera_shares=dict(self._shares))
+
+    # -- saved and restored -------------------------------------------------------------------
+
+    def capture(self) -> MemorySnapshot:
+        """Return all that is remembered and pending; keys and values are not copied."""
+        cache, digest = self.cache, hashlib.sha256(','.join(map(str, self._prefix)).encode())
+        return MemorySnapshot(
+            fingerprint=self._model.fingerprint, prefix_digest=digest.hexdigest(),
+            policy=self.settings.policy, policy_state=self.policy.state(), views=cache.views(),
+            shapes=cache.grid_shapes.snapshot(), next_grid=cache.next_grid,
+            compressions=cache.compressions, rebases=cache.rebases, timeline=self.timeline,
+            frames_encoded=self.frames_encoded, stamps=self.stamps.copy(),
+            observations=dict(self.observations.items()), times=dict(self.observations.times),
+            blocks=[replace(block, frames=[*block.frames]) for block in self.blocks.values()],
+            thumbnails=self.thumbnails.items())
+
+    def fit(self, snapshot: MemorySnapshot) -> tuple[FittedLayers, EvictionPolicy]:
+        """
+        Choose what of a snapshot fits; nothing is changed yet.
+
+        :return: the visual tokens, and the policy to go on with.
+        :raises StorageError: it does not fit.
+        """
+        settings = self.settings
+        # The snapshot numbers cameras its own way.
+        shares = settings.shares_of(snapshot.stamps.cameras)
+        chooser = _share_budget(settings.make_policy(), settings, shares)
+        if snapshot.policy == settings.policy:
+            try:
+                chooser.restore(snapshot.policy_state)
+            except ConfigurationError as error:
+                raise StorageError(f'the state of its policy is invalid: {error}') from error
+        layers = snapshot.fit(self.cache.shape, self.cache.budget, chooser)
+        policy = _share_budget(settings.make_policy(), settings, self._shares)
+        policy.restore(chooser.state())
+        return layers, policy
+
+    def restore(
+        self, snapshot: MemorySnapshot, layers: FittedLayers, policy: EvictionPolicy,
+    ) -> int:
+        """
+        Replace all that is remembered and pending by a snapshot of the same model.
+
+        An exception leaves the encoder half restored.
+
+        :param layers: from ``fit``, as is ``policy``.
+        :return: pending frames that are lost: too large now, or without room.
+        """
+        self.cache.restore(
+            layers, layers.tokens, next_grid=snapshot.next_grid,
+            compressions=snapshot.compressions + layers.compressed, rebases=snapshot.rebases,
+            shapes=snapshot.shapes)
+        self.policy, self.timeline, self.stamps = policy, snapshot.timeline, snapshot.stamps.copy()
+        self.frames_encoded, self.frames_still = snapshot.frames_encoded, 0
+        self.observations.restore(snapshot.observations, snapshot.times)
+        self.thumbnails.restore(snapshot.thumbnails)
+        # A snapshot has no thumbnails to compare with, though stamps may be equal.
+        self._duplicates.clear()
+        self.drop_evicted()
+        lost = self._requeue_pending(snapshot)
+        # It may have been saved with more room for positions.
+        self.make_position_room()
+        return lost
+
+    def _requeue_pending(self, snapshot: MemorySnapshot) -> int:
+        """Take over pending blocks, or, where blocks are smaller now, add their frames again."""
+        self.blocks = {}
+        blocks = [
+            replace(block, frames=[
+                replace(frame, pixels=frame.pixels.to(self.cache.shape.device))
+                for frame in block.frames])
+            for block in snapshot.blocks]
+        # The largest frame under these settings, which the plan has room for.
+        max_tokens = self.settings.max_pixels // snapshot.fingerprint.pixels_per_token
+        room = self.cache.budget.tokens - self.cache.memory_length
+        if sum(block.tokens for block in blocks) <= room and all(
+                block.grid_tokens <= max_tokens
+                and block.grids <= self.settings.grids_per_block(block.grid_tokens)
+                for block in blocks):
+            self.blocks = {block.frames[0].camera: block for block in blocks}
+            return 0
+        for block in blocks:
+            for frame in block.frames if block.grid_tokens <= max_tokens else ():
+                try:
+                    self.add(frame, jumped=False)
+                except FrameError:
+                    continue
+        self.stamps = snapshot.stamps.copy()
+        taken = self.frames_pending + self.frames_encoded - snapshot.frames_encoded
+        return sum(len(block.frames) for block in blocks) - taken

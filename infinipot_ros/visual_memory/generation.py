@@ -1,25 +1,57 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One answer as it is decoded: its text piece by piece, its time limit, its way to be stopped."""
+"""A question as tokens, and its answer as it is decoded: text, time limit, cancellation."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from infinipot_ros.errors import QuestionCode, QuestionError
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.sessions import Turn
 from infinipot_ros.vlm.decoding import TextStream
+from infinipot_ros.vlm.prompt import check_question, question_ids, turn_ids
+
+
+def encode_question(
+    tokenizer: Any, settings: MemoryConfig, question: str, turns: Sequence[Turn], new_tokens: int,
+) -> list[int]:
+    """
+    Validate and tokenise a question, with the dialogue before it.
+
+    :param turns: oldest first; the newest that fit into ``session_tokens`` are used.
+    :param new_tokens: most tokens of the answer.
+    :raises QuestionError: not a valid question, or too long.
+    """
+    question = check_question(tokenizer, question, settings.max_question_chars)
+    dialogue: list[int] = []
+    for turn in reversed(turns):
+        ids = turn_ids(tokenizer, turn.question, turn.answer)
+        if len(dialogue) + len(ids) > settings.session_tokens:
+            break
+        dialogue = ids + dialogue
+    prompt = question_ids(tokenizer, question, dialogue)
+    tokens = len(prompt) - len(dialogue)
+    if tokens + new_tokens > settings.question_room:
+        raise QuestionError(
+            QuestionCode.QUESTION_TOO_LONG,
+            f'the question has {tokens} tokens, there is room for '
+            f'{settings.question_room - new_tokens}; shorten it or raise '
+            'query.max_question_chars')
+    return prompt
 
 
 @dataclass(frozen=True)
 class Deadline:
     """
-    How long an answer is waited for.
+    How long to wait for an answer.
 
     :param started: ``time.perf_counter()`` of the call.
-    :param timeout_s: seconds after which to give up.
-    :param stop: asked before each token; true cancels.
+    :param timeout_s: seconds after which to give up; None: no limit.
+    :param stop: called before each token; true cancels.
     """
 
     started: float
@@ -32,9 +64,9 @@ class Deadline:
 
     def check(self, tokens: int) -> None:
         """
-        Give up or go on.
+        Raise if the answer is not waited for any longer.
 
-        :param tokens: how many the answer has so far.
+        :param tokens: length of the answer so far.
         :raises QuestionError: ``CANCELED``, ``TIMEOUT``.
         """
         if self.stop is not None and self.stop():
@@ -49,7 +81,7 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Generation:
-    """An answer's text and tokens, and when its first came, seconds after the call."""
+    """An answer's text and tokens, and when the first came, seconds after the call."""
 
     text: str
     tokens: int
@@ -63,8 +95,8 @@ def stream_text(
     """
     Turn tokens into text as they are decoded.
 
-    :param on_token: called after each token was decided.
-    :param on_text: called after each token with the text that became certain, maybe none.
+    :param on_token: called after each token was chosen.
+    :param on_text: called after each token with the text that became certain, possibly empty.
     :raises QuestionError: ``CANCELED``, ``TIMEOUT``.
     """
     pieces: list[str] = []

@@ -1,11 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Everything an ``VisualMemory`` is told once, before it sees a frame."""
+"""The settings of a ``VisualMemory``."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import Budget
@@ -14,44 +16,48 @@ from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.vlm.quantization import check_weights
 
 FRAMES_PER_GRID = 2
-# Tokens of the chat template around a question, generously.
+# Tokens of the chat template around a question, with a margin.
 TEMPLATE_TOKENS = 32
+# Settings that model, buffers and plan follow from.
+FIXED = (
+    'model', 'device', 'dtype', 'weights', 'attn_implementation', 'local_files_only', 'block_size',
+    'max_batch', 'max_pixels', 'cameras', 'cuda_graph')
 
 
 @dataclass(frozen=True)
 class MemoryConfig:
     """
-    How a memory is built.
+    How a memory is built and how it answers.
 
     :param model: folder, hub id or bundled name of a Qwen2-VL or Qwen2.5-VL checkpoint.
     :param dtype: float32, float16 or bfloat16; of weights and cache.
-    :param weights: int8 or int4 quantises the language model's matrices; empty leaves them.
+    :param weights: int8 or int4 quantises the language model's matrices; empty: as published.
     :param local_files_only: never download.
-    :param policy: what decides which tokens stay; one of ``memory.policies.registry``.
+    :param policy: the eviction policy by name; see ``kv_cache.policies.registry``.
     :param budget: M, the most visual tokens a layer and KV head holds.
     :param keep_ratio: C / M, the share left after a compression.
-    :param tar_ratio: alpha, the share of C for TaR; None leaves it to the policy.
-    :param recent_ratio: share of the grids that is recent; None leaves it to the policy.
+    :param tar_ratio: alpha, the share of C for TaR; None: the policy's own.
+    :param recent_ratio: share of the grids that counts as recent; None: the policy's own.
     :param block_size: frames encoded in one forward pass, even.
-    :param max_batch: frames encoded in one forward pass while more of them wait to be; where that
-        is less than ``block_size``, no more than that.
+    :param max_batch: frames encoded in one forward pass while more frames are queued; has no
+        effect below ``block_size``.
     :param max_pixels: pixels a frame is shrunk to; 784 (28 x 28) make one visual token.
     :param max_new_tokens: most tokens of an answer.
     :param max_question_chars: most characters, and about the most tokens, of a question.
     :param session_tokens: most tokens of the dialogue before a question.
-    :param max_evidence: most moments an answer names; 0 looks for none.
+    :param max_evidence: most moments an answer names; 0 disables evidence.
     :param thumbnail_bytes: most bytes of the jpegs of remembered moments; 0 keeps none.
-    :param cameras: names of the cameras there are; none: whichever send frames.
+    :param cameras: names of the cameras; empty: any camera that sends frames.
     :param camera_shares: each camera's share of what a compression leaves, in the order of
-        ``cameras``; none: they share one budget.
-    :param still_likeness: frames at least this like the last one taken are left out, and that one
-        stands for them; 0 takes every frame. ``observer.frame_filter`` tells how it is counted.
-    :param max_still_s: seconds one frame may stand for others.
+        ``cameras``; empty: all cameras share one budget.
+    :param still_likeness: frames whose similarity to the last stored one is at least this are
+        skipped as duplicates of it; 0 stores every frame. See ``duplicate_filter.similarity``.
+    :param max_still_s: seconds after which a stored frame is no longer compared with new ones.
     :param max_backward_jump_s: a stamp this far behind the newest starts a new segment.
-    :param temperature: 0 answers greedily; above, answers are drawn.
-    :param top_p: share of the probability mass that is drawn from.
-    :param cuda_graph: on a GPU, an answer's tokens are decoded by a CUDA graph, captured at
-        configure; for attention by sdpa or eager, and weights as they were published.
+    :param temperature: 0 decodes greedily; above, answers are sampled.
+    :param top_p: share of the probability mass that is sampled from.
+    :param cuda_graph: on a GPU, decode an answer's tokens by a CUDA graph captured at configure;
+        needs attention by sdpa or eager and weights as published.
     """
 
     model: str
@@ -83,7 +89,7 @@ class MemoryConfig:
     cuda_graph: bool = False
 
     def validate(self) -> None:
-        """:raises ConfigurationError: the first value that cannot work, and what could."""
+        """:raises ConfigurationError: the first invalid value, with the valid range."""
         check_weights(self.weights)
         self._check_graph()
         self.make_budget()
@@ -94,18 +100,17 @@ class MemoryConfig:
                 f'least {FRAMES_PER_GRID}: a grid is made of {FRAMES_PER_GRID} frames')
         for name, least in (
                 ('max_pixels', 28 * 28), ('max_batch', 1), ('max_new_tokens', 1),
-                ('max_question_chars', 1),
-                ('session_tokens', 0), ('max_evidence', 0), ('thumbnail_bytes', 0)):
+                ('max_question_chars', 1), ('session_tokens', 0), ('max_evidence', 0),
+                ('thumbnail_bytes', 0)):
             if getattr(self, name) < least:
                 raise ConfigurationError(
                     f'{name} is {getattr(self, name)}, it must be at least {least}')
         if self.max_backward_jump_s < 0:
             raise ConfigurationError(
                 f'max_backward_jump_s is {self.max_backward_jump_s}, it must be 0 or more')
-
         if not 0.0 <= self.still_likeness <= 1.0:
             raise ConfigurationError(
-                f'still_likeness is {self.still_likeness}, it must be within 0 and 1; 0 takes '
+                f'still_likeness is {self.still_likeness}, it must be within 0 and 1; 0 stores '
                 'every frame')
         if not self.max_still_s > 0.0:
             raise ConfigurationError(
@@ -127,8 +132,34 @@ class MemoryConfig:
                 'cuda, or set cuda_graph to false')
         if self.cuda_graph and self.weights:
             raise ConfigurationError(
-                f'cuda_graph is set, but kernels for weights {self.weights!r} may ask the host in '
-                'between, which no graph can; leave weights empty, or set cuda_graph to false')
+                f'cuda_graph is set, but kernels for weights {self.weights!r} may wait for the '
+                'host, which a graph cannot do; leave weights empty, or set cuda_graph to false')
+
+    def check_change(self, new: MemoryConfig, model_config: Any) -> None:
+        """
+        Check that a memory made with these settings can go on with ``new`` ones.
+
+        :param model_config: the model's configuration.
+        :raises ConfigurationError: a new memory is needed, with the value, the limit and the way
+            out.
+        """
+        for name in FIXED:
+            before, after = getattr(self, name), getattr(new, name)
+            if after != before:
+                raise ConfigurationError(
+                    f'{name} cannot change from {before!r} to {after!r} while there is a memory; '
+                    'configure again, which forgets what was seen unless it is saved and loaded')
+        for name, value, most in (
+                ('budget', new.budget, self.budget),
+                ('the room for questions (max_question_chars, max_new_tokens and session_tokens '
+                 'together)', new.tail_room, self.tail_room),
+                ('thumbnail_bytes', new.thumbnail_bytes, self.thumbnail_bytes),
+                ('max_evidence', new.max_evidence, sys.maxsize if self.max_evidence else 0)):
+            if value > most:
+                raise ConfigurationError(
+                    f'{name} cannot rise to {value}, memory was allocated for {most}; configure '
+                    'again')
+        new.max_grid_tokens(model_config)
 
     def make_budget(self) -> Budget:
         """Build the declared budget."""
@@ -140,22 +171,51 @@ class MemoryConfig:
             self.policy, tar_ratio=self.tar_ratio, recent_ratio=self.recent_ratio)
 
     def shares_of(self, cameras: Iterable[str]) -> dict[int, float]:
-        """Give the declared shares of these cameras, by their place among them."""
+        """Return the declared shares of these cameras, by their index among them."""
         shares = dict(zip(self.cameras, self.camera_shares))
         return {
             number: shares[camera] for number, camera in enumerate(cameras) if camera in shares}
 
+    def max_grid_tokens(self, model_config: Any) -> int:
+        """
+        Return the visual tokens of the largest grid.
+
+        :param model_config: a Qwen2-VL or Qwen2.5-VL configuration.
+        :raises ConfigurationError: more than the whole budget.
+        """
+        vision = model_config.vision_config
+        side: int = vision.patch_size * vision.spatial_merge_size
+        grid_tokens = self.max_pixels // side ** 2
+        if grid_tokens > self.budget:
+            raise ConfigurationError(
+                f'max_pixels of {self.max_pixels} lets one grid have {grid_tokens} tokens, more '
+                f'than the budget of {self.budget}; lower max_pixels to '
+                f'{self.budget * side ** 2} or raise the budget')
+        return grid_tokens
+
+    def grids_per_block(self, grid_tokens: int, cameras: int = 1, frames: int = 0) -> int:
+        """
+        Return the grids one forward pass takes: a block, or fewer if a compression frees less.
+
+        :param grid_tokens: visual tokens of one grid.
+        :param cameras: how many fill blocks at the same time.
+        :param frames: frames of the forward pass, if not ``block_size``.
+        """
+        budget = self.make_budget()
+        free = max((budget.tokens - budget.target) // cameras, grid_tokens)
+        return max(1, min((frames or self.block_size) // FRAMES_PER_GRID, free // grid_tokens))
+
     @property
-    def most_frames(self) -> int:
-        """Frames that one forward pass takes at most."""
+    def max_block_frames(self) -> int:
+        """The most frames of one forward pass."""
         return max(self.block_size, self.max_batch)
 
     @property
     def question_room(self) -> int:
-        """Tokens set aside for a question and its answer."""
+        """Tokens reserved for a question and its answer."""
         return self.max_question_chars + TEMPLATE_TOKENS + self.max_new_tokens
 
     @property
     def tail_room(self) -> int:
-        """Tokens set aside for a question, its answer and the dialogue before."""
+        """Tokens reserved for a question, its answer and the dialogue before it."""
         return self.session_tokens + self.question_room

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Models of the published shapes with random weights: what they cost, without what they know.
+Configurations of published models, to plan for without their weights.
 
 The numbers are those of the public ``config.json`` of Qwen/Qwen2-VL-2B-Instruct,
 Qwen/Qwen2.5-VL-3B-Instruct and Qwen/Qwen2.5-VL-7B-Instruct.
@@ -11,22 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from transformers import (
-    AutoModelForImageTextToText,
-    AutoTokenizer,
-    Qwen2_5_VLConfig,
-    Qwen2VLConfig,
-)
-
-from infinipot_ros.vlm.loading import resolve_model
-from infinipot_ros.vlm.model import QwenVL
+from transformers import Qwen2_5_VLConfig, Qwen2VLConfig
 
 _TEXT = {
     'max_position_embeddings': 32768, 'rms_norm_eps': 1e-6, 'use_sliding_window': False,
     'rope_theta': 1_000_000.0,
-    'rope_scaling': {'type': 'mrope', 'rope_type': 'default', 'mrope_section': [16, 24, 24],
-                     'rope_theta': 1_000_000.0}}
+    'rope_scaling': {'type': 'mrope', 'rope_type': 'default', 'mrope_section': [16, 24, 24]}}
 _TOWER = {'patch_size': 14, 'spatial_merge_size': 2, 'temporal_patch_size': 2, 'depth': 32}
 _TOWER_2 = {**_TOWER, 'embed_dim': 1280, 'num_heads': 16, 'mlp_ratio': 4}
 _TOWER_2_5 = {
@@ -55,10 +45,10 @@ def shape_config(
     name: str, *, layers: int | None = None, vision_layers: int | None = None,
 ) -> Any:
     """
-    Make the configuration of a published shape, or of a slice of it.
+    Return the configuration of a published shape, or of a slice of it.
 
     :param name: one of ``SHAPES``.
-    :param layers: decoder layers, and ``vision_layers`` blocks of the tower, where fewer.
+    :param layers: decoder layers, if fewer; ``vision_layers``, blocks of the tower.
     """
     kind, text, vision = SHAPES[name]
     text = {**_TEXT, **text, 'bos_token_id': None}
@@ -70,31 +60,6 @@ def shape_config(
     make = Qwen2VLConfig if kind == 'qwen2_vl' else Qwen2_5_VLConfig
     config = make(
         text_config=text, vision_config=vision, tie_word_embeddings=text['tie_word_embeddings'])
-    # The bundled tokenizer goes with every shape: which words the ids mean does not matter here.
+    # Any tokenizer does: what ids mean does not matter here.
     config.get_text_config().eos_token_id = None
     return config
-
-
-def random_model(
-    name: str, *, layers: int | None = None, vision_layers: int | None = None,
-    device: str = 'cpu', dtype: torch.dtype = torch.float32, seed: int = 0,
-    few_words: bool = False,
-) -> QwenVL:
-    """
-    Make a model of a published shape, its weights drawn at random, on a device.
-
-    Its answers mean nothing; no token of them ends an answer but the tokenizer's own.
-
-    :param few_words: with the tokenizer's vocabulary, not the published one: in a slice, the
-        whole vocabulary's head would outweigh the layers and hide what is done in them.
-    """
-    config = shape_config(name, layers=layers, vision_layers=vision_layers)
-    tokenizer = AutoTokenizer.from_pretrained(
-        resolve_model('infinipot-tiny'), local_files_only=True)
-    if few_words:
-        config.get_text_config().vocab_size = len(tokenizer)
-    torch.manual_seed(seed)
-    with torch.device(device):
-        model = AutoModelForImageTextToText.from_config(
-            config, dtype=dtype, attn_implementation='sdpa')
-    return QwenVL(model.to(device, dtype).eval(), tokenizer)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames the remembered grids came from; forgotten with their last token."""
+"""The frames that remembered grids came from; forgotten with their last token."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Observations:
     """
     The observations that still have a token in the memory, by grid number.
 
-    :ivar times: where each stands on the temporal axis of the positions.
+    :ivar times: the temporal index of each, see ``vlm.positions``.
     """
 
     def __init__(self) -> None:
@@ -42,12 +42,17 @@ class Observations:
         return len(self._by_grid)
 
     def add(self, grid: int, observation: Observation, time: int) -> None:
-        """Note what a grid holds and where in time it stands."""
+        """Record what a grid holds, and its temporal index."""
         self._by_grid[grid] = observation
         self.times[grid] = time
 
     def extend(self, camera: str, until_ns: int, stamp_ns: int) -> bool:
-        """Let the observation that lasts until a stamp last longer; false where there is none."""
+        """
+        Extend the camera's last observation.
+
+        :param until_ns: its last stamp so far.
+        :return: false if it has another or there is none.
+        """
         for grid, observation in reversed(self._by_grid.items()):
             if observation.camera == camera:
                 found = observation.last_ns == until_ns
@@ -57,7 +62,7 @@ class Observations:
         return False
 
     def items(self) -> list[tuple[int, Observation]]:
-        """List grids and observations, in the order they came."""
+        """Return grids and observations, in the order they came."""
         return list(self._by_grid.items())
 
     def restore(
@@ -67,8 +72,12 @@ class Observations:
         self._by_grid = dict(sorted(observations.items()))
         self.times = dict(sorted(times.items()))
 
+    def move(self, times: Sequence[int]) -> None:
+        """Set the temporal index of each observation, in their order."""
+        self.times = dict(zip(self.times, times, strict=True))
+
     def renumber(self, numbers: Mapping[int, int]) -> None:
-        """Call each grid by another number, in the same order."""
+        """Renumber grids, in the same order."""
         self._by_grid = {numbers[grid]: each for grid, each in self._by_grid.items()}
         self.times = {numbers[grid]: time for grid, time in self.times.items()}
 
@@ -82,19 +91,15 @@ class Observations:
         self._by_grid.clear()
         self.times.clear()
 
-    def get(self, grid: int) -> Observation:
-        """:raises KeyError: no token of that grid is left."""
-        return self._by_grid[grid]
-
     @property
     def oldest(self) -> Observation | None:
-        """The observation that came first of those still remembered."""
+        """The first observation that is still remembered."""
         return self._by_grid[min(self._by_grid)] if self._by_grid else None
 
 
 def span(observations: Iterable[Observation]) -> tuple[int, int]:
     """
-    Give the first and the last stamp of observations, in nanoseconds; 0 of none.
+    Return the first and the last stamp of observations, in nanoseconds; 0, 0 of none.
 
     After a clock jumped back the oldest need not have the first stamp.
     """

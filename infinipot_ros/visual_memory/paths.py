@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A name someone sent becomes a path within one declared directory, or is refused."""
+"""Resolve the name of a file within one declared directory."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from infinipot_ros.errors import StorageError
 
-# File systems take 255; what is written beside a file has a longer name than the file.
+# File systems allow 255; temporary and refused files have longer names than the file.
 MAX_NAME_BYTES = 200
 
 
 def resolve_inside(directory: Path | str, name: str) -> Path:
     """
-    Find the file that ``name`` means within ``directory``, symbolic links followed.
+    Return the file that ``name`` stands for in ``directory``; symbolic links are followed.
 
     :param directory: an existing directory; it may itself be reached through a link.
     :param name: relative to the directory, or absolute and within it.
-    :return: the real path: no link and no ``..`` is left in it, and its parent exists.
-    :raises StorageError: the name is empty, too long, no path, names a directory, leads out of
-        the declared one, or lies in a folder that is not there.
+    :return: the real path, without links or ``..``; its parent exists.
+    :raises StorageError: the name is empty, too long, not a path, names a directory, leads out of
+        the declared one, or lies in a folder that does not exist.
     """
     if not str(directory):
         raise StorageError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames that wait until their block is complete; every camera fills blocks of its own."""
+"""Frames that wait until their block is complete; each camera has its own block."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID
 @dataclass(frozen=True)
 class PendingFrame:
     """
-    A frame that waits for its block: pixels as they will be encoded, uint8 ``[h, w, 3]``.
+    A frame that waits until its block is complete.
 
-    :param until_ns: stamp of the last frame left out because it showed the same; 0 for none.
+    :param pixels: as they will be encoded, uint8 ``[h, w, 3]``.
+    :param until_ns: stamp of its last duplicate; 0: none.
     """
 
     pixels: Tensor
@@ -28,16 +29,16 @@ class PendingFrame:
 
     @property
     def last_ns(self) -> int:
-        """The last stamp it stands for."""
+        """The stamp of the frame or of its last duplicate."""
         return max(self.stamp_ns, self.until_ns)
 
 
 @dataclass
 class PendingBlock:
     """
-    The frames of one camera that one forward pass will take, all of one size.
+    Frames of one camera and one size for one forward pass.
 
-    :param grids: how many grids make it complete; room for them was made when it began.
+    :param grids: how many grids make it complete; the cache has room for them.
     :param grid_tokens: visual tokens of one of them.
     """
 
@@ -47,20 +48,20 @@ class PendingBlock:
 
     @property
     def tokens(self) -> int:
-        """Visual tokens it may come to."""
+        """Visual tokens of the complete block."""
         return self.grids * self.grid_tokens
 
     @property
     def complete(self) -> bool:
-        """Whether it takes no more frames."""
+        """Whether it is ready to be encoded."""
         return len(self.frames) >= self.grids * FRAMES_PER_GRID
 
     def takes(self, pixels: Tensor) -> bool:
-        """Whether a frame has the size of those that wait."""
+        """Return whether a frame has the block's size."""
         return not self.frames or self.frames[0].pixels.shape == pixels.shape
 
     def by_grid(self) -> list[list[PendingFrame]]:
-        """Sort the frames to the grids they will make; the last may have but one."""
+        """Return the frames of each grid; the last grid may have a single one."""
         return [
             self.frames[index:index + FRAMES_PER_GRID]
             for index in range(0, len(self.frames), FRAMES_PER_GRID)]

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a memory will need, told before anything is allocated.
+Compute the bytes a memory will need, before anything is allocated.
 
 Weights and cache are exact; activations and scratch are upper estimates from the model's shape,
-held against what is really taken by ``infinipot bench speed --only bounds``.
+which ``infinipot bench speed --only bounds`` compares with measurements.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from transformers import AutoModelForImageTextToText
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import CacheShape
 from infinipot_ros.kv_cache.scores import RARITY_SAMPLES
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.vlm.attention_hook import ROWS
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
@@ -31,19 +31,19 @@ from infinipot_ros.vlm.quantization import scratch_bytes, weight_bytes
 
 PREFIX_ROOM = 64
 MIB = 1024 ** 2
-# The largest camera image the figure allows for.
+# The largest camera image that is planned for.
 CAMERA_BYTES = 1920 * 1080 * 3
-# What CUDA's matrix products keep for themselves, on the largest devices.
+# The workspace of CUDA's matrix products, on the largest devices.
 CUDA_WORKSPACE = 64 * MIB
-# What a pool of memory is rounded up by (torch sets 2 and 20 MiB aside in one piece), and a graph
-# of two thousand kernels itself.
+# What a memory pool is rounded up by (torch allocates 2 and 20 MiB in one piece), and a graph of
+# two thousand kernels itself.
 GRAPH_POOL = 32 * MIB
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
     """
-    Bytes a memory takes at most, part by part.
+    The most bytes a memory takes, part by part.
 
     :param weights: the model.
     :param cache: keys, values and coordinates of prefix, budget and question room.
@@ -51,9 +51,8 @@ class MemoryPlan:
     :param vision: activations while a block is encoded.
     :param language: activations while a block or a question is read, its mask and logits.
     :param compression: scratch of a compression.
-    :param moments: thumbnails, frames that wait for their block, and what an answer's tokens paid
-        to each remembered token.
-    :param graph: what a CUDA graph holds all the time.
+    :param moments: thumbnails, pending frames, and the attention to each remembered token.
+    :param graph: what a CUDA graph holds permanently.
     """
 
     weights: int
@@ -67,18 +66,18 @@ class MemoryPlan:
 
     @property
     def total(self) -> int:
-        """All of it; the parts that are never there at once count by the largest."""
+        """All of it; of parts that never exist at the same time, the largest."""
         return (
             self.weights + self.cache + self.moments + self.graph
             + max(self.activations, self.compression))
 
     @property
     def activations(self) -> int:
-        """What a forward pass takes at most, of the tower or of the language model."""
+        """The most a forward pass takes, of the vision tower or the language model."""
         return max(self.vision, self.language)
 
     def describe(self) -> str:
-        """Give the figures in MiB, for people."""
+        """Return the figures in MiB, as text."""
         parts = ', '.join(
             f'{name} {getattr(self, name) / MIB:.1f}'
             for name in (
@@ -87,7 +86,7 @@ class MemoryPlan:
         return f'{self.total / MIB:.1f} MiB ({parts})'
 
     def check(self, available: int, device: str) -> None:
-        """:raises ConfigurationError: the device has less, and by how much."""
+        """:raises ConfigurationError: the device has less; the message says by how much."""
         if self.total > available:
             raise ConfigurationError(
                 f'this memory needs {self.describe()}, but {device} has only '
@@ -96,51 +95,19 @@ class MemoryPlan:
                 'choose a smaller model')
 
 
-def grids_per_block(
-    settings: MemoryConfig, grid_tokens: int, cameras: int = 1, frames: int = 0,
-) -> int:
-    """
-    Count the grids one forward pass takes: a block, or less where a compression frees less.
-
-    :param grid_tokens: visual tokens of one grid.
-    :param cameras: how many fill blocks at the same time.
-    :param frames: that it takes, if not ``block_size``.
-    """
-    budget = settings.make_budget()
-    free = max((budget.tokens - budget.target) // cameras, grid_tokens)
-    return max(1, min((frames or settings.block_size) // FRAMES_PER_GRID, free // grid_tokens))
-
-
 def cache_shape(shape: TextShape, settings: MemoryConfig) -> CacheShape:
-    """Give the shape of the cache that goes with a model."""
+    """Return the shape of the cache for a model."""
     return replace(_planned_shape(shape, settings), device=parse_device(settings.device))
 
 
 def _planned_shape(shape: TextShape, settings: MemoryConfig) -> CacheShape:
-    # On no device yet: what a robot will need can be told on any machine.
+    # Without a device: a plan for a robot can be computed on any machine.
     return CacheShape(shape.layers, shape.kv_heads, shape.head_dim, parse_dtype(settings.dtype))
-
-
-def check_grid(config: Any, settings: MemoryConfig) -> int:
-    """
-    Count the tokens of the largest grid.
-
-    :raises ConfigurationError: it may be larger than the whole budget.
-    """
-    vision = config.vision_config
-    side: int = vision.patch_size * vision.spatial_merge_size
-    grid_tokens = settings.max_pixels // side ** 2
-    if grid_tokens > settings.budget:
-        raise ConfigurationError(
-            f'max_pixels of {settings.max_pixels} lets one grid have {grid_tokens} tokens, more '
-            f'than the budget of {settings.budget}; lower max_pixels to '
-            f'{settings.budget * side ** 2} or raise the budget')
-    return grid_tokens
 
 
 def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     """
-    Compute what a memory of these settings takes; their device need not be there.
+    Compute what a memory of these settings takes; the device need not be present.
 
     :param config: a Qwen2-VL or Qwen2.5-VL configuration.
     :raises ConfigurationError: a single grid may be larger than the whole budget.
@@ -149,12 +116,15 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     kv = _planned_shape(shape, settings)
     budget = settings.make_budget()
     vision = config.vision_config
-    grid_tokens = check_grid(config, settings)
+    grid_tokens = settings.max_grid_tokens(config)
     with torch.device('meta'):
-        model = AutoModelForImageTextToText.from_config(config)
+        # Weights are the same with every kernel; one that a configuration names might be fetched.
+        model = AutoModelForImageTextToText.from_config(
+            config, attn_implementation='sdpa', trust_remote_code=False)
     weights = weight_bytes(model, settings.weights, kv.dtype.itemsize)
     capacity = PREFIX_ROOM + budget.tokens + settings.tail_room
-    block = grids_per_block(settings, grid_tokens, frames=settings.most_frames) * grid_tokens
+    block = grid_tokens * settings.grids_per_block(
+        grid_tokens, frames=settings.max_block_frames)
     new = max(block, settings.tail_room)
     eager_vision = eager_language = 0
     if settings.attn_implementation == 'eager':
@@ -166,7 +136,7 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
         eager_language = heads * new * capacity * score
     on_cuda = settings.device.startswith('cuda')
     workspace = CUDA_WORKSPACE if on_cuda else 0
-    # With its float copies while it is shrunk; a processor shrinks it as it is.
+    # With float copies while it is shrunk on a GPU; a CPU shrinks bytes.
     camera = CAMERA_BYTES * (1 + 4 + 4 if on_cuda else 2)
     return MemoryPlan(
         weights=weights,
@@ -176,7 +146,7 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
             _vision_bytes(vision, block, kv.dtype.itemsize) + eager_vision + camera + workspace),
         language=(
             _language_bytes(shape, new, capacity, kv) + eager_language
-            + _lens_bytes(config, capacity, kv) + workspace
+            + _hook_bytes(config, capacity, kv) + workspace
             + scratch_bytes(
                 shape.hidden * shape.intermediate, new, shape.intermediate, settings.weights)),
         compression=compression_bytes(kv, budget.tokens),
@@ -186,10 +156,10 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
 
 def compression_bytes(kv: CacheShape, tokens: int) -> int:
     """
-    Count the scratch that a compression of so many tokens takes.
+    Return the scratch of a compression of so many tokens.
 
-    Normalised keys, their products, likeness to the sample and the gathered survivors in float32,
-    one layer at a time; the slots that every layer keeps, in int64.
+    Normalised keys, their products, similarity to the sample and the gathered survivors in
+    float32, one layer at a time; the slots that every layer keeps, in int64.
     """
     return tokens * kv.kv_heads * (
         4 * (4 * kv.head_dim + 3 * RARITY_SAMPLES) + 8 * kv.layers)
@@ -197,14 +167,14 @@ def compression_bytes(kv: CacheShape, tokens: int) -> int:
 
 def _moment_bytes(settings: MemoryConfig, kv: CacheShape) -> int:
     cameras = len(settings.cameras) or MAX_CAMERAS
-    waiting = 3 * settings.max_pixels * settings.most_frames * cameras
+    waiting = 3 * settings.max_pixels * settings.max_block_frames * cameras
     attention = 2 * 4 * kv.layers * kv.kv_heads * settings.budget if settings.max_evidence else 0
     return settings.thumbnail_bytes + waiting + attention
 
 
-def _lens_bytes(config: Any, capacity: int, kv: CacheShape) -> int:
-    # Whether each token is hidden, for all layers; its grid, its place among the grids and what
-    # was paid to it, for one; for a few queries at a time their mask, as truth values and numbers,
+def _hook_bytes(config: Any, capacity: int, kv: CacheShape) -> int:
+    # Whether each token is hidden, for all layers; its grid, its index among the grids and the
+    # attention to it, for one; for a few queries at a time their mask, as booleans and numbers,
     # and their scores.
     heads = config.get_text_config().num_attention_heads
     per_token: int = kv.kv_heads * (kv.layers + 4 + 8 + 8) + heads * ROWS * (1 + 2 * 4)
@@ -212,9 +182,9 @@ def _lens_bytes(config: Any, capacity: int, kv: CacheShape) -> int:
 
 
 def _graph_bytes(config: Any, capacity: int, kv: CacheShape) -> int:
-    # A token's numbers, in a pool of the graph's own, its mask, and the workspaces of the stream
-    # it was captured on: before, and in the pool. Scores are there as they are computed, as
-    # float32 numbers, shares, and cast back.
+    # A token's activations, in the graph's own pool, its mask, and the workspaces of the stream it
+    # was captured on: before, and in the pool. Scores exist as computed, as float32, as shares,
+    # and cast back.
     shape = text_shape(config)
     heads: int = config.get_text_config().num_attention_heads
     mask = capacity * kv.layers * kv.kv_heads
@@ -234,8 +204,8 @@ def _vision_bytes(vision: Any, block_tokens: int, itemsize: int) -> int:
 
 
 def _language_bytes(shape: TextShape, new: int, capacity: int, kv: CacheShape) -> int:
-    # Keys and values repeated for grouped heads, and the mask, as truth values while it is made
-    # and twice as numbers where a kernel uses it, are what grows with the cache.
+    # Keys and values repeated for grouped heads grow with the cache, and so does the mask: as
+    # booleans while it is made and twice as numbers where a kernel uses it.
     repeated = 2 * capacity * shape.hidden
     activations = new * (8 * shape.hidden + 3 * shape.intermediate)
     mask = new * capacity * (4 + 2 * 4)
@@ -243,7 +213,7 @@ def _language_bytes(shape: TextShape, new: int, capacity: int, kv: CacheShape) -
 
 
 def available_bytes(device: str) -> int:
-    """Bytes that can still be allocated on a device, now."""
+    """Return the bytes that can be allocated on a device now."""
     parsed = parse_device(device)
     if parsed.type == 'cuda':
         return int(torch.cuda.mem_get_info(parsed)[0])
@@ -252,10 +222,10 @@ def available_bytes(device: str) -> int:
 
 def container_bytes(cgroup: Path) -> int:
     """
-    Bytes the container this runs in may still take; beyond, the kernel kills the process.
+    Return the bytes that this container may still take before the kernel kills the process.
 
     :param cgroup: where control groups are mounted, version 2 or 1.
-    :return: ``sys.maxsize`` where nothing limits it.
+    :return: ``sys.maxsize`` without a limit.
     """
     for limit, usage, stat in (
             ('memory.max', 'memory.current', 'memory.stat'),
@@ -266,8 +236,8 @@ def container_bytes(cgroup: Path) -> int:
             used = int((cgroup / usage).read_text())
             counts = dict(line.split() for line in (cgroup / stat).read_text().splitlines())
         except (OSError, ValueError):
-            # No such file, or 'max': this version does not limit us.
+            # No such file, or 'max': this version sets no limit.
             continue
-        # Cached file pages are given back on demand.
+        # Cached file pages are freed on demand.
         return max(0, most - used + int(counts.get('inactive_file', 0)))
     return sys.maxsize

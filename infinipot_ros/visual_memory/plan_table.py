@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A memory plan's parts as rows of a table, in MiB; and such a table of the published shapes."""
+"""Memory plans as rows of a table, in MiB, and such a table of the published shapes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plan_row(plan: MemoryPlan, budget: int) -> Row:
 
 
 def shape_rows(device: str = 'cuda', dtype: str = 'bfloat16') -> list[Row]:
-    """Tabulate the published shapes at ``BUDGETS``, otherwise by default: name, then parts."""
+    """Return the plans of the published shapes at ``BUDGETS``: name, then ``PARTS``."""
     rows: list[Row] = []
     for name in SHAPES:
         config = shape_config(name)
@@ -37,7 +37,7 @@ def shape_rows(device: str = 'cuda', dtype: str = 'bfloat16') -> list[Row]:
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> str:
-    """Write a table in Markdown."""
+    """Return a table in Markdown."""
     lines = [
         f'| {" | ".join(map(_cell, columns))} |', '|' + '---|' * len(columns),
         *(f'| {" | ".join(map(_cell, row))} |' for row in rows)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What ``MemoryConfig.policy`` may be, for rooms that know no memory; needs no torch."""
+"""The values of ``MemoryConfig.policy``, for rooms without torch."""
 
 from __future__ import annotations
 

@@ -1,33 +1,28 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which part of the memory a question is about: a span of time, some of the cameras."""
+"""The part of the memory a question is about: a span of time, some of the cameras."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from infinipot_ros.errors import QuestionCode, QuestionError
 from infinipot_ros.ros_time import SECOND_NS
-
-if TYPE_CHECKING:
-    from infinipot_ros.visual_memory.observations import Observation
-
+from infinipot_ros.visual_memory.observations import Observation, span
 
 
 @dataclass(frozen=True)
 class Scope:
     """
-    What of the memory an answer may rest on.
+    The part of the memory an answer may use.
 
-    An observation belongs to a span that any of its time touches. What lies outside is not
-    attended to; but what lies inside was encoded when the camera saw it, with all in view that
-    was remembered then.
+    An observation belongs to a span of time that it overlaps. What lies outside is not attended
+    to; what lies inside was encoded with everything visible that was remembered at that time.
 
     :param since_ns: first stamp, nanoseconds; None: from the start.
     :param until_ns: last stamp, nanoseconds; None: to the end.
-    :param cameras: names; none: all cameras.
+    :param cameras: names; empty: all cameras.
     """
 
     since_ns: int | None = None
@@ -41,7 +36,7 @@ class Scope:
 
     def check(self, known: Sequence[str]) -> None:
         """
-        Refuse what can hold nothing.
+        Check that the scope can hold anything.
 
         :param known: the cameras there are.
         :raises QuestionError: ``INVALID_SCOPE``, ``UNKNOWN_CAMERA``.
@@ -60,28 +55,26 @@ class Scope:
                     f'{", ".join(repr(name) for name in known) or "none yet"}')
 
     def holds(self, observation: Observation) -> bool:
-        """Tell whether an observation belongs to it."""
+        """Return whether an observation belongs to the scope."""
         return (
             (self.since_ns is None or observation.last_ns >= self.since_ns)
             and (self.until_ns is None or observation.first_ns <= self.until_ns)
             and (not self.cameras or observation.camera in self.cameras))
 
-    def choose(self, observations: Iterable[tuple[int, Observation]]) -> list[int]:
+    def choose(self, observations: Mapping[int, Observation]) -> list[int]:
         """
-        Pick the grids that belong to it.
+        Return the grids that belong to the scope.
 
         :raises QuestionError: ``NOTHING_IN_SCOPE``, with the span that is remembered.
         """
-        observations = list(observations)
-        chosen = [grid for grid, observation in observations if self.holds(observation)]
+        chosen = [grid for grid, each in observations.items() if self.holds(each)]
         if not chosen:
-            others = [each for _, each in observations
+            others = [each for each in observations.values()
                       if not self.cameras or each.camera in self.cameras]
             instead = 'nor anything else of these cameras'
             if others:
-                instead = (
-                    f'what is goes from {_seconds(min(each.first_ns for each in others))} to '
-                    f'{_seconds(max(each.last_ns for each in others))}')
+                first_ns, last_ns = span(others)
+                instead = f'the memory goes from {_seconds(first_ns)} to {_seconds(last_ns)}'
             raise QuestionError(
                 QuestionCode.NOTHING_IN_SCOPE,
                 f'nothing is remembered {self._describe()}; {instead}')

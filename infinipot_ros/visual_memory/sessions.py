@@ -1,16 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""
-Dialogues, as text: what was asked and answered before, bounded in every direction.
-
-The memory of observations knows nothing of them; a dialogue goes before its next question.
-"""
+"""Dialogues: earlier questions and answers, bounded in number, length and time."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from infinipot_ros.errors import ConfigurationError, QuestionCode, QuestionError
 
@@ -19,7 +14,7 @@ NAME_CHARS = 100
 
 @dataclass(frozen=True)
 class Turn:
-    """A question that was asked and its answer."""
+    """A question and its answer."""
 
     question: str
     answer: str
@@ -28,85 +23,67 @@ class Turn:
 @dataclass
 class _Session:
     used_ns: int
-    turns: deque[tuple[Turn, int]] = field(default_factory=deque)
-    tokens: int = 0
-
-
-def newest_that_fit(
-    turns: Sequence[Turn], most: int, tokens_of: Callable[[Turn], int],
-) -> tuple[Turn, ...]:
-    """Keep the newest turns of together at most ``most`` tokens, in order."""
-    start, tokens = len(turns), 0
-    while start:
-        tokens += tokens_of(turns[start - 1])
-        if tokens > most:
-            break
-        start -= 1
-    return tuple(turns[start:])
+    turns: deque[Turn]
 
 
 class Sessions:
     """
-    Named dialogues. Oldest turns go first; a session that was not used for long is gone.
+    Named dialogues, as text; oldest turns go first, unused sessions expire.
 
-    :param tokens_of: how many tokens a turn takes before the next question.
-    :param max_sessions: a new one beyond is refused, so that no client can push out others'.
-    :param max_turns: turns kept of a session; ``max_tokens`` likewise, their tokens.
+    How much of a dialogue goes before a question is decided where the question is encoded.
+
+    :param max_sessions: a new one beyond this is refused, so that no client can evict others'.
+    :param max_turns: turns kept of a session.
     :param expiry_s: seconds without use after which a session ends.
     :raises ConfigurationError: a limit that allows nothing.
     """
 
     def __init__(
-        self, tokens_of: Callable[[Turn], int], *, max_sessions: int = 16, max_turns: int = 8,
-        max_tokens: int = 512, expiry_s: float = 600.0,
+        self, *, max_sessions: int = 16, max_turns: int = 8, expiry_s: float = 600.0,
     ) -> None:
         for name, value in (('max_sessions', max_sessions), ('max_turns', max_turns),
-                            ('max_tokens', max_tokens), ('expiry_s', expiry_s)):
+                            ('expiry_s', expiry_s)):
             if not value > 0:
                 raise ConfigurationError(f'{name} is {value}, it must be more than 0')
-        self.max_sessions, self.max_turns = max_sessions, max_turns
-        self.max_tokens, self.expiry_s = max_tokens, expiry_s
-        self._tokens_of = tokens_of
+        self.max_sessions, self.max_turns, self.expiry_s = max_sessions, max_turns, expiry_s
         self._sessions: dict[str, _Session] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
 
     def count(self, now_ns: int) -> int:
-        """Count those that have not expired; may be called from another thread."""
-        return sum(not self._expired(session, now_ns) for session in tuple(
-            self._sessions.values()))
+        """Count the sessions that have not expired; may be called from another thread."""
+        return sum(
+            not self._expired(session, now_ns) for session in tuple(self._sessions.values()))
 
     def turns(self, name: str, now_ns: int) -> tuple[Turn, ...]:
         """
-        Give a session's turns, oldest first; a name not known yet opens a session.
+        Return a session's turns, oldest first; an unknown name opens a session.
 
-        :param now_ns: of a clock that never goes back, nanoseconds.
-        :raises QuestionError: ``UNKNOWN_SESSION``, a name that can be none;
-            ``TOO_MANY_SESSIONS``, no room for another.
+        :param now_ns: of a monotonic clock, nanoseconds.
+        :raises QuestionError: ``UNKNOWN_SESSION``, not a valid name; ``TOO_MANY_SESSIONS``, no
+            room for another.
         """
-        return tuple(turn for turn, _ in self._open(name, now_ns).turns)
+        return tuple(self._open(name, now_ns).turns)
 
     def add(self, name: str, question: str, answer: str, now_ns: int) -> None:
         """
-        Append a turn; the oldest go until the limits hold. One too long for them is not kept.
+        Append a turn; beyond ``max_turns`` the oldest goes.
 
-        :raises QuestionError: as ``turns``, where the session expired since.
+        :raises QuestionError: as ``turns``, if the session expired in between.
         """
-        session = self._open(name, now_ns)
-        turn = Turn(question, answer)
-        tokens = self._tokens_of(turn)
-        session.turns.append((turn, tokens))
-        session.tokens += tokens
-        while len(session.turns) > self.max_turns or session.tokens > self.max_tokens:
-            session.tokens -= session.turns.popleft()[1]
+        self._open(name, now_ns).turns.append(Turn(question, answer))
 
     def end(self, name: str) -> None:
-        """:raises QuestionError: ``UNKNOWN_SESSION``, there is none of that name."""
+        """
+        End one.
+
+        :raises QuestionError: ``UNKNOWN_SESSION``: there is none of that name.
+        """
         if self._sessions.pop(name, None) is None:
             raise QuestionError(
                 QuestionCode.UNKNOWN_SESSION,
-                f'there is no session {name[:NAME_CHARS]!r}; it ended or never was')
+                f'there is no session {name[:NAME_CHARS]!r}; it ended or never existed')
 
     def expire(self, now_ns: int) -> None:
         """End the sessions that were not used for ``expiry_s``."""
@@ -125,7 +102,7 @@ class Sessions:
         if not name or len(name) > NAME_CHARS or not name.isprintable():
             raise QuestionError(
                 QuestionCode.UNKNOWN_SESSION,
-                f'a session is named by 1 to {NAME_CHARS} printable characters, not by '
+                f'a session name has 1 to {NAME_CHARS} printable characters, got '
                 f'{name[:NAME_CHARS]!r} ({len(name)} characters)')
         self.expire(now_ns)
         if name not in self._sessions:
@@ -135,7 +112,7 @@ class Sessions:
                     f'{len(self._sessions)} sessions are open, which is the limit; use one of '
                     f'them, wait until one expires ({self.expiry_s:g} s without a question) or '
                     'raise session.max_sessions')
-            self._sessions[name] = _Session(now_ns)
+            self._sessions[name] = _Session(now_ns, deque(maxlen=self.max_turns))
         session = self._sessions[name]
         session.used_ns = max(session.used_ns, now_ns)
         return session

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One model for several memories: loaded once, identified by its weights."""
+"""Load a model once, for several memories; identify it by its weights."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ['MODEL_TYPES', 'load_shared_model', 'model_caveat', 'weights_digest']
 
 def load_shared_model(settings: MemoryConfig) -> QwenVL:
     """
-    Load the model that ``VisualMemory`` takes besides these settings.
+    Load the model for memories with these settings.
 
-    :raises ConfigurationError: anything that keeps it from working, with the way out.
+    :raises ConfigurationError: it cannot be loaded or used, with the way out.
     """
     return load_model(
         settings.model, device=settings.device, dtype=settings.dtype,
@@ -26,7 +26,7 @@ def load_shared_model(settings: MemoryConfig) -> QwenVL:
 
 def model_caveat(model: str, *, local_files_only: bool = True) -> str:
     """
-    Say what must be known before a model's answers are believed; empty where nothing need be.
+    Return what to know before a model's answers are believed; empty: nothing.
 
     :param model: a folder, a bundled name, or a hub id.
     :raises ConfigurationError: its configuration cannot be read.

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The file of a saved memory: safetensors whose metadata holds JSON, with a checksum of every byte.
+The file of a saved memory: safetensors with JSON metadata and a checksum of every byte.
 
-Written beside its place and renamed, so that at that place there is the old file or the new one,
-whole. Any reader of safetensors reads it; the library, though, writes only what lies in memory
-at once, and a memory is copied off its device one tensor at a time.
+It is written under another name and renamed, so that its path always has the old file or the new
+one, whole. Any safetensors reader reads it. It is written here and not by the library, which needs
+all tensors in host memory at once; here they leave the device one at a time.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from torch import Tensor
 from infinipot_ros.errors import StorageError
 from infinipot_ros.visual_memory.file_lock import open_locked
 
-FORMAT = 'infinipot_ros.kv_cache'
+FORMAT = 'infinipot_ros.memory'
 VERSION = 2
-# What else is read; it lacks something that its reader works out.
+# Also read: these lack something that the reader can work out.
 OLDER_VERSIONS = (1,)
 DTYPES = {
     torch.float32: 'F32', torch.float16: 'F16', torch.bfloat16: 'BF16', torch.float64: 'F64',
@@ -42,9 +42,10 @@ LENGTH_BYTES = 8
 @dataclass(frozen=True)
 class SnapshotFile:
     """
-    A saved memory whose checksums were right.
+    A saved memory with valid checksums.
 
-    :param facts: the JSON part; ``tensors``, the others, on the host and mapped, not read in.
+    :param facts: the JSON part.
+    :param tensors: on the host, mapped, not copied.
     """
 
     facts: dict[str, Any]
@@ -54,19 +55,19 @@ class SnapshotFile:
 
 def write_snapshot(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
     """
-    Write a file anew or in place of the old one, in one step.
+    Write or replace a file in one step.
 
-    :param facts: what JSON can hold.
-    :param tensors: views will do; they are copied to the host one at a time.
+    :param facts: must be serialisable as JSON.
+    :param tensors: may be views; they are copied to the host one at a time.
     :return: bytes written.
     :raises StorageError: it could not be written; the old file, if any, is as it was.
     """
     path = Path(os.path.realpath(path))
-    # Aligned for whoever maps the file: the widest numbers first.
+    # Widest numbers first, so that all are aligned when the file is mapped.
     ordered = dict(sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0])))
     try:
         if path.exists() and not path.is_file():
-            raise StorageError(f'{path} is no regular file; give another name')
+            raise StorageError(f'{path} is not a regular file; give another name')
         with _beside(path) as file:
             file.write(_header(facts, ordered, dict.fromkeys(ordered, NO_DIGEST)))
             digests = {name: _write_tensor(file, tensor) for name, tensor in ordered.items()}
@@ -85,7 +86,7 @@ def write_snapshot(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, T
 def _header(
     facts: Mapping[str, Any], tensors: Mapping[str, Tensor], digests: Mapping[str, str],
 ) -> bytes:
-    """Lay out the head of the file; its length does not depend on the digests."""
+    """Return the header; its length does not depend on the digests."""
     entries: dict[str, Any] = {}
     offset = 0
     for name, tensor in tensors.items():
@@ -101,7 +102,7 @@ def _header(
     text += b' ' * (-len(text) % LENGTH_BYTES)
     if len(text) > MAX_HEADER_BYTES:
         raise StorageError(
-            f'what is known of this memory takes {len(text)} bytes of JSON, the limit is '
+            f'the facts of this memory take {len(text)} bytes of JSON, the limit is '
             f'{MAX_HEADER_BYTES}; lower the budget')
     raw = len(text).to_bytes(LENGTH_BYTES, 'little') + text
     return raw.replace(NO_DIGEST.encode(), hashlib.sha256(raw).hexdigest().encode(), 1)
@@ -118,16 +119,16 @@ def _write_tensor(file: BinaryIO, tensor: Tensor) -> str:
 
 
 def part_of(path: Path) -> Path:
-    """Name the file that is written beside ``path``; one that lies there was cut off."""
+    """Return the temporary file of ``path``; one that exists was cut off."""
     return path.with_name(f'.{path.name}.part')
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[BinaryIO]:
     """
-    Open a file that takes the place of ``path`` once it is on the disk, or vanishes.
+    Open a temporary file that replaces ``path`` once it is on the disk, or is removed.
 
-    Its name is always the same, so that what a crash left behind is overwritten, not added to.
+    Its name is always the same, so that leftovers of a crash are overwritten.
     """
     part = part_of(path)
     try:
@@ -156,14 +157,14 @@ def _beside(path: Path) -> Iterator[BinaryIO]:
 @contextmanager
 def read_snapshot(path: Path) -> Iterator[SnapshotFile]:
     """
-    Open a saved memory and check all of it before any of it is used.
+    Open a saved memory after checking all of it.
 
-    Checksums tell damage and tampering by hand; they are no signature.
+    Checksums detect damage and naive edits; they are not a signature.
 
-    :raises StorageError: there is none, it is foreign, newer, cut off or changed.
+    :raises StorageError: missing, of another format, newer, cut off or changed.
     """
     with ExitStack() as stack:
-        # Faults of whoever uses the file are none of the file's: they pass as they are.
+        # Exceptions of the caller, inside the with block, are not faults of the file.
         try:
             snapshot = _open_snapshot(path, stack)
         except OSError as error:
@@ -176,9 +177,9 @@ def read_snapshot(path: Path) -> Iterator[SnapshotFile]:
 
 
 def _open_snapshot(path: Path, stack: ExitStack) -> SnapshotFile:
-    # Anything but a file could block, or never end.
+    # Reading anything but a regular file could block or never end.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise StorageError(f'{path} is no regular file; give one that save wrote')
+        raise StorageError(f'{path} is not a regular file; give one that save wrote')
     with open(path, 'rb') as file:
         raw = _read_header(file, path)
     opened = stack.enter_context(safe_open(path, framework='pt'))
@@ -196,7 +197,7 @@ def _read_header(file: BinaryIO, path: Path) -> bytes:
         raise _foreign(path)
     text = file.read(size)
     if len(text) < size:
-        raise _damaged(path, f'it ends amid its first {size} bytes')
+        raise _damaged(path, f'it ends within its header of {size} bytes')
     return length + text
 
 
@@ -221,10 +222,10 @@ def _check_contents(
         digests = json.loads(metadata['tensors_sha256'])
         facts = json.loads(metadata['facts'])
     except (KeyError, ValueError, RecursionError) as error:
-        raise _damaged(path, 'its metadata is no JSON') from error
+        raise _damaged(path, 'its metadata is not JSON') from error
     if not isinstance(digests, dict) or not isinstance(facts, dict) or digests.keys() != (
             tensors.keys()):
-        raise _damaged(path, 'its metadata does not go with its tensors')
+        raise _damaged(path, 'its metadata does not match its tensors')
     for name, tensor in tensors.items():
         if hashlib.sha256(_as_bytes(tensor)).hexdigest() != digests[name]:
             raise _damaged(path, f'the checksum of {name} is wrong')
@@ -232,7 +233,7 @@ def _check_contents(
 
 
 def _foreign(path: Path) -> StorageError:
-    return StorageError(f'{path} is no saved memory; give a file that save wrote')
+    return StorageError(f'{path} is not a saved memory; give a file that save wrote')
 
 
 def _damaged(path: Path, why: str) -> StorageError:

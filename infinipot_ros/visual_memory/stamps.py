@@ -1,20 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""In which order stamps may come: rising for each camera, until a clock jumps."""
+"""The order of stamps: ascending for each camera, until a clock jumps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from infinipot_ros.errors import FrameError
 from infinipot_ros.ros_time import SECOND_NS
 
-# A clock that leaps this far ahead was set (0 to wall time, say), or nothing was seen meanwhile;
-# its numbers would only use up the positions the model was trained on.
+# A clock that jumps this far ahead was set (from 0 to wall time, say), or nothing was seen for so
+# long; the gap would only use up the positions the model was trained on.
 MAX_FORWARD_JUMP_NS = 3600 * SECOND_NS
-# As far as one camera's frames may lag behind another's after both followed the same jump.
+# How far one camera's frames may lag behind another's after both followed the same jump.
 MAX_LAG_NS = 10 * SECOND_NS
-# Every camera has frames of its own waiting; a robot has a few.
+# Every camera has pending frames of its own, which the plan has room for.
 MAX_CAMERAS = 8
 
 
@@ -40,11 +40,11 @@ class StampOrder:
         self, camera: str, stamp_ns: int, max_backward_ns: int, declared: tuple[str, ...] = (),
     ) -> bool:
         """
-        Tell whether a clock jumped; nothing is noted yet.
+        Check a stamp and return whether a clock jumped; nothing is recorded yet.
 
-        :param declared: names of the cameras there are; none: any, ``MAX_CAMERAS`` at most.
+        :param declared: names of all cameras; empty: any, at most ``MAX_CAMERAS``.
         :raises FrameError: ``unknown_camera``, ``too_many_cameras``, ``zero_stamp``, or
-            ``stale_stamp``: not later than the camera's last frame and no jump either.
+            ``stale_stamp``: not later than the camera's last frame, and not a jump.
         """
         self._check_camera(camera, declared)
         if stamp_ns <= 0:
@@ -82,7 +82,7 @@ class StampOrder:
                 'which is the limit; check what names them')
 
     def take(self, camera: str, stamp_ns: int, jumped: bool) -> None:
-        """Note a frame that is taken; ``jumped`` as ``check`` told."""
+        """Record a frame that is taken; ``jumped`` as ``check`` returned."""
         if jumped or not self.segments:
             self.segments += 1
             self.newest_ns = stamp_ns
@@ -90,5 +90,9 @@ class StampOrder:
         self.cameras[camera] = (self.segments, stamp_ns)
 
     def number(self, camera: str) -> int:
-        """Give the number of a camera whose frame was taken, from 0."""
+        """Return the number of a known camera, from 0."""
         return list(self.cameras).index(camera)
+
+    def copy(self) -> StampOrder:
+        """Return an independent copy."""
+        return replace(self, cameras=dict(self.cameras))

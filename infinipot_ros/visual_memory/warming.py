@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A first block and a first question before there are any, so that the first real ones do not wait.
+Warm up a model: encode a block and answer a question before the first real ones.
 
-Libraries choose kernels, load them, lay out weights and fill caches when something is computed
-for the first time.
+Libraries choose and load kernels, lay out weights and fill caches when something is computed for
+the first time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.visual_memory.attention_evidence import AttentionAccumulator
 from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
-from infinipot_ros.visual_memory.plan import grids_per_block
 from infinipot_ros.visual_memory.thumbnails import make_thumbnail
 from infinipot_ros.vlm.attention_hook import AttentionHook
 from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
@@ -28,24 +27,21 @@ QUESTION = 'What is there to see?'
 
 
 def warm_up(
-    model: QwenVL,
-    cache: BoundedCache,
-    settings: MemoryConfig,
-    attention: AttentionAccumulator | None,
-    step: CudaGraphDecoder | None = None,
+    model: QwenVL, cache: BoundedCache, settings: MemoryConfig,
+    attention: AttentionAccumulator | None, decoder: CudaGraphDecoder | None,
 ) -> None:
     """
-    Encode a block, read a question and decode two tokens; the cache is as before, to the bit.
+    Encode a block, read a question and decode two tokens; the cache is unchanged, to the bit.
 
-    A memory without room for a block is asked as it is.
+    If the cache has no room for a block, only the question is read.
 
-    :param step: reads the answer's tokens, where there is one.
+    :param decoder: decodes the answer's tokens, if there is one.
     """
     pixels = model.fit(np.zeros(CAMERA, np.uint8), settings.max_pixels)
     make_thumbnail(pixels)
     rows, columns = model.grid_size(*pixels.shape[:2])
-    grids = grids_per_block(settings, rows * columns)
-    mark = cache.checkpoint()
+    grids = settings.grids_per_block(rows * columns)
+    checkpoint = cache.checkpoint()
     try:
         block = model.encode(pixels.expand(grids * FRAMES_PER_GRID, -1, -1, -1))
         if cache.memory_length + grids * rows * columns <= cache.budget.tokens:
@@ -59,15 +55,15 @@ def warm_up(
         ids, start = question_ids(model.tokenizer, QUESTION), cache.get_seq_length()
         stream = TextStream(model.tokenizer)
         for count in range(2):
-            if step is not None and count:
-                step.start(ids[0], start, hook)
+            if decoder is not None and count:
+                decoder.start(ids[0], start, hook)
             scores = forward_tokens(
                 model, ids, start=start, cache=cache, reserve=cache.writing_tail, hook=hook,
-                step=step if count else None)
+                step=decoder if count else None)
             start += len(ids)
             ids = [int(scores.argmax())]
             stream.push(ids[0])
     finally:
-        cache.rollback(mark)
+        cache.rollback(checkpoint)
         if attention is not None:
             attention.clear()

@@ -25,20 +25,20 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 PREFIX = 'infinipot_'
 WRAPPED = ('sdpa', 'eager')
-# Queries whose shares of all keys are spelled out at once: this bounds the scratch.
+# Queries whose scores of all keys are computed at once: this bounds the scratch.
 ROWS = 16
-# Whether this torch can sum products of half-width numbers into float32 (2.8 on, on a GPU).
+# Whether this torch can multiply 16-bit matrices into float32 (from 2.8 on, on a GPU).
 SUMS_WIDE = 'dtype' in torch.ops.aten.bmm.overloads()
 
 
 class AttentionHook:
     """
-    A view of the ``tokens`` cached tokens from slot ``start`` on: the remembered ones.
+    Hide and observe the ``tokens`` cached tokens from slot ``start`` on: the remembered ones.
 
-    :param hidden: which of them the new tokens must not see, bool ``[kv_heads, tokens]`` a layer;
-        None hides none.
-    :param attention: float32 ``[layers, kv_heads, tokens]``; each forward pass writes here
-        the attention of its last token to each of them, summed over a KV head's query heads. None
+    :param hidden: which of them the new tokens must not attend to, bool ``[kv_heads, tokens]`` a
+        layer; None hides none.
+    :param attention: float32 ``[layers, kv_heads, tokens]``; each forward pass writes here the
+        attention of its last token to each of them, summed over a KV head's query heads. None
         writes nothing.
     """
 
@@ -52,13 +52,14 @@ class AttentionHook:
 
 class StaticAttentionHook:
     """
-    A view of every slot of a cache, filled or not, for one new token at a time.
+    Hide and observe every slot of a cache, filled or not, for one new token at a time.
 
-    :param unseen: the slots the token must not see, bool ``[layers, kv_heads, 1, capacity]``: read
-        anew by each forward pass. Being four-dimensional, it passes through transformers as it is.
+    :param unseen: the slots the token must not attend to, bool ``[layers, kv_heads, 1,
+        capacity]``, read by each forward pass. Being four-dimensional, it passes through
+        transformers unchanged.
     :param start: slot of the first remembered token.
-    :param attention: float32 ``[layers, kv_heads, M]``: as of an ``AttentionHook``, for all ``M``
-        slots from ``start`` on, whatever is in them.
+    :param attention: float32 ``[layers, kv_heads, M]``, as of an ``AttentionHook``, for all ``M``
+        slots from ``start`` on, filled or not.
     """
 
     def __init__(self, unseen: Tensor, start: int, attention: Tensor | None = None) -> None:
@@ -67,9 +68,9 @@ class StaticAttentionHook:
 
 def register_attention(model: Any) -> bool:
     """
-    Have a model's language part call attention through here.
+    Route the attention of a model's language part through ``attend``.
 
-    :return: whether it does; attention that takes no mask of each head's own is left alone.
+    :return: whether it does; attention that cannot take a mask per head is left alone.
     """
     base: str = model.config.get_text_config()._attn_implementation
     if base not in WRAPPED:
@@ -86,16 +87,16 @@ def attend(
     *, hook: AttentionHook | StaticAttentionHook | None = None, **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """
-    Attend as transformers' own function does, through ``hook`` where there is one.
+    Attend as transformers' own function does, through ``hook`` if there is one.
 
-    :param query: ``[1, heads, new, head_dim]``, rotated; the new tokens' own keys are the last,
-        but where a ``StaticAttentionHook`` tells which they are.
-    :param key: ``[1, kv_heads, keys, head_dim]``; ``value`` likewise.
+    :param query: ``[1, heads, new, head_dim]``, rotated; the new tokens' own keys are the last
+        ones, unless a ``StaticAttentionHook`` masks all others.
+    :param key: ``[1, kv_heads, keys, head_dim]``, and so is ``value``.
     """
     scaling: float = kwargs['scaling']
     if isinstance(hook, StaticAttentionHook):
         return _attend_fixed(hook, module.layer_idx, query, key, value, scaling), None
-    # One token at a time the fused kernels of processors are slower than this, in float32.
+    # For a single token in float32 this is faster than the fused kernels of CPUs.
     alone = query.shape[2] == 1 and query.device.type == 'cpu' and query.dtype == torch.float32
     hidden = None if hook is None or hook.hidden is None else hook.hidden[module.layer_idx]
     if alone or (hook is not None and hook.attention is not None):
@@ -117,7 +118,7 @@ def attend(
 
 
 def _grouped(query: Tensor, key: Tensor) -> Tensor:
-    """Sort queries to their KV heads: ``[kv_heads, groups, new, head_dim]``."""
+    """Group queries by KV head: ``[kv_heads, groups, new, head_dim]``."""
     grouped: Tensor = query[0].unflatten(0, (key.shape[1], -1))
     return grouped
 
@@ -145,7 +146,7 @@ def _attend_hiding(
 def _shares(
     query: Tensor, key: Tensor, scaling: float, hidden: Tensor | None, hook: AttentionHook | None,
 ) -> Tensor:
-    """Spell out what the last token pays to each: float32 ``[kv_heads, groups, keys]``."""
+    """Return the last token's attention to each key: float32 ``[kv_heads, groups, keys]``."""
     last = _grouped(query, key)[:, :, -1]
     scores = (last @ key[0].transpose(1, 2)).float().mul_(scaling)
     if hook is not None and hidden is not None:
@@ -157,10 +158,10 @@ def _attend_fixed(
     hook: StaticAttentionHook, layer: int, query: Tensor, key: Tensor, value: Tensor,
     scaling: float,
 ) -> Tensor:
-    # Fused kernels give one token's query heads a block each, or repeat the keys for them: over
-    # thousands of keys and few heads that leaves most of a GPU idle.
+    # Fused kernels use one block for each query head of a single token, or repeat the keys: with
+    # thousands of keys and few heads most of a GPU stays idle.
     scores = _wide_products(_grouped(query, key)[:, :, -1], key[0].transpose(1, 2))
-    # Filled, not added: what an unused slot still holds may be no number.
+    # Filled, not added: an unused slot may hold NaN.
     shares = scores.mul_(scaling).masked_fill_(hook.unseen[layer], -torch.inf).softmax(-1)
     if hook.attention is not None:
         end = hook.start + hook.attention.shape[-1]
@@ -169,7 +170,7 @@ def _attend_fixed(
 
 
 def _wide_products(left: Tensor, right: Tensor) -> Tensor:
-    """Multiply batches of matrices, to float32; half-width sums would round scores away."""
+    """Multiply batches of matrices into float32; 16-bit sums would round scores away."""
     if SUMS_WIDE and left.is_cuda and left.dtype != torch.float32:
         return torch.bmm(left, right, out_dtype=torch.float32)
     return (left @ right).float()

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-One token of an answer in buffers that never move: read it, decide the next, be ready for that.
+Decode one token of an answer in buffers that never move, so that a CUDA graph can replay it.
 
-Decoding a token is hundreds of small kernels, and a GPU does them faster than Python starts them.
-With every shape and address fixed, and nothing asked of the host in between, they are captured
-once as a CUDA graph and started together from then on.
+Decoding a token takes hundreds of small kernels, which a GPU runs faster than Python starts them.
+With fixed shapes and addresses, and without waiting for the host in between, they are captured
+once as a CUDA graph and then started together.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from infinipot_ros.vlm.attention_hook import AttentionHook, StaticAttentionHook
 from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import AXES
 
-# Rounds before the capture, in which libraries choose kernels and set memory aside.
+# Rounds before the capture, in which libraries choose kernels and allocate memory.
 WARM_UPS = 3
 
 
 class CudaGraphDecoder:
     """
-    The step over one cache. It attends to every slot there is, under a mask.
+    Decode over one cache: attend to all of its slots, under a mask.
 
-    What is computed is the model's own forward pass, of which this is the cache: it writes keys
-    and values to the slot that a buffer names.
+    It runs the model's own forward pass and acts as its cache, which writes keys and values to the
+    slot that a buffer names.
 
     :param cache: its ``layers`` have ``keys`` and ``values`` ``[1, kv_heads, capacity, head_dim]``
-        that are never allocated anew, and a ``length``: how many slots are filled.
+        that are never reallocated, and a ``length``: how many slots are filled.
     :param start: slot of the first remembered token.
-    :param attention: float32 ``[layers, kv_heads, M]``, the buffer that an ``AttentionHook``
-        given to ``start`` has a part of, or None; each step writes all of it, see
+    :param attention: float32 ``[layers, kv_heads, M]``, the buffer of which an ``AttentionHook``
+        given to ``start`` has a part, or None; each step writes all of it, see
         ``StaticAttentionHook``.
+    :ivar graph: replays ``compute``, once captured; None computes.
     :raises ConfigurationError: the model's attention does not support hooks.
     """
 
@@ -45,28 +46,28 @@ class CudaGraphDecoder:
     ) -> None:
         if not model.supports_hook:
             raise ConfigurationError(
-                'cuda_graph takes attn_implementation sdpa or eager: the shapes of another '
+                'cuda_graph needs attn_implementation sdpa or eager, because the shapes of others '
                 'change from token to token; or set cuda_graph to false')
         self._model, self._layers = model, cache.layers
         shape, device, self._capacity = model.shape, model.device, cache.layers[0].capacity
-        #: The token to read next, int64 ``[1, 1]``: after a step, the best one.
+        #: The token to read next, int64 ``[1, 1]``; after a step, the one with the best score.
         self.token = torch.zeros(1, 1, dtype=torch.int64, device=device)
-        #: What the last step gave each token, float32 ``[vocabulary]``.
+        #: Scores of the last step, float32 ``[vocabulary]``.
         self.scores = torch.zeros(shape.vocabulary, device=device)
         self._position = torch.zeros(AXES, 1, 1, dtype=torch.int64, device=device)
         self._slot = torch.zeros(1, dtype=torch.int64, device=device)
         self._unseen = torch.ones(
             shape.layers, shape.kv_heads, 1, self._capacity, dtype=torch.bool, device=device)
-        self._lens = StaticAttentionHook(self._unseen, start, attention)
-        self._graph: Any = None
+        self._hook = StaticAttentionHook(self._unseen, start, attention)
+        self.graph: Any = None
 
     @torch.inference_mode()
     def start(self, token: int, position: int, hook: AttentionHook | None = None) -> None:
         """
-        Start behind what the cache holds now.
+        Start after what the cache holds now.
 
         :param token: the first to read, and its ``position``.
-        :param hook: what of the cache is hidden.
+        :param hook: which cached tokens are hidden.
         """
         length = self._layers[0].length
         self.token.fill_(token)
@@ -84,25 +85,25 @@ class CudaGraphDecoder:
 
     def step(self) -> None:
         """
-        Read ``token`` into the cache's next slot; then ``scores`` and ``token`` tell the next.
+        Read ``token`` into the cache's next slot; set ``scores`` and ``token`` to the next.
 
-        :raises MemoryFullError: there is no slot; nothing was written.
+        :raises MemoryFullError: no slot is free; nothing was written.
         """
         if self._layers[0].length >= self._capacity:
             raise MemoryFullError(f'a cache of {self._capacity} tokens is full')
-        if self._graph is None:
-            self._compute()
+        if self.graph is None:
+            self.compute()
         else:
-            self._graph.replay()
+            self.graph.replay()
         for layer in self._layers:
             layer.length += 1
 
     @torch.inference_mode()
-    def _compute(self) -> None:
-        """Do all that depends on the buffers, in a way that depends on nothing else."""
+    def compute(self) -> None:
+        """Run one step, which depends on the buffers alone."""
         self._unseen.index_fill_(-1, self._slot, False)
         hidden = self._model.forward(
-            self._model.embed(self.token), self._position, self, self._lens)
+            self._model.embed(self.token), self._position, self, self._hook)
         self.scores.copy_(self._model.logits(hidden[0, -1]))
         self.token.copy_(self.scores.argmax())
         self._position.add_(1)
@@ -110,7 +111,7 @@ class CudaGraphDecoder:
 
     def capture(self) -> None:
         """
-        Have ``run`` replay a CUDA graph from now on; what the cache holds stays as it is.
+        Make ``step`` replay a CUDA graph from now on; the cache stays as it is.
 
         :raises ConfigurationError: this model or device does not allow it, and why.
         """
@@ -119,7 +120,7 @@ class CudaGraphDecoder:
             raise ConfigurationError(f'there are no CUDA graphs on {device}; use device cuda')
         try:
             with torch.cuda.device(device):
-                self._graph = self._captured()
+                self.graph = self._captured()
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise ConfigurationError(
@@ -132,15 +133,15 @@ class CudaGraphDecoder:
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
                 self.start(0, 0)
-                self._compute()
+                self.compute()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # Another thread that uses the GPU meanwhile does not spoil it.
+        # Other threads may use the GPU during the capture.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode='thread_local'):
-            self._compute()
+            self.compute()
         return graph
 
-    # -- what transformers asks of a cache ----------------------------------------------------
+    # -- a cache, as transformers uses it -----------------------------------------------------
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any,
@@ -156,5 +157,5 @@ class CudaGraphDecoder:
         return layer.keys, layer.values
 
     def get_seq_length(self, *_: Any) -> int:
-        """Give 0: where the token goes is in a buffer, and its position is given."""
+        """Return 0: the token's slot is in a buffer, and its position is given."""
         return 0

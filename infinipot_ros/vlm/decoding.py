@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-From scores to text: greedy or sampled decoding that streams what is certain.
+Greedy or sampled decoding that streams text as it becomes certain.
 
-Our own loop: the library's ``generate`` recomputes positions from the cache's length, which is
-wrong for a compressed cache.
+It does not use the library's ``generate``, which derives positions from the cache's length: wrong
+for a compressed cache.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ TailWriter = Callable[[int], AbstractContextManager[None]]
 @dataclass(frozen=True)
 class Sampling:
     """
-    How the next token is drawn.
+    How the next token is chosen.
 
-    :param temperature: 0 takes the best token always (greedy).
-    :param top_p: share of the probability mass that is drawn from.
-    :param seed: makes a drawn answer repeatable.
+    :param temperature: 0 always takes the best token (greedy).
+    :param top_p: share of the probability mass that is sampled from.
+    :param seed: makes a sampled answer repeatable.
     :raises ConfigurationError: a value outside its range.
     """
 
@@ -54,22 +54,22 @@ def sample_token(scores: Tensor, sampling: Sampling, generator: torch.Generator)
     if sampling.temperature == 0.0:
         return int(scores.argmax())
     shares, ids = (scores.cpu() / sampling.temperature).softmax(-1).sort(descending=True)
-    # The best token always stays, however small top_p is.
+    # The best token always stays, even for a tiny top_p.
     outside = shares.cumsum(-1) - shares >= sampling.top_p
     outside[0] = False
-    drawn = torch.multinomial(shares.masked_fill(outside, 0.0), 1, generator=generator)
-    return int(ids[drawn])
+    sampled = torch.multinomial(shares.masked_fill(outside, 0.0), 1, generator=generator)
+    return int(ids[sampled])
 
 
 class TextStream:
-    """Turns tokens into text piece by piece, never half a character."""
+    """Turn tokens into text piece by piece, in whole characters."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._pending: list[int] = []
 
     def push(self, token: int) -> str:
-        """Add one token and return the text that became certain, maybe none."""
+        """Add one token and return the text that became certain, possibly empty."""
         self._pending.append(token)
         text = self._decode()
         if text.endswith(REPLACEMENT):
@@ -78,7 +78,7 @@ class TextStream:
         return text
 
     def flush(self) -> str:
-        """Return what is left, however incomplete."""
+        """Return the rest, complete or not."""
         text = self._decode()
         self._pending.clear()
         return text
@@ -100,11 +100,11 @@ def forward_tokens(
     step: CudaGraphDecoder | None = None,
 ) -> Tensor:
     """
-    Read tokens behind what the cache holds.
+    Read tokens after what the cache holds.
 
-    :param start: position of the first; ``reserve`` as of ``decode``.
-    :param step: reads the one it was told, instead of ``ids``.
-    :return: what comes next, float32 ``[vocabulary]``; of a step, its own buffer.
+    :param start: position of the first; ``reserve`` as for ``decode``.
+    :param step: reads its own token instead of ``ids``.
+    :return: scores of the next token, float32 ``[vocabulary]``; of a step, its own buffer.
     """
     with reserve(len(ids)):
         if step is not None:
@@ -127,24 +127,24 @@ def decode(
     step: CudaGraphDecoder | None = None,
 ) -> Iterator[int]:
     """
-    Read a prompt behind what the cache holds and yield the answer's tokens.
+    Read a prompt after what the cache holds and yield the answer's tokens.
 
     :param start: position of the prompt's first token.
-    :param reserve: announces that many tokens to the cache, around each forward pass.
-    :param max_new_tokens: most tokens to yield; a stop token ends before and is not yielded.
-    :param hook: what of the cache is hidden or watched.
-    :param step: reads the answer's tokens, after the prompt; made for this cache, and with the
-        buffer that ``hook.attention`` is of.
+    :param reserve: announces the tokens of each forward pass to the cache, as a context manager.
+    :param max_new_tokens: most tokens to yield; a stop token ends earlier and is not yielded.
+    :param hook: hides and observes cached tokens.
+    :param step: reads the answer's tokens, after the prompt; made for this cache, and for the
+        buffer that ``hook.attention`` is part of.
     """
     generator = torch.Generator().manual_seed(sampling.seed)
-    drawn = sampling.temperature > 0.0
+    sampled = sampling.temperature > 0.0
     ids = prompt_ids
     for count in range(max_new_tokens):
         scores = forward_tokens(
             model, ids, start=start, cache=cache, reserve=reserve, hook=hook,
             step=step if count else None)
         start += len(ids)
-        if step is not None and count and not drawn:
+        if step is not None and count and not sampled:
             token = int(step.token)
         else:
             token = sample_token(scores, sampling, generator)
@@ -153,6 +153,6 @@ def decode(
         yield token
         if step is not None and not count:
             step.start(token, start, hook)
-        elif step is not None and drawn:
+        elif step is not None and sampled:
             step.token.fill_(token)
         ids = [token]

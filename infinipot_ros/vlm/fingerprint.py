@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Which model it is, as far as its keys and values depend on it.
+Identify a model, as far as its keys and values depend on it.
 
-Names and folders say little: the same checkpoint lies elsewhere on another robot, and one
-trained further keeps its name. So a few weights of every matrix speak for it, whatever the dtype.
+Names and folders do not: the same checkpoint has another path on another robot, and a checkpoint
+that is trained further keeps its name. So a few weights of every matrix identify it, in any dtype.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 SAMPLES = 16
-# One step of the coarsest dtype, bfloat16, and the smallest number of float16.
+# One step of bfloat16, the coarsest dtype, and the smallest number of float16.
 RELATIVE, ABSOLUTE = 2.0 ** -7, 2.0 ** -24
 
 
 @dataclass(frozen=True)
 class ModelFingerprint:
     """
-    What must be the same for the keys and values of one model to mean anything to another.
+    What must be equal for the keys and values of one model to be valid for another.
 
-    :param layout: sizes by name, which JSON can hold.
+    :param layout: sizes by name, serialisable as JSON.
     :param sample: float32 ``[n]``, on the host: ``SAMPLES`` values of every weight, and the
         frequencies of the rotary positions.
     :param dtype: the dtype of the weights, which the sample was rounded to.
@@ -42,8 +42,8 @@ class ModelFingerprint:
         return side ** 2
 
     def difference(self, other: ModelFingerprint) -> str:
-        """Say in what ``other`` differs; empty if it is the same model, maybe of another dtype."""
-        # What is not named is as it was published.
+        """Describe how ``other`` differs; empty: the same model, possibly of another dtype."""
+        # What is not named is as published.
         for name in {**self.layout, **other.layout}:
             own, others = self.layout.get(name, 'plain'), other.layout.get(name, 'plain')
             if own != others:
@@ -61,9 +61,9 @@ class ModelFingerprint:
 
 def sample_weights(core: Any) -> Tensor:
     """
-    Take ``SAMPLES`` evenly spaced values of each weight.
+    Return ``SAMPLES`` evenly spaced values of each weight.
 
-    :param core: the model without its head, which reads keys and values but shapes none.
+    :param core: the model without its head, on which keys and values do not depend.
     :return: float32, on the host.
     """
     weights = [weight for _, weight in sorted(core.named_parameters())]
@@ -77,7 +77,7 @@ def sample_weights(core: Any) -> Tensor:
 
 
 def rope_sections(config: Any) -> list[int]:
-    """Give the share of each M-RoPE axis in a head's dimensions."""
+    """Return the share of each M-RoPE axis in a head's dimensions."""
     text = config.get_text_config()
     # transformers 5 calls it rope_parameters, 4.57 rope_scaling.
     rope = getattr(text, 'rope_parameters', None) or getattr(text, 'rope_scaling', None) or {}

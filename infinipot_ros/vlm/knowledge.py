@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a model cannot know, as its own config.json says; needs no torch.
+The limits of a model's knowledge, from its config.json; needs no torch.
 
-The mark is in the folder, so that a copy under another name or path is known for what it is.
+The mark is in the folder, so that a copy under another name or path is recognised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CAVEAT = (
 
 def caveat_of(config: Any) -> str:
     """
-    Say what must be known before a model's answers are believed; empty where nothing need be.
+    Return what to know before a model's answers are believed; empty: nothing.
 
     :param config: the model's configuration, as transformers read it.
     """

@@ -1,55 +1,48 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-From a name to a model in memory: Qwen2-VL or Qwen2.5-VL, by transformers' own loader.
+Load Qwen2-VL and Qwen2.5-VL models by name, with transformers' own loader.
 
-The bundled tiny model goes the very same way as a 7B one. Nothing is downloaded unless asked.
+The bundled tiny model is loaded like a 7B one. Nothing is downloaded unless asked.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
-from transformers.utils import cached_file
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    GenerationConfig,
+)
+from transformers.utils import GENERATION_CONFIG_NAME, is_flash_attn_2_available
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.fingerprint import sample_weights
 from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model_folder import (
+    CONFIG,
+    find_config,
+    find_model,
+    read_json,
+    reason_of,
+    resolve_model,
+)
 from infinipot_ros.vlm.quantization import quantize
 
 MODEL_TYPES = ('qwen2_vl', 'qwen2_5_vl')
+ATTENTION = ('sdpa', 'eager', 'flash_attention_2')
 DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
 
-def bundled_model_folders() -> list[Path]:
-    """Where models that came with the package may lie: source tree, colcon share, pip share."""
-    prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
-    shares = [Path(p) / 'share' / 'infinipot_ros' / 'models' for p in prefixes if p]
-    return [Path(__file__).resolve().parents[2] / 'models', *shares]
-
-
-def resolve_model(name: str) -> str:
-    """
-    Turn a bare bundled name like ``infinipot-tiny`` into its folder.
-
-    A path or a hub id is returned as it is.
-    """
-    if name and not Path(name).is_dir() and Path(name).name == name:
-        for folder in bundled_model_folders():
-            if (folder / name / 'config.json').is_file():
-                return str(folder / name)
-    return name
-
-
 def parse_dtype(name: str) -> torch.dtype:
-    """:raises ConfigurationError: no floating type of that name is supported."""
+    """:raises ConfigurationError: not one of ``DTYPES``."""
     if name not in DTYPES:
         raise ConfigurationError(f'dtype {name!r} is not one of {", ".join(DTYPES)}')
     return DTYPES[name]
@@ -72,25 +65,25 @@ def load_config(name: str, *, local_files_only: bool = True) -> Any:
     """
     Read a model's configuration.
 
-    :raises ConfigurationError: it is not on disk, not readable, or no Qwen2-VL / Qwen2.5-VL.
+    :raises ConfigurationError: not on disk, not readable, or not Qwen2-VL or Qwen2.5-VL.
     """
-    path = resolve_model(name)
-    if not path:
+    folder = find_config(name, local_files_only=local_files_only)
+    described = read_json(folder / CONFIG)
+    # Before transformers reads it, and because 4.57.1 may return the language model's type.
+    kind = described.get('model_type')
+    if kind not in MODEL_TYPES:
+        own_code = ', and code that comes with a model (auto_map) is never run'
         raise ConfigurationError(
-            "no model is set; give a folder, a hub id, or 'infinipot-tiny' for the bundled one")
-    if Path(path).is_absolute() and not Path(path).is_dir():
-        raise ConfigurationError(
-            f'there is no model folder {path}; check the model parameter, or give a hub id')
+            f'{resolve_model(name)} is a {kind!r} model; this memory works with '
+            f'{" and ".join(MODEL_TYPES)} checkpoints, such as Qwen/Qwen2.5-VL-3B-Instruct'
+            f'{own_code if "auto_map" in described else ""}')
     try:
-        config = AutoConfig.from_pretrained(path, local_files_only=local_files_only)
+        return AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        # What a damaged file raises depends on where it is damaged and on the release.
-        raise ConfigurationError(_not_found(path, local_files_only, error)) from error
-    if config.model_type not in MODEL_TYPES:
+        # A damaged file raises many kinds of errors, depending on the damage and the release.
         raise ConfigurationError(
-            f'{path} is a {config.model_type!r} model; this memory works with '
-            f'{" and ".join(MODEL_TYPES)} checkpoints, such as Qwen/Qwen2.5-VL-3B-Instruct')
-    return config
+            f'model {resolve_model(name)!r} cannot be loaded: {reason_of(error)}') from error
 
 
 def load_model(
@@ -106,24 +99,30 @@ def load_model(
     Load weights and tokenizer.
 
     :param name: a folder, a hub id in the local cache, or a bundled name.
-    :param weights: ``int8`` or ``int4`` quantises the language model's; empty leaves them.
-    :param local_files_only: False lets transformers download what is missing.
-    :raises ConfigurationError: anything that keeps the model from working, with the way out.
+    :param attn_implementation: one of ``ATTENTION``.
+    :param weights: ``int8`` or ``int4`` quantises the language model; empty: as published.
+    :param local_files_only: False downloads what is missing.
+    :raises ConfigurationError: the model cannot be loaded or used, with the way out.
     """
-    config = load_config(name, local_files_only=local_files_only)
-    # A node's log is no place for a bar; what loads is logged around this call.
+    # Progress bars do not belong in a node's log.
     transformers.utils.logging.disable_progress_bar()
+    config = load_config(name, local_files_only=local_files_only)
     torch_device, torch_dtype = parse_device(device), parse_dtype(dtype)
+    check_attention(attn_implementation)
     path = resolve_model(name)
+    folder = str(find_model(name, local_files_only=local_files_only))
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
-            path, config=config, dtype=torch_dtype, attn_implementation=attn_implementation,
-            local_files_only=local_files_only, output_loading_info=True,
-            use_safetensors=True)  # never a pickle
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local_files_only)
+            folder, config=config, dtype=torch_dtype, attn_implementation=attn_implementation,
+            generation_config=_generation_config(folder, config), local_files_only=True,
+            output_loading_info=True, use_safetensors=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        raise ConfigurationError(_not_found(path, local_files_only, error)) from error
-    # transformers fills what is missing with random numbers or an empty vocabulary.
+        raise ConfigurationError(
+            f'model {path!r} cannot be loaded: {reason_of(error)}'
+            f'{_way_out(config, error)}') from error
+    # transformers replaces missing parts by random numbers or an empty vocabulary.
     missing = sorted(report['missing_keys'])
     if missing:
         raise ConfigurationError(
@@ -135,37 +134,63 @@ def load_model(
             'again')
     sample = None
     if weights:
-        # Memories know their model by its weights as they were before.
+        # A memory identifies its model by the weights before quantisation.
         sample = sample_weights(model.model)
         quantize(model.model.language_model, weights, torch_device)
     return QwenVL(model.to(torch_device).eval(), tokenizer, weights=weights, sample=sample)
 
 
-def _not_found(path: str, local_files_only: bool, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if local_files_only and not Path(path).is_dir():
-        return (
-            f'model {path!r} is not on this machine; fetch it with '
-            f'`hf download {path}`, or let it be downloaded at start: parameter local_files_only '
-            'false, or --allow-download on the command line')
-    return f'model {path!r} cannot be loaded: {reason}'
-
-
-def weights_digest(model: str) -> str:
+def _generation_config(folder: str, config: Any) -> Any:
     """
-    Give the SHA-256 of a model's weights, file after file in the order of their names.
+    Read a model's generation_config.json, or derive one from its configuration.
+
+    Without one, transformers 4.57 would look for it and run custom_generate/generate.py beside
+    it, even without trust_remote_code.
+    """
+    if (Path(folder) / GENERATION_CONFIG_NAME).is_file():
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return GenerationConfig.from_model_config(config)
+
+
+def check_attention(name: str) -> None:
+    """
+    Check that an attention kernel is installed.
+
+    Otherwise transformers 5 would fetch one from the hub, if the package ``kernels`` is installed.
+
+    :raises ConfigurationError: not one of ``ATTENTION``, or it cannot be used here, and why.
+    """
+    if name not in ATTENTION:
+        raise ConfigurationError(
+            f'attn_implementation {name!r} is not one of {", ".join(ATTENTION)}')
+    if name == 'flash_attention_2' and not is_flash_attn_2_available():
+        reason = (
+            'the package flash_attn is not installed: pip install flash-attn'
+            if importlib.util.find_spec('flash_attn') is None
+            else 'the installed flash_attn needs a CUDA device, and to be 2.3.3 or later')
+        raise ConfigurationError(
+            f'attn_implementation flash_attention_2 cannot be used: {reason}; or set it to sdpa')
+
+
+def _way_out(config: Any, error: Exception) -> str:
+    quantised = getattr(config, 'quantization_config', None) is not None
+    if not quantised or not isinstance(error, ImportError):
+        return ''
+    return (
+        '; this checkpoint is quantised: without that package use the checkpoint it was made '
+        'from, with weights int8 or int4 if memory is short')
+
+
+def weights_digest(model: str, *, local_files_only: bool = True) -> str:
+    """
+    Return the SHA-256 of a model's weights, all files in the order of their names.
 
     :param model: a folder, a bundled name, or a hub id in the local cache.
+    :param local_files_only: False downloads what is missing.
     :raises ConfigurationError: there are none.
     """
-    folder = Path(resolve_model(model))
-    if not folder.is_dir():
-        try:
-            folder = Path(str(cached_file(model, 'config.json', local_files_only=True))).parent
-        except OSError as error:
-            raise ConfigurationError(
-                f'model {model!r} is not on this machine; fetch it with `hf download {model}`',
-            ) from error
+    find = find_config if local_files_only else find_model
+    folder = find(model, local_files_only=local_files_only)
     files = sorted(folder.glob('*.safetensors'))
     if not files:
         raise ConfigurationError(f'{folder} has no weights (*.safetensors); fetch the model again')

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The vision tower's first step, patches to vectors, as the one matrix product that it is.
+Compute the vision tower's patch embedding as a matrix product.
 
-transformers has it as a 3-D convolution whose kernel covers a patch and whose stride skips to the
-next: each output is a weighted sum of one whole patch. As a linear layer over the same weights it
-takes a seventh of the time on a processor in float32, and less in bfloat16.
+transformers has a 3-D convolution whose kernel covers a patch and whose stride skips to the next,
+so each output is a weighted sum of one whole patch. A linear layer over the same weights takes a
+seventh of the time on a CPU in float32, and less in bfloat16.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def make_linear(tower: Any) -> None:
     """
     Replace a vision tower's patch embedding by a linear layer over the same weights.
 
-    A tower that has another patch embedding, or that was changed before, stays as it is.
+    A tower with another patch embedding, or one that was changed before, stays as it is.
     """
     convolution = getattr(tower.patch_embed, 'proj', None)
     if (not isinstance(convolution, nn.Conv3d) or convolution.bias is not None

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Camera frames to the patches a Qwen-VL vision tower reads.
+Turn camera frames into the patches a Qwen-VL vision tower reads.
 
-The same numbers as the Hugging Face Qwen2-VL processor, without torchvision: a test compares them
-with its image processor. Resizing is PyTorch's antialiased bicubic.
+The results equal those of the Hugging Face Qwen2-VL processor, without torchvision, as a test
+shows. Resizing is PyTorch's antialiased bicubic.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def smart_resize(
     height: int, width: int, *, factor: int, min_pixels: int, max_pixels: int,
 ) -> tuple[int, int]:
     """
-    Find the size a frame is encoded at (Qwen2-VL, section 2.1: naive dynamic resolution).
+    Return the size a frame is encoded at (Qwen2-VL, section 2.1: naive dynamic resolution).
 
     Both sides become multiples of ``factor`` and their product lies within the two limits, with
     the aspect ratio kept as well as that allows.
@@ -63,8 +63,8 @@ def resize(frames: Tensor, height: int, width: int) -> Tensor:
     if frames.shape[1:3] == (height, width):
         return frames
     channels_first = frames.permute(0, 3, 1, 2)
-    # Processors have a kernel for bytes, ten times as fast and within one step of the exact
-    # result; GPUs have not.
+    # CPUs have a kernel for bytes, ten times as fast and within one step of the exact result; GPUs
+    # do not.
     if frames.device.type != 'cpu':
         channels_first = channels_first.float()
     resized = functional.interpolate(
@@ -105,7 +105,7 @@ def patchify(
         columns // merge_size, merge_size, patch_size,
         channels)
     # grid, merged row, merged column, row in merge, column in merge | channel, time, y, x;
-    # put in order as bytes, a quarter of what the numbers take.
+    # reordered as bytes, a quarter of the size of float32.
     patches = parts.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(
         grids * rows * columns, channels, temporal_patch_size * patch_size ** 2).float()
     centre, spread = (

@@ -4,13 +4,13 @@
 Text around the memory: the chat template, cut where the visual tokens go.
 
 The prefix ends with ``<|vision_start|>`` and is encoded once; a question starts with
-``<|vision_end|>``. Together they are Qwen's chat template for one video and one question, or for
+``<|vision_end|>``. Together they form Qwen's chat template for one video and one question, or for
 a dialogue about it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from infinipot_ros.errors import QuestionCode, QuestionError
@@ -23,21 +23,21 @@ AFTER_ANSWER = '<|im_end|>\n<|im_start|>user\n'
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of template text, its special tokens included."""
+    """Return token ids of template text, special tokens included."""
     ids: list[int] = tokenizer(text, add_special_tokens=False)['input_ids']
     return ids
 
 
 def prefix_ids(tokenizer: Any, system: str = SYSTEM_PROMPT) -> list[int]:
-    """Token ids up to and with ``<|vision_start|>``."""
+    """Return token ids up to and including ``<|vision_start|>``."""
     return encode(tokenizer, PREFIX.format(system=system))
 
 
 def check_question(tokenizer: Any, question: str, max_chars: int) -> str:
     """
-    Let through only what can be a question.
+    Validate the text of a question.
 
-    A special token of the chat template in a question would let its text pose as the system or
+    A special token of the chat template would let a question's text pose as the system prompt or
     as the camera, so it is refused rather than encoded.
 
     :return: the question without surrounding white space.
@@ -57,7 +57,7 @@ def check_question(tokenizer: Any, question: str, max_chars: int) -> str:
     except UnicodeEncodeError as error:
         raise QuestionError(
             QuestionCode.INVALID_QUESTION,
-            f'the question is no valid UTF-8 text (character {error.start}); send UTF-8',
+            f'the question is not valid UTF-8 text (character {error.start}); send UTF-8',
         ) from error
     special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
     for token in sorted(special):
@@ -70,9 +70,9 @@ def check_question(tokenizer: Any, question: str, max_chars: int) -> str:
 
 def turn_ids(tokenizer: Any, question: str, answer: str) -> list[int]:
     """
-    Token ids of an earlier question and its answer, to where the next question starts.
+    Return token ids of an earlier question and its answer, to where the next question starts.
 
-    Special tokens in either are left out, for what an answer says is no template.
+    Special tokens in either are left out: an answer's text must not act as template.
     """
     special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
 
@@ -84,16 +84,12 @@ def turn_ids(tokenizer: Any, question: str, answer: str) -> list[int]:
         + plain(answer) + encode(tokenizer, AFTER_ANSWER))
 
 
-def question_ids(
-    tokenizer: Any, question: str, turns: Iterable[tuple[str, str]] = (),
-) -> list[int]:
+def question_ids(tokenizer: Any, question: str, dialogue: Sequence[int] = ()) -> list[int]:
     """
-    Token ids from ``<|vision_end|>`` to where the answer starts.
+    Return token ids from ``<|vision_end|>`` to where the answer starts.
 
-    :param turns: questions and answers of the dialogue so far, oldest first.
+    :param dialogue: ``turn_ids`` of earlier questions, oldest first.
     """
-    return (
-        encode(tokenizer, BEFORE_QUESTION)
-        + [token for turn in turns for token in turn_ids(tokenizer, *turn)]
-        + encode(tokenizer, question)
-        + encode(tokenizer, AFTER_QUESTION))
+    return [
+        *encode(tokenizer, BEFORE_QUESTION), *dialogue, *encode(tokenizer, question),
+        *encode(tokenizer, AFTER_QUESTION)]

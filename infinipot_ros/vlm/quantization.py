@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Weights in 8 or 4 bits: the language model's matrices, by bitsandbytes.
+Quantise the language model's matrices to 8 or 4 bits, by bitsandbytes.
 
-``int8`` is LLM.int8() (Dettmers et al. 2022): matrix products in integers, but for activations'
-outliers. ``int4`` is NF4 (Dettmers et al. 2023): weights in blocks of 64 that are spelled out when
-they are used. Embeddings, head and vision tower stay as they are.
+``int8`` is LLM.int8() (Dettmers et al. 2022): matrix products in integers, except for outliers of
+the activations. ``int4`` is NF4 (Dettmers et al. 2023): weights in blocks of 64 that are expanded
+when they are used. Embeddings, head and vision tower stay as they are.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from torch import nn
 from infinipot_ros.errors import ConfigurationError
 
 WEIGHTS = ('', 'int8', 'int4')
-# The activations that LLM.int8() keeps out of the integers: the paper's figure.
+# The magnitude from which activations are outliers, from the paper of LLM.int8().
 OUTLIER = 6.0
-# Of each 64 weights in 4 bits, one float32 as their scale (a processor's kernels spell it out).
+# 64 weights in 4 bits share one float32 scale (as a CPU's kernels hold it).
 INT4_BYTES = 0.5 + 4 / 64
 
 
 def check_weights(weights: str) -> None:
-    """:raises ConfigurationError: no such form of weights."""
+    """:raises ConfigurationError: not one of ``WEIGHTS``."""
     if weights not in WEIGHTS:
         raise ConfigurationError(
-            f'weights {weights!r} is none of int8 and int4; leave it empty for the weights as '
-            'they were published')
+            f'weights {weights!r} is not int8 or int4; leave it empty for the weights as '
+            'published')
 
 
 def matrices(language_model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
@@ -54,7 +54,7 @@ def quantize(language_model: nn.Module, weights: str, device: torch.device) -> N
     :raises ConfigurationError: bitsandbytes is missing or does not work on this device.
     """
     check_weights(weights)
-    # Of each product in integers it would say again that activations are rounded before.
+    # It would warn at each integer product that activations are rounded.
     logging.getLogger('bitsandbytes').setLevel(logging.ERROR)
     try:
         with _nothing_fetched():
@@ -95,7 +95,7 @@ def _quantized(
     library: Any, linear: nn.Linear, weights: str, device: torch.device,
 ) -> nn.Module:
     size, bias = (linear.in_features, linear.out_features), linear.bias is not None
-    # On no device, for the weights drawn at random there are not needed.
+    # Without a device: the random initial weights are not needed.
     with torch.device('meta'):
         if weights == 'int8':
             made = library.Linear8bitLt(
@@ -110,17 +110,17 @@ def _quantized(
         made.weight = library.Params4bit(
             weight, requires_grad=False, quant_type='nf4', module=made)
     made.bias = linear.bias
-    # Moving quantises, to the same device too.
+    # Moving to a device quantises, even to the same one.
     result: nn.Module = made.to(device).eval()
     return result
 
 
 def weight_bytes(model: Any, weights: str, itemsize: int) -> int:
     """
-    Count the bytes of a model's weights, before it is loaded.
+    Return the bytes of a model's weights, before it is loaded.
 
-    :param model: a Qwen-VL model of any device, ``meta`` too, not quantised.
-    :param itemsize: bytes of a number that is not quantised.
+    :param model: a Qwen-VL model on any device, possibly ``meta``, not quantised.
+    :param itemsize: bytes of a weight that is not quantised.
     """
     check_weights(weights)
     plain: int = itemsize * sum(weight.numel() for weight in model.parameters())
@@ -129,7 +129,7 @@ def weight_bytes(model: Any, weights: str, itemsize: int) -> int:
     saved = 0
     for _, _, linear in matrices(model.model.language_model):
         outputs, inputs = linear.weight.shape
-        # Each row of integers has its scale, a float32.
+        # Each row of integers has a scale, float32.
         own = outputs * (inputs + 4) if weights == 'int8' else int(outputs * inputs * INT4_BYTES)
         saved += outputs * inputs * itemsize - own
     return plain - saved
@@ -137,21 +137,21 @@ def weight_bytes(model: Any, weights: str, itemsize: int) -> int:
 
 def scratch_bytes(largest: int, new: int, wide: int, weights: str) -> int:
     """
-    Count what products with quantised matrices take beside their result, at most.
+    Return the most scratch that products with quantised matrices take.
 
-    :param largest: weights of the largest matrix, of which all may be spelled out.
+    :param largest: weights of the largest matrix, which may be expanded as a whole.
     :param new: tokens of a forward pass.
-    :param wide: most inputs or outputs of a matrix; integers and their sums have so many.
+    :param wide: most inputs or outputs of a matrix.
     """
     return 4 * largest + 8 * new * wide if weights else 0
 
 
 def held_bytes(model: Any) -> int:
-    """Count the bytes of a loaded model's weights, those of quantised ones with their scales."""
+    """Return the bytes of a loaded model's weights, with the scales of quantised ones."""
     total: int = sum(weight.nbytes for weight in model.parameters())
     for _, _, linear in matrices(model.model.language_model):
         blocks = getattr(linear.weight, 'quant_state', None)
-        # Where bitsandbytes keeps scales: of rows, once used with its state; of blocks.
+        # Where bitsandbytes keeps scales: of rows (once used, in its state), and of blocks.
         places = (
             (linear.weight, 'SCB'), (getattr(linear, 'state', None), 'SCB'), (blocks, 'absmax'),
             (getattr(blocks, 'state2', None), 'absmax'))

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What a vision tower computes from the size of a block alone, kept from one block to the next.
+Cache what a vision tower computes from the size of a block alone.
 
-Positions and windows of patches, and where one grid's attention ends: transformers 5 takes them
-as they are given. Older releases compute them inside, every time.
+These are positions and windows of patches, and where one grid's attention ends. transformers 5
+accepts them as arguments; older releases compute them inside, every time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ try:
 except ImportError:
     vision_utils = None
 
-# Sizes to remember: of a few cameras, with complete and incomplete blocks.
+# Sizes to cache: of a few cameras, with complete and incomplete blocks.
 SIZES = 16
 
 
@@ -39,10 +39,10 @@ class TowerTables:
 
     def _compute(self, grids: int, rows: int, columns: int) -> dict[str, Tensor]:
         """
-        Give the arguments a tower takes beside patches and their counts.
+        Return the arguments a tower takes besides patches and their counts.
 
         :param grids: with ``rows`` and ``columns`` the counts of patches, see ``patchify``.
-        :return: empty where transformers takes none.
+        :return: empty if transformers takes none.
         """
         helpers, tower = vision_utils, self._tower
         if not takes_tables(helpers):
@@ -60,6 +60,6 @@ class TowerTables:
 
 
 def takes_tables(helpers: Any) -> bool:
-    """Tell whether this release's towers look for tables among their arguments."""
+    """Return whether this release's towers accept tables as arguments."""
     function = getattr(helpers, 'get_vision_window_index', None)
     return function is not None and 'kwargs' in inspect.signature(function).parameters

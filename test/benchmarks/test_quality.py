@@ -91,7 +91,7 @@ def test_nothing_that_was_trained_on_is_measured():
         tasks = plan_tasks(plan, split)
         assert {split_of(task.seed) for task in tasks} == {split}
         assert len(tasks) == len({task.name for task in tasks}) == 20 * len(SUITES)
-        widths = [len(task.cells) for task in tasks if task.suite == 'tour']
+        widths = [len(task.variants) for task in tasks if task.suite == 'tour']
         assert widths == [3] * 5 + [2] * 15
     assert plan_tasks(QUICK, 'test')
 

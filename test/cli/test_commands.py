@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PilImage
-from recording_files import START, camera, compressed, shared_videos, write_bag
+from recording_files import START, camera, compressed, shared_videos, write_bag, write_video
 from tiny_models import make_tiny
 from typer.testing import CliRunner
 
@@ -152,7 +152,7 @@ def test_ask_looks_at_a_span_only_and_names_the_moments(folder, model):
 def test_ask_refuses_what_is_not_a_time(folder, model):
     result = run('ask', folder, QUESTION, '--model', model, '--since', '-1 parsec')
     assert result.exit_code == 2
-    assert "'-1 parsec' is no time before the end" in result.stderr
+    assert "'-1 parsec' is not a time before the end" in result.stderr
 
 
 def test_ask_options_reach_the_memory(folder, model):
@@ -173,9 +173,12 @@ def test_ask_leaves_out_frames_of_a_standing_camera(tmp_path, model):
     for index in range(12):
         PilImage.new('RGB', (168, 112), (200, 20, 20) if index < 6 else (20, 20, 200)).save(
             tmp_path / f'{index:02}.png')
-    frames = ask(tmp_path, QUESTION, '--still-likeness', 0.95, model=model)['frames']
+    frames = ask(tmp_path, QUESTION, '--duplicate-similarity', 0.95, model=model)['frames']
     assert (frames['seen'], frames['still'], frames['taken']) == (12, 10, 2)
-    text = run('ask', tmp_path, QUESTION, '--model', model, '--still-likeness', 0.95).stdout
+    # The option's old name works in this release, and warns.
+    result = run('ask', tmp_path, QUESTION, '--model', model, '--still-likeness', 0.95)
+    assert '--still-likeness is now --duplicate-similarity' in result.stderr
+    text = result.stdout
     assert ' 10 like the last one taken, 2 encoded' in text
     assert re.search(r'observed +0\.000 s to 5\.500 s', text)
     assert ask(tmp_path, QUESTION, model=model)['frames']['still'] == 0
@@ -258,11 +261,9 @@ def test_ask_every_policy_stays_in_its_budget(folder, model, policy):
 
 
 @pytest.mark.parametrize('policy', ['full', 'rarity'])
-@pytest.mark.parametrize('name', [path.name for path in shared_videos()] or [None])
-def test_ask_about_real_videos(model, name, policy):
-    if name is None:
-        pytest.skip('no shared/data/video beside the checkout (INFINIPOT_SHARED_DATA)')
-    path = next(path for path in shared_videos() if path.name == name)
+@pytest.mark.parametrize('path', [None, *shared_videos()], ids=lambda path: path and path.name)
+def test_ask_about_videos(model, tmp_path, path, policy):
+    path = path or write_video(tmp_path / 'walk.mp4', range(0, 9000, 200), size=(168, 112))
     # Nine seconds of video are 80 tokens and more at this size: every memory overflows.
     options = ('--policy', policy, '--budget', 48, '--max-pixels', 16 * 784, '--fps', 1)
     report = ask(path, QUESTION, *options, model=model)
@@ -439,6 +440,25 @@ def test_what_needs_a_clone_says_so_where_the_package_is_installed_alone(command
     # The others, and the list of all, are there.
     assert command in python(code, str(installed.parent), '--help').stdout
     assert 'QUESTION' in python(code, str(installed.parent), 'ask', '--help').stdout
+
+
+def test_commands_print_no_warnings(folder, model):
+    """In a process of their own, where no test runner collects them."""
+    code = (
+        'import sys\n'
+        'from infinipot_ros.cli.main import main\n'
+        f'for line in (["plan", "3B"], ["plan", sys.argv[2]], ["ask", sys.argv[1], {QUESTION!r},\n'
+        f'             "--model", sys.argv[2], "--max-pixels", "{PIXELS}"]):\n'
+        '    try:\n'
+        '        main(line)\n'
+        '    except SystemExit as done:\n'
+        '        assert not done.code, done\n'
+    )
+    result = python(code, str(folder), str(model))
+    assert result.returncode == 0, result.stderr
+    assert f'Q: {QUESTION}' in result.stdout and 'in all' in result.stdout
+    # Besides the bar that shows how far it is.
+    assert [line for line in result.stderr.splitlines() if line.strip() and '━' not in line] == []
 
 
 def test_ctrl_c_ends_cleanly(model, tmp_path):

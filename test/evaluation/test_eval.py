@@ -17,7 +17,7 @@ from quality_streams import untimed_lines
 from recording_files import START, camera, compressed, write_bag, write_video
 
 from infinipot_ros.evaluation.recorded_stream import RecordedStream
-from infinipot_ros.evaluation.run_store import CELLS, OUTCOMES
+from infinipot_ros.evaluation.run_store import OUTCOMES, RUNS
 from infinipot_ros.evaluation.variants import DEFAULT_POLICY
 from infinipot_ros.vlm.knowledge import CAVEAT
 from infinipot_ros.vlm.model import QwenVL
@@ -82,7 +82,7 @@ def test_several_topics_are_several_streams(model, tmp_path):
     write_lines(bag / 'questions.jsonl', (5, 7))
     result = evaluate(model, bag, '--fps', 0, '--output', tmp_path / 'none')
     assert result.exit_code == 2
-    assert 'holds 2 image topics, say which with topic' in result.stderr
+    assert 'holds 2 image topics, choose one with topic' in result.stderr
     result = evaluate(
         model, bag, '--topic', '/left', '--topic', 'right/image', '--fps', 0, '--output',
         tmp_path / 'out')
@@ -107,7 +107,7 @@ def test_a_dataset_with_a_video_missing(model, tmp_path):
     result = evaluate(model, *given, '--skip-missing', '--output', tmp_path / 'out')
     assert result.exit_code == 0, result.stderr
     assert 'left out: 1 recording with 1 question' in result.stdout
-    # Nothing new to watch, other questions: what was left out is still told.
+    # Nothing new to watch, other questions: what was left out is still reported.
     more = json.loads(annotations.read_text())
     for _ in range(2):
         results = json.loads((tmp_path / 'out' / 'results.json').read_text())['left_out']
@@ -176,10 +176,10 @@ def test_options_win_over_a_preset(model, bag, tmp_path):
 
 def test_frames_that_show_nothing_new_are_left_out(model, tmp_path):
     video = asked_at_the_end(tmp_path / 'a', 'walk', 8)
-    given = (video, '--fps', 0, '--still-likeness', 0.1)
+    given = (video, '--fps', 0, '--duplicate-similarity', 0.1)
     result = evaluate(model, *given, '--output', tmp_path / 'out')
     assert result.exit_code == 0, result.stderr
-    [run] = [json.loads(line) for line in (tmp_path / 'out' / CELLS).read_text().splitlines()]
+    [run] = [json.loads(line) for line in (tmp_path / 'out' / RUNS).read_text().splitlines()]
     assert run['frames'] == 8 and 0 < run['still'] < 8
     results = json.loads((tmp_path / 'out' / 'results.json').read_text())
     assert results['config']['still_likeness'] == 0.1
@@ -189,23 +189,23 @@ def test_frames_that_show_nothing_new_are_left_out(model, tmp_path):
     assert 'still_likeness 0.1 became None' in result.stderr
     result = evaluate(model, *given, '--dump', tmp_path / 'dump', '--output', tmp_path / 'two')
     assert result.exit_code == 2
-    assert '--still-likeness looks at frames' in result.stderr
+    assert '--duplicate-similarity looks at frames' in result.stderr
 
 
 def test_dumped_tokens_give_the_same_answers_without_frames(model, bag, tmp_path, monkeypatch):
-    cells = ('--policy', 'full', '--policy', 'tar', '--budget', '/4', '--fps', 0)
+    variants = ('--policy', 'full', '--policy', 'tar', '--budget', '/4', '--fps', 0)
     result = evaluate(
-        model, bag, *cells, '--dump', tmp_path / 'dump', '--output', tmp_path / 'one')
+        model, bag, *variants, '--dump', tmp_path / 'dump', '--output', tmp_path / 'one')
     assert result.exit_code == 0, result.stderr
     load = ('--load-dumped', tmp_path / 'dump')
     monkeypatch.setattr(RecordedStream, '__iter__', lambda self: pytest.fail('decoded'))
     monkeypatch.setattr(QwenVL, 'encode', lambda self, frames: pytest.fail('encoded'))
-    result = evaluate(model, bag, *cells, *load, '--output', tmp_path / 'two')
+    result = evaluate(model, bag, *variants, *load, '--output', tmp_path / 'two')
     assert result.exit_code == 0, result.stderr
     assert untimed_lines(tmp_path / 'two' / OUTCOMES) == untimed_lines(
         tmp_path / 'one' / OUTCOMES)
     result = evaluate(
-        model, bag, *cells[:-1], 5, *load, '--fail-under', 0, '--output', tmp_path / 'three')
+        model, bag, *variants[:-1], 5, *load, '--fail-under', 0, '--output', tmp_path / 'three')
     assert result.exit_code == 2
     assert 'made with other settings (fps None became 5.0)' in result.stderr
 

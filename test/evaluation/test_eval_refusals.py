@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""``infinipot eval`` given what lacks something, or is odd: told, left out, or taken after all."""
+"""``infinipot eval`` given missing, damaged or odd input: reported, left out, or accepted."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import shutil
 
 import numpy as np
 import pytest
+from endpoint import serving
 from eval_command import asked_at_the_end, evaluate, outcomes, write_lines
 from PIL import Image as PilImage
 from recording_files import write_video
 from typer.testing import CliRunner
 
 from infinipot_ros.cli.main import app
-from infinipot_ros.evaluation import judge
 
 
 def test_what_cannot_be_opened_is_told_before_anything_is_watched(model, bag, tmp_path):
@@ -52,7 +52,7 @@ def test_what_turns_out_to_be_damaged_does_not_stop_the_others(model, bag, tmp_p
     assert (tmp_path / 'out' / 'report.html').exists()
 
 
-def test_a_cell_that_cannot_be_does_not_stop_the_others(model, bag, tmp_path):
+def test_a_variant_that_cannot_be_does_not_stop_the_others(model, bag, tmp_path):
     result = evaluate(
         model, bag, '--fps', 0, '--policy', 'tar', '--budget', 1, '--budget', '/4', '--output',
         tmp_path / 'out')
@@ -62,13 +62,15 @@ def test_a_cell_that_cannot_be_does_not_stop_the_others(model, bag, tmp_path):
     assert (tmp_path / 'out' / 'report.html').exists()
 
 
-def test_a_judge_that_cannot_be_reached_leaves_the_report(model, bag, tmp_path, monkeypatch):
-    monkeypatch.setattr(judge.time, 'sleep', lambda seconds: None)
-    result = evaluate(
-        model, bag, '--fps', 0, '--judge', 'http://127.0.0.1:9/v1', '--judge-model', 'none',
-        '--output', tmp_path / 'out')
+def test_a_judge_that_refuses_leaves_the_report(model, bag, tmp_path, monkeypatch):
+    pytest.importorskip('openai', reason='the judge is an extra')
+    with serving(monkeypatch) as endpoint:
+        endpoint.replies = [(404, 'no such model')]
+        result = evaluate(
+            model, bag, '--fps', 0, '--judge', endpoint.url, '--judge-model', 'none', '--output',
+            tmp_path / 'out')
     assert result.exit_code == 2
-    assert 'the judge none at http://127.0.0.1:9/v1' in result.stderr
+    assert f'the judge none at {endpoint.url}' in result.stderr
     assert len(json.loads((tmp_path / 'out' / 'results.json').read_text())['questions']) == 3
 
 
@@ -103,9 +105,9 @@ def test_a_recording_too_short_for_its_questions(model, bag, tmp_path):
     result = evaluate(model, *given, '--skip-missing')
     assert result.exit_code == 0, result.stderr
     assert [each['id'] for each in outcomes(tmp_path / 'out')] == ['q0', 'q1', 'q2']
-    told = 'eft out: 1 question after the last frame of a recording'
-    assert told in result.stdout
-    assert told in (tmp_path / 'out' / 'report.html').read_text()
+    line = 'eft out: 1 question after the last frame of a recording'
+    assert line in result.stdout
+    assert line in (tmp_path / 'out' / 'report.html').read_text()
     found = json.loads((tmp_path / 'out' / 'results.json').read_text())['left_out']
     assert found['questions_of_others'] == {'after the last frame': 1}
 
@@ -152,7 +154,7 @@ def test_a_part_that_is_not_there_is_left_out_too(model, tmp_path):
     assert {each['stream'] for each in outcomes(tmp_path / 'out')} == {'one.mp4'}
 
 
-def test_many_that_are_left_out_are_not_all_told(model, bag, tmp_path):
+def test_many_that_are_left_out_are_not_all_listed(model, bag, tmp_path):
     missing = [tmp_path / f'gone{number}' for number in range(20)]
     result = evaluate(model, bag, *missing, '--skip-missing', '--questions',
                       bag / 'questions.jsonl', '--output', tmp_path / 'out')

@@ -19,15 +19,15 @@ from recording_files import camera, write_bag
 from report_folders import CONFIG, write_folder
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.run_store import CELLS, OUTCOMES, RunStore
+from infinipot_ros.evaluation.run_store import OUTCOMES, RUNS, RunStore
 
 
 def test_two_processes_answer_what_one_does(model, bag, tmp_path):
     recordings = [bag, shutil.copytree(bag, tmp_path / 'other')]
-    cells = ('--policy', 'full', '--policy', 'uniform', '--budget', '/4', '--fps', 0)
+    variants = ('--policy', 'full', '--policy', 'uniform', '--budget', '/4', '--fps', 0)
     for workers in (1, 2):
         result = evaluate(
-            model, *recordings, *cells, '--workers', workers, '--output',
+            model, *recordings, *variants, '--workers', workers, '--output',
             tmp_path / f'out{workers}')
         assert result.exit_code == 0, result.stderr
     assert untimed_lines(tmp_path / 'out1' / OUTCOMES) == untimed_lines(
@@ -37,9 +37,9 @@ def test_two_processes_answer_what_one_does(model, bag, tmp_path):
 def test_a_run_is_widened_and_a_change_is_refused(model, bag, tmp_path):
     out = ('--output', tmp_path / 'out', '--fps', 0, '--budget', '/4')
     assert evaluate(model, bag, *out, '--policy', 'full').exit_code == 0
-    first = (tmp_path / 'out' / CELLS).read_text()
+    first = (tmp_path / 'out' / RUNS).read_text()
     assert evaluate(model, bag, *out, '--policy', 'full', '--policy', 'tar').exit_code == 0
-    assert (tmp_path / 'out' / CELLS).read_text().startswith(first)
+    assert (tmp_path / 'out' / RUNS).read_text().startswith(first)
     result = evaluate(model, bag, *out, '--block-size', 4)
     assert result.exit_code == 2
     assert 'block_size 8 became 4' in result.stderr
@@ -85,27 +85,27 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(model, run_throug
     child = process(model, *given, '--output', out)
     deadline = time.monotonic() + 300
     try:
-        while not ((out / CELLS).exists() and (out / CELLS).read_text().count('\n') >= 1):
+        while not ((out / RUNS).exists() and (out / RUNS).read_text().count('\n') >= 1):
             assert time.monotonic() < deadline
             assert child.poll() is None, child.stderr.read()
             time.sleep(0.02)
         child.send_signal(how)
-        _, told = child.communicate(timeout=60)
+        _, errors = child.communicate(timeout=60)
     finally:
         child.kill()
         child.wait()
     assert child.returncode == (130 if how == signal.SIGINT else -how)
-    finished = (out / CELLS).read_text().splitlines()
+    finished = (out / RUNS).read_text().splitlines()
     assert 1 <= len(finished) < 4
     if how == signal.SIGINT:
-        assert 'infinipot: interrupted; run again to go on' in told
-        assert 'Traceback' not in told
+        assert 'infinipot: interrupted; run again to go on' in errors
+        assert 'Traceback' not in errors
         results = json.loads((out / 'results.json').read_text())
         assert len(results['questions']) == 2 * len(finished)
         assert (out / 'report.html').exists()
     result = evaluate(model, *given, '--output', out)
     assert result.exit_code == 0, result.stderr
-    assert (out / CELLS).read_text().splitlines()[:len(finished)] == finished
+    assert (out / RUNS).read_text().splitlines()[:len(finished)] == finished
     assert untimed_lines(out / OUTCOMES) == through
 
 
@@ -123,7 +123,7 @@ def test_a_disk_that_fills_up_keeps_what_is_finished(model, bag, small_disk, tmp
     assert 'No space left on device' in result.stderr
     assert 'are kept' in result.stderr
     assert 'Traceback' not in result.stderr
-    finished = (out / CELLS).read_text().count('\n')
+    finished = (out / RUNS).read_text().count('\n')
     assert 0 < finished <= 7
     # With more room it goes on where it was.
     moved = shutil.copytree(out, tmp_path / 'moved')
@@ -135,13 +135,13 @@ def test_a_disk_that_fills_up_keeps_what_is_finished(model, bag, small_disk, tmp
 
 def test_a_disk_that_is_full_when_answers_are_sorted(small_disk, tmp_path):
     folder = small_disk / 'out'
-    with RunStore(folder, CONFIG) as journal:
+    with RunStore(folder, CONFIG) as store:
         write_folder(tmp_path / 'other', streams=1, pictures=False, timeline=False)
         with RunStore(tmp_path / 'other', CONFIG) as other:
-            journal.outcomes = other.outcomes
+            store.outcomes = other.outcomes
         (small_disk / 'filler').write_bytes(b'x' * 50_000)
         with pytest.raises(ConfigurationError, match=r'No space left on device.* are kept'):
-            journal.put_in_order()
+            store.put_in_order()
 
 
 # With other things ------------------------------------------------------------------------------

@@ -8,19 +8,18 @@ import pytest
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.presets import DEFAULT, PRESETS, preset
-from infinipot_ros.evaluation.variants import make_cells
+from infinipot_ros.evaluation.variants import make_variants
 from infinipot_ros.kv_cache.policies.infinipot_v import VARIANTS, InfinipotV
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.plan import grids_per_block
 from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
 
 
 def memory_of(chosen):
     """Build what a preset says, as a run does."""
-    [cell] = make_cells(chosen.policies, chosen.budgets)
-    return cell.apply(MemoryConfig(
-        'none', budget=int(cell.budget), keep_ratio=chosen.keep_ratio, tar_ratio=chosen.tar_ratio,
-        recent_ratio=chosen.recent_ratio, block_size=chosen.block_size,
+    [variant] = make_variants(chosen.policies, chosen.budgets)
+    return variant.apply(MemoryConfig(
+        'none', budget=int(variant.budget), keep_ratio=chosen.keep_ratio,
+        tar_ratio=chosen.tar_ratio, recent_ratio=chosen.recent_ratio, block_size=chosen.block_size,
         max_pixels=chosen.max_pixels, max_new_tokens=chosen.max_new_tokens))
 
 
@@ -36,7 +35,7 @@ def test_the_papers_setting():
     assert isinstance(policy, InfinipotV)
     assert policy.variant == VARIANTS['infinipot_v/paper']
     # A block is just what a compression frees.
-    assert grids_per_block(settings, 128) == (budget.tokens - budget.target) // 128
+    assert settings.grids_per_block(128) == (budget.tokens - budget.target) // 128
 
 
 def test_the_codes_setting():
@@ -45,7 +44,7 @@ def test_the_codes_setting():
     settings.validate()
     budget = settings.make_budget()
     assert (budget.tokens // 128, budget.target // 128) == (32, 24)
-    assert grids_per_block(settings, 128) == 8
+    assert settings.grids_per_block(128) == 8
     policy = settings.make_policy()
     assert isinstance(policy, InfinipotV)
     assert policy.variant == VARIANTS['infinipot_v/official']

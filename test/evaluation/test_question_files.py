@@ -12,8 +12,8 @@ import pytest
 
 from infinipot_ros.errors import SourceError
 from infinipot_ros.evaluation.question_files import find_questions, read_questions
-from infinipot_ros.evaluation.question_times import parse_moment
 from infinipot_ros.evaluation.scoring import score
+from infinipot_ros.evaluation.time_parsing import parse_moment
 from tools.tiny_model.bag import AskedQuestion, TourQuestion, write_questions
 from tools.tiny_model.bag import read_questions as read_back
 
@@ -76,18 +76,18 @@ def test_a_line_needs_little_and_may_say_more(tmp_path):
 
 
 @pytest.mark.parametrize(('line', 'reason'), [
-    ('{"id": ', r'questions.jsonl, line 2 is no JSON'),
+    ('{"id": ', r'questions.jsonl, line 2 is not JSON'),
     ('[1]', r'line 2: a JSON object is expected'),
     (LINE | {'id': 'q2', 'colour': 'red'}, r'entry 2 \(q2\): colour: an unknown field'),
     ({'id': 'q2', 'question': 'What?'}, r'entry 2 \(q2\): answer: missing'),
     (LINE | {'id': 'q2', 'ask_at': 1.5}, r'entry 2 \(q2\): ask_at: .*integer'),
     (LINE | {'id': 'q2', 'ask_at': 'soon'}, r'entry 2 \(q2\): ask_at: .*integer'),
-    (LINE | {'id': 'q2', 'evidence': [[1, 2, 3]]}, r'\(q2\): evidence is a list of \[start, end'),
-    (LINE | {'id': 'q2', 'evidence': [[3, 2]]}, r'\(q2\): evidence \[3, 2\] ends before'),
+    (LINE | {'id': 'q2', 'evidence': [[1, 2, 3]]}, r'\(q2\): evidence\.0: .*at most 2'),
+    (LINE | {'id': 'q2', 'evidence': [[3, 2]]}, r'\(q2\): evidence\.0: \[3, 2\] ends before'),
     (LINE | {'id': 'q2', 'ask_at': 5, 'evidence': [[6, 7], [8, 9]]}, r'\(q2\): all of its evid'),
-    (LINE | {'id': 'q2', 'evidence_tokens': [[1, 2]]}, r'\(q2\): evidence_tokens are \[grid'),
-    (LINE | {'id': 'q2', 'scorer': 'magic'}, r"\(q2\): there is no scorer 'magic'"),
-    (LINE | {'id': 'q2', 'question': ' '}, r'\(q2\): the question is blank'),
+    (LINE | {'id': 'q2', 'evidence_tokens': [[1, 2]]}, r'\(q2\): evidence_tokens\.0\.2: missing'),
+    (LINE | {'id': 'q2', 'scorer': 'magic'}, r"\(q2\): scorer: there is no scorer 'magic'"),
+    (LINE | {'id': 'q2', 'question': ' '}, r'\(q2\): question: .*blank'),
     (LINE, r"two questions have the same id 'q1'"),
 ])
 def test_a_bad_line_is_named(tmp_path, line, reason):
@@ -97,8 +97,8 @@ def test_a_bad_line_is_named(tmp_path, line, reason):
 
 
 @pytest.mark.parametrize(('name', 'content', 'reason'), [
-    ('questions.jsonl', b'\n', 'is empty'), ('questions.jsonl', b'\xff\xfe\x01', 'no UTF-8'),
-    ('questions.txt', b'x', 'ends in .jsonl, .yaml'), ('questions.yaml', b'a: [', 'no valid YAML'),
+    ('questions.jsonl', b'\n', 'is empty'), ('questions.jsonl', b'\xff\xfe\x01', 'not UTF-8'),
+    ('questions.txt', b'x', 'ends in .jsonl, .yaml'), ('questions.yaml', b'a: [', 'valid YAML'),
     ('questions.yaml', b'- 1', 'a list named questions'),
     ('questions.yaml', b'questions: []', 'holds no question'),
 ])
@@ -163,19 +163,19 @@ questions:
 @pytest.mark.parametrize(('entry', 'reason'), [
     ('ask: What?', r'entry 2, line 5|entry 2: answer: missing'),
     ('{ask: What is it, answer: x, colour: red}', 'colour: an unknown field .*line 5'),
-    ('{ask: What is it, answer: x, at: soon}', r"line 5: 'soon' is no time"),
-    ('{ask: What is it, answer: x, at: 1:75}', r"line 5: '1:75' is no time"),
-    ('{ask: What is it, answer: x, at: -3}', r"line 5: '-3' is no time"),
+    ('{ask: What is it, answer: x, at: soon}', r"line 5: 'soon' is not a time"),
+    ('{ask: What is it, answer: x, at: 1:75}', r"line 5: '1:75' is not a time"),
+    ('{ask: What is it, answer: x, at: -3}', r"line 5: '-3' is not a time"),
     ('{ask: What is it, answer: x, at: 2026-11-21T10:00:30}', 'has no time zone'),
-    ('{ask: What is it, answer: x, at: 2026-13-21T10:00:30Z}', 'is no ISO date'),
+    ('{ask: What is it, answer: x, at: 2026-13-21T10:00:30Z}', 'is not an ISO date'),
     ('{ask: What is it, answer: x, at: 5, evidence: "2026-11-21T10:00:30Z"}',
      'some times are dates'),
     ('{ask: What is it, answer: x, evidence: 0:20 - 0:10}', 'ends before it starts'),
-    ('{ask: What is it, answer: x, evidence: [[1, 2, 3]]}', 'is no interval'),
+    ('{ask: What is it, answer: x, evidence: [[1, 2, 3]]}', 'is not an interval'),
     ('{ask: What is it, answer: x, at: 1:00, evidence: 2:00 - 3:00}', 'comes after it is asked'),
-    ('{ask: What is it, answer: ""}', 'answer is empty'),
-    ('{ask: What is it, answer: []}', 'answer is empty'),
-    ('{ask: "", answer: x}', 'the question is blank'),
+    ('{ask: What is it, answer: ""}', r'answer\.0: .*blank.*line 5'),
+    ('{ask: What is it, answer: []}', 'answer: list should have at least 1 item'),
+    ('{ask: "", answer: x}', 'ask: .*blank'),
     ('{ask: What is it, answer: blue, choices: [green, red]}', "right answer is 'blue'"),
     ('{ask: What is it, answer: red, choices: [red]}', 'two or more'),
     ('{ask: What is it, answer: x, scorer: magic}', "no scorer 'magic'"),
@@ -232,9 +232,9 @@ def test_yaml_of_nothing_but_a_comment_is_refused(tmp_path):
 
 
 def test_yaml_of_aliases_of_aliases_is_refused(tmp_path):
-    # Forty doublings: looking at, or writing, each one anew would never end.
+    # Forty doublings: expanding each one would never end.
     lines = ['a0: &a0 [x]', *(f'a{n}: &a{n} [*a{n - 1}, *a{n - 1}]' for n in range(1, 41))]
     path = tmp_path / 'walk.yaml'
     path.write_text('\n'.join(lines))
-    with pytest.raises(SourceError, match='aliases of aliases make more than 1,000,000'):
+    with pytest.raises(SourceError, match='aliases of aliases expand to more than 1,000,000'):
         read_questions(path)

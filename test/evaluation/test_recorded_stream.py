@@ -62,7 +62,7 @@ def test_a_bag_is_walked_through_again_and_again(tmp_path, plugin, make):
     assert (survey.frames, survey.first_ns, survey.last_ns) == (
         10, START, START + 9 * TENTH)
     assert survey.origin_ns == START
-    [stretch] = survey.stretches.found
+    [stretch] = survey.segments.found
     assert (stretch.height, stretch.width, stretch.camera, stretch.grids) == (8, 12, 'camera', 5)
     walk = iter(stream)
     next(walk)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a journal keeps, it gives back: any text a model may come up with."""
+"""What a store keeps, it gives back: any text a model may come up with."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def test_any_answer_comes_back(answer):
         write_folder(
             folder, policies=('full',), streams=1, questions=1, pictures=False, timeline=False,
             change=lambda outcome: replace(outcome, answer=answer))
-        with RunStore(Path(folder), CONFIG) as journal:
-            assert [outcome.answer for outcome in journal.outcomes] == [answer]
+        with RunStore(Path(folder), CONFIG) as store:
+            assert [outcome.answer for outcome in store.outcomes] == [answer]

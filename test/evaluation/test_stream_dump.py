@@ -17,19 +17,19 @@ from quality_streams import untimed
 from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError, SourceError
-from infinipot_ros.evaluation import stream_dump as dumps
-from infinipot_ros.evaluation.loaded_stream import LoadedStream
+from infinipot_ros.evaluation import encodings
+from infinipot_ros.evaluation.encodings import Block, DumpedTokens, unwritable
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.recorded_stream import RecordedStream, Recording
-from infinipot_ros.evaluation.stream_dump import DumpingStream, unwritable
+from infinipot_ros.evaluation.stream_dump import DumpingStream, LoadedStream
 from infinipot_ros.evaluation.stream_runner import run_stream
 from infinipot_ros.evaluation.task_runner import quality_settings
-from infinipot_ros.evaluation.variants import make_cells
+from infinipot_ros.evaluation.variants import make_variants
 from infinipot_ros.visual_memory.shared_model import load_shared_model
 
 FRAMES = 24
 STEP_NS = 500_000_000
-CELLS = make_cells(('full', 'uniform'), ('/3',))
+VARIANTS = make_variants(('full', 'uniform'), ('/3',))
 MADE_WITH = {'weights_sha256': 'abc', 'fps': None}
 
 
@@ -80,8 +80,8 @@ def recording(pictures, output=None, asked=ASKED):
     return Recording('walk', 'sort', 0, pictures, asked, output=output)
 
 
-def watch(stream, settings, model, cells=CELLS):
-    return [untimed(each) for run in run_stream(stream, cells, settings, model)
+def watch(stream, settings, model, variants=VARIANTS):
+    return [untimed(each) for run in run_stream(stream, variants, settings, model)
             for each in run.outcomes]
 
 
@@ -89,8 +89,7 @@ def watch(stream, settings, model, cells=CELLS):
 def dumped(pictures, settings, model, tmp_path):
     """A dump and the outcomes of its making."""
     stream = DumpingStream(
-        RecordedStream(recording(pictures, tmp_path / 'out')), tmp_path / 'dump', MADE_WITH,
-        settings.max_pixels)
+        recording(pictures, tmp_path / 'out'), tmp_path / 'dump', MADE_WITH, settings.max_pixels)
     return tmp_path / 'dump', watch(stream, settings, model)
 
 
@@ -119,12 +118,12 @@ def test_the_recording_may_be_gone(dumped, settings, model, tmp_path):
         each['answer'] for each in dumped[1]]
 
 
-def test_other_cells_use_the_grids_of_a_dump(dumped, pictures, settings, model):
+def test_other_variants_use_the_grids_of_a_dump(dumped, pictures, settings, model):
     # So small that a compression frees less than a block: calls that were never dumped.
-    cells = make_cells(('recent', 'uniform'), ('24', '/2'))
-    fresh = watch(RecordedStream(recording(pictures)), settings, model, cells)
+    variants = make_variants(('recent', 'uniform'), ('24', '/2'))
+    fresh = watch(RecordedStream(recording(pictures)), settings, model, variants)
     loaded = watch(
-        LoadedStream(recording(pictures), dumped[0], MADE_WITH), settings, Blind(model), cells)
+        LoadedStream(recording(pictures), dumped[0], MADE_WITH), settings, Blind(model), variants)
     assert loaded == fresh
 
 
@@ -139,9 +138,8 @@ def test_a_question_that_needs_what_was_not_dumped_is_refused(dumped, pictures, 
 
 
 def test_tokens_may_fill_several_files(pictures, settings, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(dumps, 'SHARD_BYTES', 10_000)
-    stream = DumpingStream(
-        RecordedStream(recording(pictures)), tmp_path, MADE_WITH, settings.max_pixels)
+    monkeypatch.setattr(encodings, 'SHARD_BYTES', 10_000)
+    stream = DumpingStream(recording(pictures), tmp_path, MADE_WITH, settings.max_pixels)
     outcomes = watch(stream, settings, model)
     assert len([*tmp_path.glob('tokens-*.safetensors')]) > 2
     loaded = LoadedStream(recording(pictures), tmp_path, MADE_WITH)
@@ -186,9 +184,8 @@ def test_a_dump_that_is_not_whole_is_refused(dumped, pictures, settings, model, 
 
 
 def test_a_killed_dump_is_no_dump(dumped, pictures, settings, model):
-    stream = DumpingStream(
-        RecordedStream(recording(pictures)), dumped[0], MADE_WITH, settings.max_pixels)
-    runs = run_stream(stream, CELLS, settings, model)
+    stream = DumpingStream(recording(pictures), dumped[0], MADE_WITH, settings.max_pixels)
+    runs = run_stream(stream, VARIANTS, settings, model)
     next(runs)
     with pytest.raises(SourceError, match='no complete dump'):
         LoadedStream(recording(pictures), dumped[0], MADE_WITH)
@@ -196,30 +193,30 @@ def test_a_killed_dump_is_no_dump(dumped, pictures, settings, model):
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='there is no /dev/full')
 def test_a_disk_that_fills_up_says_so(pictures, settings, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(dumps, 'SHARD_BYTES', 10_000)
+    monkeypatch.setattr(encodings, 'SHARD_BYTES', 10_000)
     stream = DumpingStream(
-        RecordedStream(recording(pictures)), tmp_path / 'dump', MADE_WITH, settings.max_pixels)
+        recording(pictures), tmp_path / 'dump', MADE_WITH, settings.max_pixels)
 
     def full(tensors, path):
         with open('/dev/full', 'wb') as file:
             file.write(b''.join(tensor.numpy().tobytes() for tensor in tensors.values()))
 
-    monkeypatch.setattr(dumps, 'save_file', full)
+    monkeypatch.setattr(encodings, 'save_file', full)
     with pytest.raises(ConfigurationError, match=r'No space left on device; free some space'):
         watch(stream, settings, model)
 
 
 def test_dtypes_come_back(tmp_path):
-    store = dumps._DumpStore(tmp_path)
-    block = dumps.Block(torch.randn(2, 6, 8).to(torch.bfloat16), 2, 3)
+    store = DumpedTokens(tmp_path)
+    block = Block(torch.randn(2, 6, 8).to(torch.bfloat16), 2, 3)
     store.put((b'a', b'b'), block)
     store.flush()
     assert torch.equal(store.get((b'a', b'b')).tokens, block.tokens)
     assert store.get((b'a',)) is None
 
 
-@pytest.mark.parametrize(('error', 'told'), [
+@pytest.mark.parametrize(('error', 'ending'), [
     (OSError(2, 'No such file or directory'), 'directory; give another folder'),
     (OSError(28, 'No space left on device'), 'free some space, or give another folder')])
-def test_space_is_freed_only_where_there_is_none(tmp_path, error, told):
-    assert str(unwritable(tmp_path, error)).endswith(told)
+def test_space_is_freed_only_where_there_is_none(tmp_path, error, ending):
+    assert str(unwritable(tmp_path, error)).endswith(ending)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One stream over many cells: what they see, when they are asked, and what is counted."""
+"""One stream over many variants: what they see, when they are asked, and what is counted."""
 
 from __future__ import annotations
 
@@ -17,22 +17,20 @@ from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation import memory_timeline as timeline
-from infinipot_ros.evaluation import stream_runner as quality
 from infinipot_ros.evaluation.encodings import RememberedEncodings
-from infinipot_ros.evaluation.retention import retention
-from infinipot_ros.evaluation.stream import LATE_NS
-from infinipot_ros.evaluation.stream_runner import run_stream
+from infinipot_ros.evaluation.stream import LATE_NS, QualityStream
+from infinipot_ros.evaluation.stream_runner import retention, run_stream
 from infinipot_ros.evaluation.task_runner import quality_settings
-from infinipot_ros.evaluation.variants import Variant, make_cells
+from infinipot_ros.evaluation.variants import Variant, make_variants
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
 
-CELLS = make_cells(('full', 'rarity', 'uniform', 'recent'), ('/4', '60'))
+VARIANTS = make_variants(('full', 'rarity', 'uniform', 'recent'), ('/4', '60'))
 DEFAULT = Variant('rarity', '/4')
 
 
 class Counting:
-    """A model that tells how many frames its vision tower was given."""
+    """A model that counts the frames its vision tower was given."""
 
     def __init__(self, model):
         self.model = model
@@ -61,15 +59,15 @@ def common(folder):
     return replace(quality_settings(folder), max_new_tokens=4)
 
 
-def outcomes(stream, cells, common, model):
-    return [untimed(each) for run in run_stream(stream, cells, common, model)
+def outcomes(stream, variants, common, model):
+    return [untimed(each) for run in run_stream(stream, variants, common, model)
             for each in run.outcomes]
 
 
-def test_every_cell_answers_every_question(common, model):
+def test_every_variant_answers_every_question(common, model):
     stream = make_stream(questions=5)
-    runs = list(run_stream(stream, CELLS, common, model))
-    assert [run.cell for run in runs] == CELLS
+    runs = list(run_stream(stream, VARIANTS, common, model))
+    assert [run.variant for run in runs] == VARIANTS
     for run in runs:
         assert sorted(each.id for each in run.outcomes) == sorted(q.id for q in stream.questions)
         last = max(question.ask_at_ns for question in stream.questions)
@@ -77,20 +75,20 @@ def test_every_cell_answers_every_question(common, model):
         assert run.stream_tokens == FRAMES // 2 * GRID_TOKENS
         assert run.budget_tokens % GRID_TOKENS == 0
         assert all(each.held <= run.budget_tokens for each in run.outcomes)
-        assert (run.compressions == 0) == (run.cell.policy == 'full')
+        assert (run.compressions == 0) == (run.variant.policy == 'full')
     assert runs[0].budget_tokens > FRAMES // 2 * GRID_TOKENS
 
 
-@pytest.mark.parametrize('cell', [CELLS[0], DEFAULT])
-def test_no_answer_rests_on_later_frames(common, model, cell):
+@pytest.mark.parametrize('variant', [VARIANTS[0], DEFAULT])
+def test_no_answer_rests_on_later_frames(common, model, variant):
     stream = make_stream(questions=4)
-    answered = {each['id']: each for each in outcomes(stream, [cell], common, model)}
+    answered = {each['id']: each for each in outcomes(stream, [variant], common, model)}
     for question in stream.questions:
         after = stream.stamps_ns.index(question.ask_at_ns) + 1
         frames = stream.frames.copy()
         frames[after:] = 0
         blind = {each['id']: each for each in outcomes(
-            replace(stream, frames=frames), [cell], common, model)}
+            replace(stream, frames=frames), [variant], common, model)}
         assert blind[question.id] == answered[question.id]
 
 
@@ -101,7 +99,7 @@ def test_an_answer_rests_on_the_frame_it_follows(common, model):
         frames[stream.stamps_ns.index(question.ask_at_ns)] = 0
     other = replace(stream, frames=frames)
     plain, changed = (
-        [each['answer'] for each in outcomes(shown, CELLS, common, model)]
+        [each['answer'] for each in outcomes(shown, VARIANTS, common, model)]
         for shown in (stream, other))
     assert plain != changed
 
@@ -109,7 +107,7 @@ def test_an_answer_rests_on_the_frame_it_follows(common, model):
 def test_an_outcome_tells_what_was_seen_until_then(common, model):
     stream = make_stream(questions=5)
     asked = {each.id: stream.stamps_ns.index(each.ask_at_ns) + 1 for each in stream.questions}
-    for each in outcomes(stream, [CELLS[0], DEFAULT], common, model):
+    for each in outcomes(stream, [VARIANTS[0], DEFAULT], common, model):
         assert each['seen_tokens'] == asked[each['id']] // 2 * GRID_TOKENS
         if each['policy'] == 'full':
             assert each['held'] == each['seen_tokens']
@@ -120,8 +118,8 @@ def test_blocks_of_the_same_size_go_through_the_vision_tower_once(common, model)
     stream = make_stream(questions=4)
     counts = []
     # Budgets that free a whole block in a compression; others encode smaller blocks.
-    cells = make_cells(('full', 'rarity', 'uniform'), ('/2', '60'))
-    for watching in (cells[:1], cells):
+    variants = make_variants(('full', 'rarity', 'uniform'), ('/2', '60'))
+    for watching in (variants[:1], variants):
         counting = Counting(model)
         list(run_stream(stream, watching, replace(common, block_size=4), counting))
         counts.append(counting.frames)
@@ -129,11 +127,29 @@ def test_blocks_of_the_same_size_go_through_the_vision_tower_once(common, model)
     assert counts[0] >= FRAMES // 2
 
 
-def test_remembering_changes_nothing(common, model, monkeypatch):
+class Forgetful:
+    """A store that keeps no tokens."""
+
+    def get(self, call):
+        return None
+
+    def put(self, call, block):
+        pass
+
+
+class UncachedStream(QualityStream):
+    """A stream whose frames are encoded for every variant."""
+
+    def kept(self, model):
+        return (Forgetful(),)
+
+
+def test_reused_tokens_change_nothing(common, model):
     stream = make_stream(questions=4)
-    remembered = outcomes(stream, CELLS, common, model)
-    monkeypatch.setattr(quality, 'RememberedEncodings', lambda model: model)
-    assert outcomes(stream, CELLS, common, model) == remembered
+    uncached = UncachedStream(
+        stream.name, stream.suite, stream.seed, stream.frames, stream.stamps_ns, stream.questions)
+    assert outcomes(uncached, VARIANTS, common, model) == outcomes(
+        stream, VARIANTS, common, model)
 
 
 def test_encodings_are_known_by_what_is_in_the_frames(model):
@@ -153,17 +169,17 @@ def test_encodings_are_known_by_what_is_in_the_frames(model):
     assert counting.frames == 24
 
 
-@pytest.mark.parametrize('cell', [CELLS[0], DEFAULT])
-def test_a_question_between_frames_sees_the_one_before(common, model, cell):
+@pytest.mark.parametrize('variant', [VARIANTS[0], DEFAULT])
+def test_a_question_between_frames_sees_the_one_before(common, model, variant):
     stream = make_stream(questions=1)
     [question] = stream.questions
     frame = stream.stamps_ns.index(question.ask_at_ns)
-    on_time = outcomes(stream, [cell], common, model)
+    on_time = outcomes(stream, [variant], common, model)
     for late_ns in (1, STEP_NS // 2, STEP_NS - 1):
         late = replace(question, ask_at_ns=question.ask_at_ns + late_ns)
-        assert outcomes(replace(stream, questions=[late]), [cell], common, model) == on_time
+        assert outcomes(replace(stream, questions=[late]), [variant], common, model) == on_time
     early = replace(question, ask_at_ns=question.ask_at_ns - 1)
-    [answer] = outcomes(replace(stream, questions=[early]), [cell], common, model)
+    [answer] = outcomes(replace(stream, questions=[early]), [variant], common, model)
     assert answer['asked_ns'] == stream.stamps_ns[frame - 1]
 
 
@@ -182,7 +198,7 @@ def test_what_is_asked_long_after_the_last_frame_is_refused_or_left_out(common, 
     late = replace(stream.questions[0], ask_at_ns=end_ns + STEP_NS + LATE_NS + 1)
     asked = replace(stream, questions=[late, stream.questions[1]], questions_path='asked.jsonl')
     with pytest.raises(SourceError, match=rf"question '{late.id}' .* after the last .*{end_ns}"):
-        list(run_stream(asked, CELLS, common, model))
+        list(run_stream(asked, VARIANTS, common, model))
     [run] = run_stream(replace(asked, skip_missing=True), [DEFAULT], common, model)
     assert [each.id for each in run.outcomes] == [stream.questions[1].id]
     assert run.left_out == {'after the last frame': 1}
@@ -193,7 +209,7 @@ def test_what_is_asked_before_the_first_frame_is_refused_or_left_out(common, mod
     early = replace(stream.questions[0], ask_at_ns=stream.stamps_ns[0] - 1)
     asked = replace(stream, questions=[early, stream.questions[1]], questions_path='asked.jsonl')
     with pytest.raises(SourceError, match=rf"asked.jsonl: question '{early.id}' .*before"):
-        list(run_stream(asked, CELLS, common, model))
+        list(run_stream(asked, VARIANTS, common, model))
     [run] = run_stream(replace(asked, skip_missing=True), [DEFAULT], common, model)
     assert [each.id for each in run.outcomes] == [stream.questions[1].id]
     assert run.left_out == {'before the first frame': 1}
@@ -203,7 +219,7 @@ def test_two_questions_of_one_id_are_refused(common, model):
     stream = make_stream()
     with pytest.raises(SourceError, match='same id'):
         list(run_stream(
-            replace(stream, questions=[stream.questions[0]] * 2), CELLS, common, model))
+            replace(stream, questions=[stream.questions[0]] * 2), VARIANTS, common, model))
 
 
 def test_a_question_no_model_takes_is_named(common, model):
@@ -220,17 +236,17 @@ def test_times_may_count_from_the_start(common, model):
         each, clock='start', ask_at_ns=each.ask_at_ns - start,
         evidence=[[one - start, other - start] for one, other in each.evidence])
         for each in stream.questions]
-    assert outcomes(replace(stream, questions=relative), CELLS, common, model) == outcomes(
-        stream, CELLS, common, model)
+    assert outcomes(replace(stream, questions=relative), VARIANTS, common, model) == outcomes(
+        stream, VARIANTS, common, model)
 
 
-def test_delays_are_counted_where_nobody_told_them(common, model):
+def test_delays_are_counted_where_the_file_does_not_say(common, model):
     stream = make_stream(questions=5)
-    told = {each['id']: each['delay'] for each in outcomes(stream, [DEFAULT], common, model)}
-    assert None in told.values()
-    untold = [replace(each, delay=None) for each in stream.questions]
-    counted = outcomes(replace(stream, questions=untold), [DEFAULT], common, model)
-    assert {each['id']: each['delay'] for each in counted} == told
+    given = {each['id']: each['delay'] for each in outcomes(stream, [DEFAULT], common, model)}
+    assert None in given.values()
+    unknown = [replace(each, delay=None) for each in stream.questions]
+    counted = outcomes(replace(stream, questions=unknown), [DEFAULT], common, model)
+    assert {each['id']: each['delay'] for each in counted} == given
 
 
 def test_a_frame_no_memory_takes_is_counted_and_not_waited_for(common, model):
@@ -253,7 +269,7 @@ def test_frames_of_several_sizes_share_a_budget(common, model):
     frames = [frame[:, ::2].repeat(2, 0) if number % 8 < 3 else frame
               for number, frame in enumerate(stream.frames)]
     several = replace(stream, frames=frames)
-    runs = list(run_stream(several, [CELLS[0], DEFAULT], common, model))
+    runs = list(run_stream(several, [VARIANTS[0], DEFAULT], common, model))
     for run in runs:
         assert len(run.outcomes) == 3
         assert all(each.held <= run.budget_tokens for each in run.outcomes)
@@ -271,7 +287,7 @@ def test_a_budget_that_holds_the_stream_is_left_out(common, model):
 
 def test_full_keeps_all_evidence_and_recent_only_what_is_new(common, model):
     stream = make_stream(questions=20)
-    for each in outcomes(stream, [CELLS[0], Variant('recent', '/4')], common, model):
+    for each in outcomes(stream, [VARIANTS[0], Variant('recent', '/4')], common, model):
         if each['delay'] is None:
             assert each['retention'] is None
         elif each['policy'] == 'full' or each['delay'] == 0:
@@ -349,22 +365,22 @@ def test_a_budget_below_one_grid_is_refused(budget):
         Variant('uniform', budget).tokens(100, 24, 4)
 
 
-def test_cells_combine_and_refuse():
-    assert make_cells(('full', 'tar', 'tar'), ('full', '/8', '512')) == [
+def test_variants_combine_and_refuse():
+    assert make_variants(('full', 'tar', 'tar'), ('full', '/8', '512')) == [
         Variant('full', 'full'), Variant('tar', '/8'), Variant('tar', '512')]
     for policies, budgets, message in (
             (('tar',), ('/1',), "budget '/1'"), (('tar',), ('many',), 'number of visual tokens'),
             (('tar',), ('-5',), "budget '-5'"), (('best',), ('/8',), "no policy 'best'"),
-            (('tar',), ('full',), 'make no cell'), ((), ('/8',), 'make no cell')):
+            (('tar',), ('full',), 'leave nothing to'), ((), ('/8',), 'leave nothing to')):
         with pytest.raises(ConfigurationError, match=message):
-            make_cells(policies, budgets)
+            make_variants(policies, budgets)
 
 
-def test_an_uncompressed_cell_may_be_asked_for(common, model):
+def test_an_uncompressed_variant_may_be_asked_for(common, model):
     stream = make_stream()
     whole = Variant('uniform', str(10 * FRAMES * GRID_TOKENS))
     [run] = run_stream(stream, [whole], common, model, leave_out=False)
-    [full] = run_stream(stream, [CELLS[0]], common, model)
+    [full] = run_stream(stream, [VARIANTS[0]], common, model)
     assert run.compressions == 0
     assert [each.answer for each in run.outcomes] == [each.answer for each in full.outcomes]
 
@@ -381,7 +397,7 @@ def test_ratios_reach_only_policies_that_have_a_use_for_them(common):
 
 def test_what_was_measured_of_an_answer_is_noted(common, model):
     stream = make_stream(questions=4)
-    for run in run_stream(stream, [CELLS[0], DEFAULT], common, model):
+    for run in run_stream(stream, [VARIANTS[0], DEFAULT], common, model):
         for each in run.outcomes:
             assert 0 < each.first_token_s <= each.latency_s
             assert each.memory_tokens == each.held
@@ -397,7 +413,7 @@ def test_a_timeline_samples_frames_and_compressions(common, model):
     stream = make_stream(frames=64, questions=3)
     last = replace(stream.questions[0], id='last', ask_at_ns=None)
     stream = replace(stream, questions=[*stream.questions, last])
-    for run in run_stream(stream, [CELLS[0], DEFAULT], common, model):
+    for run in run_stream(stream, [VARIANTS[0], DEFAULT], common, model):
         assert len(run.timeline) == 64
         assert [sample.frames for sample in run.timeline] == [*range(1, 65)]
         assert run.timeline[-1].t_s == (stream.stamps_ns[-1] - stream.stamps_ns[0]) / 1e9
@@ -413,7 +429,8 @@ def test_a_timeline_is_short_however_long_the_stream(common, model, monkeypatch)
     # A hundredth of the frames, and of the samples.
     monkeypatch.setattr(timeline, 'REGULAR', 2)
     monkeypatch.setattr(timeline, 'AT_COMPRESSIONS', 3)
-    watched = timeline.MemoryTimeline('noise', 'tar', '/4', timeline.TimedModel(model), 200)
+    watched = timeline.MemoryTimeline(
+        'noise', Variant('tar', '/4'), timeline.TimedModel(model), 200)
     status = VisualMemory(common, model).status()
     for frame in range(1, 201):
         with watched.watching():

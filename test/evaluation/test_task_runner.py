@@ -30,11 +30,11 @@ from quality_streams import (
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError
 from infinipot_ros.evaluation.provenance import code_digest
-from infinipot_ros.evaluation.run_store import CELLS, OUTCOMES, TIMELINE, RunStore
-from infinipot_ros.evaluation.stream_processes import worker_context
+from infinipot_ros.evaluation.run_store import OUTCOMES, RUNS, TIMELINE, RunStore
+from infinipot_ros.evaluation.task_runner import worker_context
 
 
-def test_every_stream_and_cell_is_there_once(reference):
+def test_every_stream_and_variant_is_there_once(reference):
     counts = Counter((line['stream'], line['policy'], line['id']) for line in reference)
     assert len(counts) == 4 * 3 * 3
     assert set(counts.values()) == {1}
@@ -42,7 +42,8 @@ def test_every_stream_and_cell_is_there_once(reference):
 
 def test_two_processes_find_what_one_does(model, reference, tmp_path):
     done = []
-    measure_all(model, tmp_path, workers=2, on_run=lambda task, cell: done.append((task, cell)))
+    measure_all(
+        model, tmp_path, workers=2, on_run=lambda task, variant: done.append((task, variant)))
     assert untimed_lines(tmp_path / OUTCOMES) == reference
     assert len(done) == len(set(done)) == 4 * 3
 
@@ -53,7 +54,7 @@ def test_workers_import_nothing_that_lies_in_the_current_folder(tmp_path):
     there.mkdir()
     (here / 'transformers.py').write_text('raise SystemError("not this one")\n')
     (there / 'main.py').write_text(
-        'from infinipot_ros.evaluation.stream_processes import worker_context\n'
+        'from infinipot_ros.evaluation.task_runner import worker_context\n'
         'if __name__ == "__main__":\n'
         '    process = worker_context().Process(target=print, args=("alive",))\n'
         '    process.start()\n'
@@ -73,25 +74,25 @@ def test_a_killed_run_goes_on(model, reference, tmp_path):
     process.start()
     process.join(300)
     assert process.exitcode == -signal.SIGKILL
-    before = (tmp_path / CELLS).read_text().splitlines()
+    before = (tmp_path / RUNS).read_text().splitlines()
     assert len(before) == 5
     # As if it had been killed while writing, too.
     with (tmp_path / OUTCOMES).open('a') as file:
         file.write(json.dumps(reference[-1]) + '\n{"stream": "noi')
-    with (tmp_path / CELLS).open('a') as file:
+    with (tmp_path / RUNS).open('a') as file:
         file.write('{"stream": "noise-1", "pol')
     with (tmp_path / TIMELINE).open('a') as file:
         file.write((tmp_path / TIMELINE).read_text().splitlines()[0].replace('full', 'other'))
-    told = []
-    measure_all(model, tmp_path, on_run=lambda task, cell: told.append((task.name, cell)))
+    done = []
+    measure_all(model, tmp_path, on_run=lambda task, variant: done.append((task.name, variant)))
     assert untimed_lines(tmp_path / OUTCOMES) == reference
-    assert (tmp_path / CELLS).read_text().splitlines()[:5] == before
+    assert (tmp_path / RUNS).read_text().splitlines()[:5] == before
     sampled = Counter(
         (line['stream'], line['policy']) for line in
         map(json.loads, (tmp_path / TIMELINE).read_text().splitlines()))
     assert len(sampled) == 4 * 3
     assert max(sampled.values()) <= FRAMES
-    assert len(told) == len(set(told)) == 4 * 3
+    assert len(done) == len(set(done)) == 4 * 3
 
 
 def test_what_is_done_is_not_done_again(model, reference, tmp_path):
@@ -119,15 +120,15 @@ def test_another_configuration_is_refused_unless_fresh(model, tmp_path):
 
 def test_a_stream_that_changed_is_refused(model, tmp_path):
     measure_all(model, tmp_path, tasks=make_tasks(policies=('full',)))
-    with pytest.raises(ConfigurationError, match='not what it was'):
+    with pytest.raises(ConfigurationError, match='has changed since'):
         measure_all(model, tmp_path, load=other_stream)
 
 
 def test_other_code_is_refused_unless_fresh(model, tmp_path):
     one = make_tasks(policies=('full',), seeds=1)
     measure_all(model, tmp_path, tasks=one)
-    text = (tmp_path / CELLS).read_text()
-    (tmp_path / CELLS).write_text(text.replace(code_digest(), '0123456789ab', 1))
+    text = (tmp_path / RUNS).read_text()
+    (tmp_path / RUNS).write_text(text.replace(code_digest(), '0123456789ab', 1))
     with pytest.raises(ConfigurationError, match=r'other code \(.*0123456789ab.*--fresh'):
         measure_all(model, tmp_path)
     found = measure_all(model, tmp_path, tasks=one, fresh=True)
@@ -136,19 +137,19 @@ def test_other_code_is_refused_unless_fresh(model, tmp_path):
 
 @pytest.mark.parametrize(('name', 'line'), [
     (OUTCOMES, '{"stream": "noise-0"}'), (OUTCOMES, '{"stream": '), (OUTCOMES, '3'),
-    (CELLS, '{"stream": "noise-0", "policy": "full", "budget": "full"}'), (CELLS, 'nothing'),
+    (RUNS, '{"stream": "noise-0", "policy": "full", "budget": "full"}'), (RUNS, 'nothing'),
     ('config.json', '{"model"')])
-def test_what_is_no_journal_is_refused_unless_fresh(tmp_path, name, line):
+def test_what_is_no_store_is_refused_unless_fresh(tmp_path, name, line):
     (tmp_path / name).write_text(f'{line}\n')
     with pytest.raises(ConfigurationError, match=r'cannot read.*--fresh'):
         RunStore(tmp_path, CONFIG)
-    with RunStore(tmp_path, CONFIG, fresh=True) as journal:
-        assert not journal.outcomes
+    with RunStore(tmp_path, CONFIG, fresh=True) as store:
+        assert not store.outcomes
 
 
 def test_every_line_tells_when_and_on_what_it_was_measured(model, tmp_path):
     measure_all(model, tmp_path, tasks=make_tasks(policies=('full',), seeds=1))
-    for line in map(json.loads, (tmp_path / CELLS).read_text().splitlines()):
+    for line in map(json.loads, (tmp_path / RUNS).read_text().splitlines()):
         assert datetime.fromisoformat(line['date']).tzinfo is not None
         assert line['versions']['torch'] == version('torch')
         assert line['code'] == code_digest()
@@ -158,8 +159,8 @@ def test_every_line_tells_when_and_on_what_it_was_measured(model, tmp_path):
 def test_one_run_at_a_time_writes_to_a_folder(tmp_path):
     with RunStore(tmp_path, CONFIG), pytest.raises(ConfigurationError, match='another run'):
         RunStore(tmp_path, CONFIG)
-    with RunStore(tmp_path, CONFIG) as journal:
-        assert journal.outcomes == []
+    with RunStore(tmp_path, CONFIG) as store:
+        assert store.outcomes == []
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
@@ -169,7 +170,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize('workers', [1, 2])
-def test_what_a_stream_refuses_is_told(model, tmp_path, workers):
+def test_what_a_stream_refuses_is_raised(model, tmp_path, workers):
     with pytest.raises(InfinipotError, match='is damaged'):
         measure_all(model, tmp_path, load=damaged_stream, workers=workers)
 

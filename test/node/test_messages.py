@@ -35,12 +35,11 @@ from infinipot_ros.action import Ask
 from infinipot_ros.errors import ConfigurationError, FrameError, QuestionCode
 from infinipot_ros.images.image_messages import to_rgb
 from infinipot_ros.msg import Evidence as EvidenceMessage
-from infinipot_ros.node import diagnostics
-from infinipot_ros.node import messages as answers
-from infinipot_ros.node import status_message as status
+from infinipot_ros.node import diagnostics, messages
 from infinipot_ros.node.counts import CameraCounts, RecentCounts
 from infinipot_ros.node.frame_decoder import FrameDecoder
-from infinipot_ros.node.image_conversion import Decoder, find_cv_bridge, stamp_of
+from infinipot_ros.node.frame_queue import QueuedFrame
+from infinipot_ros.node.image_conversion import ImageDecoder, find_cv_bridge, stamp_of
 from infinipot_ros.node.interfaces import pose_input
 from infinipot_ros.node.interfaces.evidence_markers import evidence_markers
 from infinipot_ros.node.interfaces.pose_input import read_pose
@@ -51,7 +50,7 @@ from infinipot_ros.node.worker_status import WorkerStatus
 from infinipot_ros.srv import Query
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
 from infinipot_ros.visual_memory.evidence import Evidence
-from infinipot_ros.visual_memory.frame import Frame, Pose
+from infinipot_ros.visual_memory.frame import Pose
 from infinipot_ros.vlm.knowledge import CAVEAT
 
 SNAPSHOT = WorkerStatus(
@@ -86,16 +85,16 @@ def test_stamps_are_read_from_serialized_messages() -> None:
         assert caught.value.reason == 'malformed'
 
 
-def test_a_message_becomes_a_frame() -> None:
+def test_a_message_becomes_pixels_and_its_frame_id() -> None:
     message = Image(height=2, width=3, encoding='bgr8', step=12, data=list(range(24)))
     message.header.stamp = Time(sec=4, nanosec=5)
     message.header.frame_id = 'left'
-    frame = Decoder('raw')(serialize_message(message))
-    assert (frame.stamp_ns, frame.camera) == (4_000_000_005, 'left')
-    assert np.array_equal(frame.rgb, to_rgb(message))
-    assert frame.rgb[1, 0].tolist() == [14, 13, 12]
+    rgb, frame_id = ImageDecoder('raw')(serialize_message(message))
+    assert frame_id == 'left'
+    assert np.array_equal(rgb, to_rgb(message))
+    assert rgb[1, 0].tolist() == [14, 13, 12]
     with pytest.raises(FrameError) as caught:
-        Decoder('raw')(b'\x00\x01\x00\x00\x01\x02')
+        ImageDecoder('raw')(b'\x00\x01\x00\x00\x01\x02')
     assert caught.value.reason == 'malformed'
 
 
@@ -112,14 +111,14 @@ def test_cv_bridge_and_ours_give_the_same_pixels() -> None:
 
 
 def test_status() -> None:
-    message = status.status_message(Time(sec=1), 'active', 'm', 'p', SNAPSHOT)
+    message = messages.status_message(Time(sec=1), 'active', 'm', 'p', SNAPSHOT)
     assert (message.frames_seen, message.frames_encoded, message.frames_dropped) == (9, 5, 4)
     assert (list(message.drop_reasons), list(message.drop_counts)) == (['queue', 'rate'], [1, 3])
     assert message.newest_stamp == Time(sec=2, nanosec=3)
     assert (message.model, message.policy, message.state) == ('m', 'p', 'active')
     assert (list(message.cameras), list(message.camera_tokens)) == (['front', 'rear'], [12, 8])
     assert (message.sessions, message.paused) == (2, False)
-    empty = status.status_message(Time(sec=1), 'unconfigured', 'm', 'p', None)
+    empty = messages.status_message(Time(sec=1), 'unconfigured', 'm', 'p', None)
     assert (empty.model, empty.frames_seen) == ('', 0)
 
 
@@ -131,17 +130,17 @@ FRAME_IDS = {'front': 'front_optical', 'rear': ''}
 
 
 def test_responses() -> None:
-    response = answers.answer_response(Query.Response(), Answered(ANSWER), 1.25, FRAME_IDS.get)
+    response = messages.answer_response(Query.Response(), Answered(ANSWER), 1.25, FRAME_IDS.get)
     assert (response.success, response.error_code, response.answer) == (True, 0, 'blue')
     assert response.latency.sec == 1 and response.latency.nanosec == 250_000_000
     assert response.observed_to == Time(sec=2)
     assert [each.thumbnail_state for each in response.evidence] == [0, 0]
-    response = answers.error_response(Ask.Result(), QuestionCode.BUSY, 'wait')
+    response = messages.error_response(Ask.Result(), QuestionCode.BUSY, 'wait')
     assert (response.success, response.error_code, response.message) == (False, 7, 'wait')
 
 
 def test_an_answer_with_a_nul_is_told_to_its_end() -> None:
-    response = answers.answer_response(
+    response = messages.answer_response(
         Query.Response(), Answered(replace(ANSWER, text='a\0b')), 1.0, FRAME_IDS.get)
     sent = deserialize_message(serialize_message(response), Query.Response)
     assert sent.answer == 'a\ufffdb'
@@ -149,7 +148,7 @@ def test_an_answer_with_a_nul_is_told_to_its_end() -> None:
 
 def test_evidence() -> None:
     answered = Answered(ANSWER, {7: b'jpeg'})
-    response = answers.answer_response(Ask.Result(), answered, 1.0, FRAME_IDS.get)
+    response = messages.answer_response(Ask.Result(), answered, 1.0, FRAME_IDS.get)
     first, second = response.evidence
     assert (first.header.frame_id, first.camera) == ('front_optical', 'front')
     assert first.header.stamp == first.pose.header.stamp == Time(nanosec=5)
@@ -166,11 +165,11 @@ def test_evidence() -> None:
 
 def test_an_answer_bears_what_must_be_known_of_its_model() -> None:
     for answered in (Answered(ANSWER, None, CAVEAT), Answered(ANSWER, {7: b'jpeg'}, CAVEAT)):
-        response = answers.answer_response(Query.Response(), answered, 1.0, FRAME_IDS.get)
+        response = messages.answer_response(Query.Response(), answered, 1.0, FRAME_IDS.get)
         assert response.success and response.error_code == 0
         assert response.message.startswith(CAVEAT)
         assert ('1 of 2 thumbnails' in response.message) == bool(answered.thumbnails)
-    response = answers.answer_response(Query.Response(), Answered(ANSWER), 1.0, FRAME_IDS.get)
+    response = messages.answer_response(Query.Response(), Answered(ANSWER), 1.0, FRAME_IDS.get)
     assert response.message == ''
 
 
@@ -212,40 +211,43 @@ def test_an_arrow_points_where_the_camera_looks() -> None:
 
 
 def test_frames_without_a_pose_are_counted() -> None:
-    maker = FrameDecoder(
-        lambda _: Frame(np.zeros((4, 4, 3), np.uint8), 5, 'front_optical'), (), tuple)
-    assert maker(('', b'')).pose is None and maker.without_pose == 0, 'none is wanted'
-    maker.poses = lambda stamp_ns, *_: {5: Pose(1.0, 0, 0, 0, 0, 0, 1)}.get(stamp_ns)
-    assert maker(('', b'')).pose.x == 1.0 and maker.without_pose == 0
-    maker.poses = lambda *_: None
-    assert maker(('', b'')).pose is None and maker.without_pose == 1
-    report = diagnostics.images_status('/n', 'active', None, 0.0, 5.0, None, 0,
+    maker, _ = makes()
+    assert maker(queued('front_optical')).pose is None and maker.without_pose == 0, 'unwanted'
+    maker.use_poses(lambda stamp_ns, *_: {5: Pose(1.0, 0, 0, 0, 0, 0, 1)}.get(stamp_ns))
+    assert maker(queued('front_optical')).pose.x == 1.0 and maker.without_pose == 0
+    maker.use_poses(lambda *_: None)
+    assert maker(queued('front_optical')).pose is None and maker.without_pose == 1
+    report = diagnostics.images_status('/n', 'active', None, 5.0, None, 0,
                                        diagnostics.CallbackTimes(), without_pose=1)
     assert {'frames without pose': '1'}.items() <= {
         value.key: value.value for value in report.values}.items()
 
 
 def makes(*names: str, known: tuple[str, ...] = ()) -> tuple[FrameDecoder, list[str]]:
-    """A maker whose messages are frame_ids, and the names in the memory, which it is given."""
+    """A decoder whose messages are frame_ids, and the names in the memory, which it is given."""
     remembered = list(known)
     return FrameDecoder(
-        lambda frame_id: Frame(np.zeros((4, 4, 3), np.uint8), 5, frame_id), names,
+        lambda frame_id: (np.zeros((4, 4, 3), np.uint8), frame_id), names,
         lambda: remembered), remembered
+
+
+def queued(frame_id: str, camera: str = '') -> QueuedFrame:
+    return QueuedFrame(5, frame_id, camera)
 
 
 def test_a_driver_that_counts_frames_in_frame_id_is_one_camera() -> None:
     maker, known = makes()
-    assert maker(('', 'frame_1')).camera == 'frame_1', 'refused: not remembered'
-    frame = maker(('', 'frame_2'))
+    assert maker(queued('frame_1')).camera == 'frame_1', 'refused: not remembered'
+    frame = maker(queued('frame_2'))
     known.append(frame.camera)
     for index in range(3, 40):
-        assert maker(('', f'frame_{index}')).camera == 'frame_2'
+        assert maker(queued(f'frame_{index}')).camera == 'frame_2'
     assert maker.frame_id_of('frame_2') == 'frame_39', 'of its newest image'
     known.clear()
-    assert maker(('', 'frame_40')).camera == 'frame_40', 'after a reset'
+    assert maker(queued('frame_40')).camera == 'frame_40', 'after a reset'
     asked: list[tuple[int, str, str]] = []
-    maker.poses = lambda *wanted: asked.append(wanted)
-    maker(('', 'frame_41'))
+    maker.use_poses(lambda *wanted: asked.append(wanted))
+    maker(queued('frame_41'))
     assert asked == [(5, 'frame_41', '')], "the pose is that of the image's own frame"
 
 
@@ -259,7 +261,7 @@ def test_the_only_camera_goes_on_in_a_memory_that_was_saved(saved, frame_id, nam
     maker, known = makes(known=tuple(saved))
     assert maker.frame_id_of('rear') == 'rear', 'before the first image'
     for turn in range(3):
-        frame = maker(('', frame_id if not turn else f'later_{turn}'))
+        frame = maker(queued(frame_id if not turn else f'later_{turn}'))
         known += [frame.camera] if frame.camera not in known else []
         assert frame.camera == name
 
@@ -268,7 +270,7 @@ def test_a_named_camera_keeps_its_name_whatever_its_frames() -> None:
     maker, _ = makes('front', 'rear', known=('frame_1',))
     assert maker.frame_id_of('front') == ''
     for index in range(3):
-        assert maker(('front', f'frame_{index}')).camera == 'front'
+        assert maker(queued(f'frame_{index}', 'front')).camera == 'front'
     assert (maker.frame_id_of('front'), maker.frame_id_of('rear')) == ('frame_2', '')
 
 
@@ -309,7 +311,8 @@ def topic(**changes) -> diagnostics.ImageTopic:
 ])
 def test_silence_names_its_likely_cause(image, words) -> None:
     times = diagnostics.CallbackTimes()
-    report = diagnostics.images_status('/n', 'active', image, 9.0, 5.0, SNAPSHOT, 0, times)
+    report = diagnostics.images_status('/n', 'active', replace(image, age_s=9.0), 5.0, SNAPSHOT, 0,
+                                       times)
     assert report.level == b'\x01' and 'no image for 9.0 s' in report.message
     assert words in report.message
 
@@ -326,7 +329,7 @@ def test_overload_and_heartbeat() -> None:
     times = diagnostics.CallbackTimes()
     for index in range(100):
         times.add(index * 1_000_000)
-    report = diagnostics.images_status('/n', 'active', topic(), 0.1, 5.0, SNAPSHOT, 4, times)
+    report = diagnostics.images_status('/n', 'active', topic(age_s=0.1), 5.0, SNAPSHOT, 4, times)
     assert 'overload: 4 frames' in report.message
     values = {value.key: value.value for value in report.values}
     assert values['image callback p50 ms'] == '49.000'
@@ -343,7 +346,7 @@ def test_overload_and_heartbeat() -> None:
 
 def images(recent: RecentCounts, **changes) -> diagnostics.DiagnosticStatus:
     return diagnostics.images_status(**{
-        'node': '/n', 'state': 'active', 'image': topic(), 'age_s': 0.1, 'starvation_s': 5.0,
+        'node': '/n', 'state': 'active', 'image': topic(age_s=0.1), 'starvation_s': 5.0,
         'snapshot': SNAPSHOT, 'queue_drops': 0, 'times': diagnostics.CallbackTimes(),
         'recent': recent, 'fps': 2.0, **changes})
 
@@ -358,10 +361,11 @@ def test_frames_that_are_all_dropped_are_no_ok() -> None:
         assert report.level == (b'\x01' if second < 11 else b'\x02')
         assert "frames were dropped as 'unknown_encoding': encoding 'nv12'" in report.message
     # When nothing comes any more, that is the news, and what came before was no good.
-    silent = images(recent, age_s=9.0, snapshot=replace(SNAPSHOT, cameras={'': counts}))
+    silent = images(recent, image=topic(age_s=9.0),
+                    snapshot=replace(SNAPSHOT, cameras={'': counts}))
     assert silent.level == b'\x01' and silent.message.startswith('no image for 9.0 s')
     assert "before, 56 of 56 frames were dropped as 'unknown_encoding'" in silent.message
-    silent = images(recent, age_s=9.0)
+    silent = images(recent, image=topic(age_s=9.0))
     assert 'before' not in silent.message, 'some were remembered'
 
 
@@ -450,7 +454,7 @@ def test_poses_are_looked_up_in_tf2(monkeypatch) -> None:
     pose_input.check_poses('', 'map')
     logger = Logger()
     source = pose_input.PoseTransforms(
-        SimpleNamespace(log=NodeLog(logger)), 'map', lambda: 500_000_000)
+        SimpleNamespace(), NodeLog(logger), 'map', lambda: 500_000_000)
     pose = source.pose(5, 'camera_optical')
     assert (pose.y, pose.frame_id) == (3.0, 'map')
     assert (pose.qx, pose.qw) == pytest.approx((0.5 ** 0.5, 0.5 ** 0.5))

@@ -12,6 +12,7 @@ import pytest
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, POLICY_NAMES
 from infinipot_ros.node import parameters
+from infinipot_ros.node.parameter_table import RENAMED
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.vlm.loading import DTYPES
 
@@ -37,18 +38,18 @@ def test_the_choices_are_those_of_the_rooms_below() -> None:
 
 def test_the_observer_gets_every_setting() -> None:
     values = parameters.defaults()
-    settings = parameters.observer_settings(values)
+    settings = parameters.memory_config(values)
     settings.validate()
     plain = MemoryConfig(model='infinipot-tiny', max_backward_jump_s=0.0)
     assert settings == plain, 'the defaults of the node and of the observer differ'
     values.update({
         'memory.policy': 'infinipot_v', 'memory.tar_ratio': 0.25, 'memory.recent_ratio': 0.0,
         'block_size': 4})
-    settings = parameters.observer_settings(values)
+    settings = parameters.memory_config(values)
     assert (settings.tar_ratio, settings.recent_ratio, settings.block_size) == (0.25, 0.0, 4)
     values['block_size'] = 3
     with pytest.raises(ConfigurationError, match='even'):
-        parameters.observer_settings(values).validate()
+        parameters.memory_config(values).validate()
 
 
 @pytest.mark.parametrize(('name', 'value', 'words'), [
@@ -90,7 +91,7 @@ def test_cameras_and_shares_reach_the_observer() -> None:
     assert parameters.camera_names(values) == ()
     values.update({'cameras': ['front', 'rear'], 'memory.camera_shares': [0.75, 0.25]})
     assert parameters.problems(values) == []
-    settings = parameters.observer_settings(values)
+    settings = parameters.memory_config(values)
     assert (settings.cameras, settings.camera_shares) == (('front', 'rear'), (0.75, 0.25))
     assert parameters.problems({'memory.camera_shares': [0.0]}), 'no share'
 
@@ -110,3 +111,8 @@ def test_descriptors_carry_ranges_and_words() -> None:
         ranges = len(built.integer_range) + len(built.floating_point_range)
         assert ranges == (row.low is not None)
         assert built.read_only == (row.changes == parameters.AT_START)
+
+
+def test_renamed_parameters_lead_to_present_ones() -> None:
+    assert set(RENAMED.values()) <= set(parameters.BY_NAME)
+    assert not set(RENAMED) & set(parameters.BY_NAME)

@@ -39,7 +39,7 @@ def test_turning_is_even_and_takes_the_shorter_way(first: float, change: float,
 
 
 def test_a_pose_between_two() -> None:
-    buffer = PoseBuffer(SECOND)
+    buffer = PoseBuffer(lambda: SECOND)
     buffer.add(10 * SECOND, pose(1.0))
     buffer.add(11 * SECOND, pose(2.0, 1.0))
     found = buffer.at(10 * SECOND + SECOND // 4)
@@ -50,7 +50,7 @@ def test_a_pose_between_two() -> None:
 
 
 def test_limits() -> None:
-    buffer = PoseBuffer(SECOND)
+    buffer = PoseBuffer(lambda: SECOND)
     assert buffer.at(SECOND) is None
     buffer.add(10 * SECOND, pose(1.0))
     assert buffer.at(11 * SECOND).x == buffer.at(9 * SECOND).x == 1.0, 'the nearest, within reach'
@@ -61,7 +61,7 @@ def test_limits() -> None:
 
 
 def test_it_is_bounded_and_begins_anew_when_the_clock_jumps() -> None:
-    buffer = PoseBuffer(SECOND, capacity=3)
+    buffer = PoseBuffer(lambda: SECOND, capacity=3)
     for stamp in range(1, 6):
         buffer.add(stamp * SECOND, pose(float(stamp)))
     assert len(buffer) == 3 and buffer.at(SECOND) is None and buffer.at(3 * SECOND).x == 3.0

@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 from tiny_models import make_tiny
 
 from infinipot_ros.errors import (
@@ -23,9 +21,15 @@ from infinipot_ros.errors import (
     QuestionCode,
     QuestionError,
 )
-from infinipot_ros.node.frame_queue import IngestPolicy
-from infinipot_ros.node.job_queue import FRAME_SHARE, MAX_IN_A_ROW, MAX_QUERIES, MAX_TASKS
-from infinipot_ros.node.jobs import Question
+from infinipot_ros.node.frame_queue import IngestPolicy, QueuedFrame
+from infinipot_ros.node.job_queue import (
+    FRAME_SHARE,
+    MAX_IN_A_ROW,
+    MAX_QUERIES,
+    MAX_TASKS,
+    JobQueue,
+)
+from infinipot_ros.node.jobs import Answered, Question
 from infinipot_ros.node.worker import MemoryWorker
 from infinipot_ros.visual_memory.frame import Frame
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
@@ -52,21 +56,25 @@ class Said:
         self.lines.append(text)
 
 
-def sessions(observer: VisualMemory) -> Sessions:
-    return Sessions(observer.turn_tokens)
+def sessions() -> Sessions:
+    return Sessions()
 
 
-def decode(item: object) -> Frame:
-    """Items are stamps; some stand for faults."""
+def decode(queued: QueuedFrame) -> Frame:
+    """Items are stamps, or what is called for one, or raised; a name stands for one view."""
+    item = queued.item
     if isinstance(item, Exception):
         raise item
     if callable(item):
         item = item()
-    if isinstance(item, tuple):
-        camera, item = item
-        return Frame(np.full((56, 56, 3), 7, np.uint8), item, camera)
-    assert isinstance(item, int)
-    return Frame(np.full((56, 56, 3), item % 251, np.uint8), item)
+    shade = 7 if isinstance(item, str) else item % 251
+    return Frame(np.full((56, 56, 3), shade, np.uint8), queued.stamp_ns, queued.camera)
+
+
+def ask(worker: MemoryWorker, question: Question, timeout_s: float,
+        on_text: Callable[[str], None] = lambda _text: None,
+        canceled: Callable[[], bool] = lambda: False) -> Future[Answered]:
+    return worker.queue.ask(question, timeout_s, on_text, canceled).future
 
 
 @pytest.fixture(scope='module')
@@ -81,14 +89,15 @@ def make(tiny):
     def begin(
         log: Said | None = None,
         on_frame: Callable[[int], None] = lambda _ns: None,
-        make_sessions: Callable[[VisualMemory], Sessions] = sessions,
+        make_sessions: Callable[[], Sessions] = sessions,
         **changes,
     ) -> MemoryWorker:
         values = {'budget': 64, 'max_pixels': 3136, 'max_new_tokens': LONG,
                   'max_backward_jump_s': 0.0, **changes}
-        worker = MemoryWorker(lambda: VisualMemory(MemoryConfig(str(tiny), **values)),
-                        IngestPolicy(fps=0.0, queue_size=100), decode, log or Said(),
-                        make_sessions, on_frame)
+        worker = MemoryWorker(
+            JobQueue(IngestPolicy(fps=0.0, queue_size=100)),
+            lambda: VisualMemory(MemoryConfig(str(tiny), **values)), decode, log or Said(),
+            make_sessions, on_frame)
         workers.append(worker)
         return worker
 
@@ -114,16 +123,16 @@ def test_frames_and_questions(make) -> None:
     worker.start().result(60.0)
     assert worker.snapshot().job == 'idle'
     for index in range(1, 6):
-        assert worker.offer(index * SECOND, index * SECOND).reason == ''
+        assert worker.queue.offer(index * SECOND, index * SECOND).reason == ''
     wait(lambda: remembered(worker) == 5)
-    answer = worker.ask(Question('what?', 3), 20.0).result(30.0).answer
+    answer = ask(worker, Question('what?', 3), 20.0).result(30.0).answer
     assert (answer.observed_from_ns, answer.observed_to_ns) == (SECOND, 5 * SECOND)
     assert answer.new_tokens <= 3
     snapshot = worker.snapshot()
     assert snapshot.last_query_ms > 0 and snapshot.last_ingest_ms > 0 and not snapshot.drops
     assert worker.stop(10.0)
     with pytest.raises(QuestionError) as caught:
-        worker.ask(Question('what?', 0), 1.0)
+        ask(worker, Question('what?', 0), 1.0)
     assert caught.value.code == QuestionCode.INACTIVE
 
 
@@ -131,17 +140,17 @@ def test_faults_become_counters(make) -> None:
     log = Said()
     worker = make(log)
     worker.start().result(60.0)
-    worker.offer(1 * SECOND, 1 * SECOND)
-    worker.offer(2 * SECOND, FrameError('wrong_step', 'bad'))
-    worker.offer(3 * SECOND, RuntimeError('CUDA out of memory'))
-    worker.offer(4 * SECOND, 4 * SECOND)
+    worker.queue.offer(1 * SECOND, 1 * SECOND)
+    worker.queue.offer(2 * SECOND, FrameError('wrong_step', 'bad'))
+    worker.queue.offer(3 * SECOND, RuntimeError('CUDA out of memory'))
+    worker.queue.offer(4 * SECOND, 4 * SECOND)
     wait(lambda: remembered(worker) == 2)
     assert worker.snapshot().drops == {'wrong_step': 1, 'internal': 1}
     assert any('CUDA out of memory' in line for line in log.lines)
-    worker.count_drop('malformed')
+    worker.queue.count_drop('malformed')
     snapshot = worker.snapshot()
     assert snapshot.frames_seen == 5 == remembered(worker) + sum(snapshot.drops.values())
-    assert worker.ask(Question('what?', 1), 20.0).result(30.0).answer.memory_tokens > 0
+    assert ask(worker, Question('what?', 1), 20.0).result(30.0).answer.memory_tokens > 0
 
 
 def offer_slow(worker) -> tuple[threading.Event, threading.Event]:
@@ -153,7 +162,7 @@ def offer_slow(worker) -> tuple[threading.Event, threading.Event]:
         leave.wait(20.0)
         return SECOND
 
-    worker.offer(SECOND, slow)
+    worker.queue.offer(SECOND, slow)
     return entered, leave
 
 
@@ -162,9 +171,9 @@ def test_a_question_goes_before_the_frames_that_wait(make) -> None:
     worker.start().result(60.0)
     entered, leave = offer_slow(worker)
     for index in range(2, 8):
-        worker.offer(index * SECOND, index * SECOND)
+        worker.queue.offer(index * SECOND, index * SECOND)
     assert entered.wait(20.0)
-    future = worker.ask(Question('what?', 1), 20.0)
+    future = ask(worker, Question('what?', 1), 20.0)
     leave.set()
     answer = future.result(30.0).answer
     assert answer.observed_to_ns == SECOND, 'asked after the first frame, before the second'
@@ -174,18 +183,18 @@ def test_a_question_goes_before_the_frames_that_wait(make) -> None:
 def test_questions_without_a_pause_do_not_blind_it(make) -> None:
     worker = make()
     worker.start().result(60.0)
-    worker.offer(1, 1)
+    worker.queue.offer(1, 1)
     enough = threading.Event()
 
     def ask_again(_done: object = None) -> None:
         # Called by the worker itself, as a question ends: another one always waits.
         if not enough.is_set():
-            worker.ask(Question('what?', 1), 20.0).add_done_callback(ask_again)
+            ask(worker, Question('what?', 1), 20.0).add_done_callback(ask_again)
 
     ask_again()
     ask_again()
     for stamp in range(2, 8):
-        worker.offer(stamp, stamp)
+        worker.queue.offer(stamp, stamp)
     end = time.monotonic() + 20.0
     while worker.snapshot().waiting_frames and time.monotonic() < end:
         time.sleep(0.01)
@@ -199,9 +208,9 @@ def test_waiting_is_bounded_in_number_and_time(make) -> None:
     worker.start().result(60.0)
     entered, leave = offer_slow(worker)
     assert entered.wait(20.0)
-    futures = [worker.ask(Question('what?', 1), 0.01) for _ in range(MAX_QUERIES)]
+    futures = [ask(worker, Question('what?', 1), 0.01) for _ in range(MAX_QUERIES)]
     with pytest.raises(QuestionError) as caught:
-        worker.ask(Question('what?', 1), 1.0)
+        ask(worker, Question('what?', 1), 1.0)
     assert caught.value.code == QuestionCode.BUSY
     time.sleep(0.05)
     leave.set()
@@ -209,15 +218,15 @@ def test_waiting_is_bounded_in_number_and_time(make) -> None:
         with pytest.raises(QuestionError) as caught:
             future.result(20.0)
         assert caught.value.code == QuestionCode.TIMEOUT
-    assert worker.ask(Question('what?', 1), 20.0).result(30.0)
+    assert ask(worker, Question('what?', 1), 20.0).result(30.0)
 
 
 def test_stopping_ends_a_running_answer_and_those_behind_it(make) -> None:
     worker = make(max_new_tokens=4000)
     worker.start().result(60.0)
-    worker.offer(SECOND, SECOND)
+    worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
-    futures = [worker.ask(Question('what?', 0), 60.0) for _ in range(3)]
+    futures = [ask(worker, Question('what?', 0), 60.0) for _ in range(3)]
     wait(lambda: worker.snapshot().job == 'query')
     started = time.monotonic()
     assert worker.stop(5.0)
@@ -231,25 +240,26 @@ def test_stopping_ends_a_running_answer_and_those_behind_it(make) -> None:
 def test_the_last_task_cuts_off_answers_and_is_the_last(make) -> None:
     worker = make(max_new_tokens=4000)
     worker.start().result(60.0)
-    worker.offer(SECOND, SECOND)
+    worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
-    asked = [worker.ask(Question('what?', 0), 60.0) for _ in range(2)]
-    earlier = worker.run('earlier', lambda _observer: None)
+    asked = [ask(worker, Question('what?', 0), 60.0) for _ in range(2)]
+    earlier = worker.queue.run('earlier', lambda _observer: None)
     wait(lambda: worker.snapshot().job == 'query')
-    last = worker.run_last('save', lambda observer: observer.status().frames_pending)
-    assert worker.run_last('save', lambda _observer: -1) is last
-    assert not worker.room()
+    last = worker.queue.run_last('save', lambda observer: observer.status().frames_pending)
+    assert worker.queue.run_last('save', lambda _observer: -1) is last
+    with pytest.raises(QuestionError, match='stopping'):
+        worker.queue.check_room()
     for future in (*asked, earlier):
         assert future.exception(20.0).code == QuestionCode.INACTIVE
-    for late in (lambda: worker.ask(Question('what?'), 1.0),
-                 lambda: worker.run('late', lambda _observer: None)):
+    for late in (lambda: ask(worker, Question('what?'), 1.0),
+                 lambda: worker.queue.run('late', lambda _observer: None)):
         with pytest.raises(QuestionError) as caught:
             late()
         assert caught.value.code == QuestionCode.INACTIVE
     assert last.result(20.0) == 1
     assert worker.stop(5.0)
     with pytest.raises(QuestionError):
-        worker.run_last('save', lambda _observer: None)
+        worker.queue.run_last('save', lambda _observer: None)
 
 
 def test_a_configuration_that_cannot_work(make) -> None:
@@ -262,7 +272,7 @@ def test_an_unexpected_fault_while_loading_is_a_configuration_error() -> None:
         raise ZeroDivisionError('odd')
 
     log = Said()
-    worker = MemoryWorker(build, IngestPolicy(), decode, log, sessions)
+    worker = MemoryWorker(JobQueue(IngestPolicy()), build, decode, log, sessions)
     with pytest.raises(ConfigurationError, match='ZeroDivisionError: odd'):
         worker.start().result(20.0)
     assert any('Traceback' in line for line in log.lines)
@@ -275,59 +285,60 @@ def test_tasks_take_their_turn_and_are_bounded(make) -> None:
     entered, leave = offer_slow(worker)
     assert entered.wait(20.0)
     done: list[str] = []
-    question = worker.ask(Question('what?', 1), 20.0)
+    question = ask(worker, Question('what?', 1), 20.0)
     question.add_done_callback(lambda _future: done.append('question'))
-    tasks = [worker.run('note', lambda _observer, number=number: done.append(str(number)))
+    tasks = [worker.queue.run('note', lambda _observer, number=number: done.append(str(number)))
              for number in range(MAX_TASKS)]
     with pytest.raises(BusyError):
-        worker.run('note', lambda _observer: None)
+        worker.queue.run('note', lambda _observer: None)
     leave.set()
     for task in tasks:
         task.result(20.0)
     assert done == ['question', *map(str, range(MAX_TASKS))]
-    failing = worker.run('fail', lambda _observer: 1 / 0)
+    failing = worker.queue.run('fail', lambda _observer: 1 / 0)
     assert isinstance(failing.exception(20.0), ZeroDivisionError)
-    assert worker.run('live', lambda observer: observer.status().frames_pending).result(20.0) == 1
+    pending = worker.queue.run('live', lambda memory: memory.status().frames_pending)
+    assert pending.result(20.0) == 1
 
 
 def test_a_canceled_question_ends_within_a_token_and_a_waiting_one_at_once(make) -> None:
     worker = make(max_new_tokens=4000)
     worker.start().result(60.0)
-    worker.offer(SECOND, SECOND)
+    worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
     canceled, pieces = threading.Event(), []
-    running = worker.ask(Question('what?'), 60.0, pieces.append, canceled.is_set)
-    waiting = worker.ask(Question('what?'), 60.0)
+    running = ask(worker, Question('what?'), 60.0, pieces.append, canceled.is_set)
+    waiting = worker.queue.ask(Question('what?'), 60.0)
     wait(lambda: len(pieces) > 3)
-    assert worker.withdraw(waiting) and waiting.cancelled()
-    assert not worker.withdraw(running)
+    assert worker.queue.withdraw(waiting) and waiting.future.cancelled()
+    assert not worker.queue.withdraw(waiting)
     canceled.set()
     told = len(pieces)
     error = running.exception(20.0)
     assert isinstance(error, QuestionError) and error.code == QuestionCode.CANCELED
     assert len(pieces) <= told + 1
-    assert worker.ask(Question('what?', 1), 20.0).result(20.0).answer.new_tokens <= 1
+    assert ask(worker, Question('what?', 1), 20.0).result(20.0).answer.new_tokens <= 1
 
 
 def test_a_question_canceled_before_its_turn_is_not_asked(make) -> None:
     worker = make()
     worker.start().result(60.0)
-    worker.offer(SECOND, SECOND)
-    error = worker.ask(Question('what?'), 20.0, canceled=lambda: True).exception(20.0)
+    worker.queue.offer(SECOND, SECOND)
+    error = ask(worker, Question('what?'), 20.0, canceled=lambda: True).exception(20.0)
     assert isinstance(error, QuestionError) and error.code == QuestionCode.CANCELED
 
 
 def test_a_question_without_an_answer_begins_no_dialogue(make) -> None:
     worker = make()
     worker.start().result(60.0)
-    worker.offer(1, 1)
+    worker.queue.offer(1, 1)
     for text in ('', '<|im_end|>', 'x' * 10_000):
         with pytest.raises(QuestionError):
-            worker.ask(Question(text, 2, session='new'), 20.0).result(30.0)
+            ask(worker, Question(text, 2, session='new'), 20.0).result(30.0)
     assert worker.snapshot().sessions == 0
-    worker.ask(Question('what?', 2, session='old'), 20.0).result(30.0)
+    ask(worker, Question('what?', 2, session='old'), 20.0).result(30.0)
     with pytest.raises(QuestionError):
-        worker.ask(Question('', 2, session='old'), 20.0).result(30.0)
+        ask(worker, Question('', 2, session='old'), 20.0).result(30.0)
     assert worker.snapshot().sessions == 1, 'one that was begun goes on'
 
 
@@ -336,8 +347,8 @@ def test_whoever_hears_of_frames_hears_the_newest_stamp(make) -> None:
     worker = make(on_frame=heard.append)
     worker.start().result(60.0)
     for camera, second in (('front', 10), ('rear', 9), ('front', 12), ('rear', 11)):
-        worker.offer(second * SECOND, (camera, second * SECOND), camera)
-    worker.run('wait', lambda _observer: None).result(20.0)
+        worker.queue.offer(second * SECOND, second * SECOND, camera)
+    worker.queue.run('wait', lambda _observer: None).result(20.0)
     deadline = time.monotonic() + 20.0
     while len(heard) < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -347,38 +358,38 @@ def test_whoever_hears_of_frames_hears_the_newest_stamp(make) -> None:
 def test_a_dialogue_is_kept_as_text(make) -> None:
     worker = make()
     worker.start().result(60.0)
-    worker.offer(SECOND, SECOND)
+    worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
     for _ in range(2):
-        worker.ask(Question('what?', 2, session='tour'), 20.0).result(30.0)
+        ask(worker, Question('what?', 2, session='tour'), 20.0).result(30.0)
     assert worker.snapshot().sessions == 1
-    worker.run('forget', lambda _observer: worker.forget_sessions()).result(20.0)
+    worker.queue.run('reset', worker.reset).result(20.0)
     assert worker.snapshot().sessions == 0
 
 
 def test_ten_thousand_dialogues_of_a_careless_client_grow_nothing(make) -> None:
-    worker = make(make_sessions=lambda observer: Sessions(observer.turn_tokens, max_sessions=4))
+    worker = make(make_sessions=lambda: Sessions(max_sessions=4))
     worker.start().result(60.0)
-    worker.offer(SECOND, SECOND)
+    worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
     answered, refused = 0, 0
     for number in range(10_000):
-        error = worker.ask(
-            Question('what?', 1, session=f'careless {number}'), 60.0).exception(60.0)
+        question = Question('what?', 1, session=f'careless {number}')
+        error = ask(worker, question, 60.0).exception(60.0)
         answered += error is None
         refused += error is not None and error.code == QuestionCode.TOO_MANY_SESSIONS
     assert (answered, refused) == (4, 9_996)
     assert worker.snapshot().sessions == 4
     # Whoever has a dialogue goes on.
-    worker.ask(Question('and now?', 1, session='careless 3'), 20.0).result(20.0)
+    ask(worker, Question('and now?', 1, session='careless 3'), 20.0).result(20.0)
 
 
 def test_a_dialogue_that_has_expired_is_not_counted(make) -> None:
-    worker = make(make_sessions=lambda observer: Sessions(observer.turn_tokens, expiry_s=1e-9))
+    worker = make(make_sessions=lambda: Sessions(expiry_s=1e-9))
     worker.start().result(60.0)
-    worker.offer(SECOND, SECOND)
+    worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
-    worker.ask(Question('what?', 1, session='short'), 20.0).result(20.0)
+    ask(worker, Question('what?', 1, session='short'), 20.0).result(20.0)
     assert worker.snapshot().sessions == 0
 
 
@@ -403,7 +414,7 @@ class Turns:
                 begun.append(True)
                 self.events.append(name)
             return False
-        return worker.ask(Question('what?', 1), 60.0, canceled=canceled)
+        return ask(worker, Question('what?', 1), 60.0, canceled=canceled)
 
 
 def test_an_empty_memory_says_what_became_of_the_frames(make) -> None:
@@ -411,16 +422,17 @@ def test_an_empty_memory_says_what_became_of_the_frames(make) -> None:
     worker.start().result(60.0)
 
     def refused() -> str:
-        error = worker.ask(Question('what?', 1), 20.0).exception(20.0)
+        error = ask(worker, Question('what?', 1), 20.0).exception(20.0)
         assert isinstance(error, QuestionError)
         assert error.code == QuestionCode.NOTHING_OBSERVED
         return str(error)
 
     assert 'no image has arrived' in refused()
     for second in range(1, 6):
-        worker.offer(second * SECOND, FrameError('unknown_encoding', "encoding 'nv12' is odd"))
-    worker.offer(0, 0)
-    worker.count_drop('malformed', why='no header')
+        worker.queue.offer(
+            second * SECOND, FrameError('unknown_encoding', "encoding 'nv12' is odd"))
+    worker.queue.offer(0, 0)
+    worker.queue.count_drop('malformed', why='no header')
     wait(lambda: worker.snapshot().waiting_frames == 0 and worker.snapshot().job == 'idle')
     assert refused() == (
         'nothing has been observed yet: 7 of 7 frames were dropped, most of them (5) as '
@@ -428,10 +440,10 @@ def test_an_empty_memory_says_what_became_of_the_frames(make) -> None:
     counted = worker.snapshot().cameras['']
     assert (counted.seen, counted.remembered) == (7, 0)
     # What came before a reset does not explain what is missing after it.
-    worker.run('reset', lambda observer: (observer.reset(), worker.start_over())).result(20.0)
+    worker.queue.run('reset', worker.reset).result(20.0)
     assert 'no image has arrived' in refused()
-    worker.pause(True)
-    worker.offer(9 * SECOND, 9 * SECOND)
+    worker.queue.pause(True)
+    worker.queue.offer(9 * SECOND, 9 * SECOND)
     assert 'the node is paused, 1 frames were dropped' in refused()
 
 
@@ -442,7 +454,7 @@ def test_a_flood_of_frames_does_not_hold_up_a_question(make) -> None:
 
     def flood() -> None:
         for stamp in range(1, 1_000_000):
-            worker.offer(stamp, turns.frame(stamp))
+            worker.queue.offer(stamp, turns.frame(stamp))
             while worker.snapshot().waiting_frames > 90 and not enough.is_set():
                 time.sleep(0.0005)
             if enough.is_set():
@@ -482,7 +494,7 @@ def test_a_flood_of_questions_leaves_frames_their_share(make) -> None:
     ask_again()
     ask_again()
     for stamp in range(2 * SECOND, 12 * SECOND, SECOND):
-        worker.offer(stamp, turns.frame(stamp))
+        worker.queue.offer(stamp, turns.frame(stamp))
     leave.set()
     wait(lambda: turns.events.count('frame') == 10, 60.0)
     enough.set()
@@ -499,14 +511,14 @@ def test_frames_that_wait_together_are_encoded_together(make) -> None:
     passes: list[int] = []
 
     def listen(observer: VisualMemory) -> None:
-        encode = observer._model.encode
-        observer._model.encode = lambda frames: (passes.append(len(frames)), encode(frames))[1]
+        encode = observer.model.encode
+        observer.model.encode = lambda frames: (passes.append(len(frames)), encode(frames))[1]
 
-    worker.run('listen', listen).result(20.0)
+    worker.queue.run('listen', listen).result(20.0)
     entered, leave = offer_slow(worker)
     assert entered.wait(20.0)
     for index in range(2, 13):
-        worker.offer(index * SECOND, index * SECOND)
+        worker.queue.offer(index * SECOND, index * SECOND)
     leave.set()
     wait(lambda: remembered(worker) == 12)
     assert passes[0] == 8 and sum(passes) == 12
@@ -518,11 +530,11 @@ def test_frames_that_show_nothing_new_are_counted_apart(make) -> None:
     worker = make(on_frame=heard.append, still_likeness=0.95, max_still_s=10.0)
     worker.start().result(60.0)
     for second in range(1, 16):
-        worker.offer(second * SECOND, ('', second * SECOND))
+        worker.queue.offer(second * SECOND, 'one view')
     wait(lambda: worker.snapshot().waiting_frames == 0 and worker.snapshot().job == 'idle')
     snapshot = worker.snapshot()
-    assert dict(snapshot.drops) == {'still': 13} and remembered(worker) == 2
+    assert dict(snapshot.drops) == {'duplicate': 13} and remembered(worker) == 2
     assert snapshot.frames_seen == remembered(worker) + sum(snapshot.drops.values())
     assert heard == [SECOND, 11 * SECOND]
-    answer = worker.ask(Question('what?', 1), 20.0).result(20.0).answer
+    answer = ask(worker, Question('what?', 1), 20.0).result(20.0).answer
     assert answer.observed_to_ns == 15 * SECOND

@@ -21,7 +21,7 @@ class Forked:
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path,
                  log: Path) -> None:
-        from infinipot_ros.evaluation.stream_processes import worker_context
+        from infinipot_ros.evaluation.task_runner import worker_context
         context = worker_context(['infinipot_ros.node.node'])
         self._process = context.Process(
             target=run_node, args=(list(arguments), dict(environment), folder, log), daemon=True)

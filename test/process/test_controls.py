@@ -35,13 +35,13 @@ int fsync(int file) {
 STUCK = """
 import sys, time
 from infinipot_ros.node.main import main
-from infinipot_ros.visual_memory.visual_memory import Observer
-observe = Observer.observe
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
+add_frame = VisualMemory.add_frame
 def stuck(self, *frame, **more):
     if self.status().frames_encoded == 2:
         time.sleep(60)
-    return observe(self, *frame, **more)
-Observer.observe = stuck
+    return add_frame(self, *frame, **more)
+VisualMemory.add_frame = stuck
 sys.exit(main())
 """
 
@@ -261,9 +261,9 @@ def test_whatever_is_in_its_place_no_robot_is_kept_from_starting(start, tiny, tm
         write_snapshot(path, facts, tensors)
 
     for put, reason in (
-            (made_up, 'patch size'), (lambda: path.write_text('x'), 'no saved memory'),
+            (made_up, 'patch size'), (lambda: path.write_text('x'), 'not a saved memory'),
             (path.mkdir, 'names a directory'), (lambda: path.symlink_to(path), 'cannot be used'),
-            (lambda: os.mkfifo(path), 'no regular file')):
+            (lambda: os.mkfifo(path), 'not a regular file')):
         if client.state() == 'active':
             assert client.change('deactivate')
         assert client.change('cleanup')

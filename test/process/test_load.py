@@ -47,13 +47,14 @@ def test_questions_do_not_wait_behind_frames(start, tiny) -> None:
 
 
 def test_a_standing_robot(start, tiny) -> None:
-    process, client = start(model=tiny, ingest__still_likeness=0.95, ingest__max_still=5.0)
+    process, client = start(
+        model=tiny, ingest__duplicate_similarity=0.95, ingest__max_duplicate_age=5.0)
     client.wait_active()
     for second in range(12):
         client.publish(START_NS + second * SECOND)
     status = client.wait_status(
         lambda s: s.frames_encoded + s.frames_dropped == 12, 'twelve frames')
-    assert status.frames_encoded == 3 and drops(status) == {'still': 9}
+    assert status.frames_encoded == 3 and drops(status) == {'duplicate': 9}
     assert nanoseconds(status.newest_stamp) == START_NS + 11 * SECOND
     assert nanoseconds(client.ask('What?').observed_to) == START_NS + 11 * SECOND
     # The light goes on, and off again.
@@ -61,7 +62,7 @@ def test_a_standing_robot(start, tiny) -> None:
         client.publish(START_NS + second * SECOND, shade=shade)
     client.wait_status(lambda s: s.frames_encoded == 5, 'both')
     # Off while it runs.
-    assert client.set(ingest__still_likeness=0.0).successful
+    assert client.set(ingest__duplicate_similarity=0.0).successful
     client.feed(START_NS + 14 * SECOND, 3)
     assert process.stop() == 0
 

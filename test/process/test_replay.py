@@ -87,7 +87,7 @@ def make_bag(path: Path, frames: int, *, start_ns: int = recordings.START,
 
 def offline(bag: Path, values: dict[str, Any], questions: list[Question]) -> list[str]:
     """What a memory with the node's settings answers, without ROS."""
-    memory = VisualMemory(parameters.observer_settings(values))
+    memory = VisualMemory(parameters.memory_config(values))
     answers: dict[str, str] = {}
 
     def ask(before_ns: int) -> None:

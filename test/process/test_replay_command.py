@@ -23,7 +23,7 @@ from infinipot_ros.cli.replay_run import ReplayOptions, ReplayRun
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.provenance import described
 from infinipot_ros.evaluation.question_files import read_questions
-from infinipot_ros.evaluation.report.timeline_table import STAGES
+from infinipot_ros.evaluation.report.track import STAGES
 from infinipot_ros.node import parameters
 from infinipot_ros.node.replay.offline_comparison import compare
 from infinipot_ros.recordings.sources import open_source
@@ -87,7 +87,7 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
     outcomes = lines(folder / 'outcomes.jsonl')
     live = {line['id']: line for line in lines(folder / 'live.jsonl')}
 
-    settings = parameters.observer_settings({**parameters.defaults(), 'memory.budget': 1024})
+    settings = parameters.memory_config({**parameters.defaults(), 'memory.budget': 1024})
     memory, answers, moments = VisualMemory(settings), {}, {}
     asked = read_questions(DEMO / 'questions.jsonl')
     for frame in open_source(DEMO / 'tour'):

@@ -33,8 +33,8 @@ sys.exit(main())
 STUCK = """
 import sys, time
 from infinipot_ros.node.main import main
-from infinipot_ros.visual_memory.visual_memory import Observer
-Observer.observe = lambda *_, **__: time.sleep(60)
+from infinipot_ros.visual_memory.visual_memory import VisualMemory
+VisualMemory.add_frame = lambda *_, **__: time.sleep(60)
 sys.exit(main())
 """
 PLAYER = 'import sys; from infinipot_ros.node.replay.player_main import main; sys.exit(main())'

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 
 import numpy as np
 import pytest
@@ -327,11 +328,9 @@ def test_playlists_do_not_reach_for_the_network(tmp_path):
         list(open_source(path))
 
 
-@pytest.mark.parametrize('name', [path.name for path in shared_videos()] or [None])
-def test_real_videos(name):
-    if name is None:
-        pytest.skip('no shared/data/video beside the checkout (INFINIPOT_SHARED_DATA)')
-    path = next(path for path in shared_videos() if path.name == name)
+@pytest.mark.parametrize('path', [None, *shared_videos()], ids=lambda path: path and path.name)
+def test_frames_of_a_video_come_at_the_wanted_rate(tmp_path, path):
+    path = path or write_video(tmp_path / 'clip.mp4', range(0, 8000, 40))
     source = open_source(path, fps=2)
     frames = list(source)
     assert abs(len(frames) - source.count_hint) <= 1
@@ -427,9 +426,19 @@ def test_missing_path(tmp_path):
         open_source(tmp_path / 'nowhere')
 
 
+@pytest.mark.parametrize(('module', 'library'), [('rosbags.rosbag2', 'rosbags'), ('av', 'av')])
+def test_a_missing_library_is_named(tmp_path, monkeypatch, module, library):
+    path = write_bag(tmp_path / 'bag', {'/cam': camera(1)}) if library == 'rosbags' else (
+        write_video(tmp_path / 'clip.mp4', [0, 40]))
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, 'infinipot_ros.recordings.videos', raising=False)
+    with pytest.raises(ConfigurationError, match=f'pip install {library}'):
+        open_source(path)
+
+
 def test_topic_of_something_without_topics(tmp_path):
     (tmp_path / '1.png').write_bytes(encoded(1))
-    with pytest.raises(SourceError, match='no ROS 2 bag, so it has no topic /cam'):
+    with pytest.raises(SourceError, match='not a ROS 2 bag, so it has no topic /cam'):
         open_source(tmp_path, topic='/cam')
 
 

@@ -22,18 +22,18 @@ def pictures() -> list[np.ndarray]:
 
 def watch(tiny: str, queue: int, monkeypatch, **changes) -> tuple[VisualMemory, list[int]]:
     """Show all frames while up to ``queue`` wait behind each; how many each pass encoded."""
-    observer = VisualMemory(MemoryConfig(
+    memory = VisualMemory(MemoryConfig(
         tiny, **{'budget': 96, 'max_pixels': 56 * 84, 'max_new_tokens': 4, **changes}))
     passes: list[int] = []
-    encode = observer._model.encode
+    encode = memory.model.encode
     monkeypatch.setattr(
-        observer._model, 'encode',
+        memory.model, 'encode',
         lambda frames: (passes.append(len(frames)), encode(frames))[1])
     for index, rgb in enumerate(pictures()):
-        observer.add_frame(
+        memory.add_frame(
             rgb, (index + 1) * SECOND, queued_frames=min(queue, FRAMES - 1 - index))
     monkeypatch.undo()
-    return observer, passes
+    return memory, passes
 
 
 @pytest.mark.parametrize('policy', ['rarity', 'infinipot_v', 'recent'])
@@ -44,7 +44,7 @@ def test_the_memory_is_the_same(tiny, monkeypatch, policy) -> None:
     assert len(together) < len(single) / 2
     assert one.status().compressions == many.status().compressions > 2
     assert torch.equal(one.coordinates(), many.coordinates())
-    for first, second in zip(one.state().views, many.state().views, strict=True):
+    for first, second in zip(one.capture().views, many.capture().views, strict=True):
         assert torch.allclose(first.keys, second.keys, atol=1e-4)
         assert torch.allclose(first.values, second.values, atol=1e-4)
     assert one.moments() == many.moments()
@@ -61,14 +61,14 @@ def test_its_bound(tiny, monkeypatch) -> None:
 
 
 def test_frames_that_were_announced_and_do_not_come(tiny) -> None:
-    observer = VisualMemory(MemoryConfig(tiny, budget=64, max_pixels=56 * 84, max_new_tokens=2))
+    memory = VisualMemory(MemoryConfig(tiny, budget=64, max_pixels=56 * 84, max_new_tokens=2))
     frames = pictures()
     for index in range(3):
-        observer.add_frame(frames[index], (index + 1) * SECOND, queued_frames=7)
-    assert observer.status().frames_pending == 3
-    assert observer.ask('what?').observed_to_ns == 3 * SECOND
+        memory.add_frame(frames[index], (index + 1) * SECOND, queued_frames=7)
+    assert memory.status().frames_pending == 3
+    assert memory.ask('what?').observed_to_ns == 3 * SECOND
     # The next one completes the grids there are, and no grid has a frame twice.
-    observer.add_frame(frames[3], 4 * SECOND)
-    assert observer.status().frames_pending == 0
-    assert [(each.first_ns, each.last_ns) for _, each in observer.moments()] == [
+    memory.add_frame(frames[3], 4 * SECOND)
+    assert memory.status().frames_pending == 0
+    assert [(each.first_ns, each.last_ns) for _, each in memory.moments()] == [
         (SECOND, 2 * SECOND), (3 * SECOND, 4 * SECOND)]

@@ -12,6 +12,7 @@ import pytest
 import torch
 from bounded_run import EVERY
 from camera import noise, stamp
+from streams import places
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -94,27 +95,22 @@ class Allocations(TorchDispatchMode):
 
 def test_the_cache_is_never_concatenated_nor_allocated_anew(checkpoints):
     for folder in checkpoints.values():
-        observer = VisualMemory(MemoryConfig(
+        memory = VisualMemory(MemoryConfig(
             model=str(folder), budget=512, max_pixels=4 * 784, max_new_tokens=4))
-        buffers = [
-            buffer for layer in observer._cache.layers
-            for buffer in (layer.keys, layer.values, layer.coordinates)]
-        places = [buffer.data_ptr() for buffer in buffers]
+        buffers = memory.debug_state().tensors
+        allocated = places(memory)
         with Allocations(buffers) as watched:
             for index in range(300):
-                observer.add_frame(noise(index % 16, 56, 56), stamp(index))
+                memory.add_frame(noise(index % 16, 56, 56), stamp(index))
                 if index % 100 == 99:
-                    observer.ask('What has been there?')
-            observer.reset()
-            observer.add_frame(noise(0, 56, 56), stamp(0))
+                    memory.ask('What has been there?')
+            memory.reset()
+            memory.add_frame(noise(0, 56, 56), stamp(0))
         assert not watched.joined
         # Scratch is less than one layer's buffers, so none of them can have been made anew.
-        one_layer = observer._cache.nbytes // len(observer._cache.layers)
+        one_layer = memory.status().budget_bytes // (len(buffers) // 3)
         assert 0 < watched.largest < one_layer
-        layers = observer._cache.layers
-        assert places == [
-            buffer.data_ptr() for layer in layers
-            for buffer in (layer.keys, layer.values, layer.coordinates)]
+        assert places(memory) == allocated
 
 
 def test_joining_the_cache_would_be_seen():

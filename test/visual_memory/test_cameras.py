@@ -6,7 +6,7 @@ import pytest
 from camera import noise, stamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams import assert_same, stored
+from streams import assert_same, contents
 
 from infinipot_ros.errors import ConfigurationError, FrameError
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
@@ -44,16 +44,16 @@ def test_alternating_cameras_fill_grids_of_their_own(tiny, block_size):
 
 
 def test_frames_of_both_wait_and_can_be_asked_about(tiny):
-    observer = make(tiny, budget=600, block_size=8)
+    memory = make(tiny, budget=600, block_size=8)
     for index in range(3):
         for camera in CAMERAS:
-            observer.add_frame(noise(index), stamp(index), camera=camera)
-    before = stored(observer._cache)
-    answer = observer.ask('What is there?')
+            memory.add_frame(noise(index), stamp(index), camera=camera)
+    before = contents(memory)
+    answer = memory.ask('What is there?')
     assert answer.memory_tokens == 2 * 2 * 6
     assert {each.camera for each in answer.evidence} <= set(CAMERAS)
-    assert observer.status().frames_pending == 6
-    assert_same(before, stored(observer._cache))
+    assert memory.status().frames_pending == 6
+    assert_same(before, contents(memory))
 
 
 @settings(max_examples=30, deadline=None)
@@ -64,29 +64,29 @@ def test_frames_of_both_wait_and_can_be_asked_about(tiny):
     sizes=st.booleans())
 def test_any_mixture_stays_within_the_budget_and_can_be_asked_about(
         tiny, frames, block_size, budget, policy, sizes):
-    observer = make(tiny, budget=budget, block_size=block_size, policy=policy)
+    memory = make(tiny, budget=budget, block_size=block_size, policy=policy)
     for index, camera in enumerate(frames):
         wide = 84 if not sizes or camera != 'b' else 56
-        observer.add_frame(noise(index, 56, wide), stamp(index), camera=camera)
-        status = observer.status()
-        assert status.tokens + observer._encoder.reserved <= budget
+        memory.add_frame(noise(index, 56, wide), stamp(index), camera=camera)
+        status = memory.status()
+        assert status.tokens + memory.debug_state().pending_tokens <= budget
         assert status.frames_encoded + status.frames_pending == index + 1
     assert abs(sum(status.camera_tokens.values()) - status.tokens) <= 2
     assert list(status.camera_tokens) == list(dict.fromkeys(frames))
-    answer = observer.ask('What is there?')
+    answer = memory.ask('What is there?')
     assert answer.memory_tokens <= budget
-    assert observer.status() == status or observer.status().last_query_ms
+    assert memory.status() == status or memory.status().last_query_ms
 
 
 def test_a_share_is_kept_for_each_camera(tiny):
     shared, split = (
         make(tiny, budget=120, policy='recent', cameras=CAMERAS, camera_shares=shares)
         for shares in ((), (0.75, 0.25)))
-    for observer in (shared, split):
+    for memory in (shared, split):
         for index in range(40):
-            observer.add_frame(noise(index), stamp(index), camera='front')
+            memory.add_frame(noise(index), stamp(index), camera='front')
         for index in range(40, 120):
-            observer.add_frame(noise(index), stamp(index), camera='rear')
+            memory.add_frame(noise(index), stamp(index), camera='rear')
     # What one camera does not use is the other's, until it comes.
     assert shared.status().camera_tokens['front'] == 0
     assert split.status().camera_tokens['front'] == pytest.approx(0.75 * 90, abs=6)
@@ -98,12 +98,12 @@ def test_a_share_is_kept_for_each_camera(tiny):
 
 
 def test_cameras_that_were_not_declared_are_refused(tiny):
-    observer = make(tiny, cameras=CAMERAS)
-    observer.add_frame(noise(0), stamp(0), camera='front')
+    memory = make(tiny, cameras=CAMERAS)
+    memory.add_frame(noise(0), stamp(0), camera='front')
     with pytest.raises(FrameError) as caught:
-        observer.add_frame(noise(0), stamp(1), camera='left')
+        memory.add_frame(noise(0), stamp(1), camera='left')
     assert caught.value.reason == 'unknown_camera'
-    assert observer.status().frames_pending == 1
+    assert memory.status().frames_pending == 1
 
 
 @pytest.mark.parametrize('change', [

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from camera import noise, stamp
-from streams import assert_same, stored
+from streams import assert_same, contents
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.visual_memory.attention_evidence import make_step
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.plan import plan_memory
 from infinipot_ros.visual_memory.scope import Scope
@@ -27,9 +26,9 @@ def make(model, **changes):
         'max_question_chars': 60, **changes}))
 
 
-def feed(observer, count, start=0):
+def feed(memory, count, start=0):
     for index in range(start, start + count):
-        observer.add_frame(noise(index, 112, 168), stamp(index))
+        memory.add_frame(noise(index, 112, 168), stamp(index))
 
 
 def assert_alike(one, other):
@@ -47,36 +46,36 @@ def assert_alike(one, other):
     ('qwen2_5_vl', {'max_evidence': 0, 'attn_implementation': 'eager'})])
 def test_it_answers_as_the_ordinary_loop_does(checkpoints, model, changes):
     plain, fixed = (make(checkpoints.get(model, model), **changes) for _ in range(2))
-    fixed._step = make_step(fixed._model, fixed._cache, fixed._paid)
+    fixed.use_static_decoding()
     fixed.warm_up()
     # Compressed many times, with a frame that waits for its block; then more, and another budget.
     for start, count, budget in ((0, 37, 64), (37, 9, 40), (46, 5, 64)):
-        for observer in (plain, fixed):
-            observer.change(replace(observer.settings, budget=budget))
-            feed(observer, count, start)
-        before = stored(fixed._cache)
-        assert_same(before, stored(plain._cache))
+        for memory in (plain, fixed):
+            memory.change(replace(memory.settings, budget=budget))
+            feed(memory, count, start)
+        before = contents(fixed)
+        assert_same(before, contents(plain))
         for scope in SCOPES:
             ours, theirs = (
-                observer.ask(QUESTION, scope=scope) for observer in (fixed, plain))
+                memory.ask(QUESTION, scope=scope) for memory in (fixed, plain))
             assert_alike(ours, theirs)
             assert bool(ours.evidence) == bool(fixed.settings.max_evidence)
-        assert_same(stored(fixed._cache), before)
+        assert_same(contents(fixed), before)
     assert fixed.status().compressions > 2
-    for observer in (plain, fixed):
-        observer.reset()
-        feed(observer, 3)
+    for memory in (plain, fixed):
+        memory.reset()
+        feed(memory, 3)
     assert_alike(fixed.ask(QUESTION), plain.ask(QUESTION))
 
 
 def test_warming_up_leaves_no_trace(tiny):
-    observer = make(tiny)
-    feed(observer, 21)
-    before, status = stored(observer._cache), observer.status()
-    observer._step = make_step(observer._model, observer._cache, observer._paid)
-    observer.warm_up()
-    assert_same(stored(observer._cache), before)
-    assert observer.status() == status
+    memory = make(tiny)
+    feed(memory, 21)
+    before, status = contents(memory), memory.status()
+    memory.use_static_decoding()
+    memory.warm_up()
+    assert_same(contents(memory), before)
+    assert memory.status() == status
 
 
 def test_where_there_are_no_graphs_it_is_refused(tiny):
@@ -84,10 +83,9 @@ def test_where_there_are_no_graphs_it_is_refused(tiny):
         make(tiny, cuda_graph=True)
     with pytest.raises(ConfigurationError, match="weights 'int8'"):
         make(tiny, cuda_graph=True, device='cuda', weights='int8')
-    observer = make(tiny)
-    observer._configured = replace(observer.settings, device='cuda')
+    settings = MemoryConfig(tiny, device='cuda')
     with pytest.raises(ConfigurationError, match='cuda_graph cannot change from False to True'):
-        observer.change(replace(observer.settings, device='cuda', cuda_graph=True))
+        settings.check_change(replace(settings, cuda_graph=True), load_config(tiny))
 
 
 def test_the_plan_counts_what_a_graph_holds(tiny):
@@ -106,11 +104,11 @@ def test_a_captured_graph_answers_as_the_ordinary_loop_does(tiny):
         pytest.skip('there is no CUDA device here')
     before = torch.cuda.memory_allocated()
     plain, graph = (make(tiny, device='cuda', cuda_graph=on) for on in (False, True))
-    for observer in (plain, graph):
-        observer.warm_up()
-        feed(observer, 37)
+    for memory in (plain, graph):
+        memory.warm_up()
+        feed(memory, 37)
     for scope in SCOPES:
-        ours, theirs = (observer.ask(QUESTION, scope=scope) for observer in (graph, plain))
+        ours, theirs = (memory.ask(QUESTION, scope=scope) for memory in (graph, plain))
         assert ours.text == theirs.text
         assert [each.grid for each in ours.evidence] == [each.grid for each in theirs.evidence]
     assert torch.cuda.max_memory_allocated() - before <= plain.plan.total + graph.plan.total

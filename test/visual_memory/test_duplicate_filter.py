@@ -10,6 +10,7 @@ import pytest
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.visual_memory.duplicate_filter import mean_colours, similarity
+from infinipot_ros.visual_memory.frame import FrameOutcome
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.scope import Scope
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -42,6 +43,10 @@ def settings(tiny: str, **changes) -> MemoryConfig:
                  'still_likeness': LIMIT, 'max_still_s': 10.0, **changes})
 
 
+def stored(outcome: FrameOutcome) -> bool:
+    return outcome.kind == 'stored'
+
+
 def test_noise_is_no_change_and_a_small_thing_anywhere_is() -> None:
     rng = np.random.default_rng(1)
     for seed in range(8):
@@ -65,68 +70,68 @@ def test_pictures_without_contrast() -> None:
 
 
 def test_a_frame_stands_for_those_like_it(tiny) -> None:
-    observer = VisualMemory(settings(tiny))
+    memory = VisualMemory(settings(tiny))
     seen = [noisy(room(), seed) for seed in range(3)]
-    taken = [observer.add_frame(seen[k % 3], k * SECOND) for k in range(1, 31)]
-    assert [k for k, each in enumerate(taken, 1) if each] == [1, 11, 21]
-    status = observer.status()
+    taken = [memory.add_frame(seen[k % 3], k * SECOND) for k in range(1, 31)]
+    assert [k for k, each in enumerate(taken, 1) if each.kind == 'stored'] == [1, 11, 21]
+    status = memory.status()
     assert status.frames_encoded + status.frames_pending == 3 and status.frames_still == 27
     assert status.newest_ns == 30 * SECOND
-    answer = observer.ask('what?')
+    answer = memory.ask('what?')
     assert (answer.observed_from_ns, answer.observed_to_ns) == (SECOND, 30 * SECOND)
     # What was left out is in the scope of what stands for it, encoded (1 to 20) or waiting.
     for first, last in ((14, 16), (24, 26)):
-        scoped = observer.ask('what?', scope=Scope(first * SECOND, last * SECOND))
+        scoped = memory.ask('what?', scope=Scope(first * SECOND, last * SECOND))
         assert scoped.observed_from_ns <= first * SECOND
         assert scoped.observed_to_ns >= last * SECOND
         assert all(each.last_ns >= last * SECOND for each in scoped.evidence)
 
 
 def test_a_sudden_event_after_hours_is_taken_at_once(tiny) -> None:
-    observer, view = VisualMemory(settings(tiny, max_still_s=86_400.0)), room()
+    memory, view = VisualMemory(settings(tiny, max_still_s=86_400.0)), room()
     seen = [noisy(view, seed) for seed in range(3)]
     for minute in range(1, 481):
-        observer.add_frame(seen[minute % 3], 60 * minute * SECOND)
-    assert observer.status().frames_still == 479
+        memory.add_frame(seen[minute % 3], 60 * minute * SECOND)
+    assert memory.status().frames_still == 479
     event = 60 * 480 * SECOND + SECOND
-    assert observer.add_frame(with_thing(view, 300, 200), event)
-    assert observer.add_frame(view, event + SECOND), 'it is gone again'
-    assert observer.ask('what?').observed_to_ns == event + SECOND
+    assert stored(memory.add_frame(with_thing(view, 300, 200), event))
+    assert stored(memory.add_frame(view, event + SECOND)), 'it is gone again'
+    assert memory.ask('what?').observed_to_ns == event + SECOND
 
 
 def test_slow_change_adds_up(tiny) -> None:
-    observer, view = VisualMemory(settings(tiny, max_still_s=3600.0)), room()
+    memory, view = VisualMemory(settings(tiny, max_still_s=3600.0)), room()
     taken = 0
     for k in range(1, 101):
         # A shadow that crosses the view, half a pixel a frame.
         shade = view.copy()
         shade[:, :4 * k] //= 2
-        taken += observer.add_frame(shade, k * SECOND)
+        taken += stored(memory.add_frame(shade, k * SECOND))
     assert taken > 10
 
 
 def test_cameras_jumps_and_resets_begin_anew(tiny) -> None:
-    observer, view = VisualMemory(settings(tiny)), room()
-    assert observer.add_frame(view, 100 * SECOND, 'front')
-    assert observer.add_frame(view, 100 * SECOND, 'rear')
-    assert not observer.add_frame(view, 101 * SECOND, 'front')
-    assert observer.add_frame(view, 50 * SECOND, 'front'), 'the clock jumped back'
-    assert not observer.add_frame(view, 51 * SECOND, 'front')
-    observer.reset()
-    assert observer.status().frames_still == 0
-    assert observer.add_frame(view, 52 * SECOND, 'front')
+    memory, view = VisualMemory(settings(tiny)), room()
+    assert stored(memory.add_frame(view, 100 * SECOND, 'front'))
+    assert stored(memory.add_frame(view, 100 * SECOND, 'rear'))
+    assert not stored(memory.add_frame(view, 101 * SECOND, 'front'))
+    assert stored(memory.add_frame(view, 50 * SECOND, 'front')), 'the clock jumped back'
+    assert not stored(memory.add_frame(view, 51 * SECOND, 'front'))
+    memory.reset()
+    assert memory.status().frames_still == 0
+    assert stored(memory.add_frame(view, 52 * SECOND, 'front'))
 
 
 def test_what_is_no_longer_remembered_stands_for_nothing(tiny) -> None:
-    observer, view = VisualMemory(settings(tiny, cameras=('front', 'rear'), max_still_s=3600.0,
+    memory, view = VisualMemory(settings(tiny, cameras=('front', 'rear'), max_still_s=3600.0,
                                        policy='recent', budget=16)), room()
     for second in (1, 2):
-        assert observer.add_frame(noisy(view, 1) if second == 1 else room(5), second * SECOND,
-                                'front')
+        assert stored(memory.add_frame(noisy(view, 1) if second == 1 else room(5), second * SECOND,
+                                'front'))
     for k in range(60):
-        observer.add_frame(room(k), (3 + k) * SECOND, 'rear')
-    assert all(each.camera == 'rear' for _, each in observer.moments())
-    assert observer.add_frame(room(5), 100 * SECOND, 'front'), 'nothing is left to stand for it'
+        memory.add_frame(room(k), (3 + k) * SECOND, 'rear')
+    assert all(each.camera == 'rear' for _, each in memory.moments())
+    assert stored(memory.add_frame(room(5), 100 * SECOND, 'front')), 'none is left to compare with'
 
 
 def test_it_is_saved_and_loaded(tiny) -> None:
@@ -134,32 +139,34 @@ def test_it_is_saved_and_loaded(tiny) -> None:
     before.add_frame(view, SECOND)
     before.add_frame(view, 5 * SECOND)
     after = VisualMemory(settings(tiny))
-    after.restore(before.state())
+    after.restore(before.capture())
     assert after.ask('what?').observed_to_ns == 5 * SECOND
-    assert after.add_frame(view, 6 * SECOND), 'what it looked like is not kept'
+    assert stored(after.add_frame(view, 6 * SECOND)), 'what it looked like is not kept'
 
 
 def test_another_memory_was_loaded_that_ends_at_the_same_moment(tiny) -> None:
     before, after = VisualMemory(settings(tiny)), VisualMemory(settings(tiny))
     before.add_frame(room(0), 2 * SECOND)
-    assert after.add_frame(room(1), SECOND) and not after.add_frame(room(1), 2 * SECOND)
-    after.restore(before.state())
-    assert after.add_frame(room(1), 3 * SECOND), 'nothing that is remembered looks like this'
+    assert stored(after.add_frame(room(1), SECOND))
+    assert not stored(after.add_frame(room(1), 2 * SECOND))
+    after.restore(before.capture())
+    assert stored(after.add_frame(room(1), 3 * SECOND)), 'nothing remembered looks like this'
     assert after.status().frames_still == 0
 
 
 def test_frames_that_were_announced_and_show_the_same_are_not_waited_for(tiny) -> None:
-    observer = VisualMemory(settings(tiny, budget=256))
+    memory = VisualMemory(settings(tiny, budget=256))
     for k in range(1, 9):
-        assert observer.add_frame(room(min(k, 4)), k * SECOND, queued_frames=8 - k) == (k <= 4)
-    status = observer.status()
+        outcome = memory.add_frame(room(min(k, 4)), k * SECOND, queued_frames=8 - k)
+        assert outcome == FrameOutcome('stored' if k <= 4 else 'duplicate', k * SECOND)
+    status = memory.status()
     assert (status.frames_encoded, status.frames_pending, status.frames_still) == (4, 0, 4)
-    assert observer.moments()[-1][1].last_ns == 8 * SECOND
+    assert memory.moments()[-1][1].last_ns == 8 * SECOND
 
 
 def test_it_is_off_by_default_and_checked(tiny) -> None:
-    observer = VisualMemory(settings(tiny, still_likeness=0.0))
-    assert all(observer.add_frame(room(), k * SECOND) for k in range(1, 5))
+    memory = VisualMemory(settings(tiny, still_likeness=0.0))
+    assert all(stored(memory.add_frame(room(), k * SECOND)) for k in range(1, 5))
     for wrong in ({'still_likeness': 1.5}, {'max_still_s': 0.0}):
         with pytest.raises(ConfigurationError, match=next(iter(wrong))):
             settings(tiny, **wrong).validate()

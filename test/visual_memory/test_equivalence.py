@@ -26,14 +26,14 @@ QUESTION = 'Where did I leave the red mug?'
 def test_an_uncompressed_memory_equals_the_plain_model(
         checkpoints, kind, frames, block_size, policy):
     video = np.stack([noise(index, 84, 112) for index in range(frames)])
-    observer = VisualMemory(MemoryConfig(
+    memory = VisualMemory(MemoryConfig(
         model=str(checkpoints[kind]), policy=policy, budget=512, block_size=block_size,
         max_new_tokens=6))
     for index, frame in enumerate(video):
-        observer.add_frame(frame, stamp(index))
-    scores = watch_scores(observer)
-    answer = observer.ask(QUESTION)
-    assert observer.status().compressions == 0
+        memory.add_frame(frame, stamp(index))
+    scores = watch_scores(memory)
+    answer = memory.ask(QUESTION)
+    assert memory.status().compressions == 0
     # Frames of an incomplete block are part of what the answer rests on.
     grids = -(-frames // 2)
     assert answer.memory_tokens == grids * 3 * 4
@@ -52,14 +52,14 @@ def test_block_size_does_not_change_what_is_remembered(checkpoints, kind):
     """Compression included: blocks change when it runs only if they do not divide its room."""
     answers = []
     for block_size in (2, 4):
-        observer = VisualMemory(MemoryConfig(
+        memory = VisualMemory(MemoryConfig(
             model=str(checkpoints[kind]), budget=64, keep_ratio=0.5, block_size=block_size,
             max_pixels=4 * 784,
             max_new_tokens=4))
         for index in range(40):
-            observer.add_frame(noise(index, 56, 56), stamp(index))
-        scores = watch_scores(observer)
-        observer.ask(QUESTION)
-        assert observer.status().compressions
+            memory.add_frame(noise(index, 56, 56), stamp(index))
+        scores = watch_scores(memory)
+        memory.ask(QUESTION)
+        assert memory.status().compressions
         answers.append(scores[0])
     assert torch.allclose(answers[0], answers[1], atol=1e-3)

@@ -11,9 +11,10 @@ from camera import SECOND, noise, stamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_model import PlainModel, positions_of_4_57
-from streams import assert_same, stored
+from streams import SHAPE, assert_same, contents
 
 from infinipot_ros.errors import QuestionCode, QuestionError
+from infinipot_ros.visual_memory.attention_evidence import AttentionAccumulator
 from infinipot_ros.visual_memory.evidence import MOMENT_GAP_NS, MOMENT_SHARE, best_moments
 from infinipot_ros.visual_memory.frame import Pose
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
@@ -21,6 +22,7 @@ from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.sessions import Turn
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.pixels import patchify
+from infinipot_ros.vlm.prompt import turn_ids
 
 QUESTION = 'Where did I leave the red mug?'
 
@@ -31,15 +33,15 @@ def make(model, **changes):
         'max_question_chars': 60, **changes}))
 
 
-def feed(observer, count, start=0):
+def feed(memory, count, start=0):
     for index in range(start, start + count):
-        observer.add_frame(noise(index), stamp(index), pose=Pose(index, 0, 0, 0, 0, 0, 1))
+        memory.add_frame(noise(index), stamp(index), pose=Pose(index, 0, 0, 0, 0, 0, 1))
 
 
-def listen(observer):
+def listen(memory):
     """Collect the scores the model gives."""
-    seen, scores_of = [], observer._model.logits
-    observer._model.logits = lambda hidden: seen.append(scores_of(hidden)) or seen[-1]
+    seen, scores_of = [], memory.model.logits
+    memory.model.logits = lambda hidden: seen.append(scores_of(hidden)) or seen[-1]
     return seen
 
 
@@ -50,11 +52,11 @@ def listen(observer):
 @pytest.mark.parametrize('implementation', ['sdpa', 'eager'])
 def test_scores_are_the_plain_model_s_attention(checkpoints, kind, implementation):
     """Of its rows that decide a token of the answer, over all layers and heads, by grid."""
-    observer = make(checkpoints[kind], budget=256, max_new_tokens=3, max_evidence=99,
+    memory = make(checkpoints[kind], budget=256, max_new_tokens=3, max_evidence=99,
                     attn_implementation=implementation)
-    feed(observer, 12)
-    scores = listen(observer)
-    answer = observer.ask(QUESTION)
+    feed(memory, 12)
+    scores = listen(memory)
+    answer = memory.ask(QUESTION)
     tokens = [int(one.argmax()) for one in scores][:answer.new_tokens]
 
     plain = PlainModel(checkpoints[kind])
@@ -74,7 +76,7 @@ def test_scores_are_the_plain_model_s_attention(checkpoints, kind, implementatio
     )
     theirs = attention.view(6, 6).sum(1) / attention.sum()
     ours = dict(zip(range(6), theirs.tolist(), strict=True))
-    observations = dict(observer.moments())
+    observations = dict(memory.moments())
     expected = best_moments(ours, observations, 99)
     assert [each.grid for each in answer.evidence] == [each.grid for each in expected]
     assert [each.score for each in answer.evidence] == pytest.approx(
@@ -96,52 +98,53 @@ def test_looking_for_evidence_changes_no_bit_of_the_answer(tiny, implementation)
         assert not second.evidence
     assert len(heard[0]) == len(heard[1])
     assert all(torch.equal(*pair) for pair in zip(*heard, strict=True))
-    assert_same(stored(plain._cache), stored(looking._cache))
+    assert_same(contents(plain), contents(looking))
 
 
 def test_evidence_names_what_was_seen_and_its_pose(tiny):
-    observer = make(tiny, policy='swa')
-    feed(observer, 61)
-    answer = observer.ask(QUESTION)
+    memory = make(tiny, policy='swa')
+    feed(memory, 61)
+    answer = memory.ask(QUESTION)
     assert 1 <= len(answer.evidence) <= 5
-    known = dict(observer.moments())
+    known = dict(memory.moments())
     known[30] = Observation(stamp(60), stamp(60), '', Pose(60, 0, 0, 0, 0, 0, 1))
     for each in answer.evidence:
         assert (each.stamp_ns, each.pose) == (known[each.grid].first_ns, known[each.grid].pose)
         assert each.first_ns <= each.stamp_ns <= each.last_ns
-        assert observer.thumbnails.get(each.grid), 'of waiting frames, too'
-    assert len(observer.ask(QUESTION, max_new_tokens=1).evidence) <= 5
-    observer.reset()
-    assert not observer.moments()
-    assert not len(observer.thumbnails)
+        assert each.thumbnail, 'of pending frames, too'
+        assert memory.thumbnails.get(each.grid) in (None, each.thumbnail)
+    assert len(memory.ask(QUESTION, max_new_tokens=1).evidence) <= 5
+    memory.reset()
+    assert not memory.moments()
+    assert not len(memory.thumbnails)
 
 
 def test_without_room_for_thumbnails_there_are_none_of_waiting_frames_either(tiny):
-    observer = make(tiny, thumbnail_bytes=0)
-    feed(observer, 1)
-    (each,) = observer.ask(QUESTION).evidence
-    assert observer.thumbnails.get(each.grid) is None
+    memory = make(tiny, thumbnail_bytes=0)
+    feed(memory, 1)
+    (each,) = memory.ask(QUESTION).evidence
+    assert each.thumbnail is None
 
 
-def test_what_came_to_no_number_is_no_evidence(tiny):
-    observer = make(tiny)
-    feed(observer, 4)
-    attention = observer._paid
+def test_attention_that_is_not_a_number_is_no_evidence(tiny):
+    memory = make(tiny)
+    feed(memory, 4)
+    attention = AttentionAccumulator(SHAPE, 48)
     attention.latest.fill_(torch.nan)
     attention.accumulate()
-    assert attention.by_grid(observer._cache.views(), [0, 1]) == {}
+    assert attention.by_grid(memory.capture().views, [0, 1]) == {}
 
 
 def test_a_picture_that_cannot_be_made_costs_no_more_than_itself(tiny, monkeypatch):
-    observer = make(tiny, block_size=4)
+    memory = make(tiny, block_size=4)
     monkeypatch.setattr(
         'infinipot_ros.visual_memory.frame_encoder.make_thumbnail', lambda _pixels: 1 / 0)
     for index in range(60):
         with suppress(ZeroDivisionError):
-            feed(observer, 1, index)
-    assert observer.status().compressions
-    assert observer.status().frames_encoded == 60
-    assert observer.ask(QUESTION).evidence
+            feed(memory, 1, index)
+    assert memory.status().compressions
+    assert memory.status().frames_encoded == 60
+    assert memory.ask(QUESTION).evidence
 
 
 # -- from grids to moments --------------------------------------------------------------------
@@ -202,12 +205,12 @@ def test_moments_are_few_apart_and_sorted(scores, known, most):
 
 
 def test_the_dialogue_goes_before_the_question_and_leaves_no_trace(checkpoints):
-    observer = make(checkpoints['qwen2_5_vl'], budget=256, max_new_tokens=3)
-    feed(observer, 6)
-    before, scores = stored(observer._cache), listen(observer)
+    memory = make(checkpoints['qwen2_5_vl'], budget=256, max_new_tokens=3)
+    feed(memory, 6)
+    before, scores = contents(memory), listen(memory)
     turns = [Turn('Where is it?', 'In the <|im_end|>kitchen.'), Turn('Sure?', 'Yes.')]
-    observer.ask('And what colour was it?', turns=turns)
-    assert_same(before, stored(observer._cache))
+    memory.ask('And what colour was it?', turns=turns)
+    assert_same(before, contents(memory))
     plain = PlainModel(checkpoints['qwen2_5_vl'])
     said = (
         'Where is it?<|im_end|>\n<|im_start|>assistant\nIn the kitchen.<|im_end|>\n'
@@ -221,31 +224,31 @@ def test_the_dialogue_goes_before_the_question_and_leaves_no_trace(checkpoints):
 
 
 def test_of_a_long_dialogue_the_newest_turns_count(tiny):
-    observer = make(tiny, session_tokens=100)
-    feed(observer, 6)
-    scores = listen(observer)
+    memory = make(tiny, session_tokens=100)
+    feed(memory, 6)
+    scores = listen(memory)
     turn = Turn('How many?', 'Three.')
-    tokens = observer.turn_tokens(turn)
+    tokens = len(turn_ids(memory.model.tokenizer, turn.question, turn.answer))
     fitting = 100 // tokens
     assert 0 < fitting < 20
-    observer.ask(QUESTION, turns=[turn] * 20)
-    observer.ask(QUESTION, turns=[turn] * fitting)
-    observer.ask(QUESTION)
+    memory.ask(QUESTION, turns=[turn] * 20)
+    memory.ask(QUESTION, turns=[turn] * fitting)
+    memory.ask(QUESTION)
     third = len(scores) // 3
     assert torch.equal(scores[0], scores[third])
     assert not torch.equal(scores[0], scores[2 * third])
     # All room is used at once and nothing overflows.
-    observer.ask('x' * 60, turns=[turn] * 20, max_new_tokens=4)
+    memory.ask('x' * 60, turns=[turn] * 20, max_new_tokens=4)
 
 
 @pytest.mark.parametrize('after', [0, 1, 2])
 def test_decoding_stops_within_a_token(tiny, after):
-    observer = make(tiny)
-    feed(observer, 9)
-    before, pieces, scores = stored(observer._cache), [], listen(observer)
+    memory = make(tiny)
+    feed(memory, 9)
+    before, pieces, scores = contents(memory), [], listen(memory)
     with pytest.raises(QuestionError) as caught:
-        observer.ask(QUESTION, on_text=pieces.append, stop=lambda: len(pieces) >= after)
+        memory.ask(QUESTION, on_text=pieces.append, stop=lambda: len(pieces) >= after)
     assert caught.value.code is QuestionCode.CANCELED
     assert len(pieces) == len(scores) == after
-    assert_same(before, stored(observer._cache))
-    assert observer.ask(QUESTION, stop=lambda: False).new_tokens
+    assert_same(before, contents(memory))
+    assert memory.ask(QUESTION, stop=lambda: False).new_tokens

@@ -14,12 +14,12 @@ from camera import SECOND, START, noise, stamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_model import PlainModel, watch_scores
-from streams import assert_same, stored
+from streams import assert_same, contents
 from tiny_models import KINDS, make_tiny
 from transformers import DynamicCache
 
 from infinipot_ros.errors import ConfigurationError, StorageError
-from infinipot_ros.kv_cache import key_rerotation as rebasing
+from infinipot_ros.kv_cache import key_rerotation
 from infinipot_ros.kv_cache.budget import Budget
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.coordinates import GRID, MAX_GRIDS
@@ -27,8 +27,8 @@ from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.plan import cache_shape
 from infinipot_ros.visual_memory.position_rebase import RENUMBER_AT
 from infinipot_ros.visual_memory.scope import Scope
+from infinipot_ros.visual_memory.snapshot_codec import from_file, to_file
 from infinipot_ros.visual_memory.snapshot_file import write_snapshot
-from infinipot_ros.visual_memory.state_file import from_file, to_file
 from infinipot_ros.visual_memory.storage import load, save
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
@@ -37,7 +37,7 @@ from infinipot_ros.vlm.positions import TemporalAxis, grid_positions, text_posit
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 QUESTION = 'Where did I leave the red mug?'
 # Of which prefix, question and answer take about 140.
-FEW = 230
+FEW = 175
 
 
 @cache
@@ -61,7 +61,7 @@ def shallow(request, tmp_path_factory):
 def make(model, **changes):
     settings = MemoryConfig(**{
         'model': str(model), 'budget': 48, 'max_pixels': 12 * 784, 'max_new_tokens': 4,
-        'max_question_chars': 60, 'session_tokens': 0, **changes})
+        'max_question_chars': 60, 'session_tokens': 0, 'max_batch': 2, **changes})
     return VisualMemory(settings, loaded(settings.model))
 
 
@@ -74,66 +74,67 @@ def robot_day(frames, seed=0):
     return stamps
 
 
-def assert_in_order(observer):
+def assert_in_order(memory):
     """Remembered moments stand in time in the order they came, below the last position."""
-    encoder = observer._encoder
-    times = list(encoder.observations.times.values())
-    assert list(encoder.observations.times) == [grid for grid, _ in observer.moments()]
-    rising = itertools.pairwise([-1, *times, encoder.timeline.last + 1])
+    state = memory.debug_state()
+    times = list(state.times.values())
+    assert list(state.times) == [grid for grid, _ in memory.moments()]
+    rising = itertools.pairwise([-1, *times, state.timeline.last + 1])
     # Heads may know other grids each: only of more than there is room for any share a place.
-    share = len(times) > encoder.most_time // 2
+    share = len(times) > state.last_time // 2
     assert all(a < b or (share and a == b) for a, b in rising)
-    assert encoder.timeline.last <= encoder.most_time
+    assert state.timeline.last <= state.last_time
 
 
 # -- the keys are what they would have been ---------------------------------------------------
 
 
 def test_a_moved_key_is_the_key_that_the_model_would_have_written_there(short):
-    observer = make(short, policy='uniform')
+    memory = make(short, policy='uniform')
     shown = {}
-    for index, now in enumerate(robot_day(230)):
-        observer.add_frame(noise(index), now)
+    for index, now in enumerate(robot_day(90)):
+        memory.add_frame(noise(index), now)
         shown[now] = noise(index)
-    assert observer.status().rebases >= 1
-    model, settings = observer._model, observer.settings
-    base, view = observer._cache.prefix_length, observer._cache.views()[0]
+    assert memory.status().rebases >= 1
+    model, settings = memory.model, memory.settings
+    state, view = memory.debug_state(), memory.capture().views[0]
     held = 0
-    for grid, observation in observer.moments():
+    for grid, observation in memory.moments():
         frames = np.stack([shown[observation.first_ns], shown[observation.last_ns]])
         block = model.encode(torch.from_numpy(frames))
         fresh = BoundedCache(
             cache_shape(model.shape, settings), Budget(6), prefix_room=0, tail_room=0)
-        time = observer._encoder.observations.times[grid]
+        time = state.times[grid]
         with fresh.writing_grids(1, block.rows, block.columns):
             model.forward(
-                block.tokens, grid_positions(base, [time], block.rows, block.columns), fresh)
+                block.tokens,
+                grid_positions(state.prefix_length, [time], block.rows, block.columns), fresh)
         own = view.coordinates[0, :, GRID] == grid
         held += int(own.sum())
         expected = fresh.views()[0]
         kept = view.coordinates[0, own, 1] * block.columns + view.coordinates[0, own, 2]
         assert torch.equal(view.values[:, own], expected.values[:, kept])
         assert torch.allclose(view.keys[:, own], expected.keys[:, kept], atol=1e-5)
-    assert held == observer.status().tokens
+    assert held == memory.status().tokens
 
 
 @pytest.mark.parametrize('policy', ['uniform', 'swa'])
 def test_scores_are_those_of_the_plain_model_at_the_new_positions(shallow, policy):
-    observer = make(shallow, policy=policy)
+    memory = make(shallow, policy=policy)
     shown = {}
-    stamps = robot_day(240, seed=3)
+    stamps = robot_day(90, seed=3)
     for index, now in enumerate(stamps):
-        observer.add_frame(noise(index), now)
+        memory.add_frame(noise(index), now)
         shown[now] = noise(index)
-    times = list(observer._encoder.observations.times.values())
+    times = list(memory.debug_state().times.values())
     gaps = {after - before for before, after in itertools.pairwise(times)}
-    assert observer.status().rebases >= 1
+    assert memory.status().rebases >= 1
     assert len(gaps) > 1
-    frames = [shown[now] for _, each in observer.moments() for now in (
+    frames = [shown[now] for _, each in memory.moments() for now in (
         each.first_ns, each.last_ns)]
-    assert len(frames) * 3 == observer.status().tokens, 'whole grids only'
-    scores = watch_scores(observer)
-    observer.ask(QUESTION)
+    assert len(frames) * 3 == memory.status().tokens, 'whole grids only'
+    scores = watch_scores(memory)
+    memory.ask(QUESTION)
     tokens = [int(one.argmax()) for one in scores]
     theirs = PlainModel(shallow).logits(
         torch.as_tensor(np.stack(frames)), QUESTION, tokens[:-1], times)
@@ -163,7 +164,7 @@ def test_a_move_of_everything_changes_no_score(checkpoints, shift):
         moved[0] += shift
         with far.writing_grids(len(times), block.rows, block.columns):
             model.forward(vision, moved, far)
-        rebasing.rebase(
+        key_rerotation.rerotate_keys(
             far, [*range(6)], [time + shift for time in times], times, model.temporal_frequencies)
         with far.writing_tail(len(ids)):
             again = model.forward(model.embed(ids), tail, far)
@@ -176,41 +177,41 @@ def test_a_move_of_everything_changes_no_score(checkpoints, shift):
 
 @pytest.mark.parametrize('policy', ['rarity', 'uniform', 'infinipot_v'])
 def test_ten_days(short, policy):
-    observer = make(short, policy=policy, block_size=4)
-    forward, highest = observer._model.forward, []
-    observer._model.forward = lambda embeddings, positions, *rest: (
+    memory = make(short, policy=policy, block_size=4)
+    forward, highest = memory.model.forward, []
+    memory.model.forward = lambda embeddings, positions, *rest: (
         highest.append(int(positions.max())), forward(embeddings, positions, *rest))[1]
     try:
         now = START
         for day in range(10):
             midnight = now
-            for index, since in enumerate(robot_day(26, seed=day)):
+            for index, since in enumerate(robot_day(13, seed=day)):
                 now = midnight + since - START
-                observer.add_frame(noise(index, 56, 56), now)
+                memory.add_frame(noise(index, 56, 56), now)
                 if index % 7 == 0:
-                    observer.ask('What was there?')
-                    assert_in_order(observer)
+                    memory.ask('What was there?')
+                    assert_in_order(memory)
             now += 9 * HOUR
     finally:
-        del observer._model.forward
+        del memory.model.forward
     assert max(highest) < FEW
-    status = observer.status()
+    status = memory.status()
     assert status.rebases >= 1
     assert status.segments == 10
     assert status.tokens <= 48
-    grids = [grid for grid, _ in observer.moments()]
-    assert grids == observer._cache.remembered_grids()
+    grids = [grid for grid, _ in memory.moments()]
+    assert grids == memory.coordinates()[..., GRID].unique().tolist()
     if policy == 'uniform':
-        assert observer.ask('What was there?').observed_from_ns < START + HOUR
+        assert memory.ask('What was there?').observed_from_ns < START + HOUR
 
 
 def test_moments_stand_as_far_apart_as_they_were_as_far_as_that_fits(tmp_path):
-    observer = make(make_tiny('qwen2_5_vl', tmp_path, positions=340), policy='full', budget=200)
+    memory = make(make_tiny('qwen2_5_vl', tmp_path, positions=340), policy='full', budget=200)
     at = [0, 1, 2, 3, 4, 5, 100, 101, 102, 103, 104, 105, 109, 110, 111, 112]
     for index, second in enumerate(at[:12]):
-        observer.add_frame(noise(index), START + second * SECOND)
-    assert observer.status().rebases == 1
-    limit, times = observer._encoder.most_time, observer._encoder.observations.times
+        memory.add_frame(noise(index), START + second * SECOND)
+    assert memory.status().rebases == 1
+    limit, times = memory.debug_state().last_time, memory.debug_state().times
     # Twice a second, two frames a grid; only the long gap was cut, to what half the limit leaves.
     first, second, third, *rest = times.values()
     assert (first, second, third) == (0, 4, 8)
@@ -220,61 +221,63 @@ def test_moments_stand_as_far_apart_as_they_were_as_far_as_that_fits(tmp_path):
     assert rest[-1] <= limit // 2 + 8
     # Time goes on as it did.
     for index, second in enumerate(at[12:], 12):
-        observer.add_frame(noise(index), START + second * SECOND)
-    assert list(times.values()) == [0, 4, 8, *rest, rest[-1] + 10, rest[-1] + 14]
-    assert observer.status().rebases == 1
+        memory.add_frame(noise(index), START + second * SECOND)
+    assert list(memory.debug_state().times.values()) == [
+        0, 4, 8, *rest, rest[-1] + 10, rest[-1] + 14]
+    assert memory.status().rebases == 1
 
 
 @settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_whatever_comes_whenever_there_are_positions(short, data):
-    observer = make(short, block_size=data.draw(st.sampled_from([2, 4, 8])))
+    memory = make(
+        short, cameras=('front', 'rear'), block_size=data.draw(st.sampled_from([2, 4, 8])))
     now = {'front': START, 'rear': START}
     steps = st.sampled_from([1, SECOND // 30, SECOND, MINUTE, HOUR - 1, 5 * HOUR, -7 * HOUR])
     for index in range(data.draw(st.integers(1, 40))):
         camera = data.draw(st.sampled_from(['front', 'rear']))
         now[camera] = max(1, now[camera] + data.draw(steps))
         try:
-            observer.add_frame(noise(index, 56, 56), now[camera], camera)
+            memory.add_frame(noise(index, 56, 56), now[camera], camera)
         except Exception as error:
             assert getattr(error, 'reason', '') == 'stale_stamp'
             continue
-        assert_in_order(observer)
+        assert_in_order(memory)
         if data.draw(st.booleans()):
-            before, timeline = stored(observer._cache), observer._encoder.timeline
-            observer.ask('What?')
-            assert_same(before, stored(observer._cache))
-            assert observer._encoder.timeline == timeline
+            before, timeline = contents(memory), memory.debug_state().timeline
+            memory.ask('What?')
+            assert_same(before, contents(memory))
+            assert memory.debug_state().timeline == timeline
 
 
 def test_asking_moves_nothing_even_at_the_limit(short):
-    observer = make(short, block_size=8)
+    memory = make(short, block_size=8, cameras=('',))
     waited = 0
-    for index in range(230):
-        observer.add_frame(noise(index, 56, 56), stamp(index))
-        rebases, before = observer.status().rebases, stored(observer._cache)
+    for index in range(90):
+        memory.add_frame(noise(index, 56, 56), stamp(index))
+        rebases, before = memory.status().rebases, contents(memory)
         if index % 9 == 0:
-            waited += observer.status().frames_pending
-            observer.ask('What was there?')
-        assert observer.status().rebases == rebases
+            waited += memory.status().frames_pending
+            memory.ask('What was there?')
+        assert memory.status().rebases == rebases
         if index % 9 == 0:
-            assert_same(before, stored(observer._cache))
-    assert waited > 50
-    assert observer.status().rebases >= 1
+            assert_same(before, contents(memory))
+    assert waited > 20
+    assert memory.status().rebases >= 1
 
 
 def test_more_moments_than_positions_still_have_an_order(short):
     """Each head may hold tokens of other grids: together they may know more than fit one each."""
-    observer = make(short, policy='random', budget=20, max_pixels=784)
-    for index in range(400):
-        observer.add_frame(noise(index, 28, 28), stamp(index))
-    encoder = observer._encoder
-    times = list(encoder.observations.times.values())
-    assert len(times) > encoder.most_time // 2
-    assert all(a <= b for a, b in itertools.pairwise([0, *times, encoder.timeline.last]))
-    assert encoder.timeline.last <= encoder.most_time
-    assert observer.status().rebases < 2 * 400 / 2 / (encoder.most_time // 2) + 1
-    observer.ask('What was there?')
+    memory = make(short, policy='random', budget=20, max_pixels=784)
+    for index in range(150):
+        memory.add_frame(noise(index, 28, 28), stamp(index))
+    state = memory.debug_state()
+    times = list(state.times.values())
+    assert len(times) > state.last_time // 2
+    assert all(a <= b for a, b in itertools.pairwise([0, *times, state.timeline.last]))
+    assert state.timeline.last <= state.last_time
+    assert memory.status().rebases < 2 * 150 / 2 / (state.last_time // 2) + 1
+    memory.ask('What was there?')
 
 
 def test_too_few_positions_are_refused_with_the_figures(tmp_path):
@@ -289,8 +292,17 @@ def test_too_few_positions_are_refused_with_the_figures(tmp_path):
 # -- grid numbers wrap ------------------------------------------------------------------------
 
 
-def essence(observer, offset):
-    state = observer.state()
+def next_grid(memory):
+    return memory.debug_state().next_grid
+
+
+def start_at(memory, grid):
+    """Go on as if so many grids had been."""
+    memory.restore(replace(memory.capture(), next_grid=grid))
+
+
+def essence(memory, offset):
+    state = memory.capture()
     return {
         'views': [
             (view.keys.clone(), view.values.clone(),
@@ -302,65 +314,65 @@ def essence(observer, offset):
         'next': state.next_grid - offset, 'timeline': state.timeline}
 
 
-def answer_of(observer, offset, scope):
-    answer = observer.ask('What was there?', scope=scope)
-    pictures = [observer.thumbnails.get(each.grid) for each in answer.evidence]
+def answer_of(memory, offset, scope):
+    answer = memory.ask('What was there?', scope=scope)
+    pictures = [memory.thumbnails.get(each.grid) for each in answer.evidence]
     return replace(
         answer, latency_s=0.0, first_token_s=0.0, evidence=tuple(
             replace(each, grid=each.grid - offset) for each in answer.evidence)), pictures
 
 
 @pytest.mark.parametrize(('policy', 'first'), [
-    *((policy, 2**31 - 100) for policy in ('rarity', 'infinipot_v', 'tar', 'uniform')),
+    *((policy, 2**31 - 70) for policy in ('rarity', 'infinipot_v', 'tar', 'uniform')),
     ('rarity', RENUMBER_AT - 3), ('rarity', MAX_GRIDS)])
 def test_grid_numbers_wrap_and_nothing_else_does(tiny, policy, first):
     changes = {'policy': policy, 'block_size': 4, 'thumbnail_bytes': 20_000}
-    observer, other = make(tiny, **changes), make(tiny, **changes)
-    other._cache.next_grid = first
+    memory, other = make(tiny, **changes), make(tiny, **changes)
+    start_at(other, first)
     scopes = [
-        Scope(), Scope(since_ns=stamp(140)), Scope(until_ns=stamp(120)),
+        Scope(), Scope(since_ns=stamp(80)), Scope(until_ns=stamp(60)),
         Scope(cameras=('rear',))]
-    for index in range(150):
-        height, width = ((56, 84), (84, 56), (56, 56))[index // 30 % 3]
-        for each in (observer, other):
+    for index in range(90):
+        height, width = ((56, 84), (84, 56), (56, 56))[index // 18 % 3]
+        for each in (memory, other):
             each.add_frame(
                 noise(index, height, width), stamp(index), ('front', 'rear')[index % 5 == 0])
-        offset = other._cache.next_grid - observer._cache.next_grid
-        assert other._cache.next_grid <= MAX_GRIDS
+        offset = next_grid(other) - next_grid(memory)
+        assert next_grid(other) <= MAX_GRIDS
         if index % 20 == 19 or index < 5:
-            one, two = essence(observer, 0), essence(other, offset)
+            one, two = essence(memory, 0), essence(other, offset)
             for mine, theirs in zip(one.pop('views'), two.pop('views'), strict=True):
                 assert_same(list(mine), list(theirs))
             assert one == two
-        if index % 50 == 49:
-            for scope in scopes[:1 if index < 149 else 4]:
+        if index % 30 == 29:
+            for scope in scopes[:1 if index < 89 else 4]:
                 try:
-                    answer = answer_of(observer, 0, scope)
+                    answer = answer_of(memory, 0, scope)
                 except Exception as error:
                     with pytest.raises(type(error)):
                         answer_of(other, offset, scope)
                 else:
                     assert answer_of(other, offset, scope) == answer
                     assert answer[0].evidence
-    assert other._cache.renumberings == 1
-    assert other._cache.next_grid < 2**10
-    assert observer.status() == replace(
-        other.status(), last_ingest_ms=observer.status().last_ingest_ms,
-        last_query_ms=observer.status().last_query_ms)
+    assert other.debug_state().renumberings == 1
+    assert next_grid(other) < 2**10
+    assert memory.status() == replace(
+        other.status(), last_ingest_ms=memory.status().last_ingest_ms,
+        last_query_ms=memory.status().last_query_ms)
 
 
 def test_the_first_grid_of_all_survives_the_wrap(tiny):
     """A sink that is kept for ever lies a whole number space behind: only that gap shrinks."""
-    observer = make(tiny, policy='swa')
+    memory = make(tiny, policy='swa')
     for index in range(40):
-        observer.add_frame(noise(index), stamp(index))
-    observer._cache.next_grid = MAX_GRIDS - 100
-    for index in range(40, 150):
-        observer.add_frame(noise(index), stamp(index))
-    grids = [grid for grid, _ in observer.moments()]
-    assert observer._cache.renumberings == 1
+        memory.add_frame(noise(index), stamp(index))
+    start_at(memory, MAX_GRIDS - 70)
+    for index in range(40, 90):
+        memory.add_frame(noise(index), stamp(index))
+    grids = [grid for grid, _ in memory.moments()]
+    assert memory.debug_state().renumberings == 1
     assert grids[0] == 0
-    assert observer.ask('What?').observed_from_ns == stamp(0)
+    assert memory.ask('What?').observed_from_ns == stamp(0)
     assert all(b - a == 1 for a, b in itertools.pairwise(grids[1:]))
     assert MAX_GRIDS // 2 < grids[-1] < MAX_GRIDS // 2 + 200
 
@@ -370,67 +382,68 @@ def test_the_first_grid_of_all_survives_the_wrap(tiny):
 
 def test_no_table_is_longer_than_what_is_remembered(tmp_path):
     path = make_tiny('qwen2_5_vl', tmp_path, layers=1, positions=FEW)
-    observer = make(
-        path, budget=32, max_pixels=2 * 784, thumbnail_bytes=8_000, block_size=8)
-    encoder, frames = observer._encoder, [noise(index, 28, 28) for index in range(16)]
+    memory = make(
+        path, budget=32, max_pixels=2 * 784, thumbnail_bytes=8_000, block_size=8,
+        cameras=('front', 'rear'))
+    frames = [noise(index, 28, 28) for index in range(16)]
     wide = noise(99, 28, 56)
-    for index in range(1400):
-        frame = wide if index % 7 == 0 and index % 600 > 300 else frames[index % 16]
-        observer.add_frame(frame, stamp(index), ('front', 'rear')[index % 3 == 0])
-        if index % 150 == 149:
-            remembered = len(observer._cache.remembered_grids())
-            assert len(encoder.observations) == len(encoder.observations.times) == remembered
-            assert len(observer._cache.grid_shapes) <= max(1, remembered)
-            assert encoder.thumbnails.nbytes <= 8_000
-            assert len(encoder.blocks) <= 2
-            assert len(encoder.stamps.cameras) == 2
-    assert observer._cache.next_grid > 700
-    assert observer.status().rebases > 10
+    for index in range(500):
+        frame = wide if index % 7 == 0 and index % 250 > 125 else frames[index % 16]
+        memory.add_frame(frame, stamp(index), ('front', 'rear')[index % 3 == 0])
+        if index % 50 == 49:
+            remembered, state = len(memory.coordinates()[..., GRID].unique()), memory.debug_state()
+            assert len(memory.moments()) == len(state.times) == remembered
+            assert state.grid_runs <= max(1, remembered)
+            assert memory.thumbnails.nbytes <= 8_000
+            assert state.pending_blocks <= 2
+            assert len(memory.status().camera_tokens) == 2
+    assert next_grid(memory) > 250
+    assert memory.status().rebases > 10
 
 
 # -- saved and loaded -------------------------------------------------------------------------
 
 
 def test_a_memory_moved_in_time_is_saved_and_goes_on(short, tmp_path):
-    observer, other, path = make(short), make(short), tmp_path / 'memory'
-    stamps = robot_day(280)
-    for index, now in enumerate(stamps[:230]):
-        observer.add_frame(noise(index), now)
-    assert observer.status().rebases >= 1
-    save(observer, path)
+    memory, other, path = make(short), make(short), tmp_path / 'memory'
+    stamps = robot_day(110)
+    for index, now in enumerate(stamps[:90]):
+        memory.add_frame(noise(index), now)
+    assert memory.status().rebases >= 1
+    save(memory, path)
     load(other, path)
-    for index, now in enumerate(stamps[230:], 230):
-        for each in (observer, other):
+    for index, now in enumerate(stamps[90:], 90):
+        for each in (memory, other):
             each.add_frame(noise(index), now)
-    assert_same(stored(observer._cache), stored(other._cache))
-    assert observer._encoder.observations.times == other._encoder.observations.times
-    assert observer._encoder.timeline == other._encoder.timeline
-    assert observer.status().rebases == other.status().rebases
+    assert_same(contents(memory), contents(other))
+    assert memory.debug_state().times == other.debug_state().times
+    assert memory.debug_state().timeline == other.debug_state().timeline
+    assert memory.status().rebases == other.status().rebases
 
 
 def test_less_room_for_time_moves_it_when_it_is_loaded(short, tmp_path):
-    observer, path = make(short, max_question_chars=30), tmp_path / 'memory'
-    tight = make(short, max_question_chars=100, budget=30, max_batch=2)
+    memory, path = make(short, max_question_chars=30), tmp_path / 'memory'
+    tight = make(short, budget=30)
     index = 0
-    while observer._encoder.timeline.last <= tight._encoder.most_time:
-        observer.add_frame(noise(index), stamp(index))
+    while memory.debug_state().timeline.last <= tight.debug_state().last_time:
+        memory.add_frame(noise(index), stamp(index))
         index += 1
-    save(observer, path)
+    save(memory, path)
     load(tight, path)
-    assert tight.status().rebases == observer.status().rebases + 1
+    assert tight.status().rebases == memory.status().rebases + 1
     assert_in_order(tight)
     tight.ask('What was there?')
 
 
 @pytest.mark.parametrize('waiting', [0, 1])
 def test_a_file_at_the_last_number_is_loaded(tiny, tmp_path, waiting):
-    observer, other, path = make(tiny), make(tiny), tmp_path / 'memory'
-    observer._cache.next_grid = RENUMBER_AT - 20
+    memory, other, path = make(tiny), make(tiny), tmp_path / 'memory'
+    start_at(memory, RENUMBER_AT - 20)
     for index in range(40 - waiting):
-        observer.add_frame(noise(index), stamp(index))
-    save(observer, path)
-    state = observer.state()
-    moved = MAX_GRIDS - observer._cache.next_grid
+        memory.add_frame(noise(index), stamp(index))
+    save(memory, path)
+    state = memory.capture()
+    moved = MAX_GRIDS - state.next_grid
     shifted = replace(
         state, next_grid=MAX_GRIDS,
         views=[replace(view, coordinates=view.coordinates + torch.tensor(
@@ -441,9 +454,9 @@ def test_a_file_at_the_last_number_is_loaded(tiny, tmp_path, waiting):
         thumbnails=[(grid + moved, jpeg) for grid, jpeg in state.thumbnails])
     write_snapshot(path, *to_file(shifted))
     load(other, path)
-    offset = observer._cache.next_grid - other._cache.next_grid
+    offset = next_grid(memory) - next_grid(other)
     assert offset > 2**30
-    assert answer_of(observer, offset, Scope()) == answer_of(other, 0, Scope())
+    assert answer_of(memory, offset, Scope()) == answer_of(other, 0, Scope())
 
 
 def older(state):
@@ -456,30 +469,30 @@ def older(state):
 def test_older_files_are_read_where_it_can_be_told_when_things_were(tmp_path, checkpoints):
     for kind, count, told in (
             ('qwen2_vl', 60, True), ('qwen2_5_vl', 15, True), ('qwen2_5_vl', 60, False)):
-        observer = make(checkpoints[kind], policy='recent')
+        memory = make(checkpoints[kind], policy='recent')
         for index in range(count):
-            observer.add_frame(noise(index), stamp(index, fps=30.0 if index < 8 else 0.5))
+            memory.add_frame(noise(index), stamp(index, fps=30.0 if index < 8 else 0.5))
         if told:
-            assert from_file(*older(observer.state())).times == observer.state().times
+            assert from_file(*older(memory.capture())).times == memory.capture().times
         else:
             with pytest.raises(StorageError, match='version 1'):
-                from_file(*older(observer.state()))
+                from_file(*older(memory.capture()))
     path = tmp_path / 'memory'
-    observer = make(checkpoints['qwen2_vl'])
+    memory = make(checkpoints['qwen2_vl'])
     for index in range(60):
-        observer.add_frame(noise(index), stamp(index))
-    write_snapshot(path, *older(observer.state()))
+        memory.add_frame(noise(index), stamp(index))
+    write_snapshot(path, *older(memory.capture()))
     path.write_bytes(path.read_bytes())
     load(other := make(checkpoints['qwen2_vl']), path)
-    assert_same(stored(observer._cache), stored(other._cache))
+    assert_same(contents(memory), contents(other))
 
 
 @pytest.mark.parametrize('times', [[3, 2], [-1, 2], [0, 99], [0]])
 def test_times_out_of_order_are_refused(tiny, times):
-    observer = make(tiny)
+    memory = make(tiny)
     for index in range(4):
-        observer.add_frame(noise(index), stamp(index))
-    facts, tensors = to_file(observer.state())
+        memory.add_frame(noise(index), stamp(index))
+    facts, tensors = to_file(memory.capture())
     with pytest.raises(StorageError):
         from_file(facts, tensors | {'times': torch.tensor(times)})
     assert from_file(facts, tensors | {'times': torch.tensor([0, 2])}).timeline == replace(

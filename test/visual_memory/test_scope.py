@@ -9,7 +9,7 @@ from camera import SECOND, START, noise, stamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_model import PlainModel, positions_of_4_57
-from streams import assert_same, stored
+from streams import assert_same, contents
 
 from infinipot_ros.errors import QuestionCode, QuestionError
 from infinipot_ros.kv_cache.coordinates import GRID
@@ -29,15 +29,15 @@ def make(model, **changes):
         'max_question_chars': 60, **changes}))
 
 
-def feed(observer, count, start=0, **more):
+def feed(memory, count, start=0, **more):
     for index in range(start, start + count):
-        observer.add_frame(noise(index), stamp(index), **more)
+        memory.add_frame(noise(index), stamp(index), **more)
 
 
-def listen(observer):
+def listen(memory):
     """Collect the scores the model gives."""
-    seen, scores_of = [], observer._model.logits
-    observer._model.logits = lambda hidden: seen.append(scores_of(hidden)) or seen[-1]
+    seen, scores_of = [], memory.model.logits
+    memory.model.logits = lambda hidden: seen.append(scores_of(hidden)) or seen[-1]
     return seen
 
 
@@ -55,13 +55,13 @@ def explicit_mask(length: int, columns: list[int], first_row: int) -> torch.Tens
 def test_a_scope_equals_the_plain_model_with_an_explicit_mask(
         checkpoints, kind, implementation, frames):
     """The frames of 2 to 3.5 s, one of them waiting for its block where there are nine."""
-    observer = make(checkpoints[kind], budget=256, attn_implementation=implementation,
+    memory = make(checkpoints[kind], budget=256, attn_implementation=implementation,
                     max_new_tokens=6)
     video = np.stack([noise(index) for index in range(frames)])
-    feed(observer, frames)
-    scores = listen(observer)
+    feed(memory, frames)
+    scores = listen(memory)
     scope = Scope(since_ns=START + 2 * SECOND, until_ns=START + 7 * SECOND // 2)
-    answer = observer.ask(QUESTION, scope=scope)
+    answer = memory.ask(QUESTION, scope=scope)
     assert (answer.observed_from_ns, answer.observed_to_ns) == (stamp(4), stamp(7))
     assert answer.memory_tokens == 2 * 6
     assert all(scope.since_ns <= each.first_ns and each.last_ns <= scope.until_ns
@@ -88,13 +88,13 @@ def test_a_scope_equals_the_plain_model_with_an_explicit_mask(
 
 
 def test_a_scope_of_everything_is_no_scope_to_the_bit(tiny):
-    observer = make(tiny)
-    feed(observer, 61)
-    scores = listen(observer)
+    memory = make(tiny)
+    feed(memory, 61)
+    scores = listen(memory)
     for scope in (
             Scope(), Scope(since_ns=stamp(0), until_ns=stamp(60)),
             Scope(until_ns=stamp(99), cameras=('',))):
-        observer.ask(QUESTION, scope=scope)
+        memory.ask(QUESTION, scope=scope)
     count = len(scores) // 3
     for first, *others in zip(*(scores[start:start + count] for start in (
             0, count, 2 * count)), strict=True):
@@ -104,25 +104,25 @@ def test_a_scope_of_everything_is_no_scope_to_the_bit(tiny):
 @settings(max_examples=25, deadline=None)
 @given(frames=st.integers(20, 50), since=st.integers(0, 60), length=st.integers(0, 40))
 def test_after_compressions_only_tokens_of_the_span_are_left(tiny, frames, since, length):
-    observer = make(tiny, policy='infinipot_v')
-    feed(observer, frames)
-    before = stored(observer._cache)
+    memory = make(tiny, policy='infinipot_v')
+    feed(memory, frames)
+    before = contents(memory)
     scope = Scope(since_ns=stamp(since), until_ns=stamp(since + length))
     inside = {
-        grid for grid, moment in observer.moments()
+        grid for grid, moment in memory.moments()
         if moment.last_ns >= stamp(since) and moment.first_ns <= stamp(since + length)}
     waiting = frames % 2 and since <= frames - 1 <= since + length
     try:
-        answer = observer.ask(QUESTION, scope=scope)
+        answer = memory.ask(QUESTION, scope=scope)
     except QuestionError as error:
         assert error.code is QuestionCode.NOTHING_IN_SCOPE
         assert not inside
         assert not waiting
         # It says what is remembered instead.
-        newest = observer.status().newest_ns
+        newest = memory.status().newest_ns
         assert f'{newest // SECOND}.{newest % SECOND // 10**6:03d} s' in str(error)
     else:
-        views = observer._cache.views()
+        views = memory.capture().views
         hidden = hidden_tokens(views, sorted(inside))
         for view, mask in zip(views, hidden, strict=True):
             for head, coordinates in enumerate(view.coordinates[..., GRID].tolist()):
@@ -130,35 +130,35 @@ def test_after_compressions_only_tokens_of_the_span_are_left(tiny, frames, since
         held = np.mean([(~mask).sum(-1).tolist() for mask in hidden]) + (6 if waiting else 0)
         assert abs(answer.memory_tokens - held) <= 1
         assert {each.grid for each in answer.evidence} <= inside | {frames // 2}
-    assert_same(before, stored(observer._cache))
+    assert_same(before, contents(memory))
 
 
 def test_cameras_can_be_named(tiny):
-    observer = make(tiny, budget=200)
+    memory = make(tiny, budget=200)
     for index in range(12):
-        observer.add_frame(noise(index), stamp(index), camera='front')
-        observer.add_frame(noise(100 + index), stamp(index), camera='rear')
-    scores = listen(observer)
-    both = observer.ask(QUESTION)
-    rear = observer.ask(QUESTION, scope=Scope(cameras=('rear',)))
+        memory.add_frame(noise(index), stamp(index), camera='front')
+        memory.add_frame(noise(100 + index), stamp(index), camera='rear')
+    scores = listen(memory)
+    both = memory.ask(QUESTION)
+    rear = memory.ask(QUESTION, scope=Scope(cameras=('rear',)))
     assert both.memory_tokens == 2 * rear.memory_tokens
     assert {each.camera for each in both.evidence} == {'front', 'rear'}
     assert {each.camera for each in rear.evidence} == {'rear'}
     assert not torch.equal(scores[0], scores[len(scores) // 2])
     with pytest.raises(QuestionError) as caught:
-        observer.ask(QUESTION, scope=Scope(cameras=('rear', 'left')))
+        memory.ask(QUESTION, scope=Scope(cameras=('rear', 'left')))
     assert caught.value.code is QuestionCode.UNKNOWN_CAMERA
     assert "'left'" in str(caught.value)
     assert "'front', 'rear'" in str(caught.value)
 
 
 def test_since_after_until_is_refused(tiny):
-    observer = make(tiny)
-    feed(observer, 4)
+    memory = make(tiny)
+    feed(memory, 4)
     with pytest.raises(QuestionError) as caught:
-        observer.ask(QUESTION, scope=Scope(since_ns=stamp(3), until_ns=stamp(2)))
+        memory.ask(QUESTION, scope=Scope(since_ns=stamp(3), until_ns=stamp(2)))
     assert caught.value.code is QuestionCode.INVALID_SCOPE
-    assert observer.ask(QUESTION, scope=Scope(since_ns=stamp(2), until_ns=stamp(2)))
+    assert memory.ask(QUESTION, scope=Scope(since_ns=stamp(2), until_ns=stamp(2)))
 
 
 def test_an_observation_belongs_to_a_span_that_touches_it():

@@ -1,23 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Dialogues: bounded in turns, tokens, number and time."""
+"""Dialogues: bounded in turns, number and time."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infinipot_ros.errors import ConfigurationError, QuestionCode, QuestionError
-from infinipot_ros.visual_memory.sessions import Sessions, Turn, newest_that_fit
+from infinipot_ros.visual_memory.sessions import Sessions, Turn
 
 SECOND = 10**9
-
-
-def words(turn: Turn) -> int:
-    return len(turn.question.split()) + len(turn.answer.split())
-
-
-def make(**limits) -> Sessions:
-    return Sessions(words, **limits)
 
 
 STEPS = st.lists(st.tuples(
@@ -28,7 +20,7 @@ STEPS = st.lists(st.tuples(
 @settings(max_examples=200, deadline=None)
 @given(steps=STEPS)
 def test_no_limit_is_ever_passed_and_the_newest_turns_stay(steps):
-    sessions = make(max_sessions=3, max_turns=4, max_tokens=20, expiry_s=10)
+    sessions = Sessions(max_sessions=3, max_turns=4, expiry_s=10)
     now, said, used = 0, {}, {}
     for action, name, number in steps:
         if action == 'wait':
@@ -58,14 +50,13 @@ def test_no_limit_is_ever_passed_and_the_newest_turns_stay(steps):
             said[name].append(Turn('why ' * number, 'so'))
         kept = sessions.turns(name, now)
         assert len(kept) <= 4
-        assert sum(map(words, kept)) <= 20
-        if action == 'answer' and number < 19:
+        if action == 'answer':
             assert kept[-1] == said[name][-1], 'what was just said is kept'
         assert len(sessions) <= 3
 
 
 def test_a_careless_client_opens_no_more_than_there_may_be():
-    sessions = make(max_sessions=16, expiry_s=60)
+    sessions = Sessions(max_sessions=16, expiry_s=60)
     refused = 0
     for index in range(10_000):
         try:
@@ -83,12 +74,12 @@ def test_a_careless_client_opens_no_more_than_there_may_be():
 @pytest.mark.parametrize('name', ['', 'x' * 101, 'a\nb', '\x00'])
 def test_a_name_that_is_none_is_refused(name):
     with pytest.raises(QuestionError) as caught:
-        make().turns(name, 0)
+        Sessions().turns(name, 0)
     assert caught.value.code is QuestionCode.UNKNOWN_SESSION
 
 
 def test_an_ended_session_is_unknown():
-    sessions = make()
+    sessions = Sessions()
     sessions.add('talk', 'Where is it?', 'There.', 0)
     sessions.end('talk')
     with pytest.raises(QuestionError) as caught:
@@ -100,23 +91,8 @@ def test_an_ended_session_is_unknown():
     assert not len(sessions)
 
 
-def test_a_turn_longer_than_all_room_empties_the_dialogue():
-    sessions = make(max_tokens=5)
-    sessions.add('talk', 'one two', 'three', 0)
-    sessions.add('talk', 'one two three four', 'five six', 0)
-    assert sessions.turns('talk', 0) == ()
-
-
-def test_the_newest_turns_that_fit_are_a_tail():
-    turns = [Turn('a b', 'c'), Turn('d', 'e'), Turn('f', 'g')]
-    assert newest_that_fit(turns, 4, words) == tuple(turns[1:])
-    assert newest_that_fit(turns, 3, words) == tuple(turns[2:])
-    assert newest_that_fit(turns, 0, words) == ()
-
-
 @pytest.mark.parametrize('limit', [
-    {'max_sessions': 0}, {'max_turns': 0}, {'max_tokens': 0}, {'expiry_s': 0.0},
-    {'expiry_s': float('nan')}])
+    {'max_sessions': 0}, {'max_turns': 0}, {'expiry_s': 0.0}, {'expiry_s': float('nan')}])
 def test_limits_that_allow_nothing_are_refused(limit):
     with pytest.raises(ConfigurationError, match=next(iter(limit))):
-        make(**limit)
+        Sessions(**limit)

@@ -129,18 +129,18 @@ def test_no_bytes_are_a_memory_by_chance(scratch, content):
 
 def test_what_is_foreign_newer_or_no_file_is_refused_with_the_reason(good, tmp_path):
     content = good.read_bytes()
-    assert_refused(tmp_path / 'empty', b'', 'no saved memory')
-    assert_refused(tmp_path / 'text', b'frame,time\n1,2\n' * 100, 'no saved memory')
+    assert_refused(tmp_path / 'empty', b'', 'not a saved memory')
+    assert_refused(tmp_path / 'text', b'frame,time\n1,2\n' * 100, 'not a saved memory')
     assert_refused(
         tmp_path / 'newer', content.replace(b'"version": "2"', b'"version": "3"'), "version '3'")
     save_file({'weight': torch.ones(4)}, tmp_path / 'foreign')
-    assert_refused(tmp_path / 'foreign', (tmp_path / 'foreign').read_bytes(), 'no saved memory')
+    assert_refused(tmp_path / 'foreign', (tmp_path / 'foreign').read_bytes(), 'not a saved memory')
     save_file({'weight': torch.ones(4)}, tmp_path / 'claims', {'format': FORMAT, 'version': '1'})
     assert_refused(tmp_path / 'claims', (tmp_path / 'claims').read_bytes(), 'damaged')
     os.mkfifo(tmp_path / 'pipe')
     for path, reason in (
-            (tmp_path, 'no regular file'), (tmp_path / 'pipe', 'no regular file'),
-            ('/dev/zero', 'no regular file'), (tmp_path / 'absent', 'No such file'),
+            (tmp_path, 'not a regular file'), (tmp_path / 'pipe', 'not a regular file'),
+            ('/dev/zero', 'not a regular file'), (tmp_path / 'absent', 'No such file'),
             (tmp_path / 'text' / 'x', 'Not a directory')):
         with pytest.raises(StorageError, match=reason), read_snapshot(path):
             pytest.fail('it was read')

@@ -11,7 +11,7 @@ import torch
 from camera import SECOND, START, noise, stamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams import assert_same, stored
+from streams import assert_same, contents, places
 from tiny_models import KINDS, make_tiny
 
 from infinipot_ros.errors import MemoryInUseError, StorageError
@@ -21,8 +21,8 @@ from infinipot_ros.visual_memory.file_lock import MemoryLock
 from infinipot_ros.visual_memory.frame import Pose
 from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.snapshot_codec import from_file, to_file
 from infinipot_ros.visual_memory.snapshot_file import read_snapshot, write_snapshot
-from infinipot_ros.visual_memory.state_file import from_file, to_file
 from infinipot_ros.visual_memory.storage import load, load_at_start, save
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
@@ -48,17 +48,17 @@ def pose_of(index):
     return Pose(index / 3, -1.0, 0.5, 0.0, 0.0, 0.6, 0.8, 'map', covariance)
 
 
-def feed(observer, count, start=0, later_ns=0, cameras=('',), **size):
+def feed(memory, count, start=0, later_ns=0, cameras=('',), **size):
     for index in range(start, start + count):
-        observer.add_frame(
+        memory.add_frame(
             noise(index, **size), stamp(index) + later_ns, cameras[index % len(cameras)],
             pose_of(index) if index % 3 else None)
 
 
-def essence(observer):
+def essence(memory):
     """All there is to a memory, besides how long things took."""
-    state = observer.state()
-    status = replace(observer.status(), last_ingest_ms=0.0, last_query_ms=0.0)
+    state = memory.capture()
+    status = replace(memory.status(), last_ingest_ms=0.0, last_query_ms=0.0)
     return {
         'status': replace(status, budget_tokens=0, budget_bytes=0, camera_tokens={
             camera: tokens for camera, tokens in status.camera_tokens.items() if tokens}),
@@ -73,12 +73,12 @@ def essence(observer):
 
 
 def assert_twins(one, other):
-    assert_same(stored(one._cache), stored(other._cache))
+    assert_same(contents(one), contents(other))
     assert essence(one) == essence(other)
 
 
-def answer_of(observer):
-    answer = observer.ask(QUESTION)
+def answer_of(memory):
+    answer = memory.ask(QUESTION)
     return replace(answer, latency_s=0.0, first_token_s=0.0)
 
 
@@ -94,22 +94,22 @@ def path(tmp_path_factory):
 @pytest.mark.parametrize('policy', POLICY_NAMES)
 def test_a_loaded_memory_is_the_saved_one_and_goes_on_like_it(checkpoints, path, kind, policy):
     budget = 400 if policy == 'full' else 48
-    observer, other = (
+    memory, other = (
         make(checkpoints[kind], policy=policy, block_size=4, budget=budget) for _ in range(2))
-    feed(observer, 33)
+    feed(memory, 33)
     feed(other, 3, start=70)
-    saved = save(observer, path)
+    saved = save(memory, path)
     assert saved.size == path.stat().st_size
     loaded = load(other, path)
-    assert_twins(observer, other)
-    assert answer_of(observer) == answer_of(other)
+    assert_twins(memory, other)
+    assert answer_of(memory) == answer_of(other)
     assert (loaded.tokens, loaded.frames_lost, loaded.dtype) == (saved.tokens, 0, '')
     assert str(path) in saved.describe()
     assert str(path) in loaded.describe()
-    for each in (observer, other):
+    for each in (memory, other):
         feed(each, 30, start=33)
-    assert_twins(observer, other)
-    assert answer_of(observer) == answer_of(other)
+    assert_twins(memory, other)
+    assert answer_of(memory) == answer_of(other)
 
 
 @settings(max_examples=15, deadline=None)
@@ -119,47 +119,47 @@ def test_a_loaded_memory_is_the_saved_one_and_goes_on_like_it(checkpoints, path,
         max_size=5),
     block_size=st.sampled_from([2, 4, 6]), cameras=st.sampled_from([('',), ('front', 'rear')]))
 def test_any_memory_comes_back(tiny, path, stretches, block_size, cameras):
-    observer, other = (make(tiny, block_size=block_size) for _ in range(2))
+    memory, other = (make(tiny, block_size=block_size) for _ in range(2))
     index = 0
     for count, (height, width) in stretches:
-        feed(observer, count, start=index, cameras=cameras, height=height, width=width)
+        feed(memory, count, start=index, cameras=cameras, height=height, width=width)
         index += count
-    save(observer, path)
+    save(memory, path)
     load(other, path)
-    assert_twins(observer, other)
+    assert_twins(memory, other)
     if index:
-        assert answer_of(observer) == answer_of(other)
-    for each in (observer, other):
+        assert answer_of(memory) == answer_of(other)
+    for each in (memory, other):
         feed(each, 12, start=index, cameras=cameras)
-    assert_twins(observer, other)
+    assert_twins(memory, other)
     again = path.with_suffix('.again')
-    before = essence(observer)
-    save(observer, again)
-    assert essence(observer) == before, 'saving changes nothing'
+    before = essence(memory)
+    save(memory, again)
+    assert essence(memory) == before, 'saving changes nothing'
     save(other, path)
     assert again.read_bytes() == path.read_bytes(), 'the same memory makes the same file'
 
 
 def test_a_memory_moves_to_the_same_model_elsewhere(tiny, path, tmp_path):
-    observer = make(tiny)
-    feed(observer, 20)
-    save(observer, path)
+    memory = make(tiny)
+    feed(memory, 20)
+    save(memory, path)
     copy = make_tiny('qwen2_5_vl', tmp_path / 'copy')
     load(other := make(copy), path)
-    assert_twins(observer, other)
+    assert_twins(memory, other)
 
 
 def test_loading_again_replaces_what_is_there(tiny, path):
-    observer = make(tiny)
-    feed(observer, 20)
-    save(observer, path)
-    then = essence(observer)
-    feed(observer, 25, start=20)
-    load(observer, path)
-    assert essence(observer) == then
-    observer.reset()
-    load(observer, path)
-    assert essence(observer) == then
+    memory = make(tiny)
+    feed(memory, 20)
+    save(memory, path)
+    then = essence(memory)
+    feed(memory, 25, start=20)
+    load(memory, path)
+    assert essence(memory) == then
+    memory.reset()
+    load(memory, path)
+    assert essence(memory) == then
 
 
 # -- where it can -----------------------------------------------------------------------------
@@ -168,23 +168,23 @@ def test_loading_again_replaces_what_is_there(tiny, path):
 @pytest.mark.parametrize('policy', [name for name in POLICY_NAMES if name != 'full'])
 @pytest.mark.parametrize('waiting', [0, 3])
 def test_a_smaller_budget_gets_less(tiny, path, policy, waiting):
-    observer = make(tiny, budget=96, block_size=8)
-    feed(observer, 40 + waiting)
-    save(observer, path)
+    memory = make(tiny, budget=96, block_size=8)
+    feed(memory, 40 + waiting)
+    save(memory, path)
     small = make(tiny, budget=30, policy=policy, block_size=2)
-    allocated = [layer.keys.data_ptr() for layer in small._cache.layers]
+    allocated = places(small)
     loaded = load(small, path)
     status = small.status()
     assert loaded.saved_tokens > 30 >= loaded.tokens == status.tokens > 0
     assert 'compressed' in loaded.describe()
-    assert [layer.keys.data_ptr() for layer in small._cache.layers] == allocated
+    assert places(small) == allocated
     # What is left is of what was there, token by token.
-    for whole, part in zip(observer.state().views, small.state().views, strict=True):
+    for whole, part in zip(memory.capture().views, small.capture().views, strict=True):
         for head in range(2):
             known = {tuple(place): key for place, key in zip(
                 whole.coordinates[head].tolist(), whole.keys[head], strict=True)}
             for place, key in zip(part.coordinates[head].tolist(), part.keys[head], strict=True):
-                if place[0] < observer.state().next_grid:
+                if place[0] < memory.capture().next_grid:
                     assert torch.equal(known[tuple(place)], key)
     assert status.newest_ns == stamp(39 + waiting)
     feed(small, 20, start=40 + waiting)
@@ -192,9 +192,9 @@ def test_a_smaller_budget_gets_less(tiny, path, policy, waiting):
 
 
 def test_cameras_keep_their_shares_in_a_smaller_budget(tiny, path):
-    observer = make(tiny, budget=96, block_size=2)
-    feed(observer, 60, cameras=('rear', 'front'))
-    save(observer, path)
+    memory = make(tiny, budget=96, block_size=2)
+    feed(memory, 60, cameras=('rear', 'front'))
+    save(memory, path)
     small = make(
         tiny, budget=32, cameras=('front', 'rear'), camera_shares=(0.75, 0.25), block_size=2)
     load(small, path)
@@ -205,22 +205,22 @@ def test_cameras_keep_their_shares_in_a_smaller_budget(tiny, path):
 
 
 def test_a_larger_budget_takes_all(tiny, path):
-    observer, large = make(tiny), make(tiny, budget=200)
-    feed(observer, 31)
-    save(observer, path)
+    memory, large = make(tiny), make(tiny, budget=200)
+    feed(memory, 31)
+    save(memory, path)
     load(large, path)
-    assert_same(stored(observer._cache), stored(large._cache))
-    assert answer_of(observer) == answer_of(large)
+    assert_same(contents(memory), contents(large))
+    assert answer_of(memory) == answer_of(large)
     feed(large, 60, start=31)
     assert large.status().tokens > 48
 
 
 def test_another_policy_goes_on_in_its_own_way(tiny, path):
-    observer, other = make(tiny), make(tiny, policy='recent')
-    feed(observer, 40)
-    save(observer, path)
+    memory, other = make(tiny), make(tiny, policy='recent')
+    feed(memory, 40)
+    save(memory, path)
     load(other, path)
-    assert_same(stored(observer._cache), stored(other._cache))
+    assert_same(contents(memory), contents(other))
     feed(other, 40, start=40)
     assert int(other.coordinates()[..., 0].min()) >= 30
 
@@ -229,13 +229,13 @@ def test_another_policy_goes_on_in_its_own_way(tiny, path):
     ('float32', 'bfloat16'), ('bfloat16', 'float32'), ('float32', 'float16'),
     ('float16', 'bfloat16')])
 def test_another_dtype_is_converted(tiny, path, written, read):
-    observer, other = make(tiny, dtype=written), make(tiny, dtype=read)
-    feed(observer, 30)
-    save(observer, path)
+    memory, other = make(tiny, dtype=written), make(tiny, dtype=read)
+    feed(memory, 30)
+    save(memory, path)
     loaded = load(other, path)
     assert loaded.dtype == written
     assert f'converted from {written}' in loaded.describe()
-    for before, after in zip(observer.state().views, other.state().views, strict=True):
+    for before, after in zip(memory.capture().views, other.capture().views, strict=True):
         assert after.keys.dtype == getattr(torch, read)
         assert torch.equal(before.keys.to(after.keys.dtype), after.keys)
         assert torch.equal(before.values.to(after.keys.dtype), after.values)
@@ -245,9 +245,9 @@ def test_another_dtype_is_converted(tiny, path, written, read):
 
 
 def test_pixels_that_wait_find_room_or_are_told_lost(tiny, path):
-    observer = make(tiny, budget=48, block_size=8)
-    feed(observer, 3)
-    save(observer, path)
+    memory = make(tiny, budget=48, block_size=8)
+    feed(memory, 3)
+    save(memory, path)
     tiny_budget = make(tiny, budget=4, block_size=2, max_pixels=4 * 784)
     loaded = load(tiny_budget, path)
     assert loaded.frames_lost == 3
@@ -261,14 +261,14 @@ def test_pixels_that_wait_find_room_or_are_told_lost(tiny, path):
 @pytest.mark.parametrize(('gap_ns', 'segments'), [
     (SECOND, 1), (HOUR - SECOND, 1), (2 * HOUR, 2), (-HOUR, 2)])
 def test_the_clock_across_a_restart_is_as_across_any_gap(tiny, path, gap_ns, segments):
-    observer, other = make(tiny), make(tiny)
-    feed(observer, 20)
-    save(observer, path)
+    memory, other = make(tiny), make(tiny)
+    feed(memory, 20)
+    save(memory, path)
     load(other, path)
-    for each in (observer, other):
+    for each in (memory, other):
         feed(each, 20, start=20, later_ns=gap_ns)
         assert each.status().segments == segments
-    assert_twins(observer, other)
+    assert_twins(memory, other)
 
 
 # -- where it cannot --------------------------------------------------------------------------
@@ -278,23 +278,23 @@ class Untouched:
     """A memory that must be as it was, to the bit."""
 
     def __init__(self, model, **changes):
-        self.observer = make(model, **changes)
-        feed(self.observer, 21, start=50, cameras=('front', 'rear'))
+        self.memory = make(model, **changes)
+        feed(self.memory, 21, start=50, cameras=('front', 'rear'))
         self.look()
 
     def look(self):
-        self.before, self.tensors = essence(self.observer), stored(self.observer._cache)
+        self.before, self.tensors = essence(self.memory), contents(self.memory)
 
     def refuses(self, path, reason=''):
         with pytest.raises(StorageError) as caught:
-            load(self.observer, path)
+            load(self.memory, path)
         assert reason in str(caught.value)
         assert len(str(caught.value)) < 600
         self.check()
 
     def check(self):
-        assert_same(self.tensors, stored(self.observer._cache))
-        assert essence(self.observer) == self.before
+        assert_same(self.tensors, contents(self.memory))
+        assert essence(self.memory) == self.before
 
 
 @pytest.fixture(scope='module')
@@ -305,11 +305,11 @@ def untouched(checkpoints):
 @pytest.fixture(scope='module')
 def good(checkpoints, tmp_path_factory):
     """A saved memory with something of everything in it."""
-    observer = make(checkpoints['qwen2_5_vl'], block_size=4)
-    feed(observer, 20, cameras=('front', 'rear'))
-    feed(observer, 15, start=20, cameras=('front', 'rear'), height=84, width=56)
+    memory = make(checkpoints['qwen2_5_vl'], block_size=4)
+    feed(memory, 20, cameras=('front', 'rear'))
+    feed(memory, 15, start=20, cameras=('front', 'rear'), height=84, width=56)
     path = tmp_path_factory.mktemp('good') / 'memory.safetensors'
-    save(observer, path)
+    save(memory, path)
     return path
 
 
@@ -325,30 +325,30 @@ def test_another_model_is_refused(checkpoints, good, tmp_path):
 
 
 def test_another_prefix_is_refused(untouched, tiny, path):
-    observer = make(tiny)
-    feed(observer, 4)
-    write_snapshot(path, *to_file(replace(observer.state(), prefix_digest='0' * 64)))
+    memory = make(tiny)
+    feed(memory, 4)
+    write_snapshot(path, *to_file(replace(memory.capture(), prefix_digest='0' * 64)))
     untouched.refuses(path, 'system prompt')
 
 
 def test_a_policy_that_forgets_nothing_refuses_what_passes_its_budget(tiny, path):
-    observer = make(tiny, budget=96)
-    feed(observer, 40)
-    save(observer, path)
+    memory = make(tiny, budget=96)
+    feed(memory, 40)
+    save(memory, path)
     full = make(tiny, policy='full', budget=48)
     feed(full, 4)
-    before, tensors = essence(full), stored(full._cache)
+    before, tensors = essence(full), contents(full)
     with pytest.raises(StorageError, match='raise the budget'):
         load(full, path)
     assert essence(full) == before
-    assert_same(tensors, stored(full._cache))
+    assert_same(tensors, contents(full))
 
 
 def test_what_does_not_fit_the_dtype_is_refused(tiny, path):
-    observer = make(tiny)
-    feed(observer, 20)
-    observer.state().views[1].values[0, -1, 3] = 1e5
-    save(observer, path)
+    memory = make(tiny)
+    feed(memory, 20)
+    memory.capture().views[1].values[0, -1, 3] = 1e5
+    save(memory, path)
     half = Untouched(tiny, dtype='float16')
     half.refuses(path, 'float16')
 
@@ -379,9 +379,9 @@ def test_what_is_no_memory_changes_nothing(untouched, good, tmp_path):
     (tmp_path / 'newer').write_bytes(newer)
     write_snapshot(tmp_path / 'hollow', {}, {})
     for name, reason in (
-            ('text', 'no saved memory'), ('empty', 'no saved memory'), ('newer', "version '7'"),
-            ('hollow', 'not a valid memory'), ('.', 'no regular file'),
-            ('absent', 'No such file')):
+            ('text', 'not a saved memory'), ('empty', 'not a saved memory'),
+            ('newer', "version '7'"), ('hollow', 'not a valid memory'),
+            ('.', 'not a regular file'), ('absent', 'No such file')):
         untouched.refuses(tmp_path / name, reason)
 
 
@@ -421,7 +421,7 @@ def test_sizes_that_no_model_has_are_refused_and_named(untouched, good, path, na
 
 
 def test_every_fact_replaced_by_a_hostile_value_is_refused_or_a_memory(tiny, good):
-    observer = make(tiny)
+    memory = make(tiny)
     with read_snapshot(good) as file:
         facts, tensors = file.facts, file.tensors
         # Of the longest list the first and the last item: the others are read as these are.
@@ -438,10 +438,10 @@ def test_every_fact_replaced_by_a_hostile_value_is_refused_or_a_memory(tiny, goo
                     continue
                 accepted += 1
                 try:
-                    observer.restore(state)
+                    memory.restore(state)
                 except StorageError:
                     continue
-                assert observer.ask(QUESTION).memory_tokens <= 48
+                assert memory.ask(QUESTION).memory_tokens <= 48
         assert 0 < accepted < len(ways) * len(HOSTILE) / 5
 
 
@@ -518,17 +518,17 @@ def test_tensors_made_up_with_right_checksums_change_nothing(untouched, good, pa
 
 
 def try_it(untouched, good, path):
-    observer = untouched.observer
+    memory = untouched.memory
     try:
-        load(observer, path)
+        load(memory, path)
     except StorageError:
         untouched.check()
     else:
-        assert observer.status().tokens <= 48
-        observer.ask(QUESTION)
-        feed(observer, 9, start=60, later_ns=30 * 24 * HOUR, cameras=('front',))
-        observer.ask(QUESTION)
-        load(observer, good)
+        assert memory.status().tokens <= 48
+        memory.ask(QUESTION)
+        feed(memory, 9, start=60, later_ns=30 * 24 * HOUR, cameras=('front',))
+        memory.ask(QUESTION)
+        load(memory, good)
         untouched.look()
 
 
@@ -537,28 +537,28 @@ def test_what_nobody_foresaw_while_reading_is_a_refusal(untouched):
 
 
 def test_a_fault_of_the_machine_halfway_leaves_an_empty_memory(tiny, path, monkeypatch):
-    observer = make(tiny)
-    feed(observer, 20)
-    save(observer, path)
+    memory = make(tiny)
+    feed(memory, 20)
+    save(memory, path)
     other, fresh = make(tiny), make(tiny)
     feed(other, 8, start=70)
     with monkeypatch.context() as patch:
-        # Nothing a file holds gets as far: it takes a device that gives up.
+        # No file gets as far: it takes a device that fails.
         patch.setattr(
             FrameEncoder, 'make_position_room', lambda _: torch.zeros(2) + torch.zeros(3))
         with pytest.raises(StorageError, match=r'the memory is empty now \(RuntimeError'):
             load(other, path)
     assert_twins(other, fresh)
     load(other, path)
-    assert_twins(other, observer)
+    assert_twins(other, memory)
 
 
 def test_a_failed_save_changes_nothing_and_names_the_reason(untouched, tmp_path):
     for path, reason in (
-            ('/dev/full', 'no regular file'), (tmp_path, 'no regular file'),
+            ('/dev/full', 'not a regular file'), (tmp_path, 'not a regular file'),
             (tmp_path / 'absent' / 'memory', 'No such file')):
         with pytest.raises(StorageError) as caught:
-            save(untouched.observer, path)
+            save(untouched.memory, path)
         assert reason in str(caught.value)
         untouched.check()
 
@@ -567,10 +567,10 @@ def test_a_failed_save_changes_nothing_and_names_the_reason(untouched, tmp_path)
 
 
 def test_a_file_that_another_memory_is_kept_in_is_read_but_not_written(tiny, path):
-    observer, other = make(tiny), make(tiny)
-    feed(observer, 20)
+    memory, other = make(tiny), make(tiny)
+    feed(memory, 20)
     with MemoryLock(path) as lock:
-        save(observer, path, lock)
+        save(memory, path, lock)
         before = path.read_bytes()
         feed(other, 8, start=70)
         with pytest.raises(MemoryInUseError, match='in use'):
@@ -579,8 +579,8 @@ def test_a_file_that_another_memory_is_kept_in_is_read_but_not_written(tiny, pat
             save(other, path, own)
         assert path.read_bytes() == before
         load(other, path)
-        assert_twins(observer, other)
-        save(observer, path.with_name('copy'), lock)
+        assert_twins(memory, other)
+        save(memory, path.with_name('copy'), lock)
     save(other, path)
     assert path.read_bytes() == before, 'the same memory makes the same file'
     assert not list(path.parent.glob('.*')), 'no lock is left'
@@ -591,14 +591,14 @@ def test_a_file_that_another_memory_is_kept_in_is_read_but_not_written(tiny, pat
 
 def test_at_start_there_may_be_nothing_something_or_something_bad(tiny, tmp_path):
     path = tmp_path / 'memory.safetensors'
-    observer = make(tiny)
-    assert load_at_start(observer, path) is None
-    feed(observer, 20)
-    save(observer, path)
+    memory = make(tiny)
+    assert load_at_start(memory, path) is None
+    feed(memory, 20)
+    save(memory, path)
     restarted = make(tiny)
     loaded = load_at_start(restarted, path)
-    assert loaded.tokens == observer.status().tokens
-    assert_twins(observer, restarted)
+    assert loaded.tokens == memory.status().tokens
+    assert_twins(memory, restarted)
     aside = ['', *(f'.{number}' for number in range(2, storage.MAX_REFUSED + 1))]
     for attempt in range(storage.MAX_REFUSED + 2):
         path.write_text(f'damaged {attempt}')
@@ -625,17 +625,17 @@ def test_at_start_a_file_made_up_with_right_checksums_is_set_aside(tiny, good, t
     path = tmp_path / 'memory'
     with read_snapshot(good) as file:
         write_snapshot(path, changed(file.facts, ('model', 'patch size'), 0), file.tensors)
-    observer = make(tiny)
-    refused = load_at_start(observer, path)
+    memory = make(tiny)
+    refused = load_at_start(memory, path)
     assert isinstance(refused, StorageError) and 'patch size' in str(refused)
     assert [each.name for each in tmp_path.iterdir()] == ['memory.refused']
-    assert_twins(observer, make(tiny))
-    assert load_at_start(observer, path) is None, 'the next start has nothing to stumble over'
+    assert_twins(memory, make(tiny))
+    assert load_at_start(memory, path) is None, 'the next start has nothing to stumble over'
 
 
 def test_the_first_stamp_is_remembered_over_a_restart(tiny, path):
-    observer, other = make(tiny, budget=400), make(tiny, budget=400)
-    feed(observer, 10)
-    save(observer, path)
+    memory, other = make(tiny, budget=400), make(tiny, budget=400)
+    feed(memory, 10)
+    save(memory, path)
     load(other, path)
     assert other.ask(QUESTION).observed_from_ns == START

@@ -70,12 +70,3 @@ def test_what_was_held_can_be_held_again():
     assert [grid for grid, _ in other.items()] == order[2:]
     ring.clear()
     assert (len(ring), ring.nbytes) == (0, 0)
-
-
-def test_pictures_of_waiting_frames_are_shown_until_the_next_call():
-    ring = Thumbnails(100)
-    ring.show_waiting({7: b'waiting'})
-    assert ring.get(7) == b'waiting'
-    assert ring.nbytes == 0
-    ring.show_waiting({})
-    assert ring.get(7) is None

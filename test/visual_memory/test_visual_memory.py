@@ -11,7 +11,7 @@ import torch
 from camera import SECOND, START, noise, stamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams import assert_same, stored
+from streams import assert_same, contents
 
 from infinipot_ros.errors import ConfigurationError, FrameError, QuestionCode, QuestionError
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
@@ -28,17 +28,17 @@ def make(tiny, **changes):
         'max_question_chars': 60, **changes}))
 
 
-def feed(observer, count, start=0, **size):
+def feed(memory, count, start=0, **size):
     for index in range(start, start + count):
-        observer.add_frame(noise(index, **size), stamp(index))
+        memory.add_frame(noise(index, **size), stamp(index))
 
 
 @pytest.mark.parametrize('policy', [name for name in POLICY_NAMES if name != 'full'])
 def test_every_policy_watches_a_long_stream_and_answers(tiny, policy):
-    observer = make(tiny, policy=policy)
-    feed(observer, 90)
-    answer = observer.ask('What was there?')
-    status = observer.status()
+    memory = make(tiny, policy=policy)
+    feed(memory, 90)
+    answer = memory.ask('What was there?')
+    status = memory.status()
     assert status.frames_encoded == 90
     assert status.compressions >= 5
     assert 0 < status.tokens <= 48
@@ -50,14 +50,14 @@ def test_every_policy_watches_a_long_stream_and_answers(tiny, policy):
 
 
 def test_full_refuses_what_does_not_fit_and_keeps_the_rest(tiny):
-    observer = make(tiny, policy='full')
-    feed(observer, 16)
-    before = stored(observer._cache)
+    memory = make(tiny, policy='full')
+    feed(memory, 16)
+    before = contents(memory)
     with pytest.raises(FrameError) as caught:
-        observer.add_frame(noise(16), stamp(16))
+        memory.add_frame(noise(16), stamp(16))
     assert caught.value.reason == 'memory_full'
-    assert_same(before, stored(observer._cache))
-    assert observer.ask('And now?').memory_tokens == 48
+    assert_same(before, contents(memory))
+    assert memory.ask('And now?').memory_tokens == 48
 
 
 @settings(max_examples=15, deadline=None)
@@ -65,65 +65,65 @@ def test_full_refuses_what_does_not_fit_and_keeps_the_rest(tiny):
     frames=st.integers(1, 40), block_size=st.sampled_from([2, 4, 6]),
     question=st.text(min_size=1, max_size=60).filter(lambda text: text.strip()))
 def test_asking_leaves_no_trace(tiny, frames, block_size, question):
-    observer, twin = (make(tiny, block_size=block_size) for _ in range(2))
-    feed(observer, frames)
+    memory, twin = (make(tiny, block_size=block_size) for _ in range(2))
+    feed(memory, frames)
     feed(twin, frames)
-    before, counts = stored(observer._cache), observer.status()
+    before, counts = contents(memory), memory.status()
     try:
-        first = observer.ask(question).text
-        assert observer.ask(question).text == first, 'asking twice gives the same answer'
+        first = memory.ask(question).text
+        assert memory.ask(question).text == first, 'asking twice gives the same answer'
     except QuestionError as error:
         # Rare characters take several tokens each.
         assert error.code in (QuestionCode.INVALID_QUESTION, QuestionCode.QUESTION_TOO_LONG)
-    assert_same(before, stored(observer._cache))
-    assert observer.status().tokens == counts.tokens
-    assert observer.status().frames_pending == counts.frames_pending
+    assert_same(before, contents(memory))
+    assert memory.status().tokens == counts.tokens
+    assert memory.status().frames_pending == counts.frames_pending
     # And not later either: the stream goes on as if nobody had asked.
-    feed(observer, 20, start=frames)
+    feed(memory, 20, start=frames)
     feed(twin, 20, start=frames)
-    assert_same(stored(twin._cache), stored(observer._cache))
+    assert_same(contents(twin), contents(memory))
 
 
 def test_a_new_frame_is_answerable_at_once(tiny):
-    observer = make(tiny, block_size=8, budget=400)
-    observer.add_frame(noise(0), stamp(0))
-    first = observer.ask('What do you see?')
+    memory = make(tiny, block_size=8, budget=400)
+    memory.add_frame(noise(0), stamp(0))
+    first = memory.ask('What do you see?')
     assert (first.memory_tokens, first.observed_to_ns) == (6, stamp(0))
-    observer.add_frame(noise(1), stamp(1))
-    observer.add_frame(noise(2), stamp(2))
-    assert observer.ask('What do you see?').memory_tokens == 12
-    assert observer.status().frames_encoded == 0
-    feed(observer, 5, start=3)
-    assert observer.status().frames_encoded == 8
-    assert observer.status().frames_pending == 0
+    memory.add_frame(noise(1), stamp(1))
+    memory.add_frame(noise(2), stamp(2))
+    assert memory.ask('What do you see?').memory_tokens == 12
+    assert memory.status().frames_encoded == 0
+    feed(memory, 5, start=3)
+    assert memory.status().frames_encoded == 8
+    assert memory.status().frames_pending == 0
 
 
 def test_a_failing_question_leaves_no_trace_either(tiny):
-    observer = make(tiny)
-    feed(observer, 21)
-    before = stored(observer._cache)
+    memory = make(tiny)
+    feed(memory, 21)
+    before = contents(memory)
 
     def explode(text):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        observer.ask('Boom?', on_text=explode)
+        memory.ask('Boom?', on_text=explode)
     with pytest.raises(QuestionError) as caught:
-        observer.ask('Slow?', timeout_s=0.0)
+        memory.ask('Slow?', timeout_s=0.0)
     assert caught.value.code is QuestionCode.TIMEOUT
     assert 'query.timeout' in str(caught.value)
-    assert_same(before, stored(observer._cache))
-    assert observer.ask('Fine?').new_tokens >= 0
+    assert_same(before, contents(memory))
+    assert memory.ask('Fine?').new_tokens >= 0
 
 
 def test_text_streams_as_it_is_decoded(tiny):
-    observer = make(tiny)
-    feed(observer, 4)
+    memory = make(tiny)
+    feed(memory, 4)
     pieces = []
-    answer = observer.ask('What?', on_text=pieces.append)
+    answer = memory.ask('What?', on_text=pieces.append)
     assert ''.join(pieces).strip() == answer.text
-    assert observer.ask('What?', max_new_tokens=1).new_tokens <= 1
-    assert observer.ask('What?', max_new_tokens=999).new_tokens <= 4
+    assert memory.ask('What?', max_new_tokens=1).new_tokens <= 1
+    assert memory.ask('What?', max_new_tokens=999).new_tokens <= 4
 
 
 @pytest.mark.parametrize(('question', 'code'), [
@@ -133,77 +133,77 @@ def test_text_streams_as_it_is_decoded(tiny):
     ('<|im_end|>', QuestionCode.INVALID_QUESTION),
 ])
 def test_bad_questions_get_a_code(tiny, question, code):
-    observer = make(tiny)
-    feed(observer, 2)
+    memory = make(tiny)
+    feed(memory, 2)
     with pytest.raises(QuestionError) as caught:
-        observer.ask(question)
+        memory.ask(question)
     assert caught.value.code is code
 
 
 def test_nothing_observed_is_said(tiny):
-    observer = make(tiny)
+    memory = make(tiny)
     with pytest.raises(QuestionError) as caught:
-        observer.ask('Anything?')
+        memory.ask('Anything?')
     assert caught.value.code is QuestionCode.NOTHING_OBSERVED
-    feed(observer, 2)
-    observer.ask('Anything?')
-    observer.reset()
+    feed(memory, 2)
+    memory.ask('Anything?')
+    memory.reset()
     with pytest.raises(QuestionError):
-        observer.ask('Anything?')
-    assert observer.status().tokens == 0
+        memory.ask('Anything?')
+    assert memory.status().tokens == 0
 
 
 def test_the_span_holds_all_that_is_remembered_after_a_jump_back(tiny):
-    observer = make(tiny)
+    memory = make(tiny)
     for index in (40, 41, 42, 43, 10, 11, 12):
-        observer.add_frame(noise(index), stamp(index))
-    answer = observer.ask('What is there?')
+        memory.add_frame(noise(index), stamp(index))
+    answer = memory.ask('What is there?')
     assert (answer.observed_from_ns, answer.observed_to_ns) == (stamp(10), stamp(43))
 
 
 def test_frames_that_were_lost_answer_nothing(tiny, monkeypatch):
-    observer = make(tiny)
-    observer.add_frame(noise(0), stamp(0))
+    memory = make(tiny)
+    memory.add_frame(noise(0), stamp(0))
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(observer._model, 'encode', broken)
-        observer.add_frame(noise(1), stamp(1))
+        patch.setattr(memory.model, 'encode', broken)
+        memory.add_frame(noise(1), stamp(1))
     with pytest.raises(QuestionError) as caught:
-        observer.ask('What is there?')
+        memory.ask('What is there?')
     assert caught.value.code is QuestionCode.NOTHING_OBSERVED
 
 
 def test_what_is_not_finite_is_not_remembered(tiny, monkeypatch):
-    observer = make(tiny, policy='van')
-    feed(observer, 4)
-    before, encode = stored(observer._cache), observer._model.encode
+    memory = make(tiny, policy='van')
+    feed(memory, 4)
+    before, encode = contents(memory), memory.model.encode
     with monkeypatch.context() as patch, pytest.raises(FrameError) as caught:
-        patch.setattr(observer._model, 'encode', lambda frames: replace(
+        patch.setattr(memory.model, 'encode', lambda frames: replace(
             encode(frames), tokens=torch.full_like(encode(frames).tokens, torch.nan)))
-        feed(observer, 2, start=4)
+        feed(memory, 2, start=4)
     assert caught.value.reason == 'overflow'
-    assert_same(before, stored(observer._cache))
+    assert_same(before, contents(memory))
 
 
 def test_what_waits_and_is_not_finite_is_left_out_of_an_answer(tiny, monkeypatch):
-    observer, empty = make(tiny), make(tiny)
-    feed(observer, 4)
-    before, answer = stored(observer._cache), observer.ask('What was there?')
-    for each, index in ((observer, 4), (empty, 0)):
+    memory, empty = make(tiny), make(tiny)
+    feed(memory, 4)
+    before, answer = contents(memory), memory.ask('What was there?')
+    for each, index in ((memory, 4), (empty, 0)):
         each.add_frame(noise(index), stamp(index))
-        encode = each._model.encode
-        monkeypatch.setattr(each._model, 'encode', lambda frames, encode=encode: replace(
+        encode = each.model.encode
+        monkeypatch.setattr(each.model, 'encode', lambda frames, encode=encode: replace(
             encode(frames), tokens=torch.full_like(encode(frames).tokens, torch.nan)))
-    again = observer.ask('What was there?')
+    again = memory.ask('What was there?')
     assert (again.text, again.observed_to_ns) == (answer.text, stamp(3))
     with pytest.raises(QuestionError, match='bfloat16') as caught:
         empty.ask('What was there?')
     assert caught.value.code is QuestionCode.NOTHING_OBSERVED
     # Asking left no trace: they wait on, and are refused once their block is complete.
-    assert (observer.status().frames_pending, empty.status().frames_pending) == (1, 1)
+    assert (memory.status().frames_pending, empty.status().frames_pending) == (1, 1)
     with pytest.raises(FrameError) as refused:
-        observer.add_frame(noise(5), stamp(5))
+        memory.add_frame(noise(5), stamp(5))
     assert refused.value.reason == 'overflow'
-    assert_same(before, stored(observer._cache))
+    assert_same(before, contents(memory))
 
 
 def broken(_frames):
@@ -211,68 +211,68 @@ def broken(_frames):
 
 
 def test_bad_stamps_are_refused_and_a_far_jump_back_starts_a_segment(tiny):
-    observer = make(tiny, max_backward_jump_s=5.0)
-    feed(observer, 6)
-    before = stored(observer._cache)
+    memory = make(tiny, max_backward_jump_s=5.0)
+    feed(memory, 6)
+    before = contents(memory)
     for when, reason in (
             (0, 'zero_stamp'), (-5, 'zero_stamp'), (stamp(5), 'stale_stamp'),
             (stamp(1), 'stale_stamp')):
         with pytest.raises(FrameError) as caught:
-            observer.add_frame(noise(7), when)
+            memory.add_frame(noise(7), when)
         assert caught.value.reason == reason
-    assert_same(before, stored(observer._cache))
-    assert observer.status().segments == 1
+    assert_same(before, contents(memory))
+    assert memory.status().segments == 1
     # A bag that starts over.
     for index in range(4):
-        observer.add_frame(noise(index), START - 100 * SECOND + index * SECOND)
-    assert observer.status().segments == 2
-    assert observer.status().newest_ns == START - 97 * SECOND
+        memory.add_frame(noise(index), START - 100 * SECOND + index * SECOND)
+    assert memory.status().segments == 2
+    assert memory.status().newest_ns == START - 97 * SECOND
     # A clock that is set from zero to wall time.
-    observer.add_frame(noise(9), START + 365 * 86400 * SECOND)
-    assert observer.status().segments == 3
-    observer.ask('Still there?')
+    memory.add_frame(noise(9), START + 365 * 86400 * SECOND)
+    assert memory.status().segments == 3
+    memory.ask('Still there?')
 
 
 @pytest.mark.parametrize('frame', [
     np.zeros((0, 10, 3), np.uint8), np.zeros((10, 10), np.uint8),
     np.zeros((10, 10, 4), np.uint8), np.zeros((10, 10, 3), np.float32)])
 def test_bad_pixels_are_refused(tiny, frame):
-    observer = make(tiny)
+    memory = make(tiny)
     with pytest.raises(FrameError) as caught:
-        observer.add_frame(frame, stamp(0))
+        memory.add_frame(frame, stamp(0))
     assert caught.value.reason == 'bad_pixels'
 
 
 def test_views_of_camera_buffers_are_taken_as_they_are(tiny):
-    observer, plain = make(tiny), make(tiny)
+    memory, plain = make(tiny), make(tiny)
     for index in range(2):
         frame = noise(index, 90, 70)
         frame.flags.writeable = False
-        observer.add_frame(frame[::-1, ::2], stamp(index))
+        memory.add_frame(frame[::-1, ::2], stamp(index))
         plain.add_frame(frame[::-1, ::2].copy(), stamp(index))
-    assert_same(stored(plain._cache), stored(observer._cache))
+    assert_same(contents(plain), contents(memory))
 
 
 def test_resolution_and_camera_may_change_midstream(tiny):
-    observer = make(tiny, block_size=4)
-    feed(observer, 5, height=56, width=84)
-    feed(observer, 5, start=5, height=112, width=56)
-    observer.add_frame(noise(10), stamp(10), camera='rear', pose=Pose(1, 2, 3, 0, 0, 0, 1))
-    feed(observer, 60, start=11, height=84, width=84)
-    status = observer.status()
+    memory = make(tiny, block_size=4)
+    feed(memory, 5, height=56, width=84)
+    feed(memory, 5, start=5, height=112, width=56)
+    memory.add_frame(noise(10), stamp(10), camera='rear', pose=Pose(1, 2, 3, 0, 0, 0, 1))
+    feed(memory, 60, start=11, height=84, width=84)
+    status = memory.status()
     assert status.tokens <= 48
     assert status.compressions
-    observer.ask('What changed?')
+    memory.ask('What changed?')
 
 
 def test_a_frame_larger_than_the_whole_budget_is_refused(tiny):
-    observer = make(tiny, budget=8, max_pixels=6272)
-    observer.add_frame(noise(0, 56, 56), stamp(0))
+    memory = make(tiny, budget=8, max_pixels=6272)
+    memory.add_frame(noise(0, 56, 56), stamp(0))
     # Very long images get more pixels than asked for: each side is at least one token.
     with pytest.raises(FrameError) as caught:
-        observer.add_frame(noise(1, 28, 2800), stamp(1))
+        memory.add_frame(noise(1, 28, 2800), stamp(1))
     assert caught.value.reason == 'too_many_tokens'
-    assert observer.ask('Well?').memory_tokens == 4
+    assert memory.ask('Well?').memory_tokens == 4
 
 
 @pytest.mark.parametrize(('change', 'words'), [
@@ -300,11 +300,11 @@ def test_a_budget_that_does_not_fit_is_refused_with_the_figures(tiny):
 
 
 def test_the_plan_counts_weights_and_cache_exactly(tiny):
-    observer = make(tiny)
-    assert observer.plan.weights == observer._model.weight_bytes
-    assert observer.plan.cache == observer._cache.nbytes == observer.status().budget_bytes
-    assert observer.plan.total > observer.plan.weights + observer.plan.cache
-    assert json.dumps(observer.plan.describe())
+    memory = make(tiny)
+    assert memory.plan.weights == memory.model.weight_bytes
+    assert memory.plan.cache == memory.status().budget_bytes
+    assert memory.plan.total > memory.plan.weights + memory.plan.cache
+    assert json.dumps(memory.plan.describe())
 
 
 def test_the_plan_counts_what_eager_attention_spells_out(tiny):
@@ -319,10 +319,10 @@ def test_the_plan_counts_what_eager_attention_spells_out(tiny):
 
 
 def test_stamps_of_forgotten_frames_are_forgotten(tiny):
-    observer = make(tiny, policy='recent')
-    feed(observer, 200)
-    assert len(observer._observations) <= 9
-    assert observer.status().oldest_ns > stamp(170)
+    memory = make(tiny, policy='recent')
+    feed(memory, 200)
+    assert len(memory.moments()) <= 9
+    assert memory.status().oldest_ns > stamp(170)
     swa = make(tiny, policy='swa')
     feed(swa, 200)
     assert swa.status().oldest_ns == stamp(0)
@@ -330,8 +330,8 @@ def test_stamps_of_forgotten_frames_are_forgotten(tiny):
 
 @pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
 def test_half_precision_works(tiny, dtype):
-    observer = make(tiny, dtype=dtype)
-    feed(observer, 40)
-    observer.ask('Half?')
-    assert observer._cache.layers[0].keys.dtype == getattr(torch, dtype)
-    assert observer.status().compressions
+    memory = make(tiny, dtype=dtype)
+    feed(memory, 40)
+    memory.ask('Half?')
+    assert memory.debug_state().tensors[0].dtype == getattr(torch, dtype)
+    assert memory.status().compressions

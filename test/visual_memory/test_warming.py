@@ -4,7 +4,7 @@
 
 import pytest
 from camera import noise, stamp
-from streams import assert_same, stored
+from streams import assert_same, contents
 
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -21,13 +21,13 @@ def test_warming_up_leaves_no_trace(tiny, most):
         for _ in range(2))
     for frames in (0, 21):
         for index in range(frames):
-            for observer in (warmed, plain):
-                observer.add_frame(noise(index, 112, 168), stamp(index))
-        before, tokens = warmed.status(), stored(warmed._cache)
+            for memory in (warmed, plain):
+                memory.add_frame(noise(index, 112, 168), stamp(index))
+        before, tokens = warmed.status(), contents(warmed)
         warmed.warm_up()
         assert warmed.status() == before
-        assert_same(stored(warmed._cache), tokens)
-        assert_same(stored(warmed._cache), stored(plain._cache))
+        assert_same(contents(warmed), tokens)
+        assert_same(contents(warmed), contents(plain))
     ours, theirs = warmed.ask(QUESTION), plain.ask(QUESTION)
     assert ours.text == theirs.text
     assert ours.evidence == theirs.evidence

@@ -7,11 +7,13 @@ import math
 import pytest
 import torch
 from tiny_models import KINDS, make_tiny
+from transformers import AutoModelForImageTextToText
 
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.vlm.attention_hook import ROWS, AttentionHook, attend
 from infinipot_ros.vlm.loading import load_model
+from infinipot_ros.vlm.model import QwenVL
 from infinipot_ros.vlm.positions import grid_positions, text_positions
 
 HEADS, KV_HEADS, WIDTH = 6, 2, 8
@@ -69,7 +71,7 @@ def checkpoint(request, tmp_path_factory):
     return str(make_tiny(request.param, tmp_path_factory.mktemp(request.param)))
 
 
-def run(model, lens_of=None):
+def run(model, hook_of=None):
     """A prefix, six grids and a question; return the question's hidden states."""
     shape = model.shape
     cache = BoundedCache(
@@ -81,7 +83,7 @@ def run(model, lens_of=None):
     with cache.writing_grids(6, 2, 3):
         tokens = torch.randn(1, 36, shape.hidden, generator=generator)
         model.forward(tokens, grid_positions(5, list(range(6)), 2, 3), cache)
-    hook = lens_of(cache) if lens_of else None
+    hook = hook_of(cache) if hook_of else None
     with cache.writing_tail(9):
         hidden = model.forward(
             model.embed(list(range(20, 29))), text_positions(11, 9), cache, hook)
@@ -102,9 +104,11 @@ def test_opening_attention_changes_no_bit(checkpoint, implementation):
     heads = opened.config.get_text_config().num_attention_heads
     assert (attention.sum((1, 2)) > 0).all()
     assert (attention.sum((1, 2)) < heads).all()
-    plain = load_model(checkpoint, attn_implementation=implementation)
-    plain._model.set_attn_implementation({'text_config': implementation})
-    assert torch.equal(run(plain), with_it)
+    plain = AutoModelForImageTextToText.from_pretrained(
+        checkpoint, dtype=torch.float32, attn_implementation=implementation)
+    adapter = QwenVL(plain, opened.tokenizer)
+    plain.set_attn_implementation({'text_config': implementation})
+    assert torch.equal(run(adapter), with_it)
 
 
 def test_both_implementations_hide_alike(checkpoint):

@@ -123,7 +123,7 @@ def filled(model, tail_room=TAIL, device='cpu'):
     return cache
 
 
-def make_lens(model, cache, *, hides=True, pays=True):
+def make_hook(model, cache, *, hides=True, pays=True):
     shape, tokens = model.shape, cache.memory_length
     attention = torch.zeros(shape.layers, shape.kv_heads, BUDGET, device=model.device)
     hidden = [
@@ -157,8 +157,8 @@ def recorded(step):
     step.start(1, 1)
     recording = Recording()
     with recording:
-        step._compute()
-    step._graph = recording
+        step.compute()
+    step.graph = recording
     return step
 
 
@@ -167,7 +167,7 @@ def recorded(step):
 def test_it_equals_the_ordinary_loop(model, monkeypatch, graph, hides, temperature):
     sampling = Sampling(temperature, top_p=0.9, seed=3)
     cache = filled(model)
-    hook, attention = make_lens(model, cache, hides=hides)
+    hook, attention = make_hook(model, cache, hides=hides)
     step = CudaGraphDecoder(model, cache, start=cache.prefix_length, attention=attention)
     if graph:
         recorded(step)
@@ -253,7 +253,7 @@ def test_what_an_unused_slot_holds_does_not_count(model, monkeypatch):
 def test_every_step_is_the_same_to_a_graph(model):
     cache = filled(model)
     step = CudaGraphDecoder(
-        model, cache, start=cache.prefix_length, attention=make_lens(model, cache)[1]
+        model, cache, start=cache.prefix_length, attention=make_hook(model, cache)[1]
     )
     step.start(3, 30)
     signatures = []
@@ -276,7 +276,7 @@ def test_every_step_is_the_same_to_a_graph(model):
 def test_nothing_outlives_a_step(model):
     cache = filled(model)
     step = CudaGraphDecoder(
-        model, cache, start=cache.prefix_length, attention=make_lens(model, cache)[1]
+        model, cache, start=cache.prefix_length, attention=make_hook(model, cache)[1]
     )
     step.start(3, 30)
     step.step()
@@ -328,7 +328,7 @@ def test_a_captured_graph_equals_the_ordinary_loop(kind, tmp_path, monkeypatch):
     model = load_model(str(make_tiny(kind, tmp_path)), device='cuda')
     model.stop_ids = frozenset()
     cache = filled(model, device='cuda')
-    hook, attention = make_lens(model, cache)
+    hook, attention = make_hook(model, cache)
     step = CudaGraphDecoder(model, cache, start=cache.prefix_length, attention=attention)
     mark, before = cache.checkpoint(), stored(cache)
     step.capture()

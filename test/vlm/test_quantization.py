@@ -69,9 +69,9 @@ def test_memories_of_other_weights_are_told_apart(weights, quantised):
     assert quantised.fingerprint.difference(plain) == f'weights is {weights} there and plain here'
     again = load_model(MODEL, weights=weights)
     assert not quantised.fingerprint.difference(again.fingerprint)
-    observer = VisualMemory(SETTINGS)
+    memory = VisualMemory(SETTINGS)
     with pytest.raises(StorageError, match='weights'):
-        VisualMemory(replace(SETTINGS, weights=weights), quantised).restore(observer.state())
+        VisualMemory(replace(SETTINGS, weights=weights), quantised).restore(memory.capture())
 
 
 @needs_library
@@ -86,8 +86,8 @@ def test_the_bundled_model_answers_alike_in_8_bits():
             small.add_frame(frame.rgb, frame.stamp_ns)
     assert small.status().compressions
     answers = [
-        [observer.ask(question.question).text for question in questions]
-        for observer in (plain, small)]
+        [memory.ask(question.question).text for question in questions]
+        for memory in (plain, small)]
     assert answers[0] == answers[1]
 
 
@@ -111,7 +111,7 @@ def test_no_machine_code_is_fetched(tmp_path):
 
 
 def test_what_is_missing_or_unknown_is_named(monkeypatch):
-    with pytest.raises(ConfigurationError, match="'int3' is none of int8 and int4"):
+    with pytest.raises(ConfigurationError, match="'int3' is not int8 or int4"):
         replace(SETTINGS, weights='int3').validate()
     monkeypatch.setitem(sys.modules, 'bitsandbytes', None)
     with pytest.raises(ConfigurationError, match=r"pip install '\.\[quantized\]'"):

@@ -137,7 +137,8 @@ def _train(
     description = run.folder / 'description'
     write_description(description, Size())
     model = new_model(description).to(device)
-    tokenizer = AutoTokenizer.from_pretrained(description, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        description, local_files_only=True, trust_remote_code=False)
     words = word_table(model, tokenizer).detach().cpu().clone()
     if start is not None:
         words = read_eye_words(start)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from infinipot_ros.evaluation.report.quality_groups import DELAYS
+from infinipot_ros.evaluation.report.summary import DELAYS
 from tools.tiny_model.evidence import Candidate, Sightings
 
 # The same question is not asked twice within this many frames.

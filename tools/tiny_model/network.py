@@ -121,7 +121,8 @@ def write_description(folder: Path, size: Size) -> None:
     """Write everything of a checkpoint but its weights into ``folder``."""
     from transformers import AutoTokenizer
     write_tokenizer(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False)
     config = config_dict(size, tokenizer)
     generation = {
         'bos_token_id': config['bos_token_id'],
@@ -146,10 +147,12 @@ def new_model(folder: Path, seed: int = 0) -> Any:
     """Build the untrained model described in ``folder``, float32."""
     from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
     torch.manual_seed(seed)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False)
     config.dtype = torch.float32
     model = Qwen2_5_VLForConditionalGeneration(config).float()
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -183,7 +186,8 @@ def start_from(model: Any, tokenizer: Any, folder: Path) -> None:
     file = folder / 'model.safetensors'
     if not file.is_file():
         raise ConfigurationError(f'{file} is not there; give the folder of a checkpoint')
-    known = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
+    known = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False).get_vocab()
     own = {published_name(name): value for name, value in model.state_dict().items()
            if name != 'lm_head.weight'}
     earlier = load_file(file)

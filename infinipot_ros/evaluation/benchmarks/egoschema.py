@@ -1,36 +1,36 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-EgoSchema: one hard multiple choice about each three-minute film of a day's work.
+EgoSchema: one hard multiple choice, of five options, about each three-minute egocentric video.
 
-Asked after the last frame; five options. Two forms, told apart by their fields: the benchmark's
-own ``questions.json``, whose public answers are in ``subset_answers.json`` beside it (questions
+Asked after the last frame. Two forms, distinguished by their fields: the benchmark's own
+``questions.json``, whose public answers are in ``subset_answers.json`` beside it (questions
 without a public answer are left out), and Flash-VStream's, one file whose questions carry prompt
 and options.
 
 Sources: egoschema/EgoSchema, questions.json and subset_answers.json; IVGSZ/Flash-VStream
-(Apache-2.0), Flash-VStream-Qwen/data/eval_video/EgoSchema/test_qa.json, whose prompt both get, as
-the benchmark prescribes none.
+(Apache-2.0), Flash-VStream-Qwen/data/eval_video/EgoSchema/test_qa.json, whose prompt both forms
+use, as the benchmark prescribes none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import Field
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.benchmarks.choices import letter_at, lettered, split
 from infinipot_ros.evaluation.benchmarks.entries import (
     Entry,
     Text,
     by_video,
-    first_form,
-    parse,
+    choice_question,
+    model_of,
+    read_entries,
     read_json,
-    read_list,
-    where,
 )
+from infinipot_ros.evaluation.choice_parsing import letter_at, split_options
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
 
 ANSWERS = 'subset_answers.json'
@@ -42,7 +42,7 @@ Only give the best option."""
 HEAD, TAIL = PROMPT.split('{question}\n{options}\n')
 
 
-class Own(Entry):
+class OwnEntry(Entry):
     """A question of the benchmark's own file."""
 
     q_uid: str
@@ -54,13 +54,8 @@ class Own(Entry):
     option_3: str = Field(alias='option 3')
     option_4: str = Field(alias='option 4')
 
-    @property
-    def options(self) -> list[str]:
-        """The five options in order."""
-        return [self.option_0, self.option_1, self.option_2, self.option_3, self.option_4]
 
-
-class Flash(Entry):
+class FlashEntry(Entry):
     """A question of Flash-VStream's file; ``answer`` counts from 0, ``duration`` in seconds."""
 
     video_id: str
@@ -74,42 +69,36 @@ def read(path: Path) -> list[QuestionedVideo]:
     """
     Read EgoSchema's questions, in either form.
 
-    :raises SourceError: the file is neither, or the answers are missing.
+    :raises SourceError: the file is in neither form, or the answers are missing.
     """
-    values = read_list(path)
-    form = first_form(path, values[0], [('q_uid', 'own'), ('video_id', 'Flash-VStream')])
-    answers = _answers(path.with_name(ANSWERS)) if form == 'own' else {}
-    asked = []
-    for number, value in enumerate(values, 1):
-        here = where(path, number, value)
-        if form == 'own':
-            own = parse(path, number, value, Own)
-            if own.q_uid in answers:
-                asked.append((own.q_uid, _question(
-                    own.q_uid, own.question, own.options, answers[own.q_uid], here)))
-            continue
-        flash = parse(path, number, value, Flash)
-        head, options = split(flash.question.strip().removesuffix(TAIL), '(A)', here)
-        asked.append((flash.video_id, _question(
-            str(flash.id), head.removeprefix(HEAD), options, flash.answer, here)))
+    model = model_of(path, {'q_uid': OwnEntry, 'video_id': FlashEntry})
+    asked = list(_own(path) if model is OwnEntry else _flash(path))
     if not asked:
         raise SourceError(f'{path}: {ANSWERS} beside it answers none of its questions')
     return by_video(path, asked)
 
 
-def _answers(path: Path) -> dict[str, int]:
-    answers = read_json(path)
-    if not isinstance(answers, dict) or not all(
-            type(answer) is int for answer in answers.values()):
-        raise SourceError(f'{path}: one JSON object is expected, of ids and options from 0')
-    return answers
+def _own(path: Path) -> Iterator[tuple[str, Question]]:
+    answers = read_json(path.with_name(ANSWERS))
+    if not isinstance(answers, dict) or not all(type(each) is int for each in answers.values()):
+        raise SourceError(
+            f'{path.with_name(ANSWERS)}: one JSON object is expected, of ids and options from 0')
+    for here, entry in read_entries(path, OwnEntry):
+        if entry.q_uid in answers:
+            options = [entry.option_0, entry.option_1, entry.option_2, entry.option_3,
+                       entry.option_4]
+            yield entry.q_uid, _question(
+                entry.q_uid, entry.question, options, answers[entry.q_uid], here)
 
 
-def _question(
-    name: str, text: str, options: list[str], right: int, here: str,
-) -> Question:
-    return Question(
-        id=name, kind='egoschema', scorer='letter', options=options, suite='egoschema',
-        question=PROMPT.format(question=text.strip(),
-                               options='\n'.join(lettered(options, '({}) {}'))),
-        answer=letter_at(right, options, here))
+def _flash(path: Path) -> Iterator[tuple[str, Question]]:
+    for here, entry in read_entries(path, FlashEntry):
+        head, options = split_options(entry.question.strip().removesuffix(TAIL), '(A)', here)
+        yield entry.video_id, _question(
+            str(entry.id), head.removeprefix(HEAD), options, entry.answer, here)
+
+
+def _question(name: str, text: str, options: list[str], right: int, here: str) -> Question:
+    return choice_question(
+        PROMPT, text, options, letter_at(right, options, here), id=name, kind='egoschema',
+        suite='egoschema')

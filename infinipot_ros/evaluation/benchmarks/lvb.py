@@ -3,9 +3,9 @@
 """
 LongVideoBench: multiple choice about a moment that the question describes.
 
-Asked after the last frame, without subtitles. A suite for each group of lengths (``lvb 15 s`` to
-``lvb 3600 s``); the kind is the question's category. The test split has no public answers and is
-refused.
+Asked after the last frame, without subtitles. There is a suite per group of lengths (``lvb 15 s``
+to ``lvb 3600 s``); the kind is the question's category. The test split has no public answers and
+is refused.
 
 Source: longvideobench/LongVideoBench, longvideobench/longvideobench_dataset.py (fields of
 lvb_val.json, and the prompt).
@@ -15,16 +15,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infinipot_ros.evaluation.benchmarks.choices import letter_at, lettered
 from infinipot_ros.evaluation.benchmarks.entries import (
     Entry,
     Text,
     by_video,
-    parse,
-    read_list,
-    where,
+    choice_question,
+    read_entries,
 )
-from infinipot_ros.evaluation.question import Question, QuestionedVideo
+from infinipot_ros.evaluation.choice_parsing import letter_at
+from infinipot_ros.evaluation.question import QuestionedVideo
 
 # The benchmark's words.
 PROMPT = """{question}
@@ -32,7 +31,7 @@ PROMPT = """{question}
 Answer with the option's letter from the given choices directly."""
 
 
-class Choice(Entry):
+class LongVideoEntry(Entry):
     """A question; ``correct_choice`` counts from 0, ``duration`` and its group are seconds."""
 
     video_id: str
@@ -57,16 +56,10 @@ def read(path: Path) -> list[QuestionedVideo]:
     """
     Read LongVideoBench's ``lvb_val.json``.
 
-    :raises SourceError: the file is none; the message names the entry.
+    :raises SourceError: the file is not that; the message names the entry.
     """
-    asked = []
-    for number, value in enumerate(read_list(path), 1):
-        entry = parse(path, number, value, Choice)
-        here = where(path, number, value)
-        asked.append((entry.video_path, Question(
-            id=entry.id, kind=entry.question_category, scorer='letter',
-            options=entry.candidates, suite=f'lvb {entry.duration_group} s',
-            question=PROMPT.format(question=entry.question.strip(),
-                                   options='\n'.join(lettered(entry.candidates))),
-            answer=letter_at(entry.correct_choice, entry.candidates, here))))
-    return by_video(path, asked)
+    return by_video(path, [(entry.video_path, choice_question(
+        PROMPT, entry.question, entry.candidates,
+        letter_at(entry.correct_choice, entry.candidates, here), '{}. {}', id=entry.id,
+        kind=entry.question_category, suite=f'lvb {entry.duration_group} s',
+    )) for here, entry in read_entries(path, LongVideoEntry)])

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-MLVU: seven sorts of multiple choice, and two of open questions, about long films.
+MLVU: seven tasks of multiple choice, and two of open questions, about long videos.
 
-Asked after the last frame. Three forms, told apart by their fields: the benchmark's own, one file
-a task (a folder of them is read as one); ReKV's, several questions to a video; Flash-VStream's,
-one file whose questions carry the options. Videos lie in a folder a task, which in the
-benchmark's own form is the file's name. The kind is the task; the suites are ``mlvu`` (multiple
-choice) and ``mlvu generation`` (sub-scenes and summaries, by token F1 or a judge; the benchmark's
-own ratings take a judge).
+Asked after the last frame. Three forms, distinguished by their fields: the benchmark's own, one
+file per task (a folder of them is read as one); ReKV's, several questions per video;
+Flash-VStream's, one file whose questions carry the options. Videos lie in a folder per task,
+which in the benchmark's own form has the file's name. The kind is the task; the suites are
+``mlvu`` (multiple choice) and ``mlvu generation`` (sub-scenes and summaries, by token F1 or a
+judge; the benchmark's own ratings need a judge).
 
 Sources: JUNJIE99/MLVU, data/*.json, prompts evaluation/multiple_choice_evaluation/choice_bench.py
 and evaluation/generation_evaluation/open_bench.py; Becomebright/ReKV,
@@ -23,16 +23,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.benchmarks.choices import letter_at, letter_with, lettered, split
 from infinipot_ros.evaluation.benchmarks.entries import (
     Entry,
     Text,
     by_video,
-    first_form,
-    parse,
-    read_list,
-    where,
+    choice_question,
+    model_of,
+    read_entries,
 )
+from infinipot_ros.evaluation.choice_parsing import letter_at, letter_with, split_options
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
 
 # The benchmark's words.
@@ -47,14 +46,14 @@ observations, answer the given questions.
 {question}"""
 
 SLIPS = {'Catching a flying drone quadcopter': 'Catching the drone'}
-"""Right answers of the real files that none of their options reads like, and the option meant."""
+"""Right answers of the published files that match none of their options, and the option meant."""
 
 
-class Own(Entry):
+class OwnEntry(Entry):
     """
     A question of the benchmark's own file; open ones have no candidates.
 
-    Of the real multiple choices two have a blank right option, and one a blank question.
+    In the published files two right options are blank, and one question is.
     """
 
     video: str
@@ -66,7 +65,7 @@ class Own(Entry):
     scoring_points: tuple[str, ...] = ()
 
 
-class TimedQuestion(Entry):
+class RekvQuestion(Entry):
     """A question of ReKV's file."""
 
     question: Text
@@ -75,16 +74,16 @@ class TimedQuestion(Entry):
     question_type: str
 
 
-class Rekv(Entry):
+class RekvEntry(Entry):
     """A video of ReKV's file."""
 
     video_id: str
     video_path: str
     duration: float
-    conversations: list[TimedQuestion]
+    conversations: list[RekvQuestion]
 
 
-class Flash(Entry):
+class FlashEntry(Entry):
     """A question of Flash-VStream's file; ``answer`` counts from 0."""
 
     id: str
@@ -100,7 +99,7 @@ def read(path: Path) -> list[QuestionedVideo]:
     Read MLVU's questions, in any of the three forms.
 
     :param path: a file, or a folder of the benchmark's own files.
-    :raises SourceError: a file is none of them; the message names the entry.
+    :raises SourceError: a file is in none of them; the message names the entry.
     """
     paths = sorted(path.glob('*.json')) if path.is_dir() else [path]
     if not paths:
@@ -109,32 +108,27 @@ def read(path: Path) -> list[QuestionedVideo]:
 
 
 def _questions(path: Path) -> Iterator[tuple[str, Question]]:
-    values = read_list(path)
-    form = first_form(path, values[0], [
-        ('conversations', 'ReKV'), ('video', 'own'), ('type', 'Flash-VStream')])
-    for number, value in enumerate(values, 1):
-        here = where(path, number, value)
-        if form == 'ReKV':
-            entry = parse(path, number, value, Rekv)
+    model = model_of(
+        path, {'conversations': RekvEntry, 'video': OwnEntry, 'type': FlashEntry})
+    folder = f'{path.stem}/' if re.match(r'\d+_', path.stem) else ''
+    for number, (here, entry) in enumerate(read_entries(path, model), 1):
+        if model is RekvEntry:
             # Videos lie in data/mlvu/videos there; the folder of the task is the same.
             video = '/'.join(PurePosixPath(entry.video_path).parts[-2:])
             for index, asked in enumerate(entry.conversations):
                 yield video, _choice(
                     f'{number}.{index}', asked.question, asked.choices,
                     letter_with(asked.answer, asked.choices, here), asked.question_type)
-        elif form == 'own':
-            own = parse(path, number, value, Own)
-            folder = f'{path.stem}/' if re.match(r'\d+_', path.stem) else ''
-            yield folder + own.video, _own(f'{path.stem}.{number}', own, here)
+        elif model is OwnEntry:
+            yield folder + entry.video, _own(f'{path.stem}.{number}', entry, here)
         else:
-            flash = parse(path, number, value, Flash)
-            text, options = split(flash.question, '(A)', here)
-            yield flash.video_id, _choice(
-                flash.id, text.removesuffix('Options:'), options,
-                letter_at(flash.answer, options, here), flash.type)
+            text, options = split_options(entry.question, '(A)', here)
+            yield entry.video_id, _choice(
+                entry.id, text.removesuffix('Options:'), options,
+                letter_at(entry.answer, options, here), entry.type)
 
 
-def _own(name: str, entry: Own, here: str) -> Question:
+def _own(name: str, entry: OwnEntry, here: str) -> Question:
     if entry.candidates:
         right = SLIPS.get(entry.answer, entry.answer)
         return _choice(name, entry.question, entry.candidates,
@@ -146,10 +140,5 @@ def _own(name: str, entry: Own, here: str) -> Question:
         kind=entry.question_type, scorer='f1', suite='mlvu generation')
 
 
-def _choice(
-    name: str, text: str, options: Sequence[str], answer: str, kind: str,
-) -> Question:
-    return Question(
-        id=name, answer=answer, kind=kind, scorer='letter', options=options, suite='mlvu',
-        question=CHOICE.format(question=text.strip(),
-                               options='\n'.join(lettered(options, '({}) {}'))))
+def _choice(name: str, text: str, options: Sequence[str], answer: str, kind: str) -> Question:
+    return choice_question(CHOICE, text, options, answer, id=name, kind=kind, suite='mlvu')

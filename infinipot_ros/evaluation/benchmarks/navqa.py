@@ -1,20 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-NaVQA: questions a robot is asked after minutes of driving across a campus.
+NaVQA: questions for a robot after minutes of driving across a campus.
 
-``data.csv`` holds the questions, and ``<sequence>/qa_unfilled.json`` beside it which part of a
-recording each is asked after: of a sequence of CODa only the frames from ``start_time`` to
-``end_time`` are shown, both stamps of the epoch, and the question comes after the last. The video
-is the number of the sequence. A suite for each length of history, ``navqa short``, ``navqa
-medium`` and ``navqa long``; the kind is the type of answer.
+``data.csv`` holds the questions, ``<sequence>/qa_unfilled.json`` beside it the part of a recording
+that precedes each: only the frames of a CODa sequence from ``start_time`` to ``end_time`` (epoch
+stamps) are shown, and the question follows the last. The video is the number of the sequence.
+There is a suite per length of history, ``navqa short``, ``navqa medium`` and ``navqa long``; the
+kind is the type of answer.
 
-Yes and no, descriptions (token F1, or a judge) and times (in minutes, two to either side) are
-scored. Questions for a position are left out, with a warning: their answers are poses of CODa
-which the files do not hold. The benchmark's prompt tells the robot's own position as well.
+Scored are yes and no, descriptions (token F1, or a judge) and times (in minutes, within two).
+Questions for a position are left out with a warning: their answers are poses of CODa, which the
+files do not hold. The benchmark's prompt also states the robot's own position; ours does not.
 
-Source: NVIDIA-AI-IOT/remembr, remembr/data/navqa; how answers are made of the columns,
-remembr/scripts/question_scripts/form_question_jsons.py, and scored, remembr/scripts/eval.py.
+Source: NVIDIA-AI-IOT/remembr, remembr/data/navqa; how answers are made from the columns:
+remembr/scripts/question_scripts/form_question_jsons.py; scores: remembr/scripts/eval.py.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from infinipot_ros.evaluation.benchmarks.entries import (
     read_text,
     where,
 )
-from infinipot_ros.evaluation.benchmarks.times import nanoseconds
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
+from infinipot_ros.evaluation.time_parsing import parse_time
 from infinipot_ros.ros_time import SECOND_NS
 
 TABLE, CLIPS = 'data.csv', 'qa_unfilled.json'
-ANNOTATED_IN = timezone(timedelta(hours=-8))
+TABLE_ZONE = timezone(timedelta(hours=-8))
 """
-The zone of the table's times, which says none: taken as Pacific time, in winter, 221 of 230 lie
-in the part of the recording they belong to; taken as UTC or as time of Texas, none.
+The zone of the table's times, which the table does not state: read as Pacific winter time, 221 of
+230 lie in the part of the recording they belong to; read as UTC or as Texas time, none.
 """
 CONTEXT_NS = 3 * SECOND_NS
-"""What is in view around a time of the table, to either side, as the benchmark has it."""
+"""What is in view before and after a time of the table, as in the benchmark."""
 PROMPT = 'You started moving at {start}. The current time is {end}.\n{question}\n{instruction}'
 INSTRUCTIONS = {
     'binary': 'Answer yes or no.',
@@ -64,7 +64,7 @@ _log = logging.getLogger(__name__)
 
 
 class Row(Entry):
-    """A line of the table; the breaks in its headers are theirs."""
+    """A line of the table; the line breaks in its headers are the file's."""
 
     uuid: str = Field(alias='UUID')
     sequence: str = Field(alias='Seq ID', pattern=r'^\d+$')
@@ -85,7 +85,7 @@ class Files(Entry):
 
 
 class Clip(Entry):
-    """The part of a recording a question is asked after; seconds of the epoch."""
+    """The part of a recording before a question; epoch seconds."""
 
     id: str
     length_category: Literal['SHORT', 'MEDIUM', 'LONG']
@@ -100,7 +100,7 @@ def read(path: Path) -> list[QuestionedVideo]:
     Read NaVQA.
 
     :param path: ``data.csv``, or the folder that holds it.
-    :raises SourceError: the table, or a file beside it, is none of NaVQA.
+    :raises SourceError: the table, or a file beside it, is not NaVQA's.
     """
     table = path / TABLE if path.is_dir() else path
     clips: dict[str, dict[str, Clip]] = {}
@@ -116,7 +116,7 @@ def read(path: Path) -> list[QuestionedVideo]:
         if row.type == 'position':
             positions += 1
             continue
-        start, end = (nanoseconds(time, here) for time in (clip.start_time, clip.end_time))
+        start, end = (parse_time(time, here) for time in (clip.start_time, clip.end_time))
         videos.append(questioned(
             table, row.sequence, [_question(row, clip, start, end, here)], start_ns=start,
             end_ns=end))
@@ -129,16 +129,17 @@ def read(path: Path) -> list[QuestionedVideo]:
 
 
 def _rows(table: Path) -> Iterator[tuple[int, Row]]:
-    """Yield the lines with their numbers, from 1; headers and cells may hold line breaks."""
+    """Yield the lines with their numbers, from 1; headers and fields may hold line breaks."""
     lines = csv.DictReader(io.StringIO(read_text(table), newline=''), strict=True)
     try:
         for number, line in enumerate(lines, 1):
             if None in line or None in line.values():
-                raise SourceError(f'{table}, entry {number}: it has not as many cells as headers')
-            value = {key.replace('\r\n', '\n'): cell for key, cell in line.items()}
+                raise SourceError(
+                    f'{table}, entry {number}: it has not as many fields as headers')
+            value = {key.replace('\r\n', '\n'): field for key, field in line.items()}
             yield number, parse(table, number, value, Row)
     except csv.Error as error:
-        raise SourceError(f'{table} is no valid CSV: {error}') from error
+        raise SourceError(f'{table} is not valid CSV: {error}') from error
 
 
 def _clips(path: Path) -> dict[str, Clip]:
@@ -164,7 +165,7 @@ def _question(row: Row, clip: Clip, start_ns: int, end_ns: int, here: str) -> Qu
         answer = f'{round((end_ns - moments[0]) / SECOND_NS / 60, 2)} minutes'
     elif row.type == 'duration':
         if not re.fullmatch(r'\d*\.?\d+', row.parsable.strip()):
-            raise SourceError(f'{here}: {row.parsable!r} is no number of minutes')
+            raise SourceError(f'{here}: {row.parsable!r} is not a number of minutes')
         answer = f'{row.parsable.strip()} minutes'
     else:
         answer = (row.parsable if row.type == 'binary' else row.text).strip()
@@ -174,7 +175,7 @@ def _question(row: Row, clip: Clip, start_ns: int, end_ns: int, here: str) -> Qu
         evidence = [(moments[0], moments[1])]
     else:
         evidence = [(moment - CONTEXT_NS, moment + CONTEXT_NS) for moment in moments]
-    # Some times of the table lie outside what is shown: nothing is known of where the answer is.
+    # Some times of the table lie outside what is shown; then the evidence is not known.
     shown = all(start_ns - CONTEXT_NS <= moment <= end_ns + CONTEXT_NS for moment in moments)
     return Question(
         id=row.uuid, answer=answer, kind=row.type, scorer=SCORERS[row.type], clock='stamp',
@@ -186,11 +187,11 @@ def _question(row: Row, clip: Clip, start_ns: int, end_ns: int, here: str) -> Qu
 
 
 def _stamp(time: str, clip: Clip, here: str) -> int:
-    """Turn a time of day of the table into a stamp, ns, on the day of the recording."""
-    day = datetime.fromtimestamp(clip.start_time, ANNOTATED_IN).replace(
+    """Convert a time of day of the table to a stamp, ns, on the day of the recording."""
+    day = datetime.fromtimestamp(clip.start_time, TABLE_ZONE).replace(
         hour=0, minute=0, second=0, microsecond=0)
-    return round(day.timestamp()) * SECOND_NS + nanoseconds(time, here)
+    return round(day.timestamp()) * SECOND_NS + parse_time(time, here)
 
 
 def _local(time: float) -> str:
-    return datetime.fromtimestamp(time, ANNOTATED_IN).strftime('%Y-%m-%d %H:%M:%S')
+    return datetime.fromtimestamp(time, TABLE_ZONE).strftime('%Y-%m-%d %H:%M:%S')

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-OpenEQA: open questions about an indoor space that was walked through.
+OpenEQA: open questions about an indoor space that the camera walked through.
 
-Asked after the last frame. An episode is a folder of frames or a video by that name. The kind is
+Asked after the last frame. An episode is a folder of frames or a video of that name. The kind is
 the category. Scored by token F1 against the answer and its extra answers; with a judge by
 LLM-Match, the benchmark's own measure (``judge``).
 
@@ -26,7 +26,7 @@ Given a user query, you must output `text` to answer to the question asked by th
 User Query: {question}"""
 
 
-class Open(Entry):
+class OpenEqaEntry(Entry):
     """A question about an episode."""
 
     question: Text
@@ -41,9 +41,9 @@ def read(path: Path) -> list[QuestionedVideo]:
     """
     Read OpenEQA's annotation file.
 
-    :raises SourceError: the file is none; the message names the entry.
+    :raises SourceError: the file is not that; the message names the entry.
     """
     return by_video(path, [(entry.episode_history, Question(
         id=entry.question_id, question=PROMPT.format(question=entry.question),
         answer=entry.answer, kind=entry.category, scorer='f1', accepted=entry.extra_answers,
-        suite='openeqa')) for entry in read_entries(path, Open)])
+        suite='openeqa')) for _, entry in read_entries(path, OpenEqaEntry)])

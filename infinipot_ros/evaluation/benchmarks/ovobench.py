@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-OVO-Bench: what was seen before, what is seen now, and whether it can be told yet.
+OVO-Bench: what was seen before, what is seen now, and whether it can be known yet.
 
-Three suites, always apart: ``ovobench backward`` (EPM, ASI, HLD), ``ovobench real-time`` (OCR,
+Three separate suites: ``ovobench backward`` (EPM, ASI, HLD), ``ovobench real-time`` (OCR,
 OJR, STU, FPD, ACR, ATR) and ``ovobench forward`` (REC, SSR, CRR). A question is asked at its
-``realtime``; a forward entry asks once for each of its ``test_info``, so that "not yet" is asked
-as well as "now". The kind is the task.
+``realtime``; a forward entry asks once per ``test_info``, so that "not yet" is asked as well as
+"now". The kind is the task.
 
-Scores: the letter of the option, yes or no, the one number. The benchmark's own scores are
-looser: the right letter anywhere in the answer, all digits in it run together.
+Scored by the letter of the option, yes or no, or the one number. The benchmark's own scores are
+looser: the right letter anywhere in the answer, or all of its digits joined.
 
 Source: JoeLeelyf/OVO-Bench (MIT), data/ovo_bench_new.json; prompts and scores utils/OVOBench.py
 and utils/OVOBenchScore.py.
@@ -19,24 +19,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.benchmarks.choices import letter_at, lettered
-from infinipot_ros.evaluation.benchmarks.entries import (
-    Entry,
-    Text,
-    by_video,
-    parse,
-    read_list,
-    where,
-)
-from infinipot_ros.evaluation.benchmarks.times import nanoseconds
+from infinipot_ros.evaluation.benchmarks.entries import Entry, Text, by_video, read_entries
+from infinipot_ros.evaluation.choice_parsing import letter_at, lettered
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
+from infinipot_ros.evaluation.time_parsing import parse_time
 
 BACKWARD = ('EPM', 'ASI', 'HLD')
-REAL_TIME = ('OCR', 'OJR', 'STU', 'FPD', 'ACR', 'ATR')
-FORWARD = ('REC', 'SSR', 'CRR')
 
 # The benchmark's words, its slips included, without its indentation.
 CHOICE = """Question: {question}
@@ -67,8 +60,8 @@ Answer only with "Yes" or "No".
 Do not include any additional text or explanation in your response."""
 
 
-class Choice(Entry):
-    """A multiple choice of the past or the present; ``gt`` counts from 0."""
+class ChoiceTask(Entry):
+    """A multiple choice about the past or the present; ``gt`` counts from 0."""
 
     id: int
     task: Literal['EPM', 'ASI', 'HLD', 'OCR', 'OJR', 'STU', 'FPD', 'ACR', 'ATR']
@@ -78,6 +71,17 @@ class Choice(Entry):
     answer: Text
     options: list[str]
     gt: int
+
+    def questions(self, here: str) -> Iterator[Question]:
+        """Ask once, at ``realtime``."""
+        options = '; '.join(lettered(self.options)) + ';'
+        yield Question(
+            id=str(self.id),
+            question=CHOICE.format(question=self.question.strip(), options=options),
+            answer=letter_at(self.gt, self.options, here), kind=self.task,
+            ask_at_ns=parse_time(self.realtime, here), clock='start', scorer='letter',
+            options=self.options,
+            suite=f'ovobench {"backward" if self.task in BACKWARD else "real-time"}')
 
 
 class CountSoFar(Entry):
@@ -97,6 +101,15 @@ class Repetition(Entry):
     start_times: list[float]
     end_times: list[float]
     test_info: list[CountSoFar]
+
+    def questions(self, here: str) -> Iterator[Question]:
+        """Ask for the count at each time."""
+        spans = _spans(self.start_times, self.end_times, here)
+        for number, test in enumerate(self.test_info):
+            at = parse_time(test.realtime, here)
+            yield _forward(
+                f'{self.id}.{number}', self.task, COUNT.format(activity=self.activity),
+                str(test.count), 'number', at, [span for span in spans if span[1] <= at])
 
 
 class StepNow(Entry):
@@ -119,6 +132,20 @@ class Procedure(Entry):
     end_time: list[float]
     test_info: list[StepNow]
 
+    def questions(self, here: str) -> Iterator[Question]:
+        """Ask at each time whether a step is under way."""
+        spans = _spans(self.start_time, self.end_time, here)
+        if len(spans) != len(self.all_steps):
+            raise SourceError(f'{here}: {len(self.all_steps)} steps, but {len(spans)} times')
+        for number, test in enumerate(self.test_info):
+            at = parse_time(test.realtime, here)
+            # A step that is not under way at that time has no evidence to forget.
+            seen = [(start, min(end, at)) for (start, end), step in zip(spans, self.all_steps)
+                    if test.type and step == test.step and start <= at <= end]
+            yield _forward(
+                f'{self.id}.{number}', self.task, STEP.format(step=test.step),
+                'Yes' if test.type else 'No', 'yes_no', at, seen)
+
 
 class ClueYet(Entry):
     """Whether the clue was seen by a time: ``type`` 1 if so."""
@@ -139,80 +166,30 @@ class Clue(Entry):
     clue_time: float
     test_info: list[ClueYet]
 
+    def questions(self, here: str) -> Iterator[Question]:
+        """Ask at each time whether the question can be answered."""
+        clue = parse_time(self.clue_time, here)
+        for number, test in enumerate(self.test_info):
+            at = parse_time(test.realtime, here)
+            yield _forward(
+                f'{self.id}.{number}', self.task, CLUE.format(question=self.question.strip()),
+                'Yes' if test.type else 'No', 'yes_no', at,
+                [(clue, clue)] if test.type and clue <= at else [])
+
+
+AnyTask: TypeAdapter[Any] = TypeAdapter(
+    Annotated[ChoiceTask | Repetition | Procedure | Clue, Field(discriminator='task')])
+
 
 def read(path: Path) -> list[QuestionedVideo]:
     """
     Read OVO-Bench's annotation file.
 
-    :raises SourceError: the file is none; the message names the entry.
+    :raises SourceError: the file is not that; the message names the entry.
     """
-    return by_video(path, _questions(path))
-
-
-def _questions(path: Path) -> Iterator[tuple[str, Question]]:
-    for number, value in enumerate(read_list(path), 1):
-        for question in _asked(path, number, value):
-            yield str(value['video']), question
-
-
-def _asked(path: Path, number: int, value: dict[str, Any]) -> Iterator[Question]:
-    task, here = value.get('task'), where(path, number, value)
-    if task in (*BACKWARD, *REAL_TIME):
-        yield _choice(parse(path, number, value, Choice), here)
-    elif task == 'REC':
-        yield from _counts(parse(path, number, value, Repetition), here)
-    elif task == 'SSR':
-        yield from _steps(parse(path, number, value, Procedure), here)
-    elif task == 'CRR':
-        yield from _clues(parse(path, number, value, Clue), here)
-    else:
-        raise SourceError(
-            f'{here}: there is no task {task!r}; there are '
-            f'{", ".join((*BACKWARD, *REAL_TIME, *FORWARD))}')
-
-
-def _choice(entry: Choice, here: str) -> Question:
-    when = 'backward' if entry.task in BACKWARD else 'real-time'
-    options = '; '.join(lettered(entry.options)) + ';'
-    return Question(
-        id=str(entry.id),
-        question=CHOICE.format(question=entry.question.strip(), options=options),
-        answer=letter_at(entry.gt, entry.options, here), kind=entry.task,
-        ask_at_ns=nanoseconds(entry.realtime, here), clock='start', scorer='letter',
-        options=entry.options, suite=f'ovobench {when}')
-
-
-def _counts(entry: Repetition, here: str) -> Iterator[Question]:
-    spans = _spans(entry.start_times, entry.end_times, here)
-    for number, test in enumerate(entry.test_info):
-        at = nanoseconds(test.realtime, here)
-        yield _forward(
-            f'{entry.id}.{number}', entry.task, COUNT.format(activity=entry.activity),
-            str(test.count), 'number', at, [span for span in spans if span[1] <= at])
-
-
-def _steps(entry: Procedure, here: str) -> Iterator[Question]:
-    spans = _spans(entry.start_time, entry.end_time, here)
-    if len(spans) != len(entry.all_steps):
-        raise SourceError(f'{here}: {len(entry.all_steps)} steps, and {len(spans)} times')
-    for number, test in enumerate(entry.test_info):
-        at = nanoseconds(test.realtime, here)
-        # A step that is not under way at that time has no evidence to forget.
-        seen = [(start, min(end, at)) for (start, end), step in zip(spans, entry.all_steps)
-                if test.type and step == test.step and start <= at <= end]
-        yield _forward(
-            f'{entry.id}.{number}', entry.task, STEP.format(step=test.step),
-            'Yes' if test.type else 'No', 'yes_no', at, seen)
-
-
-def _clues(entry: Clue, here: str) -> Iterator[Question]:
-    clue = nanoseconds(entry.clue_time, here)
-    for number, test in enumerate(entry.test_info):
-        at = nanoseconds(test.realtime, here)
-        yield _forward(
-            f'{entry.id}.{number}', entry.task, CLUE.format(question=entry.question.strip()),
-            'Yes' if test.type else 'No', 'yes_no', at,
-            [(clue, clue)] if test.type and clue <= at else [])
+    return by_video(path, [
+        (entry.video, question) for here, entry in read_entries(path, AnyTask)
+        for question in entry.questions(here)])
 
 
 def _forward(
@@ -227,6 +204,6 @@ def _forward(
 def _spans(starts: Sequence[float], ends: Sequence[float], here: str) -> list[tuple[int, int]]:
     """Pair starts with ends, ns."""
     if len(starts) != len(ends):
-        raise SourceError(f'{here}: {len(starts)} start times, and {len(ends)} end times')
-    return [(nanoseconds(start, here), nanoseconds(end, here))
+        raise SourceError(f'{here}: {len(starts)} start times, but {len(ends)} end times')
+    return [(parse_time(start, here), parse_time(end, here))
             for start, end in zip(starts, ends)]

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The public benchmarks whose question files are read, by name."""
+"""The public benchmarks whose question files can be read, by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,10 +21,9 @@ from infinipot_ros.evaluation.benchmarks import (
     streamingbench,
     videomme,
 )
-from infinipot_ros.evaluation.benchmarks.entries import Reader
 from infinipot_ros.evaluation.question import QuestionedVideo
 
-READERS: Mapping[str, Reader] = MappingProxyType({
+READERS: Mapping[str, Callable[[Path], list[QuestionedVideo]]] = MappingProxyType({
     'mlvu': mlvu.read, 'videomme': videomme.read, 'egoschema': egoschema.read, 'lvb': lvb.read,
     'ovobench': ovobench.read, 'streamingbench': streamingbench.read, 'openeqa': openeqa.read,
     'rvs': rvs.read, 'river': river.read, 'navqa': navqa.read,
@@ -38,9 +37,9 @@ def load(name: str, path: Path) -> list[QuestionedVideo]:
 
     :param name: one of ``FORMATS``.
     :param path: its annotation file; a folder where the format's module says so.
-    :return: its videos in the order of the file; one video may come more than once, where its
-        parts are shown separately. ``video`` is what the file names, perhaps without extension.
-    :raises ConfigurationError: there is no such format.
+    :return: its videos in the order of the file; a video occurs more than once where its parts are
+        shown separately. ``video`` is the name in the file, perhaps without extension.
+    :raises ConfigurationError: an unknown format.
     :raises SourceError: the file cannot be read, or is not of that format; the message names the
         entry.
     """

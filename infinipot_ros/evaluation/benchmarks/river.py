@@ -3,11 +3,11 @@
 """
 RIVER: the same question after four delays, a forgetting curve.
 
-Multiple choice, asked at ``question_time``; ``time_reference`` is the evidence. A suite for each
-delay, ``river Retro-Memory@short`` to ``river Retro-Memory@very_long``, and one, ``river
-Live-Perception``, for the same questions without any. ``Question.delay`` counts frames of the
-video since the evidence ended. Some references of the real files end before they start: of those
-only the end is used. Pro-Response, which asks to speak up unasked, is refused.
+Multiple choice, asked at ``question_time``; ``time_reference`` is the evidence. There is a suite
+per delay, ``river Retro-Memory@short`` to ``river Retro-Memory@very_long``, and ``river
+Live-Perception`` for the same questions without delay. ``Question.delay`` counts frames of the
+video since the evidence ended. Some references of the published files end before they start; only
+their end is used. Pro-Response, which asks a model to speak up unasked, is refused.
 
 Source: OpenGVLab/RIVER, annotations/{Retro-Memory,Live-Perception}.json; prompt
 scripts/inference/InternVL/longshort.py.
@@ -18,17 +18,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.benchmarks.choices import bare, letter_of, lettered
 from infinipot_ros.evaluation.benchmarks.entries import (
     Entry,
     Text,
     by_video,
+    choice_question,
     parse,
     read_list,
     where,
 )
-from infinipot_ros.evaluation.benchmarks.times import nanoseconds
+from infinipot_ros.evaluation.choice_parsing import bare, letter_of
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
+from infinipot_ros.evaluation.time_parsing import parse_time
 from infinipot_ros.ros_time import SECOND_NS
 
 # The benchmark's words, with its options one a line.
@@ -43,7 +44,7 @@ Only give the best option."""
 UNASKED = 'Pro-Response'
 
 
-class Choice(Entry):
+class RiverEntry(Entry):
     """A question; times in seconds."""
 
     video_source: str
@@ -71,27 +72,24 @@ def read(path: Path) -> list[QuestionedVideo]:
         here = where(path, number, value)
         if str(value.get('question_type', '')).startswith(UNASKED):
             raise SourceError(
-                f'{here}: {UNASKED} asks a model to speak unasked, which is no question at a '
-                'time; give Retro-Memory.json or Live-Perception.json')
-        entry = parse(path, number, value, Choice)
+                f'{here}: {UNASKED} asks a model to speak unasked, which is not a question at a '
+                'given time; give Retro-Memory.json or Live-Perception.json')
+        entry = parse(path, number, value, RiverEntry)
         asked.append((entry.video_path, _question(entry, here)))
     return by_video(path, asked)
 
 
-def _question(entry: Choice, here: str) -> Question:
-    start, end = (nanoseconds(time, here) for time in entry.time_reference)
-    at = nanoseconds(entry.question_time, here)
+def _question(entry: RiverEntry, here: str) -> Question:
+    start, end = (parse_time(time, here) for time in entry.time_reference)
+    at = parse_time(entry.question_time, here)
     if at < end:
         raise SourceError(
-            f'{here}: asked at {entry.question_time:g} s, before what it is about ends, '
+            f'{here}: asked at {entry.question_time:g} s, before its evidence ends, '
             f'{entry.time_reference[1]:g} s')
     options = bare(entry.choices)
     kind, _, delay = entry.question_type.partition('@')
-    return Question(
-        id=f'{entry.question_id} {delay}'.strip(), kind=kind, scorer='letter', options=options,
-        question=PROMPT.format(question=entry.question.strip(),
-                               options='\n'.join(lettered(options, '({}) {}'))),
-        answer=letter_of(entry.correct_answer, options, here), ask_at_ns=at, clock='start',
+    return choice_question(
+        PROMPT, entry.question, options, letter_of(entry.correct_answer, options, here),
+        id=f'{entry.question_id} {delay}'.strip(), kind=kind, ask_at_ns=at, clock='start',
         delay=round((at - end) / SECOND_NS * entry.fps),
-        evidence=[(start, end)] if start <= end else [],
-        suite=f'river {entry.question_type}')
+        evidence=[(start, end)] if start <= end else [], suite=f'river {entry.question_type}')

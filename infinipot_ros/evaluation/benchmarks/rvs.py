@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-RVS-Ego and RVS-Movie: open questions while an hour of film goes by.
+RVS-Ego and RVS-Movie: open questions during an hour of video.
 
 A question is asked when the part it is about ends. Where an entry names a clip, only that part of
 the video is shown; all times count from the video's start. Scored by token F1, or by a judge as
-the benchmark has it. The kind is the type of answer; the suite is the file's name, so that Ego
-and Movie stay apart.
+in the benchmark. The kind is the type of answer; the suite is the file's name, so that Ego and
+Movie stay apart.
 
 Sources: Becomebright/ReKV, video_qa/rekv_stream_vqa.py; lwx270901/ProtoKV,
 qwen_inference_online.py. The annotations themselves are on Hugging Face only (Becomebright/RVS).
@@ -17,19 +17,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.benchmarks.entries import (
-    Entry,
-    Text,
-    parse,
-    questioned,
-    read_list,
-    where,
-)
-from infinipot_ros.evaluation.benchmarks.times import nanoseconds
+from infinipot_ros.evaluation.benchmarks.entries import Entry, Text, questioned, read_entries
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
+from infinipot_ros.evaluation.time_parsing import parse_time
 
 
-class TimedQuestion(Entry):
+class RvsQuestion(Entry):
     """A question and the part it is about, seconds."""
 
     question: Text
@@ -40,12 +33,12 @@ class TimedQuestion(Entry):
     duration: float | None = None
 
 
-class Video(Entry):
-    """A video, perhaps a clip of it (seconds), and what is asked about it."""
+class RvsEntry(Entry):
+    """A video, perhaps a clip of it (seconds), and its questions."""
 
     video_id: str
     video_path: str
-    conversations: list[TimedQuestion]
+    conversations: list[RvsQuestion]
     duration: float | None = None
     clip_start_time: float | None = None
     clip_end_time: float | None = None
@@ -55,25 +48,22 @@ def read(path: Path) -> list[QuestionedVideo]:
     """
     Read an annotation file of RVS.
 
-    :raises SourceError: the file is none; the message names the entry.
+    :raises SourceError: the file is not that; the message names the entry.
     """
     videos = []
-    for number, value in enumerate(read_list(path), 1):
-        entry = parse(path, number, value, Video)
-        here = where(path, number, value)
-        start = nanoseconds(entry.clip_start_time or 0.0, here)
-        end = None if entry.clip_end_time is None else nanoseconds(entry.clip_end_time, here)
+    for number, (here, entry) in enumerate(read_entries(path, RvsEntry), 1):
+        start = parse_time(entry.clip_start_time or 0.0, here)
+        end = None if entry.clip_end_time is None else parse_time(entry.clip_end_time, here)
         asked = [_question(f'{number}.{index}', each, here)
                  for index, each in enumerate(entry.conversations)]
-        if any(question.ask_at_ns is not None and question.ask_at_ns < start
-               for question in asked):
+        if any((question.ask_at_ns or 0) < start for question in asked):
             raise SourceError(f'{here}: a question is asked before the clip starts')
         videos.append(questioned(path, entry.video_path, asked, start_ns=start, end_ns=end))
     return videos
 
 
-def _question(name: str, asked: TimedQuestion, here: str) -> Question:
-    start, end = nanoseconds(asked.start_time, here), nanoseconds(asked.end_time, here)
+def _question(name: str, asked: RvsQuestion, here: str) -> Question:
+    start, end = parse_time(asked.start_time, here), parse_time(asked.end_time, here)
     if end < start:
         raise SourceError(
             f'{here}: a question is about a part that ends at {asked.end_time:g} s, before it '

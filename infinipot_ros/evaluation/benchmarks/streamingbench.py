@@ -9,13 +9,13 @@ StreamingBench: questions in the middle of a stream, in three suites.
     Multiple choice that refers to earlier questions. As the benchmark prescribes, a question
     carries the earlier ones about its video with their right answers.
 ``streamingbench proactive``
-    Say something when a thing happens. The benchmark shows the video from the moment of the
-    request on, asks every second whether now is the time (yes or no), takes the first yes, and
-    calls it right within two seconds of the true moment. Here no answer depends on another, so
-    that is taken apart, each part a kind of its own: *not yet*, asked every second until more
-    than two seconds before the moment, where only no is right; *now*, asked at the moment, where
-    only yes is; *output*, what to say, asked at the moment and right if it contains the words.
-    The seconds in which the benchmark lets pass either answer are not asked.
+    Say something when a thing happens. The benchmark shows the video from the time of the request
+    on, asks every second whether now is the time (yes or no), takes the first yes, and counts it
+    as right within two seconds of the true moment. Here no answer depends on another, so each part
+    is a kind of its own: *not yet*, asked every second until more than two seconds before the
+    moment, where only no is right; *now*, asked at the moment, where only yes is; *output*, what
+    to say, asked at the moment and right if it contains the words. The seconds in which the
+    benchmark accepts either answer are not asked.
 
 Source: THUNLP-MT/StreamingBench (MIT), src/data/questions_{real,sqa}{,_stream}.json and
 questions_proactive{,_50}.json; prompts and scores src/benchmark/StreamingBench{,SQA,Proactive}.py
@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.evaluation.benchmarks.choices import bare, letter_of, lettered
 from infinipot_ros.evaluation.benchmarks.entries import (
     Entry,
     Text,
@@ -39,8 +38,9 @@ from infinipot_ros.evaluation.benchmarks.entries import (
     read_json,
     where,
 )
-from infinipot_ros.evaluation.benchmarks.times import nanoseconds
+from infinipot_ros.evaluation.choice_parsing import bare, letter_of, lettered
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
+from infinipot_ros.evaluation.time_parsing import parse_time
 from infinipot_ros.ros_time import SECOND_NS
 
 # The benchmark's words.
@@ -86,12 +86,12 @@ The answer is:"""
 NOW = '{question} Is it the right time to output "{output}"? You can only answer yes or no.'
 
 TOLERANCE_S = 2
-"""How far from the true moment a proactive answer may be."""
+"""How far from the true moment a proactive answer may be, seconds."""
 SLIPS = {'00:12450': '00:12:45'}
-"""Times of the real files that are none; the clip they name holds the corrected one."""
+"""Malformed times of the published files; the clips they name hold the corrected ones."""
 
 
-class Choice(Entry):
+class StreamChoice(Entry):
     """A multiple choice; ``cause`` and ``effect`` are notes of the annotators."""
 
     task_type: Literal[
@@ -109,7 +109,7 @@ class Choice(Entry):
     effect: str = ''
 
 
-class Request(Entry):
+class ProactiveRequest(Entry):
     """Something to say, and the moment to say it."""
 
     task_type: Literal['Proactive Output']
@@ -120,8 +120,8 @@ class Request(Entry):
     required_ability: str = ''
 
 
-class Video(Entry):
-    """A video, or a clip of one, and what is asked about it."""
+class StreamingVideo(Entry):
+    """A video, or a clip of one, and its questions."""
 
     video_path: str
     questions: list[dict[str, Any]]
@@ -132,23 +132,22 @@ class Video(Entry):
 
 def read(path: Path) -> list[QuestionedVideo]:
     """
-    Read one of StreamingBench's annotation files; which one, its questions tell.
+    Read one of StreamingBench's annotation files; the fields of its questions say which.
 
-    :raises SourceError: the file is none, or needs sound; the message names the entry.
+    :raises SourceError: the file is none of them, or needs sound; the message names the entry.
     """
     choices: list[tuple[str, Question]] = []
     contexts: dict[str, str] = {}
     requests: list[QuestionedVideo] = []
     for number, value in enumerate(_videos(path), 1):
-        video = parse(path, number, value, Video)
-        here = where(path, number, value)
+        video, here = parse(path, number, value, StreamingVideo), where(path, number, value)
         for index, asked in enumerate(video.questions):
             name = f'{number}.{index}'
             if 'ground_truth_time_stamp' in asked:
-                request = parse(path, number, asked, Request)
+                request = parse(path, number, asked, ProactiveRequest)
                 requests.append(_request(path, video.video_path, request, name, here))
                 continue
-            choice = parse(path, number, asked, Choice)
+            choice = parse(path, number, asked, StreamChoice)
             sequential = choice.task_type == 'Sequential Question Answering'
             context = contexts.get(video.video_path, '') if sequential else None
             choices.append((video.video_path, _choice(choice, name, here, context)))
@@ -171,11 +170,11 @@ def _videos(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _at(time: str, here: str) -> int:
-    return nanoseconds(SLIPS.get(time, time), here)
+    return parse_time(SLIPS.get(time, time), here)
 
 
-def _choice(choice: Choice, name: str, here: str, context: str | None) -> Question:
-    """Ask a multiple choice; ``context`` is what a sequential one follows, None for others."""
+def _choice(choice: StreamChoice, name: str, here: str, context: str | None) -> Question:
+    """Ask a multiple choice; ``context`` holds the earlier questions, None for no sequence."""
     options = bare(choice.options)
     prompt = CHOICE if context is None else SEQUENTIAL
     return Question(
@@ -186,7 +185,7 @@ def _choice(choice: Choice, name: str, here: str, context: str | None) -> Questi
         suite='streamingbench real' if context is None else 'streamingbench sqa')
 
 
-def _earlier(choice: Choice, here: str) -> str:
+def _earlier(choice: StreamChoice, here: str) -> str:
     options = bare(choice.options)
     return EARLIER.format(
         time=choice.time_stamp, question=choice.question, options=', '.join(lettered(options)),
@@ -194,9 +193,9 @@ def _earlier(choice: Choice, here: str) -> str:
 
 
 def _request(
-    path: Path, video: str, request: Request, name: str, here: str,
+    path: Path, video: str, request: ProactiveRequest, name: str, here: str,
 ) -> QuestionedVideo:
-    """Take a request apart into what can be asked one by one."""
+    """Split a request into questions that do not depend on each other."""
     start, moment = _at(request.time_stamp, here), _at(request.ground_truth_time_stamp, here)
     if moment < start:
         raise SourceError(

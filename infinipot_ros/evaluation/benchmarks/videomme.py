@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Video-MME: multiple choice about films from the web, short, medium and long.
+Video-MME: multiple choice about short, medium and long videos from the web.
 
-Asked after the last frame; without subtitles. A suite for each length, ``videomme short``,
-``videomme medium`` and ``videomme long``; the kind is the task. Two forms, told apart by their
+Asked after the last frame, without subtitles. There is a suite per length, ``videomme short``,
+``videomme medium`` and ``videomme long``; the kind is the task. Two forms, distinguished by their
 fields: the benchmark's own rows as JSON, and Flash-VStream's, whose questions carry the options.
 
 Sources: lmms-lab/Video-MME (rows of its table) and the prompt of MME-Benchmarks/Video-MME,
@@ -14,25 +14,19 @@ Flash-VStream-Qwen/data/eval_video/videomme/test_qa.json.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from infinipot_ros.evaluation.benchmarks.choices import (
-    bare,
-    letter_at,
-    letter_of,
-    lettered,
-    split,
-)
 from infinipot_ros.evaluation.benchmarks.entries import (
     Entry,
     Text,
     by_video,
-    first_form,
-    parse,
-    read_list,
-    where,
+    choice_question,
+    model_of,
+    read_entries,
 )
+from infinipot_ros.evaluation.choice_parsing import bare, letter_at, letter_of, split_options
 from infinipot_ros.evaluation.question import Question, QuestionedVideo
 
 # The benchmark's words.
@@ -45,7 +39,7 @@ The best answer is:"""
 Length = Literal['short', 'medium', 'long']
 
 
-class Own(Entry):
+class OwnEntry(Entry):
     """A row of the benchmark's table; ``videoID`` names the file."""
 
     video_id: str
@@ -61,7 +55,7 @@ class Own(Entry):
     answer: Text
 
 
-class Flash(Entry):
+class FlashEntry(Entry):
     """A question of Flash-VStream's file; ``answer`` counts from 0."""
 
     video_id: str
@@ -79,32 +73,22 @@ def read(path: Path) -> list[QuestionedVideo]:
     """
     Read Video-MME's questions, in either form.
 
-    :raises SourceError: the file is neither; the message names the entry.
+    :raises SourceError: the file is in neither form; the message names the entry.
     """
-    values = read_list(path)
-    form = first_form(path, values[0], [('videoID', 'own'), ('url', 'Flash-VStream')])
-    asked = []
-    for number, value in enumerate(values, 1):
-        here = where(path, number, value)
-        if form == 'own':
-            own = parse(path, number, value, Own)
-            options = bare(own.options)
-            asked.append((own.videoID, _question(
-                own.question_id, own.question, options, letter_of(own.answer, options, here),
-                own.task_type, own.duration)))
-            continue
-        flash = parse(path, number, value, Flash)
-        text, options = split(flash.question, 'A.', here)
-        asked.append((flash.video_id, _question(
-            flash.id, text, options, letter_at(flash.answer, options, here), flash.task_type,
-            flash.duration)))
-    return by_video(path, asked)
+    return by_video(path, _questions(path))
 
 
-def _question(
-    name: str, text: str, options: list[str], answer: str, kind: str, length: str,
-) -> Question:
-    return Question(
-        id=name, answer=answer, kind=kind, scorer='letter', options=options,
-        question=PROMPT.format(question=text.strip(), options='\n'.join(lettered(options))),
-        suite=f'videomme {length}')
+def _questions(path: Path) -> Iterator[tuple[str, Question]]:
+    model = model_of(path, {'videoID': OwnEntry, 'url': FlashEntry})
+    for here, entry in read_entries(path, model):
+        if model is OwnEntry:
+            name, video, text, options = (
+                entry.question_id, entry.videoID, entry.question, bare(entry.options))
+            answer = letter_of(entry.answer, options, here)
+        else:
+            name, video = entry.id, entry.video_id
+            text, options = split_options(entry.question, 'A.', here)
+            answer = letter_at(entry.answer, options, here)
+        yield video, choice_question(
+            PROMPT, text, options, answer, '{}. {}', id=name, kind=entry.task_type,
+            suite=f'videomme {entry.duration}')

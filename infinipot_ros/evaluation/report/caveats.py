@@ -1,39 +1,49 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What to know before figures are believed: what was left out, and what they cannot say."""
+"""What to know before trusting figures: what was left out, and what they do not show."""
 
 from __future__ import annotations
 
 from collections import Counter
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from infinipot_ros.evaluation.report.page_parts import MAX_LISTED, count_text, shorten
+from infinipot_ros.evaluation.report.formatting import count_text, listed, shorten
 from infinipot_ros.evaluation.run_store import RunStore
 
-# Benchmarks whose papers have a language model rate what was said.
+# Benchmarks whose papers have a language model rate the answers.
 RATED = {'openeqa': 'OpenEQA', 'rvs': 'RVS'}
-LONGEST = 400
+MAX_REASON_CHARACTERS = 400
 
 
-def left_out(journal: RunStore) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Caveat:
+    """A warning: what is emphasised, what follows on it, and a list of details."""
+
+    text: str
+    more: str = ''
+    details: Sequence[str] = ()
+
+
+def left_out(store: RunStore) -> dict[str, Any]:
     """
-    Count what no memory was asked, of this run and of earlier ones in the folder.
+    Count what no memory was asked, in this run and in earlier ones of the folder.
 
-    :return: ``recordings`` that were not watched, ``questions`` about them, ``why``, a line each;
-        ``questions_of_others`` by when they would have been asked.
+    :return: ``recordings`` that were not watched, ``questions`` about them, ``why``, a record
+        each; ``questions_of_others`` by when they would have been asked.
     """
     outside: Counter[str] = Counter()
-    for counts in {run['stream']: run['left_out'] for run in journal.runs}.values():
+    for counts in {run['stream']: run['left_out'] for run in store.runs}.values():
         outside.update(counts)
     return {
-        'recordings': len(journal.left_out),
-        'questions': sum(each.questions for each in journal.left_out),
-        'questions_of_others': dict(outside), 'why': [vars(each) for each in journal.left_out]}
+        'recordings': len(store.left_out),
+        'questions': sum(each.questions for each in store.left_out),
+        'questions_of_others': dict(outside), 'why': [vars(each) for each in store.left_out]}
 
 
 def left_out_text(found: dict[str, Any]) -> str:
-    """Say it in a line; nothing where nothing was left out."""
+    """Format ``left_out`` in a line; empty where nothing was left out."""
     parts = []
     if found['recordings']:
         parts.append(f'{count_text(found["recordings"], "recording")} with '
@@ -43,32 +53,23 @@ def left_out_text(found: dict[str, Any]) -> str:
     return ', '.join(parts)
 
 
-def caveats(journal: RunStore, found: dict[str, Any]) -> str:
-    """Write them for a page; nothing where there are none."""
-    parts = []
-    said = left_out_text(found)
-    if said:
-        lines = [f'<li>{escape(each["recording"])} ({count_text(each["questions"], "question")}): '
-                 f'{escape(shorten(each["reason"], LONGEST))}</li>' for each in found['why']]
-        more = len(lines) - MAX_LISTED
-        if more > 0:
-            lines = [*lines[:MAX_LISTED], f'<li>and {more:,} more, all in results.json</li>']
-        why = f'<details><summary>Which, and why</summary><ul>{"".join(lines)}</ul></details>' \
-            if lines else ''
-        parts.append(f'<p><b>Left out: {said}.</b> The figures are of the others.</p>{why}')
-    caveat = journal.config.get('caveat')
-    if caveat and _asked_of_others(journal):
-        parts.append(f'<p><b>Note: {escape(caveat)}</b></p>')
-    rated = RATED.get(str(journal.config.get('dataset')))
-    if rated and 'judge' not in journal.config:
-        parts.append(
-            f'<p><b>No figure here compares with those {rated} publishes</b>, where a language '
-            'model rates the answers: without --judge words in common are counted.</p>')
-    return ''.join(parts)
-
-
-def _asked_of_others(journal: RunStore) -> bool:
-    """Tell whether questions were asked about what may not be the simulator's."""
-    # Only the simulator tells which visual tokens show what is asked for.
-    simulated = {each.stream for each in journal.outcomes if each.retention is not None}
-    return any(each.stream not in simulated for each in journal.outcomes)
+def caveats(store: RunStore) -> list[Caveat]:
+    """List the caveats of a run."""
+    found, parts = left_out(store), []
+    text = left_out_text(found)
+    if text:
+        parts.append(Caveat(f'Left out: {text}.', ' The figures are of the others.', listed(
+            f'{each["recording"]} ({count_text(each["questions"], "question")}): '
+            f'{shorten(each["reason"], MAX_REASON_CHARACTERS)}' for each in found['why'])))
+    # Only the simulator records which visual tokens show the answer.
+    simulated = {each.stream for each in store.outcomes if each.retention is not None}
+    caveat = store.config.get('caveat')
+    if caveat and any(each.stream not in simulated for each in store.outcomes):
+        parts.append(Caveat(f'Note: {caveat}'))
+    rated = RATED.get(str(store.config.get('dataset')))
+    if rated and 'judge' not in store.config:
+        parts.append(Caveat(
+            f'No figure here compares with those {rated} publishes',
+            ', where a language model rates the answers: without --judge words in common are '
+            'counted.'))
+    return parts

@@ -1,56 +1,62 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of a benchmark as files: JSON and CSV for programs, one HTML page for people."""
+"""The figures of an evaluation: JSON and CSV for programs, an HTML page and tables for people."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from infinipot_ros.evaluation.report.caveats import caveats, left_out
 from infinipot_ros.evaluation.report.provenance import provenance
-from infinipot_ros.evaluation.report.quality_groups import ALL, HEADLINE_GROUPS, LONG
 from infinipot_ros.evaluation.report.quality_page import page
-from infinipot_ros.evaluation.report.quality_sections import main_figures, main_suite
-from infinipot_ros.evaluation.report.quality_table import ALL_SUITES, Summary, as_row, summarise
 from infinipot_ros.evaluation.report.statistics import Interval
-from infinipot_ros.evaluation.report.timeline_table import read_tracks, write_csv
+from infinipot_ros.evaluation.report.summary import (
+    ALL,
+    ALL_SUITES,
+    HEADLINE_GROUPS,
+    LONG,
+    Summary,
+    as_row,
+    summarise,
+)
+from infinipot_ros.evaluation.report.tables import lay_out
+from infinipot_ros.evaluation.report.track import write_csv
 from infinipot_ros.evaluation.run_store import RunStore, write_whole
 from infinipot_ros.evaluation.variants import FULL
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
-# Narrow enough for a terminal of 80 columns.
+# Of HEADLINE_GROUPS, for a terminal of 80 columns.
 HEADS = ('all', 'shown', 'comp.\n4 times', 'delay\n100+', 'not\nshown')
 
 
 def write_report(
-    journal: RunStore, headline: str | None = None, suites: Sequence[str] = (),
+    store: RunStore, headline: str | None = None, suites: Sequence[str] = (),
 ) -> Summary:
     """
-    Write ``results.json``, ``results.csv``, ``timeline.csv`` and ``report.html`` of all so far.
+    Write ``results.json``, ``results.csv``, ``timeline.csv`` and ``report.html`` of all outcomes.
 
     There is no ``timeline.csv`` where no timeline was kept.
 
-    :param headline: the budget that tables and curves over delay are for; None: the one that most
+    :param headline: the budget of tables by group and curves over delay; None: the one that most
         policies have.
     :param suites: the order of suites; those not named come last.
     :return: the figures written.
     """
-    folder = journal.folder
-    summary = summarise(journal.outcomes, headline, suites)
-    rows = [as_row(figures) for figures in summary.everything]
-    facts, missing = provenance(journal, summary), left_out(journal)
+    folder = store.folder
+    summary = summarise(store.outcomes, headline, suites)
+    rows, facts = [as_row(figures) for figures in summary.everything], provenance(store, summary)
     results = json.dumps({
-        'config': journal.config, 'provenance': facts, 'left_out': missing, 'figures': rows,
+        'config': store.config, 'provenance': facts, 'left_out': left_out(store), 'figures': rows,
         'headline': [as_row(figures) for figures in summary.at_headline]}, indent=1)
-    # One line a question and cell: there may be tens of thousands.
+    # One line a question and variant: there may be tens of thousands.
     answers = ',\n'.join(
-        json.dumps(vars(outcome), ensure_ascii=False) for outcome in journal.outcomes)
+        json.dumps(vars(outcome), ensure_ascii=False) for outcome in store.outcomes)
     write_whole(folder / 'results.json',
                 f'{results.removesuffix("}").rstrip()},\n "questions": [\n{answers}\n]}}\n')
     text = io.StringIO()
@@ -59,76 +65,70 @@ def write_report(
     writer.writerows(rows)
     write_whole(folder / 'results.csv', text.getvalue())
     write_csv(folder)
-    tracks = read_tracks(folder)
     write_whole(folder / 'report.html',
-                page(summary, facts | journal.config, journal.outcomes, tracks, folder,
-                     caveats(journal, missing)))
+                page(summary, facts | store.config, store.outcomes, folder, caveats(store)))
     return summary
 
 
-def overview_table(summary: Summary) -> Table:
+def overview_table(summary: Summary) -> RichTable:
     """Lay out every memory once for a terminal: right answers, what it held, how fast it was."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    rows = main_figures(summary)
-    graded = any(each.score for each in rows)
-    table = Table(title=f'{main_suite(summary)}: right answers, %', title_justify='left',
-                  box=SIMPLE_HEAD, padding=0, show_edge=False, pad_edge=False)
-    table.add_column('policy', no_wrap=True)
-    for head in ('budget', 'right', *(['score'] if graded else []), 'n', 'MiB', 's/answer'):
-        table.add_column(head, justify='right')
-    for each in rows:
-        table.add_row(
-            each.policy, each.budget, _short(each.accuracy),
-            *([_short(each.score)] if graded else []), f'{each.questions}',
-            f'{each.memory_bytes / 2**20:.1f}', f'{each.latency_s:.3f}')
-    return table
+    return _terminal_table(
+        f'{summary.main_suite}: right answers, %',
+        ('policy', 'budget', 'right', 'score', 'n', 'MiB', 's/answer'),
+        ((each.policy, each.budget, _short(each.accuracy), _short(each.score),
+          f'{each.questions}', f'{each.memory_bytes / 2**20:.1f}', f'{each.latency_s:.3f}')
+         for each in summary.main_figures))
 
 
-def headline_tables(summary: Summary) -> list[Table]:
-    """Lay out accuracy at the headline budget for a terminal: all suites, then one after one."""
+def headline_tables(summary: Summary) -> list[RichTable]:
+    """Lay out accuracy at the headline budget for a terminal: suites pooled, then one by one."""
     suites = list(dict.fromkeys(each.suite for each in summary.at_headline))
     return [_headline_table(summary, suite)
             for suite in sorted(suites, key=lambda suite: suite != ALL_SUITES)]
 
 
-def _headline_table(summary: Summary, suite: str) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
+def _headline_table(summary: Summary, suite: str) -> RichTable:
     found = {(each.policy, each.group): each for each in summary.at_headline
              if each.suite == suite}
-    policies = list(dict.fromkeys(policy for policy, _ in found))
+    of_all = [each for (_, group), each in found.items() if group == ALL]
     name = suite
     if suite == ALL_SUITES and summary.left_out:
         name = f'{suite} but {", ".join(summary.left_out)}'
-    early = [found[policy, ALL].uncompressed for policy in policies if policy != FULL]
     title = f'{name} at {summary.headline}: right answers, %'
+    early = [each.uncompressed for each in of_all if each.policy != FULL]
     if early:
         title += f'; {100 * max(early):.0f} % asked before any compression'
-    table = Table(title=title, title_justify='left', box=SIMPLE_HEAD, padding=0,
-                  show_edge=False, pad_edge=False)
     rows = []
-    for policy in policies:
-        late = found.get((policy, LONG)) or found[policy, ALL]
-        rows.append((policy, [
-            *(_short(each.accuracy if each else None)
-              for each in (found.get((policy, group)) for group in HEADLINE_GROUPS)),
-            _short(late.against_default, '+'), str(found[policy, ALL].questions)]))
+    for each in of_all:
+        groups = [found.get((each.policy, group)) for group in HEADLINE_GROUPS]
+        late = found.get((each.policy, LONG)) or each
+        rows.append((
+            each.policy, *(_short(figures.accuracy if figures else None) for figures in groups),
+            _short(late.against_default, '+'), str(each.questions)))
     less = '100+ less\ndefault' if any(group == LONG for _, group in found) else 'less\ndefault'
-    heads = (*HEADS, less, 'n')
-    used = [number for number in range(len(heads)) if any(cells[number] for _, cells in rows)]
-    table.add_column('policy', no_wrap=True)
-    for number in used:
-        table.add_column(heads[number], justify='right')
-    for policy, cells in rows:
-        table.add_row(policy, *(cells[number] for number in used))
-    return table
+    return _terminal_table(title, ('policy', *HEADS, less, 'n'), rows)
+
+
+def _terminal_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]],
+) -> RichTable:
+    """Make a table that is narrow enough for 80 columns, without empty columns."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    found = Table(title=title, title_justify='left', box=SIMPLE_HEAD, padding=0, show_edge=False,
+                  pad_edge=False)
+    for table in lay_out(title, columns, rows):
+        for number, column in enumerate(table.columns):
+            found.add_column(
+                str(column), justify='right' if number else 'left', no_wrap=not number)
+        for row in table.rows:
+            found.add_row(*map(str, row))
+    return found
 
 
 def _short(interval: Interval | None, sign: str = '') -> str:
-    """Write percent for narrow columns: ``85.0 [80,89]``."""
+    """Format per cent for a narrow column: ``85.0 [80,89]``."""
     if interval is None:
         return ''
     mean = f'{100 * interval.mean:{sign}.1f}'

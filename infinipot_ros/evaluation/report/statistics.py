@@ -3,16 +3,16 @@
 """
 Means with 95 % intervals, for questions of which many share a stream.
 
-Questions about one stream stand or fall together, so whole streams are what is drawn anew (the
-cluster bootstrap), and the interval is between percentiles of the means so drawn. Streams that
-share something that makes them hard, a house say, are one cluster. Two cells are compared on the
-questions both were asked, cluster by cluster, so that what makes one hard cancels out.
+Answers about one stream are correlated, so whole streams are resampled (the cluster bootstrap,
+percentile intervals: B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993). Streams
+that share what makes them hard, such as a house, are one cluster. Two variants are compared on the
+questions both were asked, so that the difficulty of a question cancels out.
 
-Of a single stream nothing can be drawn anew, where all streams came out alike every draw is the
-same, and few streams may happen to be more alike than their questions are. There an interval over
-questions stands in: Wilson's for shares (E. B. Wilson, 1927), the adjusted Wald interval of Bonett
-and Price for paired differences (2012). It says how other questions like these would fare, and
-nothing of other streams.
+A single stream cannot be resampled, streams that all came out alike give an interval of no width,
+and few streams may be more alike than their questions are. An interval over questions replaces it
+then: Wilson's score interval for shares (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927), the adjusted
+Wald interval for paired differences (D. G. Bonett and R. M. Price, J. Educ. Behav. Stat. 37,
+2012). It says how other questions like these would fare, and nothing about other streams.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 Z = 1.959964  # of the normal distribution, at LEVEL
 SEED = 2024
-# Fewer clusters than this never make an interval narrower than their questions alone would.
+# Fewer clusters never give a narrower interval than their questions alone would.
 FEW = 10
-# What rounding makes of an interval between two equal means.
-ALIKE = 1e-9
-# More clusters are drawn in this many groups, whose draws would not fit into memory otherwise.
+# A narrower interval is one of no width, but for rounding.
+MIN_WIDTH = 1e-9
+# More clusters are resampled in this many groups, to bound the memory that takes.
 MAX_DRAWN = 200
 
 Numbers = npt.NDArray[np.float64]
@@ -43,10 +43,10 @@ Over = Literal['clusters', 'questions']
 @dataclass(frozen=True)
 class Interval:
     """
-    A mean and where it lies, 95 times of 100.
+    A mean with its 95 % interval.
 
-    :param low: None, as ``high``, where nothing can be said.
-    :param over: what it would take another sample of; None without an interval.
+    :param low: None, as ``high``, where there is no interval.
+    :param over: what was sampled; None without an interval.
     """
 
     mean: float
@@ -54,8 +54,20 @@ class Interval:
     high: float | None = None
     over: Over | None = None
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends, or the mean twice where there is no interval."""
+        if self.low is None or self.high is None:
+            return self.mean, self.mean
+        return self.low, self.high
+
+    @property
+    def width(self) -> float:
+        """Distance between the ends; 0 where there is no interval."""
+        return self.ends[1] - self.ends[0]
+
     def percent(self, form: str = '.1f') -> str:
-        """Write it for people: ``85.0 [80.1, 89.3]``; ``form`` may ask for a sign."""
+        """Format as per cent: ``85.0 [80.1, 89.3]``; ``form`` may ask for a sign."""
         mean = f'{100 * self.mean:{form}}'
         if self.low is None or self.high is None:
             return mean
@@ -64,7 +76,7 @@ class Interval:
 
 @lru_cache(maxsize=16)
 def _draws(clusters: int, resamples: int, seed: int) -> Numbers:
-    """Tell how often each one is drawn: ``[resamples, clusters]``, rows sum to ``clusters``."""
+    """Draw how often each cluster counts, ``[resamples, clusters]``."""
     rng = np.random.default_rng([seed, clusters])
     draws = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
     return draws.astype(np.float64)
@@ -74,11 +86,11 @@ def bootstrap_mean(
     sums: npt.ArrayLike, counts: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = SEED,
 ) -> Interval | None:
     """
-    Give the mean over all questions, with its interval over clusters.
+    Return the mean over all questions, with its interval over clusters.
 
-    :param sums: what the questions of each cluster add up to, ``[clusters]``.
-    :param counts: how many they are; a cluster without any plays no part.
-    :return: None where there is no question at all.
+    :param sums: sum of the values of each cluster's questions, ``[clusters]``.
+    :param counts: number of each cluster's questions; a cluster of 0 is ignored.
+    :return: None without any question; a mean without an interval for a single cluster.
     """
     count = np.asarray(counts, np.float64)
     present = count > 0
@@ -103,10 +115,10 @@ def mean_of(
     seed: int = SEED,
 ) -> Interval | None:
     """
-    Give the mean of one value a question.
+    Return the mean of one value a question.
 
     :param values: ``[questions]``; NaN where a question has none.
-    :param clusters: ``[questions]``, the number of each one's cluster, a stream as a rule.
+    :param clusters: ``[questions]``, the number of each question's cluster, usually its stream.
     """
     there = ~np.isnan(values)
     if not there.any():
@@ -117,63 +129,50 @@ def mean_of(
         resamples=resamples, seed=seed)
 
 
-def share_of(
-    right: Numbers, clusters: npt.NDArray[np.int64], *, resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> Interval | None:
+def share_of(right: Numbers, clusters: npt.NDArray[np.int64]) -> Interval | None:
     """
-    Give the share of ones among zeros and ones.
+    Return the share of ones among zeros and ones.
 
     :param right: ``[questions]`` of 0, 1, and NaN where a question has none.
     :param clusters: as of :func:`mean_of`.
     """
+    found = mean_of(right, clusters)
     there = ~np.isnan(right)
-    found = mean_of(right, clusters, resamples=resamples, seed=seed)
-    return found and _sound(
+    return found and _choose(
         found, wilson(int(right[there].sum()), int(there.sum())), clusters[there])
 
 
-def difference_of(
-    differences: Numbers, clusters: npt.NDArray[np.int64], *, resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> Interval | None:
+def difference_of(differences: Numbers, clusters: npt.NDArray[np.int64]) -> Interval | None:
     """
-    Give the difference of two shares from one pair a question.
+    Return the difference of two shares from one pair a question.
 
     :param differences: ``[questions]`` of -1, 0, 1, and NaN where there is no pair.
     :param clusters: as of :func:`mean_of`.
     """
+    found = mean_of(differences, clusters)
     there = ~np.isnan(differences)
-    found = mean_of(differences, clusters, resamples=resamples, seed=seed)
-    better, worse = int((differences[there] > 0).sum()), int((differences[there] < 0).sum())
-    return found and _sound(
+    better, worse = int((differences > 0).sum()), int((differences < 0).sum())
+    return found and _choose(
         found, bonett_price(better, worse, int(there.sum())), clusters[there])
 
 
-def _sound(
+def _choose(
     found: Interval, over_questions: Interval, clusters: npt.NDArray[np.int64],
 ) -> Interval:
-    """Choose the interval over clusters, unless they are too few or too much alike to tell."""
-    width = _width(found)
+    """Choose the interval over clusters, unless they are too few or too much alike for one."""
     few = len(np.unique(clusters)) < FEW
-    if width < ALIKE or (few and width < _width(over_questions)):
+    if found.width < MIN_WIDTH or (few and found.width < over_questions.width):
         return over_questions
     return found
 
 
-def _width(interval: Interval) -> float:
-    if interval.low is None or interval.high is None:
-        return 0.0
-    return interval.high - interval.low
-
-
 def wilson(right: int, questions: int) -> Interval:
-    """Give a share and Wilson's score interval, over ``questions``, at least one."""
+    """Return a share with Wilson's score interval; ``questions`` is at least 1."""
     share = right / questions
     scale = 1 + Z**2 / questions
     middle = (share + Z**2 / (2 * questions)) / scale
     arm = Z * math.sqrt(share * (1 - share) / questions + (Z / (2 * questions))**2) / scale
-    # Exactly 0 or 1 at an end, which rounding would miss.
+    # Exactly 0 or 1 at an end, despite rounding.
     return Interval(
         share, 0.0 if right == 0 else middle - arm, 1.0 if right == questions else middle + arm,
         'questions')
@@ -181,10 +180,10 @@ def wilson(right: int, questions: int) -> Interval:
 
 def bonett_price(better: int, worse: int, pairs: int) -> Interval:
     """
-    Give the difference of two shares on the same questions.
+    Return the difference of two shares on the same questions.
 
-    :param better: questions only the one was right on; ``worse`` those only the other was.
-    :param pairs: questions both were asked, at least one.
+    :param better: questions that only the first got right; ``worse``, only the second.
+    :param pairs: questions both were asked, at least 1.
     """
     up, down = (better + 1) / (pairs + 2), (worse + 1) / (pairs + 2)
     arm = Z * math.sqrt((up + down - (up - down)**2) / (pairs + 2))

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from infinipot_ros.node.jobs import Answered
+from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.ros_time import SECOND_NS
 
 if TYPE_CHECKING:
-    from infinipot_ros.node.node import InfinipotNode
     from infinipot_ros.visual_memory.evidence import Evidence
     from infinipot_ros.visual_memory.frame import Pose as FramePose
 
@@ -28,29 +29,25 @@ _HALF = 0.5 ** 0.5
 
 
 class EvidenceMarkers:
-    """
-    Latched markers of the last answer that has evidence with poses.
+    """Latched markers of the last answer that has evidence with poses."""
 
-    :param node: publishes them.
-    """
-
-    def __init__(self, node: InfinipotNode) -> None:
-        self._node = node
+    def __init__(self, node: Node, host: MemoryHost) -> None:
+        self._host = host
         self._publisher = node.create_publisher(
             MarkerArray, '~/evidence_markers',
             QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                        durability=DurabilityPolicy.TRANSIENT_LOCAL))
 
     def show(self, answered: Answered) -> None:
-        """Mark an answer's evidence in place of the last one's; never raises."""
+        """Mark an answer's evidence instead of the last one's; never raise."""
         try:
-            # Without a pose topic the poses are the camera's own, out of tf2.
-            frame_id_of = self._node.frame_id_of if not self._node.value('pose_topic') else None
+            # Without a pose topic the poses are those of the camera itself, from tf2.
+            frame_id_of = self._host.frame_id_of if not self._host.value('pose_topic') else None
             markers = evidence_markers(answered.answer.evidence, frame_id_of)
             if len(markers.markers) > 1:
                 self._publisher.publish(markers)
         except Exception as error:
-            self._node.report_fault(error)
+            self._host.report_fault(error)
 
 
 def evidence_markers(evidence: tuple[Evidence, ...],
@@ -61,7 +58,8 @@ def evidence_markers(evidence: tuple[Evidence, ...],
     The stamps are zero and the markers locked to their frame: the viewer shows them where they
     are now, however old they are, and moves them as localization moves the frame.
 
-    :param frame_id_of: the frame of a camera, whose pose it is; None: it is the robot's.
+    :param frame_id_of: returns the ``frame_id`` of a camera where poses are the camera's; None:
+        poses are the robot's.
     """
     array = MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
     best = max((each.score for each in evidence), default=0.0) or 1.0
@@ -91,7 +89,7 @@ def evidence_markers(evidence: tuple[Evidence, ...],
 
 def _along_the_view(pose: FramePose, optical: bool) -> Quaternion:
     """
-    Turn an arrow, which lies along x, to where it looks.
+    Return the orientation of an arrow, which lies along x, in the direction of view.
 
     :param optical: the pose is that of an optical frame, which looks along z (REP 103).
     """

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The image subscription: topic, QoS, the callback, and what the graph knows about its publishers.
+The image subscriptions: topic, QoS, the callback, and what the graph knows of their publishers.
 
 The callback reads the stamp from the serialized message and enqueues the bytes: tens of
 microseconds, whatever the image's size.
@@ -10,7 +10,6 @@ microseconds, whatever the image's size.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -22,9 +21,10 @@ from infinipot_ros.errors import FrameError
 from infinipot_ros.node.diagnostics import CallbackTimes, ImageTopic
 from infinipot_ros.node.graph import publishers_of
 from infinipot_ros.node.image_conversion import stamp_of, topic_type
-from infinipot_ros.node.logs import NodeLog
+from infinipot_ros.node.job_queue import JobQueue
+from infinipot_ros.node.logs import warn_dropped
+from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.node.silence import Silence
-from infinipot_ros.node.worker import MemoryWorker
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -39,26 +39,21 @@ _TYPE_NAMES = {'raw': 'sensor_msgs/msg/Image', 'compressed': 'sensor_msgs/msg/Co
 
 class ImageInput:
     """
-    A subscription that feeds a worker, from its creation to ``close``.
+    The subscription to one camera, from its creation to ``close``.
 
-    :param node: the node to subscribe with.
-    :param transport: ``raw`` or ``compressed``.
-    :param worker: where frames go.
+    :param queue: where messages go.
     :param times: where the callback's durations go.
-    :param survived: called with whatever the callback did not expect.
-    :param camera: its name, which goes before the topic's; empty for the only one.
+    :param camera: its name, which precedes the topic's; empty for the only one.
     """
 
-    def __init__(self, node: Node, transport: str, worker: MemoryWorker, log: NodeLog,
-                 times: CallbackTimes, report_fault: Callable[[Exception], None],
-                 camera: str = '') -> None:
+    def __init__(self, node: Node, host: MemoryHost, queue: JobQueue, times: CallbackTimes,
+                 camera: str) -> None:
         self._node = node
-        self._transport = transport
-        self._worker = worker
-        self._log = log
+        self._host = host
+        self._queue = queue
         self._times = times
-        self._survived = report_fault
-        self.camera = camera
+        self._camera = camera
+        self._transport = transport = str(host.value('image_transport'))
         self._name = f'{camera}/image' if camera else 'image'
         self._incompatible: list[str] = []
         self._silence = Silence(node.get_clock())
@@ -82,11 +77,7 @@ class ImageInput:
         """Unsubscribe."""
         self._node.destroy_subscription(self._subscription)
 
-    def age_s(self) -> float:
-        """Seconds of the node's time since the last image, or since the subscription."""
-        return self._silence.seconds()
-
-    def graph(self) -> ImageTopic:
+    def state(self) -> ImageTopic:
         """Return the subscription and its publishers as the graph shows them."""
         publishers = publishers_of(self._node, self.topic)
         other = ''
@@ -96,7 +87,8 @@ class ImageInput:
             if self._node.count_publishers(candidate):
                 other = candidate
         return ImageTopic(self.topic, _TYPE_NAMES[self._transport], self._reliability,
-                          publishers, tuple(self._incompatible), other)
+                          publishers, tuple(self._incompatible), other, self._camera,
+                          self._silence.seconds())
 
     def _on_image(self, raw: bytes) -> None:
         started = time.perf_counter_ns()
@@ -104,7 +96,7 @@ class ImageInput:
             self._silence.end()
             self._offer(raw)
         except Exception as error:
-            self._survived(error)
+            self._host.report_fault(error)
         finally:
             self._times.add(time.perf_counter_ns() - started)
 
@@ -112,29 +104,56 @@ class ImageInput:
         try:
             stamp_ns = stamp_of(raw)
         except FrameError as error:
-            self._worker.count_drop(error.reason, self.camera, str(error))
-            self._log.warn(error.reason, f"frame dropped as '{error.reason}': {error}")
+            self._queue.count_drop(error.reason, self._camera, str(error))
+            warn_dropped(self._host.log, error.reason, str(error))
             return
-        verdict = self._worker.offer(stamp_ns, (self.camera, raw), self.camera)
-        if verdict.jumped_back_ns:
-            self._log.warn(
-                'clock_jump', f'header time jumped back by {verdict.jumped_back_ns / 1e9:.3f} s '
+        result = self._queue.offer(stamp_ns, raw, self._camera)
+        if result.jumped_back_ns:
+            self._host.log.warn(
+                'clock_jump', f'header time jumped back by {result.jumped_back_ns / 1e9:.3f} s '
                 f'to {stamp_ns / 1e9:.3f} (a bag that loops?): a new segment of memory starts')
-        if verdict.why:
-            self._log.warn(
-                verdict.reason,
-                f"frame of {self.topic} dropped as '{verdict.reason}': {verdict.why}")
+        if result.why:
+            warn_dropped(self._host.log, result.reason, result.why, self.topic)
 
     def _on_incompatible_qos(self, event: Any) -> None:
         try:
             policy = str(qos_policy_name_from_kind(event.last_policy_kind))
             if policy not in self._incompatible:
                 self._incompatible.append(policy)
-            self._log.warn(
+            self._host.log.warn(
                 'incompatible_qos', f'a publisher of {self.topic} offers an incompatible {policy}:'
                 ' none of its images will arrive')
         except Exception as error:
-            self._survived(error)
+            self._host.report_fault(error)
+
+
+class ImageInputs:
+    """The subscriptions to every camera, while the node is active."""
+
+    def __init__(self, node: Node, host: MemoryHost) -> None:
+        self._node = node
+        self._host = host
+        self._inputs: list[ImageInput] = []
+        #: How long the callbacks took, of all cameras and activations.
+        self.times = CallbackTimes()
+
+    def open(self) -> list[str]:
+        """Subscribe to every camera's images; return the topics."""
+        queue = self._host.worker_for('feed').queue
+        for camera in self._host.camera_names or ('',):
+            # One by one: those before one that fails are there to be closed.
+            self._inputs.append(ImageInput(self._node, self._host, queue, self.times, camera))
+        return [each.topic for each in self._inputs]
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        inputs, self._inputs = self._inputs, []
+        for each in inputs:
+            each.close()
+
+    def states(self) -> list[ImageTopic]:
+        """Return the subscriptions as the graph shows them."""
+        return [each.state() for each in self._inputs]
 
 
 def _sensor_profile(depth: int) -> QoSProfile:

@@ -1,25 +1,26 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Parameters that change while the node runs.
+The node's parameters, and their changes while it runs.
 
-Each change is checked against the table first, then, where it is about the memory, asked of the
-observer: only that knows whether its buffers allow it. Whoever sets a parameter waits for that,
+Each change is checked against the table first, then, where it is about the memory, by the memory
+itself: only it knows whether its buffers allow it. Whoever sets a parameter waits for that,
 because what is refused must not be set.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from infinipot_ros.errors import InfinipotError
 from infinipot_ros.node import parameters
-from infinipot_ros.node.interfaces.replies import unexpected
-
-if TYPE_CHECKING:
-    from infinipot_ros.node.node import InfinipotNode
+from infinipot_ros.node.memory_host import MemoryHost
+from infinipot_ros.node.parameter_table import RENAMED
 
 #: Overrides that rclpy itself understands.
 FOREIGN_PARAMETERS = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
@@ -27,51 +28,66 @@ FOREIGN_PARAMETERS = ('use_sim_time', 'qos_overrides.', 'start_type_description_
 
 class ParameterServer:
     """
-    Declares every parameter of the table and takes changes.
+    Declares every parameter of the table and accepts changes.
 
-    :param node: the node they belong to.
-    :raises Exception: whatever rclpy says about overrides of a wrong type or value.
+    :raises Exception: whatever rclpy raises about overrides of a wrong type or value.
     """
 
-    def __init__(self, node: InfinipotNode) -> None:
+    def __init__(self, node: Node, host: MemoryHost) -> None:
         self._node = node
+        self._host = host
         node.add_on_set_parameters_callback(self._on_set)
+        # By their present names; of two names for one parameter the new one wins.
+        overrides = getattr(node, '_parameter_overrides', {})
+        renamed = {each.name: each.value for each in self.rename(
+            [each for name, each in overrides.items() if name in RENAMED])}
         for row in parameters.TABLE:
-            node.declare_parameter(row.name, row.default, parameters.descriptor(row))
+            node.declare_parameter(
+                row.name, renamed.get(row.name, row.default), parameters.descriptor(row))
         # rclpy ignores overrides nobody declared, so a typing error would pass unseen.
-        for name in getattr(node, '_parameter_overrides', {}):
-            if name not in parameters.BY_NAME and not name.startswith(FOREIGN_PARAMETERS):
+        for name in overrides:
+            if (name not in parameters.BY_NAME and name not in RENAMED
+                    and not name.startswith(FOREIGN_PARAMETERS)):
                 node.get_logger().warning(f"parameter '{name}' is unknown and ignored")
+
+    def rename(self, changed: Sequence[Parameter]) -> list[Parameter]:
+        """Return parameters by their present names, and warn about old ones."""
+        for each in changed:
+            if each.name in RENAMED:
+                self._node.get_logger().warning(
+                    f"parameter '{each.name}' is now '{RENAMED[each.name]}': use that, "
+                    'the old name works in this release only')
+        return [Parameter(RENAMED.get(each.name, each.name), each.type_, each.value)
+                for each in changed]
 
     def values(self) -> dict[str, Any]:
         """Return all values by name."""
-        return {row.name: self._node.value(row.name) for row in parameters.TABLE
+        return {row.name: self._node.get_parameter(row.name).value for row in parameters.TABLE
                 if self._node.has_parameter(row.name)}
 
     def _on_set(self, changed: list[Any]) -> SetParametersResult:
         try:
             wanted = {each.name: _plain(each.value) for each in changed}
-            reason = self._take(wanted, self.values())
+            reason = self._apply(wanted, self.values())
         except Exception as error:
-            reason = unexpected(self._node, error)
+            reason = self._host.report_fault(error)
         return SetParametersResult(successful=not reason, reason=reason)
 
-    def _take(self, wanted: dict[str, Any], known: dict[str, Any]) -> str:
+    def _apply(self, wanted: dict[str, Any], known: dict[str, Any]) -> str:
         """Make the changes; return why not, and what to do instead, if they are refused."""
-        worker = self._node.worker
-        reason = parameters.refusal(wanted, known, worker is not None)
-        if reason or worker is None:
+        configured = self._host.configured
+        reason = parameters.refusal(wanted, known, configured)
+        if reason or not configured:
             return reason
         values = {**known, **wanted}
         if any(values[name] != known[name] for name in parameters.LIVE_SETTINGS):
-            settings = parameters.observer_settings(values)
+            config = parameters.memory_config(values)
             try:
-                self._node.controls.run('change', lambda observer: observer.change(settings))
+                self._host.run('change', lambda memory: memory.change(config))
             except InfinipotError as error:
                 return (f"{error} (bring the node to 'unconfigured' by the transitions deactivate "
                         'and cleanup, set it there, configure and activate)')
-        worker.set_policy(parameters.ingest_policy(values))
-        self._node.poses.max_gap_ns = parameters.pose_gap_ns(values)
+        self._host.set_ingest_policy(parameters.ingest_policy(values))
         return ''
 
 

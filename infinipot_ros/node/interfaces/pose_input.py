@@ -3,8 +3,8 @@
 """
 Poses from a topic, whatever its type, or from tf2 where it is installed.
 
-The topic's type is read from the graph, so the subscription is made once somebody publishes.
-What comes is the pose of what the topic is about, the robot's base as a rule, not the camera's.
+The topic's type is read from the graph, so the subscription is made once it is published. Its
+poses are those of the frame it is about, the robot's base as a rule, not the camera's.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.duration import Duration
+from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.node.diagnostics import PoseSourceState
 from infinipot_ros.node.graph import publishers_of, topics_of
-from infinipot_ros.node.pose_buffer import PoseBuffer, normalized
+from infinipot_ros.node.logs import Log
+from infinipot_ros.node.memory_host import MemoryHost
+from infinipot_ros.node.pose_buffer import PoseBuffer, PoseSource, normalized
 from infinipot_ros.node.silence import Silence
 from infinipot_ros.ros_time import SECOND_NS, nanoseconds
 from infinipot_ros.visual_memory.frame import Pose
-
-if TYPE_CHECKING:
-    from infinipot_ros.node.node import InfinipotNode
 
 try:
     from tf2_ros import Buffer, TransformListener
@@ -46,15 +46,13 @@ _TYPES: dict[str, type[Any]] = {
 _PROFILE = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 #: Seconds of transforms tf2 keeps; what is older than the newest by more is refused by it.
 _TRANSFORMS_S = 10
-#: The pose of a frame (stamp in ns, the image's frame, the camera); None where it is not known.
-PoseSource = Callable[[int, str, str], 'Pose | None']
 
 
 def read_pose(message: Any) -> Pose | None:
     """
     Read a message of one of the three types.
 
-    :return: None where its orientation is none or a number is not finite.
+    :return: None where its orientation is not a quaternion or a number is not finite.
     """
     holder = message.pose
     covariance: tuple[float, ...] = ()
@@ -73,7 +71,7 @@ def read_pose(message: Any) -> Pose | None:
 
 
 def _somewhere(position: Any) -> bool:
-    """Whether a position's numbers are finite."""
+    """Return whether a position's numbers are finite."""
     # NaN and infinity fall through every comparison but this one.
     return bool(abs(position.x) + abs(position.y) + abs(position.z) < 1e12)
 
@@ -85,8 +83,9 @@ class PoseTopic:
     :param topic: the parameter ``pose_topic``.
     """
 
-    def __init__(self, node: InfinipotNode, topic: str, buffer: PoseBuffer) -> None:
+    def __init__(self, node: Node, host: MemoryHost, topic: str, buffer: PoseBuffer) -> None:
         self._node = node
+        self._host = host
         self._buffer = buffer
         self._lock = threading.Lock()
         self._closed = False
@@ -98,7 +97,7 @@ class PoseTopic:
         self.look()
 
     def look(self) -> None:
-        """Subscribe if the topic has publishers now; called now and then."""
+        """Subscribe if the topic has publishers now; called regularly."""
         if self._subscription is not None:
             return
         types = {info.topic_type
@@ -113,7 +112,7 @@ class PoseTopic:
                     callback_group=MutuallyExclusiveCallbackGroup())
             self._node.get_logger().info(f'poses come from {self.topic} ({known[0]})')
         elif types:
-            self._node.log.warn(
+            self._host.log.warn(
                 'pose_topic', f'{self.topic} is published as {", ".join(sorted(types))}, but '
                 f'pose_topic takes {", ".join(_TYPES)}: evidence has no poses')
 
@@ -125,15 +124,15 @@ class PoseTopic:
                 self._node.destroy_subscription(self._subscription)
 
     def state(self) -> PoseSourceState:
-        """Return what came, and who publishes it."""
+        """Return what arrived, and who publishes it."""
         publishers = publishers_of(self._node, self.topic)
         return PoseSourceState(
             self._wanted, self.topic, tuple(_TYPES), publishers,
             () if publishers else topics_of(self._node, _TYPES), self._received, self._ignored,
-            self._silence.seconds())
+            self._silence.seconds(), len(self._buffer))
 
     def pose(self, stamp_ns: int, _frame_id: str, _camera: str) -> Pose | None:
-        """Give the pose at a stamp."""
+        """Return the pose at a stamp."""
         return self._buffer.at(stamp_ns)
 
     def _on_pose(self, message: Any) -> None:
@@ -141,7 +140,7 @@ class PoseTopic:
             pose, stamp_ns = read_pose(message), nanoseconds(message.header.stamp)
             if pose is None or stamp_ns <= 0:
                 self._ignored += 1
-                self._node.log.warn(
+                self._host.log.warn(
                     'bad_pose', f'a pose of {self.topic} is ignored: it needs a stamp, finite '
                     'numbers and an orientation that is a quaternion')
                 return
@@ -149,7 +148,7 @@ class PoseTopic:
             self._silence.end()
             self._buffer.add(stamp_ns, pose)
         except Exception as error:
-            self._node.report_fault(error)
+            self._host.report_fault(error)
 
 
 class PoseTransforms:
@@ -157,14 +156,14 @@ class PoseTransforms:
     Poses looked up in tf2.
 
     :param frame: the fixed frame, the parameter ``pose_frame``.
-    :param max_gap_ns: how far from a stamp the newest transform may lie, in nanoseconds.
+    :param max_gap_ns: returns how far from a stamp the newest transform may lie, in nanoseconds.
     """
 
-    def __init__(self, node: InfinipotNode, frame: str, max_gap_ns: Callable[[], int]) -> None:
-        self._node = node
+    def __init__(self, node: Node, log: Log, frame: str, max_gap_ns: Callable[[], int]) -> None:
+        self._log = log
         self._frame = frame
         self._max_gap_ns = max_gap_ns
-        #: The newest stamp asked for, by camera, and whether one lay far behind it since.
+        #: The newest stamp looked up, by camera, and whether one lay far behind it since.
         self._last_ns: dict[str, int] = {}
         self._jumped = False
         self._buffer = Buffer(Duration(seconds=_TRANSFORMS_S))
@@ -183,7 +182,7 @@ class PoseTransforms:
 
     def pose(self, stamp_ns: int, frame_id: str, camera: str = '') -> Pose | None:
         """
-        Give the pose of an image's frame at a stamp, else the newest near it, else None.
+        Return the pose of an image's frame at a stamp, else the newest near it, else None.
 
         :param camera: its name; empty for the only one.
         """
@@ -194,7 +193,7 @@ class PoseTransforms:
             found = self._look_up(frame_id, stamp_ns)
         except Exception as error:
             # Unknown frames, no path between them, no longer known, or, as a rule: not yet. An
-            # image is here sooner than the transform after it.
+            # image arrives before the transform after it.
             return self._newest(stamp_ns, frame_id, error)
         return self._read(found)
 
@@ -203,18 +202,18 @@ class PoseTransforms:
 
     def _newest(self, stamp_ns: int, frame_id: str, reason: Exception) -> Pose | None:
         try:
-            found = self._look_up(frame_id, 0)  # tf2's way to ask for the newest
+            found = self._look_up(frame_id, 0)  # 0: the newest
             ahead_ns = nanoseconds(found.header.stamp) - stamp_ns
             if abs(ahead_ns) <= self._max_gap_ns():
                 return self._read(found)
             if self._jumped and ahead_ns > _TRANSFORMS_S * SECOND_NS:
-                # The clock jumped back (a bag that loops): tf2 would refuse all that comes now. An
-                # image that merely comes late is no reason to forget what others need.
+                # The clock jumped back (a bag that loops): tf2 would refuse all new transforms. An
+                # image that is merely late must not clear what others need.
                 self._buffer.clear()
                 self._jumped = False
         except Exception as error:
             reason = error
-        self._node.log.warn('no_transform', f'a frame has no pose: {reason}')
+        self._log.warn('no_transform', f'a frame has no pose: {reason}')
         return None
 
     def _read(self, found: Any) -> Pose | None:
@@ -226,16 +225,48 @@ class PoseTransforms:
 
 
 def check_poses(topic: str, frame: str) -> None:
-    """:raises ConfigurationError: poses are wanted from tf2, which is not installed."""
+    """:raises ConfigurationError: poses are to come from tf2, which is not installed."""
     if frame and not topic and Buffer is None:
         raise ConfigurationError(
             f"pose_frame is '{frame}', but tf2_ros is not installed: install it "
             '(ros-<distro>-tf2-ros-py), or set pose_topic instead')
 
 
-def open_poses(node: InfinipotNode, buffer: PoseBuffer) -> PoseTopic | PoseTransforms | None:
-    """Begin to hear where the robot is, as the parameters have it; None: they have nothing."""
-    topic, frame = node.value('pose_topic'), node.value('pose_frame')
-    if topic:
-        return PoseTopic(node, topic, buffer)
-    return PoseTransforms(node, frame, lambda: buffer.max_gap_ns) if frame else None
+class PoseInput:
+    """Poses as the parameters ``pose_topic`` and ``pose_frame`` have them, while active."""
+
+    def __init__(self, node: Node, host: MemoryHost) -> None:
+        self._node = node
+        self._host = host
+        self._buffer = PoseBuffer(self._max_gap_ns)
+        self._source: PoseTopic | PoseTransforms | None = None
+
+    def open(self) -> PoseSource | None:
+        """Subscribe; None where neither parameter is set."""
+        topic, frame = self._host.value('pose_topic'), self._host.value('pose_frame')
+        if topic:
+            self._source = PoseTopic(self._node, self._host, topic, self._buffer)
+        elif frame:
+            self._source = PoseTransforms(
+                self._node, self._host.log, frame, self._max_gap_ns)
+        return self._source.pose if self._source is not None else None
+
+    def look(self) -> None:
+        """Subscribe if the topic has publishers now; called regularly."""
+        source = self._source
+        if source is not None:
+            source.look()
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        source, self._source = self._source, None
+        if source is not None:
+            source.close()
+
+    def state(self) -> PoseSourceState | None:
+        """Return where poses come from; None while the node does not listen."""
+        source = self._source
+        return source.state() if source is not None else None
+
+    def _max_gap_ns(self) -> int:
+        return round(self._host.value('pose_max_gap') * 1e9)

@@ -25,7 +25,7 @@ from rosgraph_msgs.msg import Clock
 
 from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.node.image_conversion import stamp_of
-from infinipot_ros.node.status_message import time_message
+from infinipot_ros.node.messages import time_message
 from infinipot_ros.ros_time import SECOND_NS
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')

@@ -32,9 +32,7 @@ STATUS_TYPE = 'infinipot_ros/msg/MemoryStatus'
 #: Seconds between two looks at the graph for the node, and how many in a row must miss it.
 PRESENCE_S = 0.5
 ABSENCES = 4
-#: Seconds the executor waits for work before it looks whether the client was closed.
-WAKE_S = 0.2
-#: Status messages kept.
+#: Status messages kept, newest last.
 HISTORY = 256
 
 
@@ -189,7 +187,8 @@ class NodeClient:
 
     def close(self) -> None:
         """Leave the domain."""
-        self._closed.set()
+        # In its own thread, which ends after it.
+        self._executor.create_task(self._closed.set)
         self._thread.join(5.0)
         self._executor.shutdown()
         leave_ros(self.node, self._context)
@@ -219,4 +218,4 @@ class NodeClient:
 
     def _spin(self) -> None:
         while not self._closed.is_set():
-            self._executor.spin_once(timeout_sec=WAKE_S)
+            self._executor.spin_once()

@@ -24,7 +24,7 @@ ALWAYS = {
 #: The same, left out at the given default; a ratio below 0 is the policy's own.
 UNLESS_DEFAULT = {
     '--device': ('device', 'cpu'), '--dtype': ('dtype', 'float32'),
-    '--still-likeness': ('ingest.still_likeness', 0.0)}
+    '--duplicate-similarity': ('ingest.duplicate_similarity', 0.0)}
 UNLESS_NEGATIVE = {'--tar-ratio': 'memory.tar_ratio', '--recent-ratio': 'memory.recent_ratio'}
 
 

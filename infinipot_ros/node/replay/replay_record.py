@@ -19,10 +19,10 @@ import psutil
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.memory_timeline import Sample
-from infinipot_ros.evaluation.outcome import CellRun, Outcome
+from infinipot_ros.evaluation.outcome import Outcome, StreamResult
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.scoring import is_right, score
-from infinipot_ros.evaluation.stream import Stream, Stretches, questions_digest
+from infinipot_ros.evaluation.stream import Segments, Stream, questions_digest
 from infinipot_ros.evaluation.variants import Variant
 from infinipot_ros.node.replay.frame_accounting import count_frames
 from infinipot_ros.node.replay.question_scheduler import Result
@@ -123,7 +123,7 @@ class ReplayRecord:
                   if result.frames.complete == complete]
         return {'questions': len(rights), 'right': sum(rights)}
 
-    def run(self, status: Any, sent: int, seconds: float, ended: bool) -> CellRun:
+    def run(self, status: Any, sent: int, seconds: float, ended: bool) -> StreamResult:
         """
         Sum up.
 
@@ -135,7 +135,7 @@ class ReplayRecord:
         dropped = {reason: each for reason, each in count.dropped.items() if reason != 'rate'}
         if ended and count.outstanding:
             dropped[LOST_ON_WAY] = count.outstanding
-        return CellRun(
+        return StreamResult(
             self._stream.name, self._stream.digest(), self._variant,
             self._tokens(self._info.frames), int(status.budget_tokens), frames=count.encoded,
             seconds=seconds, compressions=int(status.compressions - self.before.compressions),
@@ -161,8 +161,8 @@ class ReplayRecord:
 
     def _tokens(self, frames: int) -> int:
         """Return the visual tokens of so many frames from the start."""
-        taken, left = Stretches(), frames
-        for each in self._info.stretches.found:
+        taken, left = Segments(), frames
+        for each in self._info.segments.found:
             part = replace(each, frames=min(left, each.frames))
             taken.found.append(part)
             left -= part.frames

@@ -15,7 +15,7 @@ from benchmarks.speed.results import Results, read_results, section_of
 from benchmarks.speed.section import Curves, Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import side_by_side
 from infinipot_ros.errors import ConfigurationError, StorageError
-from infinipot_ros.evaluation.report.svg_plots import can_draw
+from infinipot_ros.evaluation.report.plots import can_draw
 
 ROOT = Path(__file__).resolve().parents[3]
 FIGURES, PAGE = ROOT / 'benchmarks' / 'results.json', ROOT / 'docs' / 'performance.md'

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Forms of files that are not at hand, written by hand as they are documented, and bad files."""
+"""Forms of annotation files, written by hand as they are documented, and bad files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.benchmarks.registry import FORMATS, load
-from infinipot_ros.evaluation.benchmarks.times import nanoseconds
 from infinipot_ros.evaluation.scoring import score
+from infinipot_ros.evaluation.time_parsing import parse_time
 from infinipot_ros.ros_time import SECOND_NS
 
 MLVU = {'video': 'movie_1.mp4', 'duration': 246, 'question': 'What color is his hat?',
@@ -26,8 +26,8 @@ REKV = {'video_id': 'movie_1', 'video_path': 'data/mlvu/videos/1_plotQA/movie_1.
              'question_type': 'plotQA'}]}
 MME = {'video_id': '001', 'duration': 'short', 'domain': 'Knowledge', 'sub_category': 'History',
        'url': 'https://example.org/watch?v=abc', 'videoID': 'abc', 'question_id': '001-1',
-       'task_type': 'Counting Problem', 'question': 'Which is most frequent?',
-       'options': ['A. Apples.', 'B. Candles.', 'C. Berries.', 'D. None.'], 'answer': 'C'}
+       'task_type': 'Counting Problem', 'question': 'Which tool comes last?',
+       'options': ['A. A saw.', 'B. A plane.', 'C. A file.', 'D. None.'], 'answer': 'C'}
 EGO = {'q_uid': 'uid-1', 'google_drive_id': 'x', 'question': 'What does C do?',
        'option 0': 'C cooks.', 'option 1': 'C reads.', 'option 2': 'C sleeps.',
        'option 3': 'C runs.', 'option 4': 'C waits.'}
@@ -135,9 +135,9 @@ def test_mlvu_takes_a_blank_option_that_is_right_but_no_blank_open_answer(tmp_pa
 def test_videomme_own_form_names_the_video_by_its_web_id(tmp_path):
     video, question = only(load('videomme', written(tmp_path, [MME])))
     assert (video.video, question.suite, question.answer) == ('abc', 'videomme short', 'C')
-    assert question.options == ['Apples.', 'Candles.', 'Berries.', 'None.']
+    assert question.options == ['A saw.', 'A plane.', 'A file.', 'None.']
     assert question.question.endswith(
-        'Which is most frequent?\nA. Apples.\nB. Candles.\nC. Berries.\nD. None.\n'
+        'Which tool comes last?\nA. A saw.\nB. A plane.\nC. A file.\nD. None.\n'
         'The best answer is:')
 
 
@@ -190,9 +190,9 @@ def test_river_refuses_what_cannot_be_asked(tmp_path):
     unasked = {**RIVER, 'question_type': 'Pro-Response-Instant@short', 'time_reference': 580.0}
     with pytest.raises(SourceError, match=r'Retro-Memory\.json'):
         load('river', written(tmp_path, [unasked]))
-    with pytest.raises(SourceError, match='before what it is about ends'):
+    with pytest.raises(SourceError, match='before its evidence ends'):
         load('river', written(tmp_path, [{**RIVER, 'question_time': 540.0}]))
-    # Such an interval tells when the answer was last seen, not since when.
+    # Only the end of such an interval is known to be true.
     turned = {**RIVER, 'time_reference': [565.0, 543.5]}
     question = only(load('river', written(tmp_path, [turned])))[1]
     assert (question.evidence, question.delay) == ([], 700)
@@ -222,7 +222,7 @@ def test_navqa_shows_a_part_of_the_sequence_and_makes_the_answers(tmp_path, capl
     assert score(by_kind['time'], 'About 10 minutes ago') == 0.0
     assert by_kind['duration'].answer == '1.5 minutes'
     assert by_kind['duration'].evidence == [(seen, seen + 90 * SECOND_NS)]
-    # Outside what is shown: nobody knows where the answer is in view.
+    # Outside what is shown: the evidence is unknown.
     assert by_kind['text'].evidence == ()
     assert load('navqa', tmp_path)[0].questions[0].id == '16_SHORT_a'
 
@@ -230,9 +230,9 @@ def test_navqa_shows_a_part_of_the_sequence_and_makes_the_answers(tmp_path, capl
 @pytest.mark.parametrize(('rows', 'message'), [
     ('16_LONG_x,16,Which?,10:45:00,text,It is red,,\n', 'has no entry of that id'),
     ('16_LONG_b,16,Which?,10:45:00,color,It is red,,\n', 'Type'),
-    ('16_LONG_b,16,Which?,a quarter to,text,It is red,,\n', 'is no time'),
+    ('16_LONG_b,16,Which?,a quarter to,text,It is red,,\n', 'is not a time'),
     ('16_LONG_b,16,Which?,10:45:00,binary,,perhaps,\n', 'neither yes nor no'),
-    ('16_LONG_b,16,Which?\n', 'not as many cells'),
+    ('16_LONG_b,16,Which?\n', 'not as many fields'),
     ('16_LONG_b,17,Which?,10:45:00,text,It is red,,\n', 'qa_unfilled.json cannot be read'),
 ])
 def test_navqa_names_the_entry_that_is_wrong(tmp_path, rows, message):
@@ -268,7 +268,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, name, text):
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     path = tmp_path / 'none.json'
     path.write_bytes(b'[\xff\xfe]')
-    with pytest.raises(SourceError, match='no UTF-8'):
+    with pytest.raises(SourceError, match='not UTF-8'):
         load('openeqa', path)
 
 
@@ -322,7 +322,7 @@ def test_a_streamingbench_task_that_needs_sound_is_refused(tmp_path):
 
 def test_an_ovobench_task_nobody_knows_is_refused(tmp_path):
     entry = {'id': 5, 'task': 'XYZ', 'video': 'v.mp4'}
-    with pytest.raises(SourceError, match=r"entry 1 \(5\): there is no task 'XYZ'"):
+    with pytest.raises(SourceError, match=r"entry 1 \(5\): .*'XYZ'.* does not match any"):
         load('ovobench', written(tmp_path, [entry]))
 
 
@@ -341,11 +341,11 @@ def test_a_format_nobody_knows_is_refused(tmp_path):
     (215, 215), (0, 0),
 ])
 def test_times_are_read_as_annotators_write_them(time, seconds):
-    assert nanoseconds(time, 'here') == round(seconds * SECOND_NS)
+    assert parse_time(time, 'here') == round(seconds * SECOND_NS)
 
 
 @pytest.mark.parametrize('time', [
     '', 'noon', '-3', '1:60', '00:12450', '1:2:3:4', '1.5:00', -1, float('nan'), float('inf')])
 def test_what_is_no_time_is_refused(time):
-    with pytest.raises(SourceError, match=r'here: .* is no time'):
-        nanoseconds(time, 'here')
+    with pytest.raises(SourceError, match=r'here: .* is not a time'):
+        parse_time(time, 'here')

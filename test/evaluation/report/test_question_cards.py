@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Questions on a page: what stands first, what is left out, and that words stay words."""
+"""Questions on a page: which come first, what is left out, and that texts stay texts."""
 
 from __future__ import annotations
 
@@ -12,29 +12,23 @@ import pytest
 from report_folders import START_NS, make_outcome, paint_frame, with_picture
 
 from infinipot_ros.evaluation.report import question_cards
-from infinipot_ros.evaluation.report.page_parts import (
-    clock_text,
-    count_text,
-    fact_text,
-    shorten,
-    size_text,
-    stamp_text,
-)
-from infinipot_ros.evaluation.report.question_cards import gather, question_section
+from infinipot_ros.evaluation.report.formatting import clock_text
+from infinipot_ros.evaluation.report.page import HERE, render
+from infinipot_ros.evaluation.report.question_cards import gather
 from infinipot_ros.evaluation.variants import Variant
 
-CELLS = [Variant('full', 'full'), Variant('rarity', '/8'), Variant('rarity', '/16')]
+VARIANTS = [Variant('full', 'full'), Variant('rarity', '/8'), Variant('rarity', '/16')]
 
 
-def outcomes(questions=3, wrong=lambda number, cell: False, **changes):
-    """Answers of all cells to some questions; right unless told."""
+def outcomes(questions=3, wrong=lambda number, variant: False, **changes):
+    """Answers of all cells to some questions; right unless ``wrong``."""
     made = []
     for number in range(questions):
-        for cell in CELLS:
+        for variant in VARIANTS:
             one = make_outcome(
-                'tour-0', cell, number, np.random.default_rng(0), suite='tour', seed=0,
+                'tour-0', variant, number, np.random.default_rng(0), suite='tour', seed=0,
                 frames=1200, questions=questions, delays=True, text=None)
-            right = not wrong(number, cell)
+            right = not wrong(number, variant)
             made.append(replace(
                 one, right=right, score=float(right),
                 answer=one.expected if right else 'mauve', **changes))
@@ -42,13 +36,14 @@ def outcomes(questions=3, wrong=lambda number, cell: False, **changes):
 
 
 def section(made, folder):
-    return question_section(gather(made, {'tour-0': START_NS}), folder)
+    return render(HERE / 'question_cards.html.j2',
+                  questions=gather(made, {'tour-0': START_NS}, folder))
 
 
 def test_those_most_often_wrong_come_first(tmp_path):
-    made = outcomes(4, lambda number, cell: number == 2 or (
-        number == 1 and cell.policy == 'full'))
-    assert [each.about.id for each in gather(made, {})] == [
+    made = outcomes(4, lambda number, variant: number == 2 or (
+        number == 1 and variant.policy == 'full'))
+    assert [each.about.id for each in gather(made, {}, tmp_path).asked] == [
         'tour-0-2', 'tour-0-1', 'tour-0-0', 'tour-0-3']
     text = section(made, tmp_path)
     assert text.count('class="card wrong"') == 2
@@ -56,23 +51,23 @@ def test_those_most_often_wrong_come_first(tmp_path):
     assert '4 questions, 2 of which some memory answered wrongly' in text
 
 
-def test_a_card_tells_who_said_what(tmp_path):
-    made = outcomes(3, lambda number, cell: number == 1 and cell.policy != 'full')
+def test_a_card_shows_which_memory_answered_what(tmp_path):
+    made = outcomes(3, lambda number, variant: number == 1 and variant.policy != 'full')
     card = section(made, tmp_path).split('</article>')[0]
     about = made[3]
     assert about.question in card
     assert f'expected</small> <b>{about.expected}</b>' in card
-    right, wrong = re.findall(r'<li class="(?:right|wrong)">.*?</li>', card)
+    right, wrong = re.findall(r'<li class="(?:right|wrong)">.*?</li>', card, re.DOTALL)
     assert about.expected in right
-    assert '<span class="cells">full ' in right
+    assert '<span class="memories">full ' in right
     assert 'mauve' in wrong
-    assert '<span class="cells">rarity /8 /16 ' in wrong
+    assert '<span class="memories">rarity /8 /16 ' in wrong
     assert f'asked at {clock_text((about.asked_ns - START_NS) / 1e9)}' in card
     assert 'in view ' in card
 
 
 @pytest.mark.parametrize('field', ['question', 'expected', 'answer', 'kind', 'stream', 'id'])
-def test_words_are_never_markup(tmp_path, field):
+def test_texts_are_never_markup(tmp_path, field):
     evil = '</b><img src=x onerror=alert(1)><script>alert(2)</script>"\'&'
     made = [replace(each, options=(evil, 'B'), **{field: evil}) for each in outcomes(2)]
     made = [with_picture(tmp_path, each) if field != 'stream' else each for each in made] \
@@ -103,7 +98,7 @@ def test_pictures_cards_and_rows_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(question_cards, 'MAX_CARDS', 5)
     monkeypatch.setattr(question_cards, 'MAX_ROWS', 4)
     made = [with_picture(tmp_path, each)
-            for each in outcomes(12, lambda number, cell: number < 7)]
+            for each in outcomes(12, lambda number, variant: number < 7)]
     size = (tmp_path / made[0].frame).stat().st_size
     monkeypatch.setattr(question_cards, 'MAX_PICTURE_BYTES', 3 * size)
     text = section(made, tmp_path)
@@ -127,7 +122,7 @@ def test_long_texts_are_cut_off(tmp_path):
     assert '(20,000 characters)' in text
 
 
-def test_what_all_questions_share_is_told_once(tmp_path):
+def test_what_all_questions_share_is_shown_once(tmp_path):
     made = [replace(each, question=f'You are an agent that answers questions about rooms.\n'
                                    f'Q: {each.question}\nAnswer in one word or number only.')
             for each in outcomes(3)]
@@ -142,21 +137,5 @@ def test_what_all_questions_share_is_told_once(tmp_path):
     assert section(same, tmp_path).count('You are an agent') == 3
 
 
-def test_no_question_is_said_to_be_none(tmp_path):
+def test_no_question_makes_a_sentence(tmp_path):
     assert 'No question' in section([], tmp_path)
-
-
-def test_figures_are_written_for_people():
-    assert [clock_text(each) for each in (0, 7.46, 59.96, 3_725, -1)] == [
-        '0:00.0', '0:07.5', '1:00.0', '1:02:05.0', '-0:01.0']
-    assert stamp_text(START_NS + 5 * 10**8, START_NS) == '0:00.5'
-    assert stamp_text(90 * 10**9, None) == '1:30.0'
-    assert stamp_text(1_780_000_000_500_000_000, None) == '2026-05-28 20:26:40.5 UTC'
-    assert [count_text(each, 'frame') for each in (0, 1, 1_000)] == [
-        '0 frames', '1 frame', '1,000 frames']
-    assert [size_text(each) for each in (12, 2_048, 5.5 * 2**20, 3 * 2**40)] == [
-        '12 B', '2 KiB', '5.5 MiB', '3,072 GiB']
-    assert shorten('abc', 3) == 'abc'
-    assert fact_text(list(range(5, 105))) == '5 to 104 (100 different)'
-    assert fact_text({'a': [1, 2], 'b': None, 'c': True}) == 'a 1, 2; b not given; c yes'
-    assert fact_text([f's{number}' for number in range(30)]).endswith('s19, and 10 more')

@@ -37,11 +37,11 @@ def poses() -> Any:
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node('poses', context=context)
-    node.log = SimpleNamespace(warn=lambda key, text: node.warnings.append(text))
-    node.warnings = []
-    source = PoseTransforms(node, 'map', lambda: SECOND // 2)
+    warnings: list[str] = []
+    log = SimpleNamespace(warn=lambda key, text: warnings.append(text))
+    source = PoseTransforms(node, log, 'map', lambda: SECOND // 2)
     source._buffer.set_transform_static(transform(0, 'base', 'camera', 0.5, 0.0), 'test')
-    yield source
+    yield source, warnings
     source.close()
     node.destroy_node()
     rclpy.shutdown(context=context)
@@ -55,20 +55,22 @@ def drive(poses: PoseTransforms, begin_s: int) -> None:
 
 
 def test_at_a_stamp_and_near_the_newest(poses) -> None:
-    assert poses.pose(100 * SECOND, 'camera') is None and poses._node.warnings
+    poses, warnings = poses
+    assert poses.pose(100 * SECOND, 'camera') is None and warnings
     drive(poses, 100)
     between = poses.pose(101 * SECOND + SECOND // 40, 'camera')
     assert (between.x, between.frame_id) == (pytest.approx(1.525), 'map')
-    poses._node.warnings.clear()
+    warnings.clear()
     assert poses.pose(102 * SECOND + SECOND // 2, 'camera').x == pytest.approx(2.5), 'the newest'
-    assert not poses._node.warnings
+    assert not warnings
     for stamp, frame in ((102 * SECOND + SECOND // 2 + 1, 'camera'), (99 * SECOND, 'camera'),
                          (101 * SECOND, 'nose')):
         assert poses.pose(stamp, frame) is None
-        assert 'a frame has no pose' in poses._node.warnings.pop()
+        assert 'a frame has no pose' in warnings.pop()
 
 
 def test_a_clock_that_jumps_back(poses) -> None:
+    poses, _ = poses
     drive(poses, 100)
     drive(poses, 70)
     assert poses.pose(71 * SECOND, 'camera') is None, 'tf2 took none of these'

@@ -29,5 +29,6 @@ def test_the_offline_command_has_what_the_node_was_set_to() -> None:
     options = dict(zip(usual[3::2], usual[4::2]))
     assert options['--budget'] == '1024' and options['--dtype'] == 'bfloat16'
     assert options['--output'] == 'out-offline'
-    assert not {'--device', '--questions', '--tar-ratio', '--still-likeness'} & set(options)
-    assert command(**{'ingest.still_likeness': 0.95})[-2:] == ['--still-likeness', '0.95']
+    assert not {'--device', '--questions', '--tar-ratio', '--duplicate-similarity'} & set(options)
+    skipping = command(**{'ingest.duplicate_similarity': 0.95})
+    assert skipping[-2:] == ['--duplicate-similarity', '0.95']

@@ -57,7 +57,7 @@ def told(places):
     observer = VisualMemory(MemoryConfig(model=str(MODEL), budget=BUDGET, max_new_tokens=12))
     found = []
     # Odometry of every other frame: those between have theirs interpolated, over a second.
-    poses = PoseBuffer(max_gap_ns=10 ** 9)
+    poses = PoseBuffer(lambda: 10 ** 9)
     for stamp_ns in list(places)[1::2]:
         poses.add(stamp_ns, Pose(*places[stamp_ns], 0.0, 0.0, 0.0, 0.0, 1.0, frame_id='odom'))
     for frame in open_source(DEMO / 'tour'):

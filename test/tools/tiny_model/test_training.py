@@ -12,7 +12,7 @@ import torch
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.positions import Timeline, grid_positions
-from infinipot_ros.vlm.prompt import prefix_ids, question_ids
+from infinipot_ros.vlm.prompt import prefix_ids, question_ids, turn_ids
 from tools.tiny_model.batches import Speller, answer_logits
 from tools.tiny_model.dataset import Shard
 from tools.tiny_model.eye import IGNORE, cell_labels, eye_batch
@@ -104,17 +104,17 @@ def test_a_dialogue_is_spelt_as_at_run_time(part, tokenizer):
     batch = make_batch([part], Speller(tokenizer), plan, np.random.default_rng(0), [(0, 0)])
     place = batch.start + batch.visual.shape[1]
     assert any(batch.follows) and not batch.follows[0]
-    turns: list[tuple[str, str]] = []
+    dialogue: list[int] = []
     for number, question in enumerate(batch.questions):
-        turns = [*turns] if batch.follows[number] else []
-        ids = question_ids(tokenizer, question.text, turns)
+        dialogue = dialogue if batch.follows[number] else []
+        ids = question_ids(tokenizer, question.text, dialogue)
         answer = tokenizer(f'{question.answer}<|im_end|>').input_ids
         assert batch.ids[0, place:place + len(ids)].tolist() == ids
         mine = batch.question == number
         assert batch.targets[mine].tolist() == answer
         assert batch.columns[mine].tolist() == [
             place + len(ids) - 1 + offset for offset in range(len(answer))]
-        turns.append((question.text, question.answer))
+        dialogue = dialogue + turn_ids(tokenizer, question.text, question.answer)
         if number + 1 == len(batch.questions) or not batch.follows[number + 1]:
             place += len(ids) + len(answer) - 1
 

@@ -1,0 +1,42 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A view of a memory's internals, for tests and debugging."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from infinipot_ros.vlm.positions import TemporalAxis
+
+
+@dataclass(frozen=True)
+class DebugState:
+    """
+    The internals of a memory at one moment; read only, and not a stable interface.
+
+    :param tensors: keys and values ``[1, kv_heads, length, head_dim]`` and coordinates int32
+        ``[kv_heads, tokens, 3]`` of each layer in turn, as far as they are filled: views of the
+        buffers, not copies.
+    :param prefix_length: tokens before the visual tokens.
+    :param next_grid: number of the next grid; ``renumberings``, how often grids were renumbered.
+    :param grid_runs: length of the table of grid shapes.
+    :param pending_blocks: blocks of frames that are not encoded yet, with at most
+        ``pending_tokens`` visual tokens when they are complete.
+    :param times: temporal index of each observation, by grid.
+    :param last_time: largest temporal index before positions are re-based.
+    :param camera_shares: share of each camera in a compression, by number; may be empty.
+    """
+
+    tensors: tuple[Tensor, ...]
+    prefix_length: int
+    next_grid: int
+    renumberings: int
+    grid_runs: int
+    pending_blocks: int
+    pending_tokens: int
+    timeline: TemporalAxis
+    times: dict[int, int]
+    last_time: int
+    camera_shares: dict[int, float]
