@@ -68,7 +68,7 @@ def test_what_is_left_out_on_purpose_or_waits_too_long_is_no_fault() -> None:
     recent = RecentCounts(CameraCounts(), 0.0)
     for second in range(1, 20):
         assert report(recent, second, counts(
-            rate=28 * second, still=2 * second, queue=second, paused=second, inactive=1,
+            rate=28 * second, duplicate=2 * second, queue=second, paused=second, inactive=1,
             reset=1)) is None
 
 
