@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The same tours twice: played through the node over DDS, and through the offline harness.
+Compare the node over DDS with the offline path, on the same simulated tours.
 
-Records fresh tours of the test split, asks the node each question through its service when its
-time has come, runs the same frames and questions through ``evaluation.quality`` with the node's
-settings, and compares. Intervals are bootstrapped over tours. Exits with 1 if a frame was dropped
-or the difference's interval leaves out zero. Needs the simulator and ROS 2::
+Records tours of the test split, asks the node each question through its service at its time, runs
+the same frames and questions through ``evaluation.stream_runner`` with the node's settings, and
+compares. Intervals are bootstrapped over tours. Exits with 1 if a frame was dropped or the
+interval of the difference excludes zero. Needs the simulator and ROS 2::
 
     python benchmarks/tours_over_dds.py --tours 20
 """
@@ -45,7 +45,7 @@ KINDS = ('colour', 'room', 'seen', 'count', 'order', 'current')
 
 
 def over_dds(folder: Path, budget: int) -> ReplayResult:
-    """Play a recorded tour to a node of its own, no faster than it takes the frames."""
+    """Launch a node and play a recorded tour to it, no faster than it takes the frames."""
     config = find_share() / 'config'
     return run_session(
         folder / 'tour', read_questions(folder / 'questions.jsonl'),
@@ -54,7 +54,7 @@ def over_dds(folder: Path, budget: int) -> ReplayResult:
 
 
 def offline(folder: Path, seed: int, asked: list[TourQuestion], budget: int) -> list[str]:
-    """Show the same tour to the harness, with the node's block size."""
+    """Answer the same questions about the same tour offline, with the node's block size."""
     frames = list(open_source(folder / 'tour'))
     stream = QualityStream(
         f'tour-{seed}', 'tour', seed, [frame.rgb for frame in frames],
@@ -76,7 +76,7 @@ def main(
     budget: Annotated[
         int,
         typer.Option(help='Most visual tokens a layer and head holds: whole grids of 24, as the '
-                          'harness takes them.'),
+                          'offline path takes them.'),
     ] = 1008,
     output: Annotated[Path | None, typer.Option(help='A JSON file for every answer.')] = None,
 ) -> None:

@@ -40,6 +40,10 @@ class SourceError(InfinipotError):
     """A bag, a video or a folder that cannot be read as a stream of frames."""
 
 
+class NodeError(InfinipotError):
+    """A node that a client talks to did not start, answer or end as it should."""
+
+
 class FrameError(InfinipotError):
     """
     A frame that is not remembered; the memory is as it was.

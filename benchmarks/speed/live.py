@@ -28,7 +28,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.share import find_share
 
 if TYPE_CHECKING:
-    from benchmarks.speed.node_load import Load, LoadAnswer
+    from benchmarks.speed.node_load import LoadAnswer, NodeLoad
 
 CAMERA = (480, 640)
 OVER_DDS = 0.90
@@ -171,7 +171,7 @@ class _Phase:
                 for share in shares]
 
 
-def _ask_under(node: Load, hz: int, seconds: float) -> _Phase:
+def _ask_under(node: NodeLoad, hz: int, seconds: float) -> _Phase:
     asked = []
     with node.flowing(hz):
         started = time.monotonic()

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A node under load: a camera of any rate and questions in between, over DDS, to be measured.
+A node under load, to be measured: a camera of any rate and questions in between, over DDS.
 
-What only the node can know, it tells: on ``~/status`` what it remembered until when, on
-/diagnostics how long its callback took and how old frames were when they could be asked about.
+What only the node can measure is read from what it publishes: on ``~/status`` what it remembered
+until when, on /diagnostics how long its callback took and how old frames were when they could be
+asked about.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.action import ActionClient
@@ -23,9 +23,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 
 from infinipot_ros.action import Ask
+from infinipot_ros.errors import NodeError
 from infinipot_ros.node.replay.bag_player import SETTLE_S
-from infinipot_ros.node.replay.client import NodeError
-from infinipot_ros.node.replay.frame_accounting import count_frames
+from infinipot_ros.node.replay.frame_accounting import FrameCounts, count_frames
 from infinipot_ros.node.replay.node_handle import COMPRESSED, STATUS_S, NodeHandle, launch_node
 from infinipot_ros.ros_time import nanoseconds
 
@@ -42,12 +42,13 @@ class LoadAnswer:
     whole_s: float
 
 
-class Load:
+class NodeLoad:
     """
-    What a node is given to bear.
+    The camera and the questions of a node under load.
 
-    :param node: one of our own, as ``loaded_node`` starts it.
-    :param jpegs: what the camera shows, in turn.
+    :param node: a launched one, as in ``loaded_node``.
+    :param jpegs: the camera's images, sent in turn.
+    :ivar sent: frames sent so far.
     """
 
     def __init__(self, node: NodeHandle, jpegs: Sequence[bytes]) -> None:
@@ -62,7 +63,6 @@ class Load:
         self._client.wait(lambda: self._camera.get_subscription_count() > 0
                           and self._action.server_is_ready(), PATIENCE_S, 'its interfaces')
         time.sleep(SETTLE_S)
-        #: Frames sent so far.
         self.sent = 0
         self._before = self._client.status
 
@@ -75,7 +75,7 @@ class Load:
 
     @contextmanager
     def flowing(self, hz: float) -> Iterator[None]:
-        """Have the camera run at a rate, 0 for not at all."""
+        """Run the camera at a rate in Hz, 0 for not at all."""
         done = threading.Event()
 
         def run() -> None:
@@ -96,28 +96,28 @@ class Load:
 
     def frames_a_second(self, count: int) -> float:
         """
-        Send frames all at once, and tell how fast the node remembered them, by its own clock.
+        Send frames all at once; return how many a second the node remembered, by its clock.
 
         :raises NodeError: it did not remember them all.
         """
         self.settle()
         before = int(self._client.status.frames_encoded)
-        told = [self._client.status]
+        statuses = [self._client.status]
 
-        def note() -> bool:
-            if self._client.status is not told[-1]:
-                told.append(self._client.status)
-            return int(told[-1].frames_encoded) >= before + count
+        def remembered() -> bool:
+            if self._client.status is not statuses[-1]:
+                statuses.append(self._client.status)
+            return int(statuses[-1].frames_encoded) >= before + count
 
         for _ in range(count):
             self.send()
-        self._client.wait(note, PATIENCE_S, f'{count} frames remembered')
-        # It was busy from the first of these reports to the last; after that, nobody knows.
-        busy = [each for each in told if before < each.frames_encoded < before + count]
-        begun, ended = busy[0] if busy else told[-1], busy[-1] if busy else told[-1]
+        self._client.wait(remembered, PATIENCE_S, f'{count} frames remembered')
+        # It was busy from the first of these to the last; after that, it may have been idle.
+        busy = [each for each in statuses if before < each.frames_encoded < before + count]
+        begun, ended = (busy[0], busy[-1]) if busy else (statuses[-1], statuses[-1])
         elapsed_ns = nanoseconds(ended.header.stamp) - nanoseconds(begun.header.stamp)
         if elapsed_ns <= 0:
-            raise NodeError(f'{count} frames are too few to tell how fast they are remembered')
+            raise NodeError(f'{count} frames are too few to measure how fast they are remembered')
         return int(ended.frames_encoded - begun.frames_encoded) / (elapsed_ns / 1e9)
 
     def ask(self, question: str, max_new_tokens: int) -> LoadAnswer:
@@ -130,7 +130,7 @@ class Load:
         started = time.perf_counter()
         sending = self._action.send_goal_async(
             Ask.Goal(question=question, max_new_tokens=max_new_tokens),
-            feedback_callback=lambda _told: first.append(time.perf_counter()))
+            feedback_callback=lambda _: first.append(time.perf_counter()))
         self._client.wait(sending.done, PATIENCE_S, 'an accepted goal')
         if not sending.result().accepted:
             raise NodeError('a question was refused: the node is busy')
@@ -140,22 +140,22 @@ class Load:
         answer = result.result().result
         if not answer.success:
             raise NodeError(f'a question was not answered: {answer.message}')
-        # An answer without a word is told with its end.
+        # An empty answer has no feedback, only its end.
         return LoadAnswer((first[0] if first else ended) - started, ended - started)
 
     def settle(self) -> None:
-        """Wait until the node has done with all that was sent."""
+        """Wait until the node has remembered or dropped all that was sent."""
         self._client.wait(
             lambda: self.count().outstanding == 0, PATIENCE_S, 'the frames that were sent')
 
-    def count(self) -> Any:
-        """Tell what became of the frames."""
+    def count(self) -> FrameCounts:
+        """Count what became of the frames."""
         return count_frames(self.sent, self._client.status, self._before)
 
     def images(self) -> dict[str, str]:
-        """Read what the node says of its images on /diagnostics from now on."""
-        told = len(self._reports)
-        self._client.wait(lambda: len(self._reports) >= told + 2, PATIENCE_S, 'diagnostics')
+        """Return the values of the node's next images status on /diagnostics."""
+        before = len(self._reports)
+        self._client.wait(lambda: len(self._reports) >= before + 2, PATIENCE_S, 'diagnostics')
         status = next(each for each in self._reports[-1].status
                       if each.name.endswith(': images'))
         return {value.key: value.value for value in status.values}
@@ -165,17 +165,17 @@ class Load:
 def loaded_node(
     arguments: Sequence[str], jpegs: Sequence[bytes], profile: Path, *,
     status_s: float = STATUS_S,
-) -> Iterator[Load]:
+) -> Iterator[NodeLoad]:
     """
     Start a node that takes every frame of a camera; it ends with the ``with`` block.
 
     :param arguments: ROS arguments, such as ``-p name:=value``.
     :param profile: Fast DDS profile, used where the file exists.
-    :param status_s: seconds between two reports of the node, each of which takes time from it.
+    :param status_s: seconds between two statuses of the node, each of which costs it time.
     :raises NodeError: it did not start or end as it should, or what happened in between.
     """
     defaults = ['-p', 'ingest.fps:=0.0', '-p', 'ingest.queue_size:=1024',
                 '-p', f'qos_overrides.{TOPIC}.subscription.depth:=500']
     with launch_node(
             TOPIC, COMPRESSED, [*defaults, *arguments], profile, status_s=status_s) as node:
-        yield Load(node, jpegs)
+        yield NodeLoad(node, jpegs)

@@ -19,28 +19,20 @@ if TYPE_CHECKING:
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
-ask_app = typer.Typer(add_completion=False)
 
-
-@ask_app.command(context_settings=options.CONTEXT)
 def ask(
     recording: Annotated[
         Path,
         typer.Argument(
             metavar='VIDEO_OR_BAG',
-            help='A video, a ROS 2 bag (directory, .mcap, .db3) or a folder of images.',
-        ),
+            help='A video, a ROS 2 bag (directory, .mcap, .db3) or a folder of images.'),
     ],
     questions: Annotated[
-        list[str], typer.Argument(metavar='QUESTION...', help='One or more questions.')
-    ],
+        list[str], typer.Argument(metavar='QUESTION...', help='One or more questions.')],
     model: options.Model = 'infinipot-tiny',
-    policy: Annotated[
-        str, typer.Option(help='What decides which tokens stay.')
-    ] = DEFAULT_POLICY,
+    policy: Annotated[str, typer.Option(help='What decides which tokens stay.')] = DEFAULT_POLICY,
     budget: Annotated[
-        int, typer.Option(help='Most visual tokens a layer and KV head holds.')
-    ] = 4096,
+        int, typer.Option(help='Most visual tokens a layer and KV head holds.')] = 4096,
     block_size: Annotated[int, typer.Option(help=options.BLOCK_SIZE)] = 2,
     fps: Annotated[float, typer.Option(help=options.FPS)] = 2.0,
     keep_ratio: Annotated[float, typer.Option(help=options.KEEP_RATIO)] = 0.75,
@@ -61,46 +53,28 @@ def ask(
                  '"-10 min" before the end.'),
     ] = None,
     until: Annotated[
-        str | None, typer.Option(help='Ask only about what was seen until then; likewise.')
+        str | None,
+        typer.Option(help='Ask only about what was seen until then; written like --since.')
     ] = None,
-    topic: Annotated[
-        str | None, typer.Option(help='Image topic of a bag that has several.')
-    ] = None,
-    allow_download: Annotated[
-        bool, typer.Option('--allow-download', help='Fetch the model from the hub if missing.')
-    ] = False,
+    topic: options.Topic = None,
+    allow_download: options.AllowDownload = False,
     as_json: Annotated[
-        bool, typer.Option('--json', help='Print one JSON object instead of text.')
-    ] = False,
+        bool, typer.Option('--json', help='Print one JSON object instead of text.')] = False,
 ) -> None:
     """Show a recording to the memory and ask about it."""
     from infinipot_ros.recordings.sources import open_source
 
-    try:
-        with open_source(recording, fps=fps or None, topic=topic) as source:
-            from infinipot_ros.visual_memory.memory_config import MemoryConfig
+    with open_source(recording, fps=fps or None, topic=topic) as source:
+        from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
-            settings = MemoryConfig(
-                model=model,
-                device=device,
-                dtype=dtype,
-                weights=weights,
-                local_files_only=not allow_download,
-                policy=policy,
-                budget=budget,
-                keep_ratio=keep_ratio,
-                tar_ratio=tar_ratio,
-                recent_ratio=recent_ratio,
-                block_size=block_size,
-                max_pixels=max_pixels,
-                still_likeness=duplicate_similarity,
-                max_new_tokens=max_new_tokens,
-            )
-            settings.validate()
-            report = _watch_and_answer(source, settings, questions, since, until)
-    except KeyboardInterrupt as error:
-        typer.echo('infinipot: interrupted', err=True)
-        raise typer.Exit(130) from error
+        settings = MemoryConfig(
+            model=model, device=device, dtype=dtype, weights=weights,
+            local_files_only=not allow_download, policy=policy, budget=budget,
+            keep_ratio=keep_ratio, tar_ratio=tar_ratio, recent_ratio=recent_ratio,
+            block_size=block_size, max_pixels=max_pixels, still_likeness=duplicate_similarity,
+            max_new_tokens=max_new_tokens)
+        settings.validate()
+        report = _watch_and_answer(source, settings, questions, since, until)
     if report.caveat:
         typer.echo(f'note: {report.caveat}', err=True)
     typer.echo(report.as_json() if as_json else report.as_text())
@@ -121,53 +95,42 @@ def _watch_and_answer(
         TimeRemainingColumn,
     )
 
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(
+            TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+            TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task(f'loading {settings.model}', total=None)
-        _silence_loading()
+        # Its advice, not its errors, would break the progress bar.
+        from transformers.utils import logging
+        logging.set_verbosity_error()
+
         from infinipot_ros.evaluation.ask_report import AskReport
         from infinipot_ros.evaluation.playback import replay
         from infinipot_ros.evaluation.time_parsing import stamp_of
         from infinipot_ros.visual_memory.scope import Scope
         from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
+        # Times and questions that cannot be used are refused before the recording is watched.
         for text in (since, until):
             if text is not None:
-                # Refused before the recording is watched, not after.
                 stamp_of(text, 0, 0)
-        observer = VisualMemory(settings)
-        _refuse_bad_questions(observer, questions)
+        memory = VisualMemory(settings)
+        _check_questions(memory, questions)
         progress.update(task, description=f'watching {source.path.name}', total=source.count_hint)
-        run = replay(source, observer, on_frame=lambda: progress.advance(task))
+        run = replay(source, memory, on_frame=lambda: progress.advance(task))
         progress.update(task, description='answering', total=run.taken, completed=run.taken)
-        first_ns, newest_ns = run.first_ns, observer.status().newest_ns
         since_ns, until_ns = (
-            None if text is None else stamp_of(text, first_ns, newest_ns)
+            None if text is None else stamp_of(text, run.first_ns, memory.status().newest_ns)
             for text in (since, until))
         scope = Scope(since_ns, until_ns)
-        answers = [observer.ask(question, scope=scope) for question in questions]
-        return AskReport(
-            source, settings, run, observer.status(), questions, answers, observer.caveat)
+        answers = [memory.ask(question, scope=scope) for question in questions]
+        return AskReport(source, settings, run, memory.status(), questions, answers, memory.caveat)
 
 
-def _silence_loading() -> None:
-    """Keep transformers' advice off the screen; its errors still come through."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-
-
-def _refuse_bad_questions(observer: VisualMemory, questions: list[str]) -> None:
-    """Find a question that cannot be asked before the recording is watched, not after."""
+def _check_questions(memory: VisualMemory, questions: list[str]) -> None:
+    """Ask the empty memory: raise ``QuestionError`` for any reason but that it is empty."""
     for question in questions:
         try:
-            observer.ask(question)
+            memory.ask(question)
         except QuestionError as error:
             if error.code != QuestionCode.NOTHING_OBSERVED:
                 raise

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Find the clone around this package: benchmarks and training live there, not in an install."""
+"""Find the clone around this package: benchmarks and training are there, not in an install."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def use_checkout(command: str) -> None:
     """
     if not (ROOT / 'benchmarks' / 'command.py').is_file():
         raise ConfigurationError(
-            f'{command} runs from a clone of the repository, and {ROOT} is not one: clone it and '
+            f'{command} needs a clone of the repository, and {ROOT} is not one: clone it and '
             'run `make setup` there')
     # Last: in front, the clone would hide a built package, the one with the ROS interfaces.
     if str(ROOT) not in sys.path:

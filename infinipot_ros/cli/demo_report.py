@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infinipot_ros.cli.demo_moments import Moment, Place, Shown, counts
-from infinipot_ros.cli.demo_rooms import Rooms
+from infinipot_ros.cli.demo_evidence import EvidenceFrame, Place, Rooms, Shown, counts
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.evaluation.report.formatting import clock_text
@@ -76,7 +75,7 @@ class DemoReport:
             nanoseconds=nanoseconds, degrees=math.degrees,
             base64=lambda data: base64.b64encode(data).decode())
 
-    def _places(self, moments: Sequence[Moment]) -> list[Place]:
+    def _places(self, moments: Sequence[EvidenceFrame]) -> list[Place]:
         """Return where the robot was, as far as the plan shows it, best moment first."""
         return [each.place for each in moments if each.place and self.rooms
                 and self.rooms.rooms and each.place.frame_id == self.rooms.frame_id]

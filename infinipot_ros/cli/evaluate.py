@@ -4,7 +4,7 @@
 The command ``infinipot eval``: recordings, questions about them, and what each memory answers.
 
 Every policy at every budget watches the same frames and is asked each question at its time. The
-figures and one HTML page go to a folder whose layout ``evaluation.journal`` tells.
+figures and one HTML page go to a folder; ``evaluation.run_store`` describes its layout.
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ import typer
 
 from infinipot_ros.cli import model_options as options
 from infinipot_ros.cli.ray_option import HELP as RAY_HELP
-from infinipot_ros.cli.ray_option import RayCommand, check_ray
+from infinipot_ros.cli.ray_option import check_ray
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
-
-eval_app = typer.Typer(add_completion=False)
 
 T = TypeVar('T')
 
 
-@eval_app.command(cls=RayCommand, context_settings=options.CONTEXT)
 def evaluate(
     recordings: Annotated[
         list[Path] | None,
@@ -76,27 +73,19 @@ def evaluate(
         typer.Option(help='Image topic of bags with several; may be repeated, a stream each.'),
     ] = None,
     fps: Annotated[
-        float | None,
-        typer.Option(help=options.FPS, show_default='2'),
-    ] = None,
+        float | None, typer.Option(help=options.FPS, show_default='2')] = None,
     max_frames: Annotated[
         int | None,
         typer.Option(
             help='Most frames of a stream, evenly spread.', min=2, show_default='any number'),
     ] = None,
     max_pixels: Annotated[
-        int | None,
-        typer.Option(help=options.MAX_PIXELS, show_default='128 x 784'),
-    ] = None,
+        int | None, typer.Option(help=options.MAX_PIXELS, show_default='128 x 784')] = None,
     duplicate_similarity: options.DuplicateSimilarity = 0.0,
     block_size: Annotated[
-        int | None,
-        typer.Option(help=options.BLOCK_SIZE, show_default='8'),
-    ] = None,
+        int | None, typer.Option(help=options.BLOCK_SIZE, show_default='8')] = None,
     keep_ratio: Annotated[
-        float | None,
-        typer.Option(help=options.KEEP_RATIO, show_default='0.75'),
-    ] = None,
+        float | None, typer.Option(help=options.KEEP_RATIO, show_default='0.75')] = None,
     tar_ratio: options.TarRatio = None,
     recent_ratio: options.RecentRatio = None,
     max_new_tokens: Annotated[
@@ -151,11 +140,9 @@ def evaluate(
         bool,
         typer.Option('--fresh/--resume', help='Throw away what OUTPUT holds, or go on with it.'),
     ] = False,
-    allow_download: Annotated[
-        bool, typer.Option('--allow-download', help='Fetch the model from the hub if missing.')
-    ] = False,
+    allow_download: options.AllowDownload = False,
 ) -> None:
-    """Ask questions about recordings and compare what memories of different kinds answer."""
+    """Ask questions about recordings and compare what different memories answer."""
     from infinipot_ros.evaluation.eval_inputs import Wanted, dataset_recordings, named_recordings
     from infinipot_ros.evaluation.eval_run import EvalRun
     from infinipot_ros.evaluation.presets import preset as find_preset
@@ -178,8 +165,8 @@ def evaluate(
         raise ConfigurationError('--dump writes what --load-dumped reads; give one of them')
     if duplicate_similarity and (dump is not None or load_dumped is not None):
         raise ConfigurationError(
-            '--duplicate-similarity looks at frames and skips some; --dump keeps the tokens of '
-            'all of them, --load-dumped has no frames: give one or the other')
+            '--duplicate-similarity skips frames by their pictures; --dump keeps the tokens of '
+            'all frames, --load-dumped has no pictures: give one or the other')
     check_ray(ray, workers, device)
 
     run = EvalRun(

@@ -1,34 +1,68 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The command ``infinipot``: what the package can do, from a shell.
+The command ``infinipot``.
 
-Each command is a module of its own and loads what it needs when it runs, so that ``--help``
+Each command is a module of its own and imports what it needs when it runs, so that ``--help``
 needs neither torch nor ROS nor the simulator.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import io
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from infinipot_ros.cli.checkout import use_checkout
-from infinipot_ros.errors import ConfigurationError, InfinipotError
+from infinipot_ros.cli import ask, checkout, demo, evaluate, plan, replay
+from infinipot_ros.cli.model_options import CONTEXT
+from infinipot_ros.cli.ray_option import RayCommand
+from infinipot_ros.errors import InfinipotError
 
 VERSION = '0.1.0'
 
-# Commands whose arguments are another module's own business.
-_FORWARD = {'allow_extra_args': True, 'ignore_unknown_options': True}
+#: Commands that a clone has and an installed package lacks: where they are, and their help.
+FROM_CLONE = {
+    'train': ('tools.tiny_model.command', 'world_app',
+              'Train the bundled model on simulated house tours.'),
+    'tour': ('tools.tiny_model.command', 'world_app',
+             'Record a simulated house tour as a bag with questions.'),
+    'bench': ('benchmarks.command', 'bench_app',
+              'Measure what compression loses on simulated streams, and what the memory costs.'),
+}
+
+
+class _Commands(TyperGroup):
+    """Imports a clone's command when it is called, and turns errors into exit codes."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in FROM_CLONE:
+            module, attribute, _ = FROM_CLONE[name]
+            checkout.use_checkout(f'infinipot {name}')
+            command = get_command(getattr(importlib.import_module(module), attribute))
+            command = getattr(command, 'commands', {}).get(name, command)
+        return name, command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InfinipotError as error:
+            typer.echo(f'infinipot: {error}', err=True)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            typer.echo('infinipot: interrupted', err=True)
+            raise typer.Exit(130) from error
+
 
 app = typer.Typer(
     name='infinipot',
+    cls=_Commands,
     help='Visual memory of fixed size for robots, which can be asked about what was seen.',
     no_args_is_help=True,
     add_completion=False,
@@ -68,108 +102,17 @@ def _infinipot(
     pass
 
 
-@contextmanager
-def _clean_exit() -> Iterator[None]:
-    """Turn what may go wrong on purpose into one line and an exit code, never a traceback."""
-    try:
-        yield
-    except InfinipotError as error:
-        typer.echo(f'infinipot: {error}', err=True)
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt as error:
-        typer.echo('infinipot: interrupted', err=True)
-        raise typer.Exit(130) from error
+def _stand_in() -> None:
+    """Hold a clone's command's place in ``--help``."""
 
 
-@app.command(add_help_option=False, context_settings=_FORWARD)
-def ask(context: typer.Context) -> None:
-    """Show a recording to the memory and ask about it."""
-    with _clean_exit():
-        from infinipot_ros.cli.ask import ask_app
-
-        ask_app(args=context.args, prog_name='infinipot ask')
-
-
-@app.command()
-def demo(
-    report: Annotated[
-        Path, typer.Option(help='Where the page with the moments goes; overwritten.')
-    ] = Path('demo_report.html'),
-) -> None:
-    """Play the bundled bag over DDS, ask its questions and show what they rest on (ROS 2)."""
-    with _clean_exit():
-        _require_ros('the demo', '`make demo` in a clone')
-        from infinipot_ros.cli.demo import main as run_demo
-
-        raise typer.Exit(run_demo(report))
-
-
-@app.command(add_help_option=False, context_settings=_FORWARD)
-def replay(context: typer.Context) -> None:
-    """Play a bag to a real node over DDS, ask it, and report as eval does (needs ROS 2)."""
-    with _clean_exit():
-        from infinipot_ros.cli.replay import replay_app
-
-        if '--help' not in context.args:
-            _require_ros('replay', '`make build` in a clone and `source scripts/environment.bash`')
-        replay_app(args=context.args, prog_name='infinipot replay')
-
-
-def _require_ros(what: str, how: str) -> None:
-    for name in ('rclpy', 'infinipot_ros.srv'):
-        if importlib.util.find_spec(name) is None:
-            raise ConfigurationError(
-                f'{what} needs ROS 2 and the built interfaces, and there is no {name}: run {how}, '
-                'or source the install/setup.bash of your workspace')
-
-
-@app.command(add_help_option=False, context_settings=_FORWARD)
-def plan(context: typer.Context) -> None:
-    """Tell how much memory a model and a budget will take; nothing is loaded."""
-    with _clean_exit():
-        from infinipot_ros.cli.plan import plan_app
-
-        plan_app(args=context.args, prog_name='infinipot plan')
-
-
-@app.command(add_help_option=False, context_settings=_FORWARD)
-def train(context: typer.Context) -> None:
-    """Train the bundled model on simulated house tours."""
-    _run_world('train', context.args)
-
-
-@app.command(add_help_option=False, context_settings=_FORWARD)
-def tour(context: typer.Context) -> None:
-    """Record a simulated house tour as a bag with questions."""
-    _run_world('tour', context.args)
-
-
-@app.command(add_help_option=False, context_settings=_FORWARD)
-def bench(context: typer.Context) -> None:
-    """Measure what compression loses on simulated streams, and what the memory costs."""
-    with _clean_exit():
-        use_checkout('infinipot bench')
-        from benchmarks.command import bench_app
-
-        bench_app(args=context.args, prog_name='infinipot bench')
-
-
-@app.command(name='eval', add_help_option=False, context_settings=_FORWARD)
-def evaluate(context: typer.Context) -> None:
-    """Ask questions about recordings and compare what different memories answer."""
-    with _clean_exit():
-        from infinipot_ros.cli.evaluate import eval_app
-
-        eval_app(args=context.args, prog_name='infinipot eval')
-
-
-def _run_world(name: str, arguments: list[str]) -> None:
-    with _clean_exit():
-        use_checkout(f'infinipot {name}')
-        from tools.tiny_model.command import world_app
-
-        world_app(args=[name, *arguments], prog_name='infinipot')
-
+app.command(context_settings=CONTEXT)(ask.ask)
+app.command()(demo.demo)
+app.command()(replay.replay)
+app.command()(plan.plan)
+for _name, (_, _, _help) in FROM_CLONE.items():
+    app.command(_name, help=_help)(_stand_in)
+app.command('eval', cls=RayCommand, context_settings=CONTEXT)(evaluate.evaluate)
 
 if __name__ == '__main__':
     main()

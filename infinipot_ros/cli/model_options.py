@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Options of several commands that say which model remembers, and how; torch is not needed here.
+Options that several commands have; torch is not imported here.
 
-Where one command has a default and another takes it from a preset, they share the words.
+Where one command has a default and another takes it from a preset, they share the help text.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ DuplicateSimilarity = Annotated[
     typer.Option(
         help='Skip frames whose similarity to the last stored frame is at least this: 0.95 where '
              'a robot often stands; 0 takes all.', min=0, max=1)]
-#: Of what can use several processes.
+#: For commands that can use several processes.
 OneDevice = Annotated[str, typer.Option(help='cpu, or cuda, which takes one process.')]
 TarRatio = Annotated[
     float | None, typer.Option(help="TaR's share of what is kept.", show_default='the policy')]
 RecentRatio = Annotated[
     float | None,
     typer.Option(help='Share of the grids that is recent.', show_default='the policy')]
+Topic = Annotated[str | None, typer.Option(help='Image topic of a bag that has several.')]
+AllowDownload = Annotated[
+    bool, typer.Option('--allow-download', help='Fetch the model from the hub if missing.')]
 
 #: Options that were renamed, old name to new; the old ones still work in this release, and warn.
 _RENAMED = {'still-likeness': 'duplicate-similarity'}

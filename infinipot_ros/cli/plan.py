@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``infinipot plan``: what a memory will take, before anything is loaded."""
+"""The command ``infinipot plan``: how many bytes a memory takes, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Annotated
 
 import typer
 
+from infinipot_ros.cli import model_options as options
 from infinipot_ros.errors import ConfigurationError
-
-plan_app = typer.Typer(add_completion=False)
 
 DEVICES = ('cpu', 'cuda')
 
 
-@plan_app.command()
 def plan(
     model: Annotated[
         str,
@@ -29,18 +27,16 @@ def plan(
                      show_default='2048 4096 8192'),
     ] = None,
     device: Annotated[str, typer.Option(help='cpu or cuda; need not be there.')] = 'cuda',
-    dtype: Annotated[str, typer.Option(help='float32, float16 or bfloat16.')] = 'bfloat16',
-    block_size: Annotated[int, typer.Option(help='Frames encoded in one forward pass, even.')] = 2,
-    max_pixels: Annotated[
-        int, typer.Option(help='Pixels a frame is shrunk to; 784 make one visual token.')
-    ] = 128 * 28 * 28,
+    dtype: options.Dtype = 'bfloat16',
+    block_size: Annotated[int, typer.Option(help=options.BLOCK_SIZE)] = 2,
+    max_pixels: Annotated[int, typer.Option(help=options.MAX_PIXELS)] = 128 * 28 * 28,
     allow_download: Annotated[
         bool,
         typer.Option('--allow-download', help="Fetch the model's config.json from the hub if "
                      'missing.'),
     ] = False,
 ) -> None:
-    """Tell how many MiB a memory will take at most, part by part; nothing is loaded."""
+    """Show how many MiB a memory takes at most, part by part; nothing is loaded."""
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
     from infinipot_ros.visual_memory.model_shapes import SHAPES, shape_config
     from infinipot_ros.visual_memory.plan import plan_memory

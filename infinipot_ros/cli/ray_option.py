@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The option ``--ray [ADDRESS]``: how it is read, and what it excludes; Ray is not needed here."""
+"""The option ``--ray [ADDRESS]``: parse it, and refuse what it excludes; Ray is not imported."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ HELP = 'Spread over a Ray cluster; without ADDRESS one is started, on this machi
 
 
 class RayCommand(TyperCommand):
-    """A command whose ``--ray`` may go without its value, which then is ``local``."""
+    """A command whose ``--ray`` may lack its value, which then is ``local``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments."""
+        """Parse the arguments."""
         return super().parse_args(ctx, name_address(args))
 
 
@@ -32,22 +32,22 @@ def name_address(arguments: Sequence[str]) -> list[str]:
 
 def check_ray(address: str | None, workers: int | None, device: str) -> None:
     """
-    Refuse what does not go together with ``--ray``, before anything is read or loaded.
+    Refuse options that contradict ``--ray``, before anything is read or loaded.
 
-    :param address: None for no Ray, which goes with everything.
+    :param address: None for no Ray, which contradicts nothing.
     :raises ConfigurationError: it cannot be an address, or another option contradicts it.
     """
     if address is None:
         return
     if not ADDRESS.fullmatch(address):
         raise ConfigurationError(
-            f'{address!r} is no address of a Ray cluster; give HOST:PORT, ray://HOST:PORT, auto, '
-            'or --ray alone to start one')
+            f'{address!r} is not an address of a Ray cluster; give HOST:PORT, ray://HOST:PORT, '
+            'auto, or --ray alone to start one')
     if workers is not None:
         raise ConfigurationError(
             f'--workers {workers} and --ray exclude each other: a cluster has one worker a core, '
             'or a GPU; leave one of them out')
     if ':' in device:
         raise ConfigurationError(
-            f'device {device} is one of this machine; with --ray each worker has a GPU of its '
-            f'own: give --device {device.partition(":")[0]}')
+            f'device {device} names a GPU of this machine; with --ray each worker has a GPU of '
+            f'its own: give --device {device.partition(":")[0]}')

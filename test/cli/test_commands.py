@@ -27,7 +27,7 @@ from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
 from infinipot_ros.vlm.knowledge import CAVEAT
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ('ask', 'demo', 'replay', 'train', 'tour', 'bench', 'eval')
+COMMANDS = ('ask', 'demo', 'replay', 'plan', 'train', 'tour', 'bench', 'eval')
 QUESTION = 'What did you see?'
 PIXELS = 24 * 784  # 24 tokens a grid: a picture of 168x112 as it is
 
@@ -139,7 +139,7 @@ def test_ask_json_tells_the_truth(folder, model):
     assert report['seconds']['observe_per_frame'] > 0
 
 
-def test_ask_looks_at_a_span_only_and_tells_the_moments(folder, model):
+def test_ask_looks_at_a_span_only_and_names_the_moments(folder, model):
     late = ask(folder, QUESTION, '--budget', 720, '--since', '-1.2 s', model=model)
     origin = late['recording']['origin_ns']
     moments = late['answers'][0]['evidence']
@@ -149,7 +149,7 @@ def test_ask_looks_at_a_span_only_and_tells_the_moments(folder, model):
         each['first_ns'] <= origin + 1_000_000_000 for each in early['answers'][0]['evidence'])
 
 
-def test_ask_refuses_a_time_that_is_none(folder, model):
+def test_ask_refuses_what_is_not_a_time(folder, model):
     result = run('ask', folder, QUESTION, '--model', model, '--since', '-1 parsec')
     assert result.exit_code == 2
     assert "'-1 parsec' is not a time before the end" in result.stderr
@@ -191,7 +191,7 @@ def test_ask_same_answer_whatever_was_asked_before(folder, model):
     assert texts[1] == texts[3] == alone['answers'][0]['text']
 
 
-def test_ask_bad_frames_are_told(folder, model, tmp_path):
+def test_ask_counts_bad_frames(folder, model, tmp_path):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / '3.png').write_bytes(b'not a picture')
@@ -419,6 +419,27 @@ def test_world_without_its_simulator_says_what_is_missing(tmp_path):
     assert 'miniworld' in result.stderr
     assert "pip install '.[world]'" in result.stderr
     assert 'Traceback' not in result.stderr
+
+
+@pytest.mark.parametrize('command', ['train', 'tour', 'bench'])
+def test_what_needs_a_clone_says_so_where_the_package_is_installed_alone(command, tmp_path):
+    installed = tmp_path / 'site-packages' / 'infinipot_ros'
+    shutil.copytree(
+        ROOT / 'infinipot_ros', installed, ignore=shutil.ignore_patterns('__pycache__'))
+    code = (
+        'import sys\n'
+        'sys.path.insert(0, sys.argv[1])\n'
+        'from infinipot_ros.cli.main import main\n'
+        'main(sys.argv[2:])\n'
+    )
+    result = python(code, str(installed.parent), command, '--help')
+    assert result.returncode == 2
+    assert result.stderr.startswith(
+        f'infinipot: infinipot {command} needs a clone of the repository, and ')
+    assert 'make setup' in result.stderr and len(result.stderr.splitlines()) == 1
+    # The others, and the list of all, are there.
+    assert command in python(code, str(installed.parent), '--help').stdout
+    assert 'QUESTION' in python(code, str(installed.parent), 'ask', '--help').stdout
 
 
 def test_commands_print_no_warnings(folder, model):

@@ -20,9 +20,8 @@ from browser import launch_chromium, open_page
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from infinipot_ros.cli.demo_moments import Shown, counts, moments_of
+from infinipot_ros.cli.demo_evidence import Shown, counts, moments_of, read_rooms
 from infinipot_ros.cli.demo_report import DemoReport
-from infinipot_ros.cli.demo_rooms import read_rooms
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.msg import Evidence, MemoryStatus
@@ -131,7 +130,7 @@ def test_a_place_off_the_plan_has_no_room(tmp_path):
 @pytest.mark.parametrize('text', ['', '[]', '{"frame_id": "odom"}', '\xff', '{"rooms": 1}'])
 def test_a_broken_plan_is_refused(tmp_path, text):
     (tmp_path / 'rooms.json').write_text(text, encoding='latin-1')
-    with pytest.raises(SourceError, match=r'rooms\.json is no plan'):
+    with pytest.raises(SourceError, match=r'rooms\.json is not a plan'):
         read_rooms(tmp_path / 'rooms.json')
 
 

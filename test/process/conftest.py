@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def kept_environment() -> Iterator[None]:
-    """A node of one's own takes a domain of its own; the other tests get theirs back."""
+    """Restore the environment: launching a node sets its ROS domain."""
     before = dict(os.environ)
     yield
     os.environ.clear()
@@ -48,16 +49,16 @@ def start(
     They are forked, which takes half the time, but where a test names a ``program`` or its module
     has ``AS_A_USER``: there they are started as a user starts them.
     """
-    from harness import Client, NodeProcess
+    from harness import Client, NamespacedNode
 
-    opened: list[tuple[NodeProcess, Client]] = []
-    usual = NodeProcess.PROGRAM if getattr(request.module, 'AS_A_USER', False) else None
+    opened: list[tuple[NamespacedNode, Client]] = []
+    usual = NamespacedNode.PROGRAM if getattr(request.module, 'AS_A_USER', False) else None
 
-    def begin(*arguments: str, **parameters: Any) -> tuple[NodeProcess, Client]:
+    def begin(*arguments: str, **parameters: Any) -> tuple[NamespacedNode, Client]:
         settings = {'ingest__max_pixels': 3136, 'memory__budget': 64, 'ingest__fps': 0.0,
                     'ingest__queue_size': 500, 'status__period': 0.1, **parameters}
         settings.setdefault('program', usual)
-        process = NodeProcess(tmp_path_factory.mktemp('node'), *arguments, **settings)
+        process = NamespacedNode(tmp_path_factory.mktemp('node'), *arguments, **settings)
         client = Client(process)
         opened.append((process, client))
         return process, client
@@ -65,4 +66,5 @@ def start(
     yield begin
     for process, client in opened:
         client.close()
-        process.stop()
+        hung = process.running() and process.stop() == -signal.SIGKILL
+        assert not hung, process.output()

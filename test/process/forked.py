@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 class Forked:
-    """What ``subprocess.Popen`` is to a program, as far as it is used."""
+    """The methods of ``subprocess.Popen`` that ``NodeProcess`` calls."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path,
                  log: Path) -> None:
@@ -47,7 +47,7 @@ class Forked:
 
 
 def run_node(arguments: list[str], environment: dict[str, str], folder: Path, log: Path) -> None:
-    """Be the program, in a session of its own, its output in a file."""
+    """Run the program, in a session of its own, its output in a file."""
     os.setsid()
     os.chdir(folder)
     os.environ.clear()

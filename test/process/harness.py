@@ -5,18 +5,14 @@
 from __future__ import annotations
 
 import itertools
-import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from forked import Forked
@@ -24,18 +20,18 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.action import ActionClient
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
 from infinipot_ros.action import Ask
+from infinipot_ros.errors import NodeError
 from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node.interfaces.ask_action import FEEDBACK_DEPTH
 from infinipot_ros.node.replay.bag_player import SETTLE_S
-from infinipot_ros.node.shutdown import leave_ros
+from infinipot_ros.node.replay.node_client import NodeClient
+from infinipot_ros.node.replay.node_process import NodeProcess
 from infinipot_ros.srv import LoadMemory, Query, SaveMemory, Watch
 
 SECOND = 1_000_000_000
@@ -51,12 +47,13 @@ TRANSITIONS = {
 _numbers = itertools.count()
 
 
-class NodeProcess:
+class NamespacedNode(NodeProcess):
     """
-    ``infinipot_node`` as a child, in a session of its own, its output in a file.
+    A node in a namespace of its own, whose image subscriptions lose nothing.
 
     :param program: what Python runs; None forks it, which is the same program seconds sooner.
     :param namespace: by default one that no other process has.
+    :param parameters: of the node, with ``__`` for a dot.
     """
 
     PROGRAM = ('-m', 'infinipot_ros.node.main')
@@ -64,120 +61,68 @@ class NodeProcess:
     def __init__(self, folder: Path, *arguments: str, program: Sequence[str] | None = PROGRAM,
                  namespace: str = '', **parameters: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.log = folder / 'node.log'
+        self._program = program
         self.namespace = namespace or f'/test_{next(_numbers)}'
-        environment = {**os.environ, 'ROS_LOG_DIR': str(folder / 'ros'), 'OMP_NUM_THREADS': '1'}
-        command = ['--ros-args', '-r', f'__ns:={self.namespace}']
-        topic = f'{self.namespace}/image'
+        image = 'image'
         if parameters.get('image_transport') == 'compressed':
-            topic += '/compressed'
-        command += ['-p', f'qos_overrides.{topic}.subscription.reliability:=reliable',
-                    '-p', f'qos_overrides.{topic}.subscription.depth:=500']
-        for camera in parameters.get('cameras', ()):
-            override = f'qos_overrides.{self.namespace}/{camera}/image.subscription'
-            command += ['-p', f'{override}.reliability:=reliable',
-                        '-p', f'{override}.depth:=500']
+            image += '/compressed'
+        command = ['-r', f'__ns:={self.namespace}']
+        for topic in (image, *(f'{camera}/image' for camera in parameters.get('cameras', ()))):
+            override = f'qos_overrides.{self.namespace}/{topic}.subscription'
+            command += ['-p', f'{override}.reliability:=reliable', '-p', f'{override}.depth:=500']
         for name, value in parameters.items():
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            if text == '':
-                text = "''"
+            text = str(value).lower() if isinstance(value, bool) else str(value) or "''"
             command += ['-p', f'{name.replace("__", ".")}:={text}']
-        self._process: Forked | subprocess.Popen[bytes]
-        self.log.touch()
-        if program is None:
-            self._process = Forked([*command, *arguments], environment, folder, self.log)
-            return
+        super().__init__(folder, [*command, *arguments])
+
+    def spawn(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Any:
+        if self._program is None:
+            return Forked(arguments, environment, self.folder, self.log)
         with self.log.open('wb') as output:
-            # Not from the checkout: its infinipot_ros has no messages and must not come first.
-            self._process = subprocess.Popen(
-                [sys.executable, *program, *command, *arguments], env=environment, cwd=folder,
+            return subprocess.Popen(
+                [sys.executable, *self._program, *arguments], env=environment, cwd=self.folder,
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
-    def running(self) -> bool:
-        return self._process.poll() is None
+class Client(NodeClient):
+    """Publishes images besides, and uses every interface of the node."""
 
-    def output(self) -> str:
-        return self.log.read_text(errors='replace')
-
-    def wait(self, timeout_s: float) -> int:
-        return self._process.wait(timeout_s)
-
-    def send(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def stop(self) -> int:
-        """End it as Ctrl-C does; its exit status."""
-        if self.running():
-            self.send(signal.SIGINT)
-        try:
-            return self.wait(10.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            raise
-
-
-class Client:
-    """Publishes images, asks questions and reads what the node reports."""
-
-    def __init__(self, process: NodeProcess) -> None:
+    def __init__(self, process: NamespacedNode) -> None:
+        super().__init__(f'{process.namespace}/infinipot')
         self.process = process
-        self.context = Context()
-        rclpy.init(context=self.context)
-        self.node = rclpy.create_node(
-            'test_client', context=self.context, namespace=process.namespace)
-        self.name = node_name = f'{process.namespace}/infinipot'
-        latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
-                             durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.statuses: list[MemoryStatus] = []
         self.diagnostics: list[DiagnosticArray] = []
-        self.node.create_subscription(
-            MemoryStatus, f'{node_name}/status', self.statuses.append, latched)
         self.node.create_subscription(
             DiagnosticArray, '/diagnostics', self.diagnostics.append, 10)
         self.images = self.node.create_publisher(Image, 'image', RELIABLE)
-        self.query = self.node.create_client(Query, f'{node_name}/query')
-        self._change = self.node.create_client(ChangeState, f'{node_name}/change_state')
-        self._get = self.node.create_client(GetState, f'{node_name}/get_state')
-        self._set = self.node.create_client(
-            SetParametersAtomically, f'{node_name}/set_parameters_atomically')
         # Made before they are used: a response is lost whose writer has not found its reader yet.
-        self._services: dict[str, Any] = {}
         for kind, name in ((Trigger, 'reset'), (SetBool, 'pause'), (SaveMemory, 'save'),
-                           (LoadMemory, 'load'), (Watch, 'watch')):
+                           (LoadMemory, 'load'), (Watch, 'watch'), (ChangeState, 'change_state'),
+                           (GetState, 'get_state'),
+                           (SetParametersAtomically, 'set_parameters_atomically')):
             self.service(kind, name)
         # As deep as what the node sends, or a slow reader loses text.
         self._action = ActionClient(
-            self.node, Ask, f'{node_name}/ask',
+            self.node, Ask, f'{self.name}/ask',
             feedback_sub_qos_profile=QoSProfile(depth=FEEDBACK_DEPTH))
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.node)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
 
-    def _spin(self) -> None:
-        while not self._closed.is_set():
-            self._executor.spin_once()
+    def check(self) -> None:
+        """Tests end and deactivate nodes; only one that has ended cannot be waited for."""
+        self.process.check()
 
-    def service(self, kind: type, name: str) -> Any:
-        """A client of one of the node's services, made once."""
-        if name not in self._services:
-            self._services[name] = self.node.create_client(kind, f'{self.name}/{name}')
-        return self._services[name]
+    def wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+        try:
+            super().wait(condition, timeout_s, what)
+        except NodeError as error:
+            raise AssertionError(f'{error}; its log:\n{self.process.output()}') from error
 
-    def do(self, kind: type, name: str, timeout_s: float = 40.0, **fields: Any) -> Any:
+    def do(self, kind: Any, name: str, timeout_s: float = 40.0, **fields: Any) -> Any:
         """Call one of the node's services."""
         return self.call(self.service(kind, name), kind.Request(**fields), timeout_s)
 
     def send_async(self, question: str, feedback: Callable[[Any], None] | None = None,
                    **fields: Any) -> Any:
         """Send a goal to ``~/ask``; the future of its handle."""
-        assert self._action.wait_for_server(20.0), 'no action server'
+        self.wait(self._action.server_is_ready, 20.0, 'its action server')
         return self._action.send_goal_async(
             Ask.Goal(question=question, **fields),
             feedback_callback=feedback and (lambda message: feedback(message.feedback)))
@@ -185,34 +130,20 @@ class Client:
     def send(self, question: str, feedback: Callable[[Any], None] | None = None,
              **fields: Any) -> Any:
         """Send a goal to ``~/ask``; its handle, accepted or not."""
-        future = self.send_async(question, feedback, **fields)
-        wait_until(future.done, 20.0, 'a goal response')
-        return future.result()
+        return self._wait_for(self.send_async(question, feedback, **fields), 'a goal response')
 
     def result(self, handle: Any, timeout_s: float = 60.0) -> Any:
         """Wait for a goal's end; its status and result."""
-        future = handle.get_result_async()
-        wait_until(future.done, timeout_s, 'a result')
-        return future.result()
+        return self._wait_for(handle.get_result_async(), 'a result', timeout_s)
 
     def cancel(self, handle: Any) -> Any:
-        future = handle.cancel_goal_async()
-        wait_until(future.done, 20.0, 'a cancel response')
-        return future.result()
+        return self._wait_for(handle.cancel_goal_async(), 'a cancel response')
 
-    def close(self) -> None:
-        self._executor.create_task(self._closed.set)
-        self._thread.join(5.0)
-        self._executor.shutdown()
-        leave_ros(self.node, self.context)
+    def _wait_for(self, future: Any, what: str, timeout_s: float = 20.0) -> Any:
+        self.wait(future.done, timeout_s, what)
+        return future.result()
 
     # What the node does
-
-    def call(self, client: Any, request: Any, timeout_s: float = 20.0) -> Any:
-        assert client.wait_for_service(timeout_s), f'no service {client.srv_name}'
-        future = client.call_async(request)
-        wait_until(future.done, timeout_s, f'an answer from {client.srv_name}')
-        return future.result()
 
     def ask(self, question: str, max_new_tokens: int = 0, timeout_s: float = 40.0,
             **fields: Any) -> Any:
@@ -220,29 +151,29 @@ class Client:
         return self.call(self.query, request, timeout_s)
 
     def change(self, transition: str, timeout_s: float = 40.0) -> bool:
-        request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
-        return bool(self.call(self._change, request, timeout_s).success)
+        return bool(self.do(ChangeState, 'change_state', timeout_s,
+                            transition=Transition(id=TRANSITIONS[transition])).success)
 
     def begin(self, transition: str) -> None:
         """Request a transition without waiting for its end."""
-        self._change.call_async(
+        self.service(ChangeState, 'change_state').call_async(
             ChangeState.Request(transition=Transition(id=TRANSITIONS[transition])))
 
     def state(self) -> str:
-        return str(self.call(self._get, GetState.Request()).current_state.label)
+        return str(self.do(GetState, 'get_state').current_state.label)
 
     def set(self, **values: Any) -> Any:
         parameters = [Parameter(name.replace('__', '.'), value=value).to_parameter_msg()
                       for name, value in values.items()]
-        request = SetParametersAtomically.Request(parameters=parameters)
-        return self.call(self._set, request).result
+        return self.do(SetParametersAtomically, 'set_parameters_atomically',
+                       parameters=parameters).result
 
     def wait_status(self, wanted: Callable[[MemoryStatus], bool], what: str,
                     timeout_s: float = 30.0) -> MemoryStatus:
         return self.wait_message(self.statuses, wanted, timeout_s, what)
 
     def wait_active(self, timeout_s: float = 60.0, publisher: Any = None) -> None:
-        self.wait_status(lambda s: s.state == 'active', 'state active', timeout_s)
+        super().wait_active(timeout_s)
         wait_matched(publisher or self.images)
 
     def feed(self, first_ns: int, count: int, **changes: Any) -> None:
@@ -261,17 +192,21 @@ class Client:
             self.diagnostics, lambda m: find(m) is not None, timeout_s, f'{part}: {text}')
         return find(found)
 
-    def wait_message(self, received: list[Any], wanted: Callable[[Any], bool], timeout_s: float,
-                     what: str) -> Any:
+    def wait_message(self, received: Sequence[Any], wanted: Callable[[Any], bool],
+                     timeout_s: float, what: str) -> Any:
         """Wait until the newest message is the wanted one."""
-        end = time.monotonic() + timeout_s
-        while True:
-            if received and wanted(received[-1]):
-                return received[-1]
-            assert self.process.running(), f'the node has ended:\n{self.process.output()}'
-            assert time.monotonic() < end, \
-                f'waited {timeout_s} s for {what}; last: {received[-1] if received else None}'
-            time.sleep(0.01)
+        newest: list[Any] = [None]
+
+        def found() -> bool:
+            if received:
+                newest[0] = received[-1]
+            return newest[0] is not None and wanted(newest[0])
+
+        try:
+            self.wait(found, timeout_s, what)
+        except AssertionError as error:
+            raise AssertionError(f'{error}\nlast: {newest[0]}') from error
+        return newest[0]
 
     # What it is sent
 

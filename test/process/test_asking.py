@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from action_msgs.msg import GoalStatus
-from harness import SECOND, START_NS, Client, NodeProcess, stamp, wait_until
+from harness import SECOND, START_NS, Client, NamespacedNode, stamp, wait_until
 
 from infinipot_ros.action import Ask
 from infinipot_ros.msg import Evidence
@@ -23,7 +23,7 @@ FRAMES = 24
 
 
 @pytest.fixture(scope='module')
-def running(start, tiny) -> tuple[NodeProcess, Client]:
+def running(start, tiny) -> tuple[NamespacedNode, Client]:
     process, client = start(model=tiny, query__max_new_tokens=LONG, memory__budget=64,
                             session__max_sessions=3, session__expiry=3600.0,
                             memory__thumbnail_bytes=4000)

@@ -10,7 +10,7 @@ from array import array
 from typing import Any
 
 import pytest
-from harness import SECOND, START_NS, Client, NodeProcess, drops, image, wait_until
+from harness import SECOND, START_NS, Client, NamespacedNode, drops, image, wait_until
 from rclpy.task import Future
 
 from infinipot_ros.srv import Query
@@ -19,7 +19,7 @@ LONG = 400
 
 
 @pytest.fixture(scope='module')
-def running(start, tiny) -> tuple[NodeProcess, Client]:
+def running(start, tiny) -> tuple[NamespacedNode, Client]:
     process, client = start(model=tiny, query__max_new_tokens=LONG)
     client.wait_active()
     return process, client

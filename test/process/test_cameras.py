@@ -14,7 +14,7 @@ from harness import (
     SECOND,
     START_NS,
     Client,
-    NodeProcess,
+    NamespacedNode,
     image,
     stamp,
     wait_matched,
@@ -35,7 +35,7 @@ HALF = SECOND // 2
 class Robot(Client):
     """Two cameras and odometry: a metre a second along x, turning a tenth of a radian."""
 
-    def __init__(self, process: NodeProcess) -> None:
+    def __init__(self, process: NamespacedNode) -> None:
         super().__init__(process)
         self.front = self.node.create_publisher(Image, 'front/image', RELIABLE)
         self.rear = self.node.create_publisher(Image, 'rear/image', RELIABLE)
@@ -68,7 +68,7 @@ class Robot(Client):
 
 
 @pytest.fixture(scope='module')
-def running(start, tiny) -> tuple[NodeProcess, Robot]:
+def running(start, tiny) -> tuple[NamespacedNode, Robot]:
     process, _ = start(model=tiny, cameras=['front', 'rear'], pose_topic='odom',
                             pose_max_gap=0.5, memory__budget=128, query__max_new_tokens=8,
                             memory_image__period=0.1)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from harness import SECOND, START_NS, Client, NodeProcess, drops, wait_until
+from harness import SECOND, START_NS, Client, NamespacedNode, drops, wait_until
 from std_srvs.srv import SetBool, Trigger
 
 from infinipot_ros.srv import LoadMemory, Query, SaveMemory
@@ -52,7 +52,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope='module')
-def running(start, tiny, folder) -> tuple[NodeProcess, Client]:
+def running(start, tiny, folder) -> tuple[NamespacedNode, Client]:
     process, client = start(model=tiny, storage__directory=folder, query__max_new_tokens=16)
     client.wait_active()
     client.feed(START_NS, 30)
@@ -294,7 +294,7 @@ def test_what_an_autosave_could_not_write_is_written_at_the_end(
     in_the_way = tmp_path / 'memories'
     in_the_way.write_text('no directory')
     process, client = start(model=tiny, storage__directory=in_the_way,
-                            program=NodeProcess.PROGRAM, storage__autosave_period=0.2,
+                            program=NamespacedNode.PROGRAM, storage__autosave_period=0.2,
                             storage__name='memory')
     client.wait_active()
     client.feed(START_NS, 6)
@@ -308,7 +308,7 @@ def test_what_an_autosave_could_not_write_is_written_at_the_end(
 
 def test_a_last_save_that_is_killed_leaves_the_file(start, tiny, tmp_path, slow_disk) -> None:
     process, client = start(model=tiny, storage__directory=tmp_path,
-                            program=NodeProcess.PROGRAM, storage__autosave_period=3600.0,
+                            program=NamespacedNode.PROGRAM, storage__autosave_period=3600.0,
                             storage__name='memory')
     client.wait_active()
     client.feed(START_NS, 6)

@@ -22,8 +22,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage
 
-from infinipot_ros.cli import demo as demo
-from infinipot_ros.cli.demo_moments import Shown
+from infinipot_ros.cli.demo_run import DemoRun, answer_text, run_demo
 from infinipot_ros.srv import Query
 from infinipot_ros.visual_memory.answer import same_answer
 from infinipot_ros.vlm.knowledge import CAVEAT, SIMULATED_ONLY
@@ -89,14 +88,13 @@ def write_questions(share: Path, answers: list[str], evidence: list[list[int]]) 
     (share / 'demo' / 'questions.jsonl').write_text('\n'.join(reversed(lines)) + '\n')
 
 
-def test_the_demo_succeeds_when_its_answers_are_right(share, monkeypatch, capsys) -> None:
-    shown: list[Shown] = []
-    table = demo._table
-    monkeypatch.setattr(demo, '_table', lambda s, first: shown.extend(s) or table(s, first))
+def test_the_demo_succeeds_when_its_answers_are_right(share, capsys) -> None:
     whole = [START_NS, START_NS + FRAMES * SECOND // 2]
     write_questions(share, ['?', '?', '?'], [whole])
     console, report = Console(width=200), share / 'report.html'
-    assert demo._run(share, report, console) == 1
+    demo = DemoRun(share, report, console)
+    assert demo.run() == 1
+    shown = demo.shown
     output = capsys.readouterr().out
     assert output.count(CAVEAT) == 1 and f'note: {CAVEAT}\n' in output
     assert '0 of 3 right; ' in output and 'the best moment shows it: 3 of 3' in output
@@ -127,7 +125,7 @@ def test_the_demo_succeeds_when_its_answers_are_right(share, monkeypatch, capsys
     write_questions(share, [first.answer, second.answer, third.answer], [])
     (share / 'demo' / 'rooms.json').write_text(
         '{"frame_id": "odom", "rooms": [{"name": "attic", "x": [0, 9], "y": [-1, 1]}]}')
-    assert demo._run(share, report, console) == 0
+    assert DemoRun(share, report, console).run() == 0
     output = capsys.readouterr().out
     assert '3 of 3 right; ' in output and 'shows it: 0 of 0' in output
     for words in ('moment', 'robot', 'compressions', ' ms', 'attic'):
@@ -137,7 +135,7 @@ def test_the_demo_succeeds_when_its_answers_are_right(share, monkeypatch, capsys
 
 @pytest.mark.parametrize('place', ['', 'none/report.html'])
 def test_a_report_that_cannot_be_written_is_refused_at_once(place, tmp_path, capsys) -> None:
-    assert demo.main(tmp_path / place) == 1
+    assert run_demo(tmp_path / place) == 1
     output = capsys.readouterr().out
     assert 'demo failed' in output and '--report' in output and 'frames' not in output
 
@@ -150,4 +148,4 @@ def test_answers_are_compared_without_case_and_punctuation(answer: str, right: b
 
 def test_an_answer_is_not_taken_for_markup() -> None:
     response = Query.Response(success=True, answer='[/x] [red]cup')
-    assert Text.from_markup(demo._said(response)).plain == '[/x] [red]cup'
+    assert Text.from_markup(answer_text(response)).plain == '[/x] [red]cup'

@@ -19,7 +19,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage
 
-from infinipot_ros.node.replay.bag_player import open_replay
+from infinipot_ros.node.replay.bag_player import open_player
 
 
 def compressed(stamp_ns: int, data: bytes, kind: str = 'jpeg') -> CompressedImage:
@@ -84,11 +84,11 @@ def test_a_bag_that_is_played_twice_makes_two_segments(start, tiny, tmp_path) ->
     client.wait_diagnostic('images', 'nobody publishes /clock')
     seen: list[int] = []
     for _ in range(2):
-        with open_replay(client.node, bag, clock=True) as replay:
-            replay.wait_matched(10.0)
-            replay.play(20.0, seen.append)
+        with open_player(client.node, bag, clock=True) as player:
+            player.wait_matched(10.0)
+            player.play(20.0, seen.append)
             client.wait_status(lambda s: s.frames_encoded == len(seen), 'all frames')
-    assert replay.frames == 12 and seen[:12] == seen[12:]
+    assert player.frames == 12 and seen[:12] == seen[12:]
     status = client.statuses[-1]
     assert status.segments == 2 and status.frames_encoded == 24
     assert 'a new segment of memory starts' in process.output()

@@ -80,9 +80,9 @@ def test_the_load_that_is_measured(tiny, tmp_path, monkeypatch) -> None:
         assert node.frames_a_second(400) > 0.0
         with node.flowing(50.0):
             asked = [node.ask('What is there?', 2) for _ in range(2)]
-            told = node.images()
+            images = node.images()
         node.settle()
     assert all(0.0 < each.first_token_s <= each.whole_s for each in asked)
-    assert 0.0 < float(told['stamp to answerable p50 ms']) <= float(
-        told['stamp to answerable p95 ms'])
+    assert 0.0 < float(images['stamp to answerable p50 ms']) <= float(
+        images['stamp to answerable p95 ms'])
     assert node.sent > 400 and node.count().complete

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import SECOND, START_NS, Client, NodeProcess, image, stamp
+from harness import SECOND, START_NS, Client, NamespacedNode, image, stamp
 from std_srvs.srv import SetBool, Trigger
 
 from infinipot_ros.errors import QuestionCode
@@ -182,7 +182,7 @@ class Operations:
 
 
 @pytest.fixture(scope='module')
-def running(start, tiny, tmp_path_factory) -> tuple[NodeProcess, Client]:
+def running(start, tiny, tmp_path_factory) -> tuple[NamespacedNode, Client]:
     folder: Path = tmp_path_factory.mktemp('memories')
     process, client = start(
         model=tiny, memory__budget=BUDGET, ingest__queue_size=8, query__max_new_tokens=LONG,

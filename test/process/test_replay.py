@@ -19,14 +19,14 @@ from harness import SECOND
 from recording_files import STORE, camera, header, text, write_bag
 from rosbags.rosbag2 import StoragePlugin
 
-from infinipot_ros.errors import SourceError
+from infinipot_ros.errors import NodeError, SourceError
 from infinipot_ros.node import parameters
-from infinipot_ros.node.replay import session as trial
-from infinipot_ros.node.replay.client import NodeError
-from infinipot_ros.node.replay.live_monitor import listen_to
+from infinipot_ros.node.replay import question_scheduler
+from infinipot_ros.node.replay.bag_player import choose_images
+from infinipot_ros.node.replay.live_monitor import LiveMonitor
 from infinipot_ros.node.replay.node_handle import connect_node
 from infinipot_ros.node.replay.question_scheduler import ReplayObserver, Result
-from infinipot_ros.node.replay.session import Pace, choose_images, play_session, run_session
+from infinipot_ros.node.replay.session import Pace, play_session, run_session
 from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.ros_time import nanoseconds
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -44,8 +44,8 @@ class Question:
     question: str = 'What do you see?'
 
 
-class Told(ReplayObserver):
-    """Remembers what it is told; calls back on results."""
+class Recorder(ReplayObserver):
+    """Records what happens; calls back on results."""
 
     def __init__(self, on_result: Callable[[Result], None] = lambda result: None) -> None:
         self.states: list[str] = []
@@ -86,18 +86,18 @@ def make_bag(path: Path, frames: int, *, start_ns: int = recordings.START,
 
 
 def offline(bag: Path, values: dict[str, Any], questions: list[Question]) -> list[str]:
-    """What an Observer with the node's settings answers, without ROS."""
-    observer = VisualMemory(parameters.memory_config(values))
+    """What a memory with the node's settings answers, without ROS."""
+    memory = VisualMemory(parameters.memory_config(values))
     answers: dict[str, str] = {}
 
     def ask(before_ns: int) -> None:
         for each in questions:
             if each.id not in answers and (each.ask_at_ns or END_NS) < before_ns:
-                answers[each.id] = observer.ask(each.question).text
+                answers[each.id] = memory.ask(each.question).text
 
     for frame in open_source(bag, topic='/front/image'):
         ask(frame.stamp_ns)
-        observer.add_frame(frame.rgb, frame.stamp_ns, frame.camera)
+        memory.add_frame(frame.rgb, frame.stamp_ns, frame.camera)
     ask(END_NS + 1)
     return [answers[each.id] for each in questions]
 
@@ -106,12 +106,12 @@ def test_a_bag_that_waits_loses_nothing(tiny, tmp_path) -> None:
     bag, stamps = make_bag(tmp_path / 'bag', 40, plugin=StoragePlugin.SQLITE3)
     questions = [Question('end', None), Question('mid', stamps[19]),
                  Question('between', stamps[29] + 1000), Question('again', stamps[19], 'Who?')]
-    told = Told()
+    recorder = Recorder()
     done = run_session(
         bag, questions, arguments=['-p', f'model:={tiny}', *PIXELS], profile=NO_PROFILE,
-        topic='/front/image', clock=True, follower=told)
+        topic='/front/image', clock=True, observer=recorder)
     assert [result.question.id for result in done.results] == ['mid', 'again', 'between', 'end']
-    assert told.results == done.results
+    assert recorder.results == done.results
     assert [result.frames.sent for result in done.results] == [20, 20, 30, 40]
     assert all(result.frames.complete and not result.frames.dropped for result in done.results)
     assert [result.asked_ns for result in done.results] == [
@@ -123,10 +123,10 @@ def test_a_bag_that_waits_loses_nothing(tiny, tmp_path) -> None:
               'ingest.max_pixels': 3136, 'query.max_new_tokens': 5}
     order = [result.question for result in done.results]
     assert [result.response.answer for result in done.results] == offline(bag, values, order)
-    assert told.statuses and told.states[-1] == 'waiting for the last answers'
+    assert recorder.statuses and recorder.states[-1] == 'waiting for the last answers'
 
 
-def test_a_bag_that_does_not_wait_tells_what_was_lost(tiny, tmp_path) -> None:
+def test_a_bag_that_does_not_wait_counts_what_was_lost(tiny, tmp_path) -> None:
     bag, stamps = make_bag(tmp_path / 'bag', 150)
     questions = [Question(f'q{index}', stamps[15 * index + 5]) for index in range(9)]
     questions.append(Question('end', None))
@@ -168,7 +168,7 @@ def test_a_node_that_runs_already(start, tiny, tmp_path) -> None:
         player = play(later, process.namespace, tmp_path)
         try:
             # The harness has a publisher there, too: only silence tells the end.
-            done = listen_to(node, questions, first_s=100.0, quiet_s=4.0)
+            done = LiveMonitor(node, questions).run(first_s=100.0, quiet_s=4.0)
         finally:
             player.wait(60.0)
     assert [r.question.id for r in done.results] == ['mid', 'end']
@@ -180,26 +180,26 @@ def test_a_node_that_runs_already(start, tiny, tmp_path) -> None:
     assert 10 <= middle.frames.encoded <= 14
     assert nanoseconds(end.response.observed_to) == stamps[-1] and end.frames.encoded == 24
 
-    # It is stopped in the middle: no answer comes, and what came before was told.
+    # It is stopped in the middle: no answer comes, and what came before was recorded.
     last, stamps = make_bag(tmp_path / 'last', 20, start_ns=stamps[-1] + 60 * SECOND)
     questions = [Question('first', stamps[4]), Question('never', stamps[12])]
-    told = Told(lambda _result: process.send(signal.SIGSTOP))
+    recorder = Recorder(lambda _result: process.send(signal.SIGSTOP))
     with connect_node(client.name) as node, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, 'GRACE_S', 1.0)
+        patch.setattr(question_scheduler, 'GRACE_S', 1.0)
         with pytest.raises(NodeError, match=r'no answer to question never within 2 s'):
-            play_session(node, last, questions, pace=Pace(10.0, waits=False), topic='/front/image',
-                    follower=told)
+            play_session(node, last, questions, pace=Pace(10.0, waits=False),
+                         topic='/front/image', observer=recorder)
     process.send(signal.SIGCONT)
-    assert [result.question.id for result in told.results] == ['first']
+    assert [result.question.id for result in recorder.results] == ['first']
 
     # It ends in the middle.
     gone, stamps = make_bag(tmp_path / 'gone', 20, start_ns=stamps[-1] + 60 * SECOND)
     questions = [Question('first', stamps[4]), Question('never', stamps[12])]
-    told = Told(lambda _result: process.send(signal.SIGINT))
+    recorder = Recorder(lambda _result: process.send(signal.SIGINT))
     with connect_node(client.name) as node, pytest.raises(
             NodeError, match=r'the node /test_\d+/infinipot (has left|is )'):
-        play_session(node, gone, questions, pace=Pace(), topic='/front/image', follower=told)
-    assert [result.question.id for result in told.results] == ['first']
+        play_session(node, gone, questions, pace=Pace(), topic='/front/image', observer=recorder)
+    assert [result.question.id for result in recorder.results] == ['first']
     assert process.wait(10.0) == 0
 
 
@@ -227,7 +227,7 @@ def test_a_bag_for_another_kind_of_node(start, tiny, tmp_path) -> None:
         with pytest.raises(SourceError, match=r'start it with image_transport:=raw'):
             play_session(node, bag, [Question('q', None)], pace=Pace(), topic='/front/image')
         with pytest.raises(SourceError, match=r'no image came on .* within 0.2 s: play the bag'):
-            listen_to(node, [Question('q', None)], first_s=0.2)
+            LiveMonitor(node, [Question('q', None)]).run(first_s=0.2)
     assert process.stop() == 0
 
 

@@ -19,13 +19,13 @@ import pytest
 from recording_files import START, STORE, camera, header, write_bag, write_video
 
 from infinipot_ros.cli.main import main
+from infinipot_ros.cli.replay_run import ReplayOptions, ReplayRun
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.provenance import described
 from infinipot_ros.evaluation.question_files import read_questions
 from infinipot_ros.evaluation.report.track import STAGES
 from infinipot_ros.node import parameters
-from infinipot_ros.node.replay.live_record import compare
-from infinipot_ros.node.replay.live_run import LiveRun, Plan
+from infinipot_ros.node.replay.offline_comparison import compare
 from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.visual_memory.answer import same_answer
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -88,13 +88,13 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
     live = {line['id']: line for line in lines(folder / 'live.jsonl')}
 
     settings = parameters.memory_config({**parameters.defaults(), 'memory.budget': 1024})
-    observer, answers, moments = VisualMemory(settings), {}, {}
+    memory, answers, moments = VisualMemory(settings), {}, {}
     asked = read_questions(DEMO / 'questions.jsonl')
     for frame in open_source(DEMO / 'tour'):
-        observer.add_frame(frame.rgb, frame.stamp_ns, frame.camera)
+        memory.add_frame(frame.rgb, frame.stamp_ns, frame.camera)
         for question in asked:
             if question.ask_at_ns == frame.stamp_ns:
-                answer = observer.ask(question.question)
+                answer = memory.ask(question.question)
                 answers[question.id] = answer.text
                 moments[question.id] = [
                     (each.stamp_ns, each.first_ns, each.last_ns) for each in answer.evidence]
@@ -126,7 +126,7 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
             'infinipot_v', '1024', 1024)
         assert each['suite'] == 'questions' and each['held'] <= 1024 <= each['seen_tokens']
         assert each['latency_s'] > 0 and each['compressions'] > 0
-        # What a service does not tell is not made up.
+        # The service does not return these.
         assert each['first_token_s'] is None and each['new_tokens'] is None
         assert (folder / each['frame']).stat().st_size > 0
     samples = lines(folder / 'timeline.jsonl')
@@ -139,8 +139,8 @@ def test_the_bundled_tour_is_answered_as_offline(tmp_path) -> None:
     assert done.stdout.count(f'note: {CAVEAT}\n') == done.stdout.count(CAVEAT) == 1
 
     # Its own answers as the offline ones, then one of them changed.
-    told = SimpleNamespace(frames=SimpleNamespace(complete=True))
-    pairs = [(told, SimpleNamespace(**each)) for each in outcomes]
+    whole = SimpleNamespace(frames=SimpleNamespace(complete=True))
+    pairs = [(whole, SimpleNamespace(**each)) for each in outcomes]
     assert compare(pairs, folder, same_answer).same == [each['id'] for each in outcomes]
     outcomes[0]['answer'] = 'none of these'
     (folder / 'outcomes.jsonl').write_text(''.join(json.dumps(each) + '\n' for each in outcomes))
@@ -152,8 +152,8 @@ def test_an_answer_with_a_line_separator_is_compared_too(tmp_path) -> None:
     line = {'id': 'q', 'question': 'What?', 'policy': 'rarity', 'budget': '64',
             'answer': 'red\u2028blue\x85'}
     (tmp_path / 'outcomes.jsonl').write_text(json.dumps(line, ensure_ascii=False) + '\n')
-    told = SimpleNamespace(frames=SimpleNamespace(complete=True))
-    assert compare([(told, SimpleNamespace(**line))], tmp_path, same_answer).same == ['q']
+    whole = SimpleNamespace(frames=SimpleNamespace(complete=True))
+    assert compare([(whole, SimpleNamespace(**line))], tmp_path, same_answer).same == ['q']
 
 
 def test_what_was_answered_before_ctrl_c_is_kept(recorded, tiny, tmp_path) -> None:
@@ -181,33 +181,33 @@ def test_what_was_answered_before_ctrl_c_is_kept(recorded, tiny, tmp_path) -> No
 
     # A second one does not mix with it.
     with pytest.raises(ConfigurationError, match=r'holds outcomes already, .* --fresh'):
-        LiveRun(Plan(bag, questions, tmp_path / 'replay')).run()
+        ReplayRun(ReplayOptions(bag, questions, tmp_path / 'replay')).run()
 
 
-def test_a_question_before_the_first_frame_is_told_with_its_file(tiny, tmp_path) -> None:
+def test_a_question_before_the_first_frame_is_refused_and_its_file_named(tiny, tmp_path) -> None:
     bag = write_bag(tmp_path / 'bag', {'/image': camera(4, image)})
     (tmp_path / 'bag.jsonl').write_text(json.dumps(
         {'id': 'q', 'ask_at': START - 1, 'question': 'Who?', 'answer': 'me'}) + '\n')
     arguments = ['-p', f'model:={tiny}', '-p', 'ingest.max_pixels:=3136', '-p',
                  'memory.budget:=64']
     with pytest.raises(SourceError, match=r"bag.jsonl: question 'q' is asked at .* before the"):
-        LiveRun(Plan(bag, None, tmp_path / 'out', arguments=arguments)).run()
+        ReplayRun(ReplayOptions(bag, None, tmp_path / 'out', arguments=arguments)).run()
 
 
-@pytest.mark.parametrize(('arguments', 'told'), [
+@pytest.mark.parametrize(('arguments', 'reason'), [
     (['--rate', '0'], '--rate is 0.0, but must be above 0'),
     (['--rate', 'nan'], '--rate is nan'),
-    (['--listen', '--rate', '2'], '--listen leaves the playing'),
-    (['--node', '/robot', '--budget', '64'], '/robot runs already: its parameters'),
-    (['--param', 'memory.budget=64'], '--param memory.budget=64 is none; write it as name:=value'),
+    (['--listen', '--rate', '2'], 'with --listen others play'),
+    (['--node', '/robot', '--budget', '64'], '/robot runs already, with parameters of its own'),
+    (['--param', 'memory.budget=64'], '--param expects name:=value, got memory.budget=64'),
     (['--param', 'memory.bugdet:=64'], 'no such parameter; perhaps memory.budget'),
     (['--params-file', 'none.yaml'], '--params-file none.yaml does not exist'),
 ])
-def test_what_cannot_be_meant_is_refused(arguments, told, capsys) -> None:
+def test_what_cannot_be_meant_is_refused(arguments, reason, capsys) -> None:
     with pytest.raises(SystemExit) as end:
         main(['replay', 'bag', *arguments])
     assert end.value.code == 2
-    assert told in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
 
 
 def test_only_bags_can_be_played_and_only_their_images(recorded, tmp_path) -> None:
@@ -217,9 +217,9 @@ def test_only_bags_can_be_played_and_only_their_images(recorded, tmp_path) -> No
     torn.write_bytes(next(bag.glob('*.mcap')).read_bytes()[:9000])
     output = tmp_path / 'out'
     with pytest.raises(SourceError, match=r'topic /side does not exist; image topics: /image'):
-        LiveRun(Plan(bag, questions, output, topic='/side')).run()
+        ReplayRun(ReplayOptions(bag, questions, output, topic='/side')).run()
     with pytest.raises(SourceError, match='is a video, and only ROS 2 bags'):
-        LiveRun(Plan(video, questions, output)).run()
+        ReplayRun(ReplayOptions(video, questions, output)).run()
     with pytest.raises(SourceError, match='cannot be read as a ROS 2 bag'):
-        LiveRun(Plan(torn, questions, output)).run()
+        ReplayRun(ReplayOptions(torn, questions, output)).run()
     assert not output.exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import START_NS, Client, NodeProcess, wait_until
+from harness import START_NS, Client, NamespacedNode, wait_until
 from segments import left_of, own_segments
 
 from infinipot_ros.node.replay.node_handle import launch_node
@@ -47,7 +47,7 @@ def in_graph(client: Client) -> bool:
     return ('infinipot', client.process.namespace) in names
 
 
-def assert_nothing_stays(process: NodeProcess, client: Client, number: int) -> None:
+def assert_nothing_stays(process: NamespacedNode, client: Client, number: int) -> None:
     segments = own_segments(process.pid)
     assert segments and in_graph(client)
     process.send(number)

@@ -19,9 +19,9 @@ PROFILE = TESTS.parent / 'config' / 'fastdds_shm.xml'
 INSIDE = """
 import json, sys
 from pathlib import Path
-from harness import START_NS, Client, NodeProcess
+from harness import START_NS, Client, NamespacedNode
 from segments import own_segments
-process = NodeProcess(Path(sys.argv[1]), model=sys.argv[2], memory__budget=64, ingest__fps=0.0,
+process = NamespacedNode(Path(sys.argv[1]), model=sys.argv[2], memory__budget=64, ingest__fps=0.0,
                       ingest__max_pixels=3136, status__period=0.1)
 client = Client(process)
 try:

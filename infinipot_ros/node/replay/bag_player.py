@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Plays a recorded bag over DDS to a running node.
+Play a recorded bag over DDS to a running node.
 
-The recorded bytes go out as they are, on the topics they were recorded from, in the order they
-were recorded. Playing begins once somebody subscribes to the images and can wait for a slow
-listener, so that nothing is lost that the listener did not mean to drop. Time is header time.
+The recorded bytes are published as they are, on the topics and in the order they were recorded.
+Playing begins when the images have a subscriber and can wait for a slow one, so that nothing is
+lost that the subscriber did not mean to drop. Time is header time.
 """
 
 from __future__ import annotations
@@ -29,38 +29,39 @@ from infinipot_ros.node.messages import time_message
 from infinipot_ros.ros_time import SECOND_NS
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-#: A writer knows of its reader before the reader knows of it, and nothing tells when it does; what
-#: goes out in between is lost, even reliably.
-SETTLE_S = 1.0
-#: Played beside the images: what tells where the camera was.
+#: Played beside the images: where the camera was.
 POSE_TYPES = ('nav_msgs/msg/Odometry',)
-#: Seconds between two looks at the bag's time, and two of its /clock, while no message is due.
+#: Seconds to wait once a publisher is matched: it knows of the subscription before the
+#: subscription knows of it, no event reports the latter, and what is published in between is
+#: lost, even if reliable.
+SETTLE_S = 1.0
+#: Seconds between two calls of ``between_images``, and two /clock messages, while none is due.
 TICK_S = 0.02
-#: A stamp this much before the last one, ns, is a clock that was set back, and no jitter.
+#: A stamp this much before the last one, ns, is a clock that was set back, not jitter.
 JUMP_NS = SECOND_NS
 
 
-class Replay:
+class BagPlayer:
     """
-    A bag, opened for playing by a node.
+    A bag, opened for publishing.
 
     :param node: publishes.
     :param reader: an open reader.
     :param path: for messages.
     :param clock: publish ``/clock`` from the header stamps, for nodes with ``use_sim_time``.
-    :param topic: the only image topic to play; None plays them all.
+    :param topic: the only image topic to play; None plays all.
     :param publish_as: where to publish ``topic``; None where it was recorded.
+    :ivar frames: images to be played.
+    :ivar seconds: length of the bag.
     :raises SourceError: no such images in the bag, or message types this machine lacks.
     """
 
     def __init__(self, node: Node, reader: Reader, path: Path, clock: bool = False,
                  topic: str | None = None, publish_as: str | None = None) -> None:
-        self._node = node
-        self._reader = reader
-        self._path = path
-        self._images = image_connections(reader, path, topic)
-        others = [c for c in reader.connections if c.msgtype in POSE_TYPES]
-        self._connections = [*self._images, *others]
+        self._node, self._reader, self._path = node, reader, path
+        self._images = _image_connections(reader, path, topic)
+        poses = [c for c in reader.connections if c.msgtype in POSE_TYPES]
+        self._connections = [*self._images, *poses]
         names = {topic: publish_as} if topic is not None and publish_as else {}
         self._publishers = {
             c.topic: self._publisher(c, names.get(c.topic, c.topic)) for c in self._connections}
@@ -89,18 +90,17 @@ class Replay:
         time.sleep(SETTLE_S)
 
     def play(self, rate: float, before_image: Callable[[int], None],
-             meanwhile: Callable[[int], None] = lambda now_ns: None) -> None:
+             between_images: Callable[[int], None] = lambda now_ns: None) -> None:
         """
         Publish everything once.
 
         :param rate: seconds of the bag per second, infinite for no pauses; less when
             ``before_image`` takes longer.
-        :param before_image: called with each image's header stamp in ns before it goes out; what
-            it waits for, the bag waits for.
-        :param meanwhile: called while no message is due, with the time of the bag in ns: after
-            the stamp of what went out last, before that of what comes next. For it the bag does
-            not wait.
-        :raises SourceError: the bag turns out to be damaged; what came before went out.
+        :param before_image: called with each image's header stamp in ns before it is published;
+            the bag waits for it.
+        :param between_images: called while no message is due, with the time of the bag in ns:
+            after the last published stamp, before the next one. The bag does not wait for it.
+        :raises SourceError: the bag turns out to be damaged; what came before was published.
         """
         images = {c.topic for c in self._images}
         behind_s, started, first_ns, last_ns = 0.0, time.monotonic(), None, 0
@@ -108,18 +108,18 @@ class Replay:
             first_ns = recorded_ns if first_ns is None else first_ns
             stamp_ns = _stamp_or(raw, recorded_ns)
             due = started + behind_s + (recorded_ns - first_ns) / 1e9 / rate
-            self._pass_time(due, rate, last_ns or stamp_ns, stamp_ns, meanwhile)
+            self._wait_due(due, rate, last_ns or stamp_ns, stamp_ns, between_images)
             if connection.topic in images:
                 waited = time.monotonic()
                 before_image(stamp_ns)
                 # Waiting shifts the rest of the bag; it is not caught up with in a burst.
                 behind_s += time.monotonic() - waited
-            self._tell_time(stamp_ns)
+            self._publish_clock(stamp_ns)
             self._publishers[connection.topic].publish(bytes(raw))
             last_ns = stamp_ns
 
     def wait_acknowledged(self, timeout_s: float) -> bool:
-        """Wait until every listener has what was played; return whether it has."""
+        """Wait until every subscriber has what was played; return whether it has."""
         timeout = Duration(nanoseconds=round(timeout_s * 1e9))
         return all(p.wait_for_all_acked(timeout) for p in self._publishers.values())
 
@@ -143,18 +143,18 @@ class Replay:
             count += 1
             yield message
 
-    def _pass_time(self, due: float, rate: float, last_ns: int, next_ns: int,
-                   meanwhile: Callable[[int], None]) -> None:
+    def _wait_due(self, due: float, rate: float, last_ns: int, next_ns: int,
+                  between_images: Callable[[int], None]) -> None:
         began = time.monotonic()
         while (left_s := due - time.monotonic()) > 0:
             now_ns = last_ns + round((time.monotonic() - began) * rate * 1e9)
             if last_ns <= now_ns < next_ns:
-                self._tell_time(now_ns)
-                meanwhile(now_ns)
+                self._publish_clock(now_ns)
+                between_images(now_ns)
             time.sleep(min(left_s, TICK_S))
 
-    def _tell_time(self, now_ns: int) -> None:
-        # Odometry and images are stamped by different drivers; time goes on nevertheless.
+    def _publish_clock(self, now_ns: int) -> None:
+        # Odometry and images are stamped by different drivers, but /clock must not run backwards.
         if self._clock is None or 0 <= self._clock_ns - now_ns < JUMP_NS:
             return
         self._clock_ns = now_ns
@@ -172,14 +172,41 @@ class Replay:
         return self._node.create_publisher(message, topic, profile)
 
 
-def image_connections(reader: Reader, path: Path, topic: str | None) -> list[Any]:
+@contextmanager
+def open_player(node: Node, path: Path, *, clock: bool = False, topic: str | None = None,
+                publish_as: str | None = None) -> Iterator[BagPlayer]:
     """
-    Find the images of an open bag.
+    Open a ROS 2 bag (folder or file) for playing; closed at the end of the ``with`` block.
 
-    :param topic: one of its image topics; None for all.
-    :return: rosbags' connections, at least one.
-    :raises SourceError: there are none; the message lists what there is.
+    Parameters are those of :class:`BagPlayer`.
+
+    :raises SourceError: it cannot be read or holds no images.
     """
+    with _open_bag(path) as reader:
+        player = BagPlayer(node, reader, path, clock, topic, publish_as)
+        try:
+            yield player
+        finally:
+            player.close()
+
+
+def choose_images(bag: Path, topic: str | None) -> tuple[str, str]:
+    """
+    Return topic and type of the images to play.
+
+    :raises SourceError: the bag has none, or several and ``topic`` does not say which.
+    """
+    with _open_bag(bag) as reader:
+        kinds = {c.topic: str(c.msgtype) for c in _image_connections(reader, bag, topic)}
+    if len(kinds) > 1:
+        listing = ', '.join(f'{name} ({kind})' for name, kind in sorted(kinds.items()))
+        raise SourceError(f'{bag} holds {len(kinds)} image topics, say which with topic: '
+                          f'{listing}')
+    return next(iter(kinds.items()))
+
+
+def _image_connections(reader: Reader, path: Path, topic: str | None) -> list[Any]:
+    """Return rosbags' connections of one image topic, or of all; at least one."""
     images = [c for c in reader.connections if c.msgtype in IMAGE_TYPES]
     if not images:
         raise SourceError(f'{path} holds no images; its topics are '
@@ -192,12 +219,7 @@ def image_connections(reader: Reader, path: Path, topic: str | None) -> list[Any
 
 
 @contextmanager
-def open_bag(path: Path) -> Iterator[Reader]:
-    """
-    Open a ROS 2 bag, its folder or its file; closed at the end of the ``with`` block.
-
-    :raises SourceError: it cannot be read.
-    """
+def _open_bag(path: Path) -> Iterator[Reader]:
     # A damaged file makes the reader fail in any way: struct.error, AssertionError, sqlite's.
     try:
         reader = Reader(path)
@@ -208,24 +230,6 @@ def open_bag(path: Path) -> Iterator[Reader]:
         yield reader
     finally:
         reader.close()
-
-
-@contextmanager
-def open_replay(node: Node, path: Path, *, clock: bool = False, topic: str | None = None,
-                publish_as: str | None = None) -> Iterator[Replay]:
-    """
-    Open a ROS 2 bag (folder or file) for playing; closed at the end of the ``with`` block.
-
-    Parameters are those of :class:`Replay`.
-
-    :raises SourceError: it cannot be read or holds no images.
-    """
-    with open_bag(path) as reader:
-        replay = Replay(node, reader, path, clock, topic, publish_as)
-        try:
-            yield replay
-        finally:
-            replay.close()
 
 
 def _damaged(path: Path, error: Exception, where: str = '') -> SourceError:

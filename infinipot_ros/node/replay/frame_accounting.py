@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-What became of the frames that were sent to a node: remembered, left out on purpose, or lost.
+What became of the frames that were sent to a node: remembered, rate-limited, or lost.
 
-Counts come from ``infinipot_ros/msg/MemoryStatus``, less what stood there before the first frame
-was sent. Pure bookkeeping: it knows no ROS but the fields of that message.
+Counts are differences of two ``infinipot_ros/msg/MemoryStatus``, one from before the first frame.
+Of ROS this file knows nothing but the fields of that message.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class FrameCounts:
     """
     Frames at one moment.
 
-    :param sent: that went out to the node.
-    :param seen: of those, that reached it; ``encoded`` that are in its memory or were.
+    :param sent: published to the node.
+    :param seen: of those, received by it; ``encoded``, written into its memory.
     :param dropped: those it did not remember, by reason.
-    :param later: an answer rests on a frame that went out after its question's time: nobody waited
-        for the node, and the frame was faster than the question.
+    :param saw_later_frame: the answer includes a frame sent after the question's time. This
+        happens where the bag does not wait for the node and the frame overtakes the question.
     """
 
     sent: int
@@ -38,35 +38,52 @@ class FrameCounts:
 
     @property
     def rate_limited(self) -> int:
-        """Left out on purpose."""
+        """Frames dropped because the parameters ask for it."""
         return sum(self.dropped.get(reason, 0) for reason in ON_PURPOSE)
 
     @property
     def lost(self) -> int:
-        """Dropped for any other reason."""
+        """Frames dropped for any other reason."""
         return sum(self.dropped.values()) - self.rate_limited
 
     @property
     def outstanding(self) -> int:
-        """Neither remembered nor dropped: waiting, on the way, or lost on the way."""
+        """Frames neither remembered nor dropped: queued, on the way, or lost on the way."""
         return max(0, self.sent - self.encoded - self.rate_limited - self.lost)
 
     @property
     def complete(self) -> bool:
-        """Whether the memory was shown all that the rate lets through, and nothing later."""
+        """Whether the memory has all frames that the rate lets through, and no later one."""
         return not self.lost and not self.outstanding and not self.saw_later_frame
 
     def as_dict(self) -> dict[str, Any]:
-        """Tell all in plain types."""
+        """Return everything in plain types."""
         return {'sent': self.sent, 'seen': self.seen, 'encoded': self.encoded,
                 'dropped': dict(self.dropped), 'lost': self.lost,
                 'outstanding': self.outstanding, 'later': self.saw_later_frame,
                 'complete': self.complete}
 
+    def summary(self, ended: bool) -> str:
+        """
+        Return one line about all frames.
+
+        :param ended: nothing is on the way any more.
+        """
+        dropped = ', '.join(f'{each} {reason}' for reason, each in self.dropped.items()) or 'none'
+        rest = 'lost on the way' if ended else 'still on the way'
+        return (f'{self.sent} frames sent, {self.seen} reached the node, {self.encoded} '
+                f'remembered; dropped: {dropped}; {rest}: {self.outstanding}')
+
+    def missing(self) -> str:
+        """Return why an answer is not complete."""
+        if self.saw_later_frame and not self.lost and not self.outstanding:
+            return "the answer includes a frame sent after the question's time"
+        return f'{self.lost} frames dropped, {self.outstanding} not there yet, of {self.sent}'
+
 
 def count_frames(sent: int, status: Any, before: Any) -> FrameCounts:
     """
-    Count what a node made of the frames it was sent.
+    Count what became of the frames sent to a node.
 
     :param status: its ``MemoryStatus``; ``before``, the one from before the first frame.
     """
@@ -80,12 +97,12 @@ def count_frames(sent: int, status: Any, before: Any) -> FrameCounts:
 
 def status_of_answer(statuses: Iterable[Any], observed_to_ns: int) -> Any:
     """
-    Find the status whose memory an answer was given from.
+    Find the status of the memory that an answer was read from.
 
     :param statuses: at least one, oldest first.
-    :param observed_to_ns: stamp of the newest frame the answer rests on.
-    :return: the last one with just that frame as its newest, else the last one before it: then
-        what had arrived since is counted as outstanding.
+    :param observed_to_ns: stamp of the newest frame in the memory when it was read.
+    :return: the last one whose newest frame is that one, else the last one before it: what
+        arrived in between is then counted as outstanding.
     """
     found = None
     for status in statuses:

@@ -1,10 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""
-The node as a child process, private to one run.
-
-It has a session of its own, a domain of its own, and never leaves this machine.
-"""
+"""The node as a child process, in a session and a ROS domain of its own, on this machine only."""
 
 from __future__ import annotations
 
@@ -13,10 +9,11 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from infinipot_ros.node.replay.client import NodeError
+from infinipot_ros.errors import NodeError
 from infinipot_ros.node.shared_memory import profile_variable
 
 #: Domains above 101 collide with the ephemeral ports of Linux; those just below are left to tests,
@@ -24,9 +21,9 @@ from infinipot_ros.node.shared_memory import profile_variable
 LAST_DOMAIN = 90
 
 
-def private_environment(profile: Path) -> int:
+def use_private_domain(profile: Path) -> int:
     """
-    Keep this process and its children on this machine, on a domain of their own.
+    Keep this process and its children on this machine, in a random ROS domain.
 
     Must run before ``rclpy.init``.
 
@@ -45,27 +42,36 @@ def private_environment(profile: Path) -> int:
 
 class NodeProcess:
     """
-    ``infinipot_node`` in a process and session of its own, its output in a file.
+    ``infinipot_node`` as a child process, its output in a file.
 
     :param folder: working directory; not the source tree, whose package has no messages.
-    :param arguments: what follows ``--ros-args``.
+    :param arguments: ROS arguments, what follows ``--ros-args``.
     """
 
     def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
-        self._log = folder / 'node.log'
+        self.folder, self.log = folder, folder / 'node.log'
+        self.log.touch()
         # The bundled model is tiny: on a busy machine its threads would only wait for each other.
         environment = {
             'OMP_NUM_THREADS': '1', **os.environ, 'ROS_LOG_DIR': str(folder / 'ros')}
-        command = [sys.executable, '-m', 'infinipot_ros.node.main', '--ros-args']
-        with self._log.open('wb') as output:
-            self._process = subprocess.Popen(
-                [*command, *arguments], cwd=folder, env=environment, stdout=output,
+        self._child = self.spawn(['--ros-args', *arguments], environment)
+
+    def spawn(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Any:
+        """Start the program; return its ``subprocess.Popen``."""
+        command = [sys.executable, '-m', 'infinipot_ros.node.main', *arguments]
+        with self.log.open('wb') as output:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True)
 
     @property
     def pid(self) -> int:
-        """The process's number."""
-        return self._process.pid
+        """The process ID."""
+        return int(self._child.pid)
+
+    def running(self) -> bool:
+        """Return whether it has not ended."""
+        return self._child.poll() is None
 
     def check(self) -> None:
         """
@@ -73,13 +79,30 @@ class NodeProcess:
 
         :raises NodeError: it has ended.
         """
-        status = self._process.poll()
+        status = self._child.poll()
         if status is not None:
             raise NodeError(f'the node ended with status {status}')
 
+    def output(self) -> str:
+        """Return everything the node wrote."""
+        return self.log.read_text(errors='replace')
+
     def tail(self, lines: int = 15) -> str:
         """Return the last lines the node wrote."""
-        return '\n'.join(self._log.read_text(errors='replace').splitlines()[-lines:])
+        return '\n'.join(self.output().splitlines()[-lines:])
+
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        self._child.send_signal(number)
+
+    def wait(self, timeout_s: float) -> int:
+        """
+        Wait for its end.
+
+        :return: its exit status.
+        :raises subprocess.TimeoutExpired: it still runs.
+        """
+        return int(self._child.wait(timeout_s))
 
     def stop(self, timeout_s: float = 20.0) -> int:
         """
@@ -87,10 +110,10 @@ class NodeProcess:
 
         :return: its exit status; a node that does not end is killed, which gives -9.
         """
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+        if self.running():
+            self.send(signal.SIGINT)
         try:
-            return self._process.wait(timeout_s)
+            return self.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+            self._child.kill()
+            return int(self._child.wait())

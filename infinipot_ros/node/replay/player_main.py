@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-``infinipot_play``: a bag over DDS for whoever listens; what ``demo.launch.py`` starts.
+The program ``infinipot_play``: play a bag over DDS; ``demo.launch.py`` starts it.
 
 Works where ``ros2 bag`` or its mcap plug-in is not installed. It begins once every image topic
 of the bag has a subscriber.
@@ -19,10 +19,10 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from infinipot_ros.errors import SourceError
-from infinipot_ros.node.replay.bag_player import open_replay
+from infinipot_ros.node.replay.bag_player import open_player
 from infinipot_ros.node.shutdown import leave_ros
 
-#: What ends it early, with status 0.
+#: Signals that end it early, with status 0.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -54,13 +54,12 @@ def main(args: list[str] | None = None) -> int:
     node = None
     try:
         node = rclpy.create_node('infinipot_play')
-        with open_replay(node, options.bag, clock=options.clock,
-                         topic=options.topic) as replay:
-            replay.wait_matched(options.wait, options.subscribers)
-            node.get_logger().info(f'playing {replay.frames} frames, {replay.seconds:.0f} s')
-            replay.play(options.rate, lambda _stamp_ns: None)
-            # What was not acknowledged dies with the writer.
-            replay.wait_acknowledged(10.0)
+        with open_player(node, options.bag, clock=options.clock, topic=options.topic) as player:
+            player.wait_matched(options.wait, options.subscribers)
+            node.get_logger().info(f'playing {player.frames} frames, {player.seconds:.0f} s')
+            player.play(options.rate, lambda _stamp_ns: None)
+            # What was not acknowledged is lost with the publisher.
+            player.wait_acknowledged(10.0)
             node.get_logger().info('played to the end')
     except SourceError as error:
         rclpy.logging.get_logger('infinipot_play').error(str(error))

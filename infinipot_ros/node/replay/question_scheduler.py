@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Questions asked of a running node when their time has come, and what each answer rests on.
+Ask a running node questions at their times, and record what each answer rests on.
 
-The service is asked without blocking, so that a bag can play on; whoever wants to wait, waits for
-the answers. Times are header stamps in nanoseconds.
+The service is called without blocking, so that a bag can play on; callers may wait for the
+answers. Times are header stamps in nanoseconds.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from infinipot_ros.node.replay.client import NodeClient, NodeError
+from infinipot_ros.errors import NodeError
 from infinipot_ros.node.replay.frame_accounting import FrameCounts, count_frames, status_of_answer
+from infinipot_ros.node.replay.node_handle import NodeHandle
 from infinipot_ros.ros_time import nanoseconds
+
+#: Seconds the node may take for an answer beyond its own ``query.timeout``.
+GRACE_S = 10.0
 
 
 class ScheduledQuestion(Protocol):
-    """A question and when it is asked: in ns of header time, None for after the last frame."""
+    """A question and its time: in ns of header time, None for after the last frame."""
 
     @property
     def id(self) -> str: ...  # noqa: D102
@@ -34,13 +38,13 @@ class ScheduledQuestion(Protocol):
 @dataclass(frozen=True)
 class Result:
     """
-    A question and what came back.
+    A question and its response.
 
     :param response: the ``srv/Query`` response, an answer or a refusal.
-    :param frames: what had become of the frames that were out when it was asked.
-    :param asked_ns: stamp of the last of these, 0 where none was out.
-    :param waited_s: seconds from the request to the response, seen from outside.
-    :param status: the node's ``MemoryStatus`` of that moment, as near as one was published.
+    :param frames: what had become of the frames sent before it was asked.
+    :param asked_ns: stamp of the last of these, 0 where none was sent.
+    :param waited_s: seconds from request to response, measured by the client.
+    :param status: the node's ``MemoryStatus`` of that moment, or the nearest published one.
     """
 
     question: Any
@@ -52,29 +56,29 @@ class Result:
 
 
 def notes(results: Iterable[Result]) -> list[str]:
-    """List what the node said beside its answers, each note once."""
-    said = (each.response for each in results)
-    return list(dict.fromkeys(each.message for each in said if each.success and each.message))
+    """Return the notes the node sent with its answers, each once."""
+    responses = (each.response for each in results)
+    return list(dict.fromkeys(each.message for each in responses if each.success and each.message))
 
 
 class ReplayObserver:
-    """What is told of a replay while it goes on; these do nothing, override what you need."""
+    """Called during a replay; every method does nothing, override the ones you need."""
 
     def state(self, text: str) -> None:
-        """Something begins."""
+        """Handle the begin of a new step."""
 
     def frame(self, sent: int, of: int | None) -> None:
-        """An image went out; None where nobody knows how many there are."""
+        """Handle an image that was sent; ``of`` is None where their number is unknown."""
 
     def status(self, status: Any) -> None:
-        """The node published a new ``MemoryStatus``."""
+        """Handle a new ``MemoryStatus`` of the node."""
 
     def result(self, result: Result) -> None:
-        """A question was answered or refused."""
+        """Handle an answer or a refusal."""
 
 
 @dataclass
-class _Running:
+class _Pending:
     question: ScheduledQuestion
     future: Any
     sent: int
@@ -91,116 +95,119 @@ class QuestionScheduler:
     The questions of one replay.
 
     :param questions: in any order.
-    :param at_once: how many may be under way; the node refuses more than it has room for.
-    :param timeout_s: how long the node may take for one.
-    :param status_s: how long its status may lag behind an answer.
-    :param thumbnails: have a jpeg with each piece of evidence.
+    :param at_once: the most that may be pending; the node refuses more than it has room for.
+    :param thumbnails: request a jpeg with each piece of evidence.
     :ivar before: the node's status before the first frame.
-    :ivar sent: images that went out so far; ``newest_ns`` the stamp of the last.
+    :ivar sent: images sent so far; ``first_ns`` and ``newest_ns``, the stamps of the first and
+        the last.
+    :ivar results: in the order of the answers.
     """
 
-    def __init__(self, client: NodeClient, questions: Sequence[Any], follower: ReplayObserver, *,
-                 at_once: int, timeout_s: float, status_s: float,
-                 thumbnails: bool = False) -> None:
-        self._client, self._follower = client, follower
-        self._waiting: deque[Any] = deque(sorted(questions, key=_when))
-        self._running: list[_Running] = []
-        self._at_once, self._timeout_s, self._status_s = at_once, timeout_s, status_s
-        self._thumbnails = thumbnails
-        self._told: Any = client.status
-        self.before = client.status
-        self.sent = self.newest_ns = 0
+    def __init__(self, node: NodeHandle, questions: Sequence[ScheduledQuestion],
+                 observer: ReplayObserver, *, at_once: int, thumbnails: bool = False) -> None:
+        self._client, self._observer = node.client, observer
+        self._waiting = deque(sorted(questions, key=_due_ns))
+        self._pending: list[_Pending] = []
+        self._at_once, self._thumbnails = at_once, thumbnails
+        self._timeout_s = float(node.parameters['query.timeout']) + GRACE_S
+        self._status_s = node.status_s
+        self._reported = self.before = self._client.status
+        self.sent = self.first_ns = self.newest_ns = 0
         self.results: list[Result] = []
 
     def image_sent(self, stamp_ns: int) -> None:
-        """Count an image that goes out now."""
+        """Count an image that is sent now."""
         self.sent += 1
+        self.first_ns = self.first_ns or stamp_ns
         self.newest_ns = stamp_ns
 
+    def count(self, status: Any) -> FrameCounts:
+        """Count what became of the images sent so far."""
+        return count_frames(self.sent, status, self.before)
+
     def due(self, now_ns: float) -> bool:
-        """Tell whether a question's time is at or before ``now_ns``."""
-        return bool(self._waiting) and _when(self._waiting[0]) <= now_ns
+        """Return whether a question's time is at or before ``now_ns``."""
+        return bool(self._waiting) and _due_ns(self._waiting[0]) <= now_ns
 
     @property
     def finished(self) -> bool:
         """Whether every question has its result."""
-        return not self._waiting and not self._running
+        return not self._waiting and not self._pending
 
     def ask(self, now_ns: float) -> None:
         """Ask what is due, as far as the node has room, without waiting."""
         self.collect()
-        while len(self._running) < self._at_once and self.due(now_ns):
+        while len(self._pending) < self._at_once and self.due(now_ns):
             question = self._waiting.popleft()
             future = self._client.ask_async(question.question, thumbnails=self._thumbnails)
-            running = _Running(question, future, self.sent, self.newest_ns, time.monotonic())
-            running.future.add_done_callback(running.end)
-            self._running.append(running)
+            pending = _Pending(question, future, self.sent, self.newest_ns, time.monotonic())
+            future.add_done_callback(pending.end)
+            self._pending.append(pending)
 
     def ask_and_wait(self, now_ns: float) -> None:
         """
         Ask what is due and wait for every answer.
 
-        :raises NodeError: one does not come.
+        :raises NodeError: an answer does not come.
         """
-        while self.due(now_ns) or self._running:
+        while self.due(now_ns) or self._pending:
             self.ask(now_ns)
-            self._client.wait(self._something_came, self._timeout_s + self._status_s,
-                              'an answer')
+            self._client.wait(
+                self._collect_one, self._timeout_s + self._status_s, 'an answer')
 
     def collect(self) -> None:
         """
-        Take in the answers that have come, and the node's newest status.
+        Record the answers that have come, and pass on the node's newest status.
 
-        :raises NodeError: one should have come long since.
+        :raises NodeError: an answer is overdue.
         """
-        if self._client.status is not self._told:
-            self._told = self._client.status
-            self._follower.status(self._told)
+        if self._client.status is not self._reported:
+            self._reported = self._client.status
+            self._observer.status(self._reported)
         now = time.monotonic()
-        for running in list(self._running):
-            if not running.future.done():
-                if now - running.started > self._timeout_s:
+        for pending in list(self._pending):
+            if not pending.future.done():
+                if now - pending.started > self._timeout_s:
                     raise NodeError(
-                        f'no answer to question {running.question.id} within '
+                        f'no answer to question {pending.question.id} within '
                         f'{self._timeout_s:g} s, and no refusal: the node hangs, or its service '
                         'is served by something else')
                 continue
-            status = self._status_for(running, now)
+            status = self._status_for(pending, now)
             if status is not None:
-                self._running.remove(running)
-                self._finish(running, status)
+                self._pending.remove(pending)
+                self._finish(pending, status)
 
-    def _something_came(self) -> bool:
-        before = len(self._running)
+    def _collect_one(self) -> bool:
+        before = len(self._pending)
         self.collect()
-        return len(self._running) < before or not before
+        return len(self._pending) < before or not before
 
-    def _status_for(self, running: _Running, now: float) -> Any:
-        """Return the status of the answer's moment once it is sure which that is."""
+    def _status_for(self, pending: _Pending, now: float) -> Any:
+        """Return the status of the answer's moment; None while a nearer one may still come."""
         statuses = list(self._client.statuses)
-        response = running.future.result()
+        response = pending.future.result()
         if not response.success:
             return statuses[-1]
         observed_to_ns = nanoseconds(response.observed_to)
         newest_ns = nanoseconds(statuses[-1].newest_stamp)
-        if newest_ns < observed_to_ns and now - running.ended < self._status_s:
+        if newest_ns < observed_to_ns and now - pending.ended < self._status_s:
             return None
         return status_of_answer(statuses, observed_to_ns)
 
-    def _finish(self, running: _Running, status: Any) -> None:
-        count = count_frames(running.sent, status, self.before)
-        # Frames that went out later are none of this answer's business.
-        response = running.future.result()
-        saw_later_frame = response.success and nanoseconds(response.observed_to) > _when(
-            running.question
-        )
-        count = replace(count, seen=min(count.seen, running.sent), saw_later_frame=saw_later_frame)
-        result = Result(running.question, response, count, running.newest_ns,
-                        running.ended - running.started, status)
+    def _finish(self, pending: _Pending, status: Any) -> None:
+        response = pending.future.result()
+        counts = count_frames(pending.sent, status, self.before)
+        # Frames that were sent after the question do not count for it.
+        counts = replace(
+            counts, seen=min(counts.seen, pending.sent),
+            saw_later_frame=response.success
+            and nanoseconds(response.observed_to) > _due_ns(pending.question))
+        result = Result(pending.question, response, counts, pending.newest_ns,
+                        pending.ended - pending.started, status)
         self.results.append(result)
-        self._follower.result(result)
+        self._observer.result(result)
 
 
-def _when(question: Any) -> float:
-    at = question.ask_at_ns
-    return float('inf') if at is None else at
+def _due_ns(question: ScheduledQuestion) -> float:
+    return float('inf') if question.ask_at_ns is None else question.ask_at_ns

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='questions are asked over ROS 2')
 
+from infinipot_ros.node.replay.node_handle import NodeHandle
 from infinipot_ros.node.replay.question_scheduler import QuestionScheduler, ReplayObserver
 
 
@@ -45,7 +46,7 @@ class Answered:
     def ask_async(self, question: str, thumbnails: bool = False) -> SimpleNamespace:
         return SimpleNamespace(
             done=lambda: True, result=lambda: self.response,
-            add_done_callback=lambda told: told(None))
+            add_done_callback=lambda call: call(None))
 
 
 @pytest.mark.parametrize(('observed_to_s', 'asked_s', 'saw_later_frame'), [
@@ -53,19 +54,15 @@ class Answered:
 def test_a_later_frame_makes_an_answer_another(observed_to_s, asked_s, saw_later_frame):
     client = Answered(observed_to_s)
     asked_ns = None if asked_s is None else asked_s * 10**9
-    asker = QuestionScheduler(
-        client,
-        [Question('q', 'What?', asked_ns)],
-        ReplayObserver(),
-        at_once=1,
-        timeout_s=1.0,
-        status_s=0.0,
-    )
+    node = NodeHandle(
+        client, {'query.timeout': 1.0, 'status.period': 0.0}, ('/image', 'sensor_msgs/msg/Image'))
+    scheduler = QuestionScheduler(
+        node, [Question('q', 'What?', asked_ns)], ReplayObserver(), at_once=1)
     for second in range(1, 6):
-        asker.image_sent(second * 10**9)
+        scheduler.image_sent(second * 10**9)
     client.statuses.append(client.remembering(observed_to_s))
-    asker.ask(float('inf'))
-    asker.collect()
-    [result] = asker.results
+    scheduler.ask(float('inf'))
+    scheduler.collect()
+    [result] = scheduler.results
     assert result.frames.saw_later_frame == saw_later_frame
     assert result.frames.complete == (not saw_later_frame)

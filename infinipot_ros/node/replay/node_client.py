@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A client of a memory node's interfaces: its status, its query service, its parameters.
+A client of a memory node: its status, its services, its parameters.
 
-The node may be a child of this process or run on a robot; the client sees no difference, but for
-how it learns that the node is gone.
+The node may be a child of this process or run on a robot; the only difference is how the client
+learns that it has ended.
 """
 
 from __future__ import annotations
@@ -21,52 +21,53 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from infinipot_ros.errors import InfinipotError
+from infinipot_ros.errors import NodeError
 from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node.replay.bag_player import IMAGE_TYPES
+from infinipot_ros.node.replay.node_process import NodeProcess
 from infinipot_ros.node.shutdown import leave_ros
 from infinipot_ros.srv import Query
 
 STATUS_TYPE = 'infinipot_ros/msg/MemoryStatus'
-#: Seconds between two looks for the node in the graph, and how often it may be missing there.
+#: Seconds between two looks at the graph for the node, and how many in a row must miss it.
 PRESENCE_S = 0.5
 ABSENCES = 4
-#: Statuses kept, newest last.
+#: Status messages kept, newest last.
 HISTORY = 256
-
-
-class NodeError(InfinipotError):
-    """The node did not start, answer or end as it should."""
 
 
 class NodeClient:
     """
-    A ROS node that follows ``~/status`` of a memory node and asks it questions.
+    A ROS node that follows ``~/status`` of a memory node and calls its services.
 
-    :param name: the memory node's full name.
+    :param name: the memory node's full name; the client lives in the same namespace.
     :param domain: the ROS domain; None for that of the environment.
-    :param check: raises ``NodeError`` when the node has ended; None looks for it in the graph.
-    :ivar statuses: the newest ones, newest last.
+    :param process: the memory node's process; None looks for the node in the graph.
+    :ivar statuses: the last ``HISTORY`` messages, newest last.
+    :ivar query: rclpy's client of ``~/query``.
     :ivar meanwhile: called again and again while something is waited for.
     """
 
     def __init__(self, name: str, domain: int | None = None,
-                 check: Callable[[], None] | None = None) -> None:
+                 process: NodeProcess | None = None) -> None:
         self.name = name if name.startswith('/') else f'/{name}'
+        self._namespace, _, self._base_name = self.name.rpartition('/')
+        self._process = process
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
-        self.node = rclpy.create_node('infinipot_client', context=self._context)
+        self.node = rclpy.create_node(
+            'infinipot_client', context=self._context, namespace=self._namespace)
         self.statuses: deque[MemoryStatus] = deque(maxlen=HISTORY)
         self.meanwhile: Callable[[], None] = lambda: None
-        self._check = check or self._check_presence
         self._looked, self._absences = 0.0, 0
         self._was_active = False
         latched = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE,
                              durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.node.create_subscription(
             MemoryStatus, f'{self.name}/status', self._on_status, latched)
-        self._query = self.node.create_client(Query, f'{self.name}/query')
-        self._parameters = self.node.create_client(GetParameters, f'{self.name}/get_parameters')
+        self._services: dict[str, Any] = {}
+        self.query = self.service(Query, 'query')
+        self._get_parameters = self.service(GetParameters, 'get_parameters')
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._closed = threading.Event()
@@ -75,7 +76,7 @@ class NodeClient:
 
     @property
     def status(self) -> Any:
-        """What the node last said of itself; an empty message before it said anything."""
+        """The node's newest status; an empty message before the first."""
         return self.statuses[-1] if self.statuses else MemoryStatus()
 
     def wait_active(self, timeout_s: float) -> None:
@@ -101,7 +102,10 @@ class NodeClient:
 
         :raises NodeError: it has ended, or is not active any more.
         """
-        self._check()
+        if self._process is not None:
+            self._process.check()
+        else:
+            self._check_presence()
         if self._was_active and self.status.state != 'active':
             raise NodeError(f'the node {self.name} is {self.status.state}: somebody deactivated '
                             'it; activate it and start again')
@@ -114,18 +118,16 @@ class NodeClient:
 
     def image_topic(self, timeout_s: float) -> tuple[str, str]:
         """
-        Find what the node remembers.
+        Find the topic of the node's image subscription.
 
-        :return: the topic of its image subscription, and its type.
-        :raises NodeError: there is none in time.
+        :return: the topic and its type.
+        :raises NodeError: there is no such subscription in time.
         """
         found: list[tuple[str, str]] = []
 
         def look() -> bool:
-            found[:] = [
-                (topic, kind)
-                for topic, types in self._of_node('get_subscriber_names_and_types_by_node')
-                for kind in types if kind in IMAGE_TYPES]
+            found[:] = [(topic, kind) for topic, types in self._subscriptions()
+                        for kind in types if kind in IMAGE_TYPES]
             return bool(found)
 
         self.wait(look, timeout_s, 'an image subscription')
@@ -138,28 +140,35 @@ class NodeClient:
         :raises NodeError: it does not answer.
         """
         names = list(names)
-        self.wait(self._parameters.service_is_ready, timeout_s, 'its parameter services')
-        future = self._parameters.call_async(GetParameters.Request(names=names))
-        self.wait(future.done, timeout_s, 'its parameters')
-        return {name: parameter_value_to_python(value)
-                for name, value in zip(names, future.result().values)}
+        response = self.call(self._get_parameters, GetParameters.Request(names=names), timeout_s)
+        return dict(zip(names, map(parameter_value_to_python, response.values)))
 
-    def wait_service(self, timeout_s: float) -> None:
-        """
-        Wait until questions can be asked.
+    def service(self, kind: type, name: str) -> Any:
+        """Return rclpy's client of the service ``~/name``, created once."""
+        if name not in self._services:
+            self._services[name] = self.node.create_client(kind, f'{self.name}/{name}')
+        return self._services[name]
 
-        :raises NodeError: the service is not there in time.
+    def call(self, service: Any, request: Any, timeout_s: float) -> Any:
         """
-        self.wait(self._query.service_is_ready, timeout_s, 'its query service')
+        Call a service of the node and wait for its response.
+
+        :param service: what ``service()`` returned.
+        :raises NodeError: the service is not there, or does not answer, in time.
+        """
+        self.wait(service.service_is_ready, timeout_s, f'its service {service.srv_name}')
+        future = service.call_async(request)
+        self.wait(future.done, timeout_s, f'an answer of {service.srv_name}')
+        return future.result()
 
     def ask_async(self, question: str, *, thumbnails: bool = False) -> Any:
         """
         Ask without waiting.
 
-        :param thumbnails: have a jpeg with each piece of evidence.
+        :param thumbnails: request a jpeg with each piece of evidence.
         :return: rclpy's future of the response.
         """
-        return self._query.call_async(Query.Request(question=question, thumbnails=thumbnails))
+        return self.query.call_async(Query.Request(question=question, thumbnails=thumbnails))
 
     def wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
         """
@@ -184,17 +193,17 @@ class NodeClient:
         self._executor.shutdown()
         leave_ros(self.node, self._context)
 
-    def _of_node(self, what: str) -> list[tuple[str, list[str]]]:
-        namespace, _, name = self.name.rpartition('/')
+    def _subscriptions(self) -> list[tuple[str, list[str]]]:
         try:
-            found: list[tuple[str, list[str]]] = getattr(self.node, what)(name, namespace or '/')
+            found: list[tuple[str, list[str]]] = self.node.get_subscriber_names_and_types_by_node(
+                self._base_name, self._namespace or '/')
         except RuntimeError:
-            # rclpy's word for a node that the graph does not know, or not yet.
+            # What rclpy raises for a node that the graph does not know, or not yet.
             return []
         return found
 
     def _check_presence(self) -> None:
-        # A look at the graph costs more than a wait's turn; and it may flicker.
+        # A graph query costs more than one turn of a wait, and may miss a node for a moment.
         if not self.statuses or time.monotonic() - self._looked < PRESENCE_S:
             return
         self._looked = time.monotonic()

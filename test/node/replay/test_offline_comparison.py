@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command that watches offline what a node watched names all the node has of its own."""
+"""The offline command names every setting in which the node differs from the defaults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.ros
 
 def test_the_offline_command_has_what_the_node_was_set_to() -> None:
     from infinipot_ros.node import parameters
-    from infinipot_ros.node.replay.live_text import eval_command
+    from infinipot_ros.node.replay.offline_comparison import eval_command
     values = parameters.defaults() | {'model': 'infinipot-tiny', 'dtype': 'bfloat16'}
     status = SimpleNamespace(policy='rarity', budget_tokens=1024)
 
@@ -26,9 +26,9 @@ def test_the_offline_command_has_what_the_node_was_set_to() -> None:
 
     usual = command()
     assert usual[:3] == ['infinipot', 'eval', 'bag']
-    told = dict(zip(usual[3::2], usual[4::2]))
-    assert told['--budget'] == '1024' and told['--dtype'] == 'bfloat16'
-    assert told['--output'] == 'out-offline'
-    assert not {'--device', '--questions', '--tar-ratio', '--duplicate-similarity'} & set(told)
+    options = dict(zip(usual[3::2], usual[4::2]))
+    assert options['--budget'] == '1024' and options['--dtype'] == 'bfloat16'
+    assert options['--output'] == 'out-offline'
+    assert not {'--device', '--questions', '--tar-ratio', '--duplicate-similarity'} & set(options)
     skipping = command(**{'ingest.duplicate_similarity': 0.95})
     assert skipping[-2:] == ['--duplicate-similarity', '0.95']
