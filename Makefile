@@ -77,7 +77,7 @@ $(MADE)/venv:
 # checkout (CONTRIBUTING.md, "One name, two places").
 $(MADE)/packages: $(MADE)/venv pyproject.toml setup.py $(REQUIREMENTS)
 	@echo 'installing torch, transformers$(if $(PIP_ROS), and ROS 2 wheels) into $(VENV): about two minutes'
-	@$(PIP) '$(TORCH)' $(PIP_ROS) -e '.[test,world]'
+	@$(PIP) '$(TORCH)' $(PIP_ROS) -e '.[docs,test,world]'
 	@touch $@
 
 # Modules are linked, not copied: only new, moved and removed files need this, and it is cheap.
@@ -121,17 +121,26 @@ setup-py310: $(MADE)/packages  ## the environment of test-py310, which makes it 
 	@TORCH='$(TORCH)' $(VENV)/bin/nox --session py310 --install-only
 
 .PHONY: bench
-bench: build  ## measure speed and bytes: benchmarks/results.json, docs/performance.md (BENCH_FLAGS=--quick)
-	@$(ENTER) && infinipot bench speed --output benchmarks/results.json --page docs/performance.md $(BENCH_FLAGS)
+bench: build  ## measure speed and bytes: benchmarks/results.json, docs/reference/performance.md (BENCH_FLAGS=--quick)
+	@$(ENTER) && infinipot bench speed --output benchmarks/results.json --page docs/reference/performance.md $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: $(MADE)/packages  ## ruff and mypy
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 
+.PHONY: docs
+docs: $(MADE)/packages  ## the documentation as a site: docs/_build/html/index.html
+	@$(VENV)/bin/python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+.PHONY: docs-links
+docs-links: $(MADE)/packages  ## fetch every external link of the documentation (network)
+	@$(VENV)/bin/python -m sphinx -q -b linkcheck docs docs/_build/links
+
 .PHONY: clean
 clean:  ## remove what was built
-	rm -rf build install log dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build install log dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .PHONY: distclean
 distclean: clean  ## remove the virtual environments too

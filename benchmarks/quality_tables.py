@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The headline of ``infinipot bench quality`` as the Markdown tables of docs/quality.md.
+The headline of ``infinipot bench quality`` as the Markdown tables of docs/explanation/quality.md.
 
 For example::
 

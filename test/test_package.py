@@ -12,7 +12,6 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -135,30 +134,6 @@ def test_the_action_asks_and_answers_as_the_service():
     assert [fields(part) for part in action[:2]] == [fields(part) for part in service]
 
 
-def readme_tables(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / 'scripts/readme_tables.py'), *arguments],
-        capture_output=True, text=True)
-
-
-def test_the_readme_holds_what_is_made_for_it():
-    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
-    blocks = {}
-    for name in ('interfaces', 'parameters', 'figures'):
-        begin, end = f'<!-- {name} -->\n', f'<!-- /{name} -->'
-        assert readme.count(begin) == readme.count(end) == 1
-        blocks[name] = readme.split(begin)[1].split(end)[0]
-    made = readme_tables('interfaces', 'parameters').stdout
-    # The third as the script makes it; a process of its own would import torch for it.
-    table = import_module('infinipot_ros.visual_memory.plan_table')
-    made += table.markdown(('model', *table.PARTS), table.shape_rows())
-    assert ''.join(blocks.values()) == made, 'run: python scripts/readme_tables.py --write'
-    for path in [*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv'), *ROOT.glob('action/*.action')]:
-        assert f'**`{path.parent.name}/{path.stem}`**' in blocks['interfaces']
-    unknown = readme_tables('interface')
-    assert unknown.returncode == 2 and 'there are interfaces, parameters' in unknown.stderr
-
-
 def test_scripts_can_be_run():
     scripts = [p for p in (ROOT / 'scripts').iterdir() if not p.suffix and p.is_file()]
     cmake = (ROOT / 'CMakeLists.txt').read_text()
@@ -200,22 +175,22 @@ def test_views_look_at_topics_there_are(name):
     text = (ROOT / 'config' / name).read_text()
     yaml.safe_load(text)  # JSON is YAML, too
     topics = set(re.findall(r'/infinipot/(\w+)', text))
-    readme = (ROOT / 'README.md').read_text()
+    page = (ROOT / 'docs/reference/interfaces.md').read_text()
     assert 'evidence_markers' in topics and 'memory_image' in topics
-    assert all(f'`~/{topic}`' in readme for topic in topics)
+    assert all(f'`~/{topic}`' in page for topic in topics)
 
 
 def test_rviz_displays_take_what_their_topics_carry():
     yaml = pytest.importorskip('yaml')
     config = yaml.safe_load((ROOT / 'config/infinipot.rviz').read_text())
-    readme = (ROOT / 'README.md').read_text()
-    latched = set(re.findall(r'^\| `~/(\w+)` \| `[^`]*`, latched', readme, re.MULTILINE))
+    page = (ROOT / 'docs/reference/interfaces.md').read_text()
+    latched = set(re.findall(r'^\| `~/(\w+)` \| `[^`]*`, latched', page, re.MULTILINE))
     displays = [each for each in config['Visualization Manager']['Displays'] if 'Topic' in each]
     assert len(displays) == 2
     for display in displays:
         name = display['Topic']['Value'].rpartition('/')[2]
         kind = display['Class'].rpartition('/')[2]
-        assert re.search(rf'^\| `~/{name}` \| `\w+_msgs/{kind}`', readme, re.MULTILINE)
+        assert re.search(rf'^\| `~/{name}` \| `\w+_msgs/{kind}`', page, re.MULTILINE)
         wanted = 'Transient Local' if name in latched else 'Volatile'
         assert display['Topic']['Durability Policy'] == wanted
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-The page of the figures, from their file alone: docs/performance.md and its plots.
+The page of the figures, from their file alone: docs/reference/performance.md and its plots.
 
 The page is text that any machine makes alike; plots need matplotlib (extra ``report``) and are
 left as they are where it is missing.
@@ -70,7 +70,7 @@ def _provenance(results: Mapping[str, Any]) -> Iterator[str]:
         f'time is the median of {options["repeats"]} repeats, with the range in brackets, and a '
         'ratio that of the ratios within each repeat. *The memory* is all of infinipot_ros around '
         'the model; `rarity`, `infinipot_v` and `swa`, a sliding window, are policies, which '
-        'decide what tokens stay ([method](method.md)).')
+        'decide what tokens stay ([method](../explanation/method.md)).')
     yield ''
     table = markdown_table(('', ''), [
         ('measured', f'{results["measured"]}, {form}'),

@@ -38,7 +38,8 @@ def evaluate(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help='A public benchmark instead: its format, see docs/evaluation.md.'),
+        typer.Option(
+            help='A public benchmark instead: its format, see docs/how-to/benchmarks.md.'),
     ] = None,
     annotations: Annotated[
         Path | None, typer.Option(help="With --dataset: the benchmark's file of questions.")

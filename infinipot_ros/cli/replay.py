@@ -145,4 +145,4 @@ def _check_known(name: str) -> None:
     near = get_close_matches(plain, BY_NAME, 3)
     raise ConfigurationError(
         f'--param {name}: the node has no such parameter; '
-        + (f'perhaps {" or ".join(near)}' if near else 'README.md lists them'))
+        + (f'perhaps {" or ".join(near)}' if near else 'docs/reference/parameters.md lists them'))

@@ -3,8 +3,8 @@
 """
 Named sets of settings: those InfiniPot-V's figures were measured with.
 
-``infinipot-v-paper`` is the paper's offline setting (arXiv:2506.15745v2, section 5: |M| of 6K,
-alpha 0.5, r 0.125, |C| = 0.75 |M|; up to 768 frames of Qwen2-VL's sampling, 128 tokens a grid).
+``infinipot-v-paper`` is the paper's offline setting (arXiv:2506.15745v2, section 5: M of 6K,
+alpha 0.5, r 0.125, C = 0.75 M; up to 768 frames of Qwen2-VL's sampling, 128 tokens a grid).
 ``infinipot-v-code`` is that of the authors' repository: a memory of 32 grids that is compressed to
 24, a quarter of which are recent, values not pooled. Both compare tokens by cache slot, and so do
 these presets; give ``--policy infinipot_v`` for true coordinates.

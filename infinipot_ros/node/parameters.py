@@ -127,7 +127,7 @@ def descriptor(row: Parameter) -> ParameterDescriptor:
 
 
 def markdown_table() -> str:
-    """Return the table as Markdown; the README holds it between its ``parameters`` marks."""
+    """Return the table as Markdown, for ``docs/reference/parameters.md``."""
     lines = ['| Parameter | Type | Default | Allowed | Changes | What it does |',
              '|---|---|---|---|---|---|']
     for row in TABLE:

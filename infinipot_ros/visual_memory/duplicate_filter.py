@@ -6,8 +6,8 @@ Skip near-duplicate frames while the robot stands still.
 Frames are compared as thumbnails of mean colours, cell by cell, before the model sees them. The
 cell that changed most decides, not the mean: a small object that comes into view changes next to
 nothing of a large picture. For pictures of equal contrast the mean of the cells' similarities is
-the cosine between them, without their mean colour. ``docs/robot.md`` shows what thresholds skip
-and lose.
+the cosine between them, without their mean colour. ``docs/how-to/cameras.md`` shows what
+thresholds skip.
 """
 
 from __future__ import annotations

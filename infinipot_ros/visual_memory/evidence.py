@@ -3,7 +3,8 @@
 """
 The moments an answer rests on, from the attention of its tokens.
 
-``attention_evidence`` sums the attention; ``docs/method.md`` compares other choices.
+``attention_evidence`` sums the attention; ``docs/explanation/evidence.md`` has how often
+it is right.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from tools.tiny_model.house import DOOR_WIDTH, ROOM_SIZE, make_house
 DEMO = Path(__file__).resolve().parents[2] / 'demo'
 SECOND = 1_000_000_000
 START_NS = 1_700_000_000 * SECOND
-#: The tour's house (docs/bundled-model.md).
+#: The tour's house (docs/explanation/bundled-model.md).
 SEED = 2_000_026
 EVIL = '<script>alert(1)</script>"\'&$page[/x]'
 

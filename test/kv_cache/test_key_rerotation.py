@@ -83,7 +83,7 @@ def test_what_does_not_move_stays_to_the_bit(dtype):
 
 
 def test_a_hundred_moves_add_up_to_one():
-    """In float32; bfloat16 is rounded a hundred times, see docs/method.md."""
+    """In float32; bfloat16 is rounded a hundred times, see docs/explanation/positions.md."""
     cache = filled(300)
     grids, first = cache.remembered_grids(), [view.keys.clone() for view in cache.views()]
     start = places = positions_of(grids, 200, 0)

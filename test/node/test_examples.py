@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ros
 from infinipot_ros.node import parameters
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 TEXT = '\n'.join(page.read_text(encoding='utf-8') for page in PAGES).replace('\\\n', ' ')
 CALLS = re.findall(
     r'ros2 (?:service call|action send_goal(?: --feedback)?) +(\S+) +(\w+)/(srv|action)/(\w+)'
@@ -52,13 +52,13 @@ def test_every_service_and_action_has_an_example() -> None:
 
 
 def test_parameters_in_examples_are_there() -> None:
-    for name in re.findall(r'ros2 param (?:set|get|describe) /infinipot (\S+)', TEXT):
+    for name in re.findall(r'ros2 param (?:set|get|describe) /infinipot ([\w.]+)', TEXT):
         assert name in parameters.BY_NAME, name
 
 
 def test_the_python_of_the_page_is_python() -> None:
-    page = (ROOT / 'docs/interfaces.md').read_text(encoding='utf-8')
+    page = (ROOT / 'docs/how-to/ask.md').read_text(encoding='utf-8')
     blocks = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
     assert blocks
     for block in blocks:
-        compile(block, 'docs/interfaces.md', 'exec')
+        compile(block, 'docs/how-to/ask.md', 'exec')

@@ -164,9 +164,9 @@ def test_dialogues_are_kept_and_bounded(running) -> None:
 
 
 def test_the_example_of_the_page_runs(running, tmp_path) -> None:
-    """docs/interfaces.md, "Asking": as it stands there, but for the name of the node."""
+    """docs/how-to/ask.md: as it stands there, but for the name of the node."""
     _, client = running
-    page = (Path(__file__).resolve().parents[2] / 'docs/interfaces.md').read_text()
+    page = (Path(__file__).resolve().parents[2] / 'docs/how-to/ask.md').read_text()
     example = re.search(r'```python\n(.*?)```', page, re.DOTALL).group(1)
     script = tmp_path / 'example.py'
     script.write_text(example.replace('/infinipot/', f'{client.name}/'))

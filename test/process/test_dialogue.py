@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Dialogues over DDS with the bundled model, about the bundled tour: docs/interfaces.md's own."""
+"""Dialogues over DDS with the bundled model, about the bundled tour: docs/how-to/ask.md's own."""
 
 from __future__ import annotations
 

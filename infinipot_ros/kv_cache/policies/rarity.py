@@ -11,7 +11,7 @@ place and time, values differ only as far as what the layers below made of the s
 Training-free and query-blind.
 
 An attempt of this project's own, and opt-in: it was measured on one small model in simulated
-houses (docs/quality.md), on no published one.
+houses (docs/explanation/quality.md), on no published one.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from infinipot_ros.errors import ConfigurationError, StorageError
 from infinipot_ros.evaluation.report.plots import can_draw
 
 ROOT = Path(__file__).resolve().parents[3]
-FIGURES, PAGE = ROOT / 'benchmarks' / 'results.json', ROOT / 'docs' / 'performance.md'
+FIGURES, PAGE = ROOT / 'benchmarks' / 'results.json', ROOT / 'docs/reference/performance.md'
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_what_cannot_be_written_is_told_before_anything_is_measured(tmp_path):
 
 def test_the_page_in_docs_is_made_of_the_figures_in_bench():
     assert markdown(read_results(FIGURES)) == PAGE.read_text(encoding='utf-8'), (
-        'run `infinipot bench speed --from-results --page docs/performance.md`')
+        'run `infinipot bench speed --from-results --page docs/reference/performance.md`')
     plots = {
         plot_name(section, number)
         for section in map(section_of, read_results(FIGURES)['sections'])

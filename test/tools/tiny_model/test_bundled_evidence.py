@@ -80,7 +80,8 @@ def test_the_best_moment_shows_what_was_asked(told):
         any(low <= answer.evidence[0].stamp_ns <= high for low, high in question['evidence'])
         for question, answer, _, _ in told]
     assert len(hits) >= 12
-    # Measured: see docs/method.md. A moment drawn at random would be right for about a quarter.
+    # Measured: see docs/explanation/evidence.md. A moment drawn at random would be right for about
+    # a quarter.
     assert sum(hits) >= 0.65 * len(hits), f'{sum(hits)} of {len(hits)}'
 
 

@@ -1,0 +1,306 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Make the parts of ``docs/reference`` that come from the code.
+
+Interfaces and error codes are read from the .msg, .srv and .action files, parameters from the
+node's own table, options from the commands, memory figures from the published configurations.
+
+    python scripts/reference_tables.py               # print all of them
+    python scripts/reference_tables.py interfaces    # print one
+    python scripts/reference_tables.py --write       # put them into their pages, between marks
+    python scripts/reference_tables.py --check       # name the pages that are not current
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / 'infinipot_ros'
+REFERENCE = ROOT / 'docs' / 'reference'
+#: What the parts of a file are called, by its suffix.
+PARTS = {'.msg': ('',), '.srv': ('request', 'response'), '.action': ('goal', 'result', 'feedback')}
+FIELD = re.compile(r'(?P<type>[\w/\[\]<=]+) +(?P<name>\w+)(?P<constant>=\S+)? *(# *(?P<what>.*))?')
+
+#: The reasons frames are counted under in ``~/status``: what each means, and what to do about it.
+REASONS = {
+    'rate': 'Comes sooner than `ingest.fps` allows. Intended; 0 takes every frame.',
+    'duplicate': 'Shows what the last remembered frame shows, which stands for it. No loss.',
+    'queue': 'The queue was full: the model is slower than the camera. Lower `ingest.fps` or '
+             '`ingest.max_pixels`, or raise `block_size`.',
+    'inactive': 'It waited when the node was deactivated.',
+    'paused': '`~/pause` is on.',
+    'reset': 'It waited when `~/reset` was called.',
+    'zero_stamp': 'The header has no stamp. Set it in the driver.',
+    'stale_stamp': 'The stamp is not later than the last one of this camera. Two publishers on '
+                   'one topic, or a driver that repeats stamps.',
+    'zero_size': 'No pixels, or no bytes.',
+    'wrong_step': '`step` is less than a row of pixels takes.',
+    'short_data': '`data` holds fewer bytes than `step` times `height`.',
+    'unknown_encoding': 'An encoding that is not read; the log lists those that are.',
+    'too_large': 'More pixels than an image may have.',
+    'aspect_ratio': 'Too long and narrow for the model.',
+    'decode_failed': 'The jpeg or png is cut off or damaged.',
+    'malformed': 'The message itself cannot be read.',
+    'too_many_tokens': 'One grid of this image has more tokens than `memory.budget`. Lower '
+                       '`ingest.max_pixels` or raise the budget.',
+    'memory_full': 'Policy `full` and the budget is used up. Choose another policy.',
+    'overflow': 'The model produced numbers that are not finite. Use `bfloat16` or `float32`.',
+    'unknown_camera': 'A camera that is not declared; only from Python.',
+    'too_many_cameras': 'More cameras than the memory has places for.',
+    'bad_pixels': 'Not `uint8 [height, width, 3]`; only from Python.',
+    'internal': 'A fault of this package; the log has the traceback. Please report it.',
+}
+
+#: The commands and where their options are declared.
+COMMANDS = {
+    **dict.fromkeys(('ask', 'plan', 'eval', 'demo', 'replay'), 'infinipot_ros.cli.main:app'),
+    **dict.fromkeys(('bench quality', 'bench speed'), 'benchmarks.command:bench_app'),
+    **dict.fromkeys(('tour', 'train'), 'tools.tiny_model.command:world_app'),
+}
+
+#: The rooms whose docstrings become pages, and the folders left out of them.
+ROOMS = ('kv_cache', 'vlm', 'visual_memory', 'images', 'recordings', 'evaluation')
+INTERNAL = ('report', 'benchmarks')
+
+
+# -- interfaces -------------------------------------------------------------------------------
+
+
+@dataclass
+class Part:
+    """A message, or one side of a service or action: its fields and its constants."""
+
+    name: str
+    fields: list[tuple[str, str, str]] = field(default_factory=list)
+    constants: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def read_interface(path: Path) -> tuple[str, list[Part]]:
+    """
+    Read one file.
+
+    :return: the sentence at its head, and its parts in order.
+    :raises ValueError: a line that is neither field, constant nor comment.
+    """
+    head, *lines = path.read_text(encoding='utf-8').splitlines()
+    names = iter(PARTS[path.suffix])
+    parts = [Part(next(names))]
+    for number, line in enumerate(lines, 2):
+        if line == '---':
+            parts.append(Part(next(names)))
+            continue
+        if not line.strip() or line.startswith('#'):
+            continue
+        found = FIELD.fullmatch(line)
+        if found is None:
+            raise ValueError(f'{path}:{number}: expected a field or a constant, got {line!r}')
+        if found['constant']:
+            parts[-1].constants.append(
+                (found['name'], found['constant'][1:], found['what'] or ''))
+        else:
+            parts[-1].fields.append((found['type'], found['name'], found['what'] or ''))
+    return head.lstrip('# '), parts
+
+
+def interfaces() -> str:
+    """Return one table an interface, in the order of their kinds and names."""
+    lines = []
+    for folder, suffix in (('msg', '.msg'), ('srv', '.srv'), ('action', '.action')):
+        for path in sorted((ROOT / folder).glob(f'*{suffix}')):
+            sentence, parts = read_interface(path)
+            lines += [f'### `{folder}/{path.stem}`', '', sentence, '',
+                      '| part | field | type | what |' if len(parts) > 1 else
+                      '| field | type | what |', '|---' * (3 + (len(parts) > 1)) + '|']
+            for part in parts:
+                first = f'| {part.name} ' if len(parts) > 1 else ''
+                lines += [f'{first}| `{name}` | `{kind}` | {_cell(what)} |'
+                          for kind, name, what in part.fields]
+                if part.constants:
+                    listed = ', '.join(f'`{name}` {value}' for name, value, _ in part.constants)
+                    lines.append(f'{first}| constants | | {listed} |')
+            lines.append('')
+    return '\n'.join(lines)
+
+
+def error_codes() -> str:
+    """Return the table of the codes of ``srv/Query`` and ``action/Ask``."""
+    _, parts = read_interface(ROOT / 'srv' / 'Query.srv')
+    rows = [f'| `{name}` | {value} | {_cell(what)} |'
+            for name, value, what in parts[1].constants]
+    return '\n'.join(['| code | number | meaning |', '|---|---|---|', *rows, ''])
+
+
+def drop_reasons() -> str:
+    """
+    Return the table of the reasons frames are dropped for, with the modules that give them.
+
+    :raises ValueError: the code gives a reason that ``REASONS`` lacks, or the other way round.
+    """
+    places: dict[str, set[str]] = {}
+    for path in sorted(PACKAGE.rglob('*.py')):
+        for reason in given_reasons(path):
+            places.setdefault(reason, set()).add(str(path.relative_to(PACKAGE)))
+    for reason in set(REASONS) - set(places):
+        places[reason] = {str(path.relative_to(PACKAGE)) for path in PACKAGE.glob('node/*.py')
+                          if f"'{reason}'" in path.read_text(encoding='utf-8')}
+    differing = set(places) ^ set(REASONS) | {each for each in places if not places[each]}
+    if differing:
+        raise ValueError(f'REASONS of {Path(__file__).name} and the code differ: '
+                         f'{sorted(differing)}')
+    rows = [f'| `{reason}` | {what} | {", ".join(map("`{}`".format, sorted(places[reason])))} |'
+            for reason, what in REASONS.items()]
+    return '\n'.join(
+        ['| reason | meaning, and what to do | given in |', '|---|---|---|', *rows, ''])
+
+
+def given_reasons(path: Path) -> Iterator[str]:
+    """Find the words that a module raises ``FrameError`` with, or calls a method to drop with."""
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Call) and node.args:
+            name = getattr(node.func, 'attr', getattr(node.func, 'id', ''))
+            value = getattr(node.args[0], 'value', None)
+            if (name == 'FrameError' or re.search('drop|forget_waiting', name)) and re.fullmatch(
+                    '[a-z_]+', str(value)) and isinstance(value, str):
+                yield value
+
+
+def _cell(text: str) -> str:
+    return text.replace('|', '\\|').replace('\n', ' ')
+
+
+# -- parameters, figures, commands ------------------------------------------------------------
+
+
+def parameters() -> str:
+    """Return the table of the node's parameters."""
+    return str(import_module('infinipot_ros.node.parameters').markdown_table())
+
+
+def figures() -> str:
+    """Return the table of what a memory takes, by model and budget (imports torch)."""
+    table = import_module('infinipot_ros.visual_memory.plan_table')
+    return str(table.markdown(('model', *table.PARTS), table.shape_rows()))
+
+
+def commands() -> str:
+    """Return a section for each command: what it does, its arguments and options."""
+    from typer.main import get_command
+    lines = []
+    for name, where in COMMANDS.items():
+        module, app = where.split(':')
+        command = get_command(getattr(import_module(module), app))
+        while hasattr(command, 'commands'):
+            command = command.commands[name.split()[-1]]
+        text = ' '.join((command.help or '').split())
+        lines += [f'## `infinipot {name}`', '', text, '', '| option | default | what |',
+                  '|---|---|---|', *_options(command), '']
+    return '\n'.join(lines)
+
+
+def _options(command: object) -> Iterator[str]:
+    for each in command.params:  # type: ignore[attr-defined]
+        if each.name == 'help' or getattr(each, 'hidden', False):
+            continue
+        argument = each.param_type_name == 'argument'
+        names = (each.metavar or each.name) if argument else ', '.join(
+            [*each.opts, *each.secondary_opts])
+        default = each.default() if callable(each.default) else each.default
+        shown = '' if default in (None, False, (), [], '') else f'`{default}`'
+        yield f'| `{names}` | {shown} | {_cell(getattr(each, "help", None) or "")} |'
+
+
+# -- the API ----------------------------------------------------------------------------------
+
+
+def modules(room: str) -> list[Path]:
+    """List the modules of a room that make its page."""
+    return [path for path in sorted((PACKAGE / room).rglob('*.py'))
+            if path.name != '__init__.py'
+            and not set(INTERNAL) & set(path.relative_to(PACKAGE).parts)]
+
+
+def api(room: str) -> str:
+    """Return a section for each module of a room, for autodoc to fill."""
+    lines = []
+    for path in modules(room):
+        name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+        lines += [f'## `{name.removeprefix("infinipot_ros.")}`', '', '```{eval-rst}',
+                  f'.. automodule:: {name}', '```', '']
+    return '\n'.join(lines)
+
+
+# -- pages ------------------------------------------------------------------------------------
+
+#: What is made, and the page below docs/reference it stands in.
+BLOCKS: dict[str, tuple[str, Callable[[], str]]] = {
+    'interfaces': ('interfaces.md', interfaces),
+    'parameters': ('parameters.md', parameters),
+    'error codes': ('codes.md', error_codes),
+    'drop reasons': ('codes.md', drop_reasons),
+    'figures': ('memory-figures.md', figures),
+    'commands': ('command-line.md', commands),
+    **{f'api {room}': (f'api/{room}.md', partial(api, room)) for room in ROOMS},
+}
+
+
+def put(text: str, name: str, block: str) -> str:
+    """
+    Put a block between its marks.
+
+    :raises ValueError: the page lacks the marks.
+    """
+    begin, end = f'<!-- {name} -->\n', f'<!-- /{name} -->'
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError(f'the page lacks {begin.strip()} ... {end}')
+    return f'{before}{begin}\n{block}\n{end}{after}'
+
+
+def update(write: bool) -> list[Path]:
+    """
+    Make every page anew from the code.
+
+    :param write: write them; otherwise nothing is changed.
+    :return: the pages that were not current.
+    """
+    texts: dict[Path, str] = {}
+    for name, (page, make) in BLOCKS.items():
+        path = REFERENCE / page
+        text = texts.get(path) or path.read_text(encoding='utf-8')
+        texts[path] = put(text, name, make())
+    changed = [path for path, text in texts.items() if path.read_text(encoding='utf-8') != text]
+    for path in changed if write else ():
+        path.write_text(texts[path], encoding='utf-8')
+    return changed
+
+
+def main(arguments: list[str]) -> int:
+    """Print blocks, write them, or check that their pages are current."""
+    # The checkout, not an installed copy: benchmarks and tools are only here.
+    sys.path.insert(0, str(ROOT))
+    if arguments in (['--write'], ['--check']):
+        changed = update(write=arguments == ['--write'])
+        for path in changed:
+            print(path.relative_to(ROOT))
+        return int(arguments == ['--check'] and bool(changed))
+    unknown = [name for name in arguments if name not in BLOCKS]
+    if unknown:
+        print(f'unknown block {unknown[0]!r}: choose from {", ".join(BLOCKS)}, or give --write '
+              'or --check', file=sys.stderr)
+        return 2
+    print(''.join(BLOCKS[name][1]() for name in arguments or BLOCKS), end='')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
