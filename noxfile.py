@@ -48,7 +48,7 @@ def py310(session: nox.Session) -> None:
     session.install('--quiet', TORCH, 'transformers>=4.57,<5', '-e', '.[test,world]')
     # Without rclpy test/conftest.py leaves the ROS tests out. Linters, pages in a browser and
     # whole runs of an evaluation, of minutes, are the same on every version.
-    once = ['test_docs.py', 'test_style.py', 'evaluation/report', 'evaluation/test_eval.py',
+    once = ['test_style.py', 'test_docs.py', 'evaluation/report', 'evaluation/test_eval.py',
             'evaluation/test_eval_resume.py', 'evaluation/test_eval_refusals.py',
             'evaluation/test_cluster.py', 'evaluation/test_task_runner.py',
             'benchmarks/test_quality.py', 'tools/tiny_model/test_training.py']
