@@ -152,9 +152,11 @@ def test_weights_are_told_apart(tmp_path):
     digest = weights_digest('infinipot-tiny')
     assert len(digest) == 64
     assert weights_digest('infinipot-tiny') == digest
+    for folder in (tmp_path, tmp_path / 'empty'):
+        folder.mkdir(exist_ok=True)
+        (folder / 'config.json').write_text('{}')
     (tmp_path / 'model.safetensors').write_bytes(b'other')
     assert weights_digest(str(tmp_path)) != digest
-    (tmp_path / 'empty').mkdir()
     with pytest.raises(ConfigurationError, match='no weights'):
         weights_digest(str(tmp_path / 'empty'))
 

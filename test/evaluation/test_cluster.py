@@ -212,7 +212,7 @@ def test_an_address_may_be_left_out(given, read):
 @pytest.mark.parametrize(('arguments', 'message'), [
     (('--ray', '--workers', '2'), r'--workers 2 and --ray exclude each other'),
     (('--ray', '--device', 'cuda:1'), r'each worker has a GPU of its own: give --device cuda$'),
-    (('--ray=head',), r"'head' is no address of a Ray cluster; give HOST:PORT"),
+    (('--ray=head',), r"'head' is not an address of a Ray cluster; give HOST:PORT"),
 ])
 def test_what_does_not_go_together_is_refused(tmp_path, arguments, message):
     for name in (['eval', str(tmp_path)], ['bench', 'quality']):

@@ -189,7 +189,7 @@ def test_frames_that_show_nothing_new_are_left_out(model, tmp_path):
     assert 'still_likeness 0.1 became None' in result.stderr
     result = evaluate(model, *given, '--dump', tmp_path / 'dump', '--output', tmp_path / 'two')
     assert result.exit_code == 2
-    assert '--duplicate-similarity looks at frames' in result.stderr
+    assert '--duplicate-similarity skips frames by their pictures' in result.stderr
 
 
 def test_dumped_tokens_give_the_same_answers_without_frames(model, bag, tmp_path, monkeypatch):

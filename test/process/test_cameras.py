@@ -165,10 +165,10 @@ def test_a_standing_question_is_asked_again_and_told(running) -> None:
     watched.period.sec = 2
     ids = []
     for _ in range(8):
-        response = robot.call(robot.service(Watch, 'watch'), watched)
+        response = robot.call(robot.service(Watch, 'watch'), watched, 40.0)
         assert response.success, response.message
         ids.append(response.id)
-    refused = robot.call(robot.service(Watch, 'watch'), watched)
+    refused = robot.call(robot.service(Watch, 'watch'), watched, 40.0)
     assert not refused.success and 'end one of them' in refused.message
     for number in ids[1:]:
         assert robot.do(Watch, 'watch', id=number).success
