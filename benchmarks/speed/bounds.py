@@ -65,8 +65,8 @@ def measure(options: SpeedOptions) -> Section:
         'configuring fails where the device has less. Cache and weights are exact, the rest are '
         f'upper estimates; here they stand beside the most that was taken ({how}). Python, torch '
         'and the tokenizer take some 0.4 GB of host memory besides. That the whole stays within '
-        'its figure over 5,000 frames with questions, and then stands still to the page, is a '
-        'test (test/visual_memory/test_bound.py).',
+        'its figure over 5,000 frames with questions, and grows by less than the smallest object '
+        'a frame once it is full, is a test (test/visual_memory/test_bound.py).',
         tables=[
             Table('What a memory takes at most, MiB (bfloat16, cuda), known before anything is '
                   'loaded', ('model', *PARTS), shape_rows()),

@@ -55,15 +55,20 @@ def test_a_goal_is_answered_as_a_question_is(running) -> None:
 
 def test_canceling_stops_an_answer_and_frees_the_worker(running) -> None:
     _, client = running
-    told: list[Ask.Feedback] = []
-    handle = client.send('Tell me everything.', told.append)
-    waiting = client.send('And then?')
-    wait_until(lambda: bool(told), 20.0, 'feedback')
-    assert len(client.cancel(handle).goals_canceling) == 1
-    answer = client.result(handle)
+    # Whoever is slow to cancel finds the answer complete, so it may take another try.
+    for _ in range(5):
+        told: list[Ask.Feedback] = []
+        handle = client.send('Tell me everything.', told.append)
+        waiting = client.send('And then?')
+        wait_until(lambda told=told: bool(told), 20.0, 'feedback')
+        client.cancel(handle)
+        answer = client.result(handle)
+        if answer.status == GoalStatus.STATUS_CANCELED:
+            break
+        client.result(waiting)
     assert answer.status == GoalStatus.STATUS_CANCELED
     assert answer.result.error_code == Ask.Result.CANCELED and not answer.result.answer
-    assert told[-1].tokens < LONG, 'it was over before it was canceled'
+    assert told[-1].tokens < LONG
     client.cancel(waiting)
     assert client.result(waiting).status == GoalStatus.STATUS_CANCELED
     assert client.ask('Are you alive?', max_new_tokens=2).success

@@ -25,6 +25,9 @@ PAGE = os.sysconf('SC_PAGE_SIZE')
 # By this frame the memory has been full for long, its tables are as large as they become, and the
 # heap has the holes it needs.
 SETTLED = 3500
+# Bytes of the smallest object. One that is kept with every frame makes the heap larger by as much;
+# where the heap begins is random, and some layouts need another page or two, later.
+LEAST_LEAK = 16
 # What is at least a page is a mapping of its own, given back when it is freed; the rest is one
 # heap that only grows: whatever is not used again makes it larger, nothing makes it smaller.
 EXACT = {
@@ -34,16 +37,13 @@ EXACT = {
 
 @pytest.mark.soak
 @pytest.mark.parametrize('device', ['cpu', 'cuda'])
-def test_a_long_stream_stays_within_the_figure_and_stands_still(tiny, device):
+def test_a_long_stream_stays_within_the_figure_and_keeps_nothing_of_a_frame(tiny, device):
     """INFINIPOT_SOAK_FRAMES=100000 makes it twenty times longer."""
     if device == 'cuda' and not torch.cuda.is_available():
         pytest.skip('this machine has no GPU that torch can use')
     told = watched(tiny, device)
-    if not stands_still(told):
-        # Where the heap begins is random, and some layouts need more holes, later. What grows with
-        # the stream grows in every layout.
-        told = watched(tiny, device)
-    assert stands_still(told), told
+    settled, *later = told['samples'][SETTLED // EVERY - 1:]
+    assert max(later) - settled < LEAST_LEAK * (FRAMES - SETTLED), told
 
 
 def watched(model, device):
@@ -62,12 +62,6 @@ def watched(model, device):
     assert told['compressions'] > FRAMES / 20
     assert told['most'] <= told['figure'], told
     return told
-
-
-def stands_still(told):
-    record_result = told['samples'][SETTLED // EVERY - 1:]
-    assert len(record_result) > 1
-    return max(record_result) == record_result[0]
 
 
 class Allocations(TorchDispatchMode):
