@@ -48,7 +48,7 @@ def test_a_new_file_is_a_new_policy(tmp_path):
     shutil.copytree(package, tmp_path / 'infinipot_ros', ignore=shutil.ignore_patterns('*.pyc'))
     (tmp_path / 'infinipot_ros/kv_cache/policies/newest_half.py').write_text(NEWEST_HALF)
     result = subprocess.run(
-        [sys.executable, '-c', USE], env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+        [sys.executable, '-c', USE], env={**os.environ, 'PYTHONPATH': str(tmp_path)}, cwd=tmp_path,
         capture_output=True, text=True, timeout=120)
     assert result.stdout == 'NewestHalf True\n', result.stderr
 
