@@ -46,7 +46,8 @@ def test_mypy():
 
 
 def test_every_file_names_its_licence():
-    scripts = [p for p in (ROOT / 'scripts').iterdir() if p.suffix != '.bash']
+    scripts = [
+        p for p in (ROOT / 'scripts').iterdir() if p.is_file() and p.suffix != '.bash']
     missing = []
     for path in [*python_files(), *scripts]:
         lines = [line for line in path.read_text().splitlines() if not line.startswith('#!')]
