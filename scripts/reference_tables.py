@@ -268,7 +268,7 @@ def put(text: str, name: str, block: str) -> str:
 
 def update(write: bool) -> list[Path]:
     """
-    Make every page anew from the code.
+    Make every page from the code again.
 
     :param write: write them; otherwise nothing is changed.
     :return: the pages that were not current.

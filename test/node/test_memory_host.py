@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recording_log import RecordingLog
 from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError, QuestionCode, QuestionError
@@ -21,22 +22,6 @@ from infinipot_ros.node.jobs import Question
 from infinipot_ros.node.memory_host import MemoryHost
 
 SECOND = 1_000_000_000
-
-
-class Log:
-    """Keeps what is logged."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def info(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, key: str, text: str) -> None:
-        self.lines.append(f'{key}: {text}')
-
-    def error(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def decode(raw: bytes) -> tuple[np.ndarray, str]:
@@ -56,7 +41,7 @@ def values(tiny) -> dict[str, Any]:
 
 @pytest.fixture
 def host(values):
-    host = MemoryHost('/infinipot', Log(), values.__getitem__)
+    host = MemoryHost('/infinipot', RecordingLog(), values.__getitem__)
     yield host
     assert host.release(20.0, lambda: False)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recording_log import RecordingLog
 from tiny_models import make_tiny
 
 from infinipot_ros.errors import (
@@ -38,22 +39,6 @@ from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 SECOND = 1_000_000_000
 LONG = 400
-
-
-class Said:
-    """A log that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def info(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, key: str, text: str) -> None:
-        self.lines.append(f'{key}: {text}')
-
-    def error(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def sessions() -> Sessions:
@@ -87,7 +72,7 @@ def make(tiny):
     workers = []
 
     def begin(
-        log: Said | None = None,
+        log: RecordingLog | None = None,
         on_frame: Callable[[int], None] = lambda _ns: None,
         make_sessions: Callable[[], Sessions] = sessions,
         **changes,
@@ -96,7 +81,7 @@ def make(tiny):
                   'max_backward_jump_s': 0.0, **changes}
         worker = MemoryWorker(
             JobQueue(IngestPolicy(fps=0.0, queue_size=100)),
-            lambda: VisualMemory(MemoryConfig(str(tiny), **values)), decode, log or Said(),
+            lambda: VisualMemory(MemoryConfig(str(tiny), **values)), decode, log or RecordingLog(),
             make_sessions, on_frame)
         workers.append(worker)
         return worker
@@ -137,7 +122,7 @@ def test_frames_and_questions(make) -> None:
 
 
 def test_faults_become_counters(make) -> None:
-    log = Said()
+    log = RecordingLog()
     worker = make(log)
     worker.start().result(60.0)
     worker.queue.offer(1 * SECOND, 1 * SECOND)
@@ -271,7 +256,7 @@ def test_an_unexpected_fault_while_loading_is_a_configuration_error() -> None:
     def build() -> VisualMemory:
         raise ZeroDivisionError('odd')
 
-    log = Said()
+    log = RecordingLog()
     worker = MemoryWorker(JobQueue(IngestPolicy()), build, decode, log, sessions)
     with pytest.raises(ConfigurationError, match='ZeroDivisionError: odd'):
         worker.start().result(20.0)
