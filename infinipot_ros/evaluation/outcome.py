@@ -71,7 +71,6 @@ class Outcome:
         """The policy and budget that answered."""
         return Variant(self.policy, self.budget)
 
-    cell = variant  # the name by which the report reads it
 
 
 @dataclass(frozen=True)

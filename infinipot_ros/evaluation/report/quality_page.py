@@ -151,7 +151,7 @@ def _over_time(
 
 def _tiles(summary: Summary, outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
     asked = {(each.stream, each.id) for each in outcomes}
-    memories = {each.cell for each in outcomes}
+    memories = {each.variant for each in outcomes}
     tiles = [(f'{count:,}', one if count == 1 else many) for count, one, many in (
         (len({stream for stream, _ in asked}), 'stream', 'streams'),
         (len(asked), 'question', 'questions'), (len(memories), 'memory', 'memories'))]

@@ -94,7 +94,7 @@ def gather(outcomes: Sequence[Outcome], starts: Mapping[str, int], folder: Path)
     for (stream, _), of_one in found.items():
         lines, (start, end) = of_one[0].question.split('\n'), shared[of_one[0].suite]
         asked.append(QuestionCard(
-            sorted(of_one, key=lambda each: variant_order(each.cell)),
+            sorted(of_one, key=lambda each: variant_order(each.variant)),
             '\n'.join(lines[len(start):len(lines) - len(end)]), starts.get(stream)))
     asked.sort(key=lambda each: (
         -each.wrong, each.about.suite, each.about.stream, each.about.asked_ns))

@@ -189,7 +189,7 @@ def tabulate(
     for suite, of_suite in named:
         variants: dict[Variant, list[Outcome]] = defaultdict(list)
         for outcome in of_suite:
-            variants[outcome.cell].append(outcome)
+            variants[outcome.variant].append(outcome)
         right = {variant: {_key(each): each.right for each in found}
                  for variant, found in variants.items()}
         for variant in sorted(variants, key=variant_order):
@@ -214,8 +214,8 @@ def _pooled(suites: Iterable[Sequence[Outcome]], known: bool) -> list[Outcome]:
     showing = [found for found in suites if not all(never_shown(each, known) for each in found)]
     if len(showing) < 2:
         return []
-    shared = set.intersection(*({each.cell for each in found} for found in showing))
-    return [each for found in showing for each in found if each.cell in shared]
+    shared = set.intersection(*({each.variant for each in found} for found in showing))
+    return [each for found in showing for each in found if each.variant in shared]
 
 
 def _key(outcome: Outcome) -> Key:
@@ -349,7 +349,7 @@ def summarise(
 
 def main_budget(outcomes: Iterable[Outcome]) -> str:
     """Return the budget that most policies have, of several the smallest; else ``full``."""
-    variants = {outcome.cell for outcome in outcomes}
+    variants = {outcome.variant for outcome in outcomes}
     count = Counter(each.budget for each in variants if each.budget != FULL)
     most = [budget for budget, policies in count.items() if policies == max(count.values())]
     # Among shares the largest divisor is the smallest budget, among fixed sizes the number is.
@@ -361,6 +361,6 @@ def on_shared_streams(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Keep, of every suite, the streams that all its variants watched: those can be compared."""
     watched: dict[str, dict[Variant, set[str]]] = defaultdict(lambda: defaultdict(set))
     for outcome in outcomes:
-        watched[outcome.suite][outcome.cell].add(outcome.stream)
+        watched[outcome.suite][outcome.variant].add(outcome.stream)
     shared = {suite: set.intersection(*found.values()) for suite, found in watched.items()}
     return [each for each in outcomes if each.stream in shared[each.suite]]
