@@ -123,9 +123,11 @@ class Client(NodeClient):
                    **fields: Any) -> Any:
         """Send a goal to ``~/ask``; the future of its handle."""
         self.wait(self._action.server_is_ready, 20.0, 'its action server')
-        return self._action.send_goal_async(
-            Ask.Goal(question=question, **fields),
-            feedback_callback=feedback and (lambda message: feedback(message.feedback)))
+        # In the thread that takes the response: rclpy 9.1 replaces the future once the goal is
+        # sent, so a response that another thread takes in between is lost.
+        return self._wait_for(self.node.executor.create_task(
+            self._action.send_goal_async, Ask.Goal(question=question, **fields),
+            feedback and (lambda message: feedback(message.feedback))), 'a goal that is sent')
 
     def send(self, question: str, feedback: Callable[[Any], None] | None = None,
              **fields: Any) -> Any:
