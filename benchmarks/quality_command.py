@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from infinipot_ros.evaluation.task_runner import StreamTask
 
 POLICIES = (
-    'full', 'infinipot_v', 'rarity', 'infinipot_v/paper', 'infinipot_v/official', 'tar', 'van',
-    'uniform', 'recent', 'swa', 'random')
+    'full', 'infinipot_v', 'rarity', 'infinipot_v/paper', 'infinipot_v/official',
+    'infinipot_v/content_keys', 'tar', 'van', 'uniform', 'recent', 'swa', 'random')
 HEADLINE_BUDGET = '/8'
 BUDGETS = ('/2', '/4', HEADLINE_BUDGET, '/16', '512', '1024', '2048')
 # No seed that was trained on is ever asked about.

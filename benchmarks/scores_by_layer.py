@@ -36,7 +36,6 @@ from infinipot_ros.kv_cache.scores import (
     temporal_redundancy,
     value_norms_and_rarity,
 )
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
 from tools.tiny_model.splits import seed_range
@@ -122,9 +121,9 @@ def watch(suite: str, seed: int, budget: str, model: Any, cache: Path) -> Witnes
         if each.tokens is not None and len(each.tokens)])
     settings = quality_settings('infinipot-tiny')
     rows, columns = model.grid_size(*stream.frames[0].shape[:2])
-    grids = -(-len(stream.stamps_ns) // FRAMES_PER_GRID)
+    grids = -(-len(stream.stamps_ns) // model.family.FRAMES_PER_GRID)
     limit = Variant('infinipot_v', budget).tokens(
-        grids, rows * columns, settings.block_size // FRAMES_PER_GRID)
+        grids, rows * columns, settings.block_size // model.family.FRAMES_PER_GRID)
     if limit is None:
         raise typer.BadParameter(f'budget {budget} holds all of {stream.name}')
     observer = VisualMemory(replace(

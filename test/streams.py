@@ -9,6 +9,7 @@ from torch import Tensor
 
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
+from infinipot_ros.kv_cache.key_rotation import KeyRotation
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 SHAPE = CacheShape(layers=3, kv_heads=2, head_dim=8)
@@ -17,7 +18,11 @@ PREFIX = 5
 
 def make_cache(budget: Budget, shape: CacheShape = SHAPE, tail_room: int = 16) -> BoundedCache:
     """A cache with a random prefix in it."""
-    cache = BoundedCache(shape, budget, prefix_room=PREFIX, tail_room=tail_room)
+    half = shape.head_dim // 2
+    frequencies = 1.0 / 1e4 ** (torch.arange(half) / half)
+    cache = BoundedCache(
+        shape, budget, prefix_room=PREFIX, tail_room=tail_room,
+        rotation=KeyRotation(frequencies, half))
     with cache.writing_prefix(PREFIX):
         write(cache, PREFIX, torch.Generator().manual_seed(99))
     return cache
@@ -38,7 +43,8 @@ def append(
     cache: BoundedCache, grids: int, rows: int, columns: int, generator: torch.Generator,
 ) -> None:
     """Append whole grids of random keys and values."""
-    with cache.writing_grids(grids, rows, columns):
+    starts = range(cache.next_grid, cache.next_grid + grids)
+    with cache.writing_grids(grids, rows, columns, starts=starts):
         write(cache, grids * rows * columns, generator)
 
 

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tiny Qwen-VL checkpoints with random weights, made on the spot: real code paths, no download."""
+"""Tiny checkpoints with random weights, made on the spot: real code paths, no download."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -14,12 +15,22 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
 )
 
 SPECIAL = (
     '<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|vision_start|>', '<|vision_end|>',
     '<|vision_pad|>', '<|image_pad|>', '<|video_pad|>')
 KINDS = ('qwen2_vl', 'qwen2_5_vl')
+#: The chat template of Qwen3-VL, as far as a dialogue about one video needs it.
+QWEN3_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}"
+    "{% if message.content is string %}{{ message.content }}{% else %}"
+    "{% for part in message.content %}"
+    "{% if part.type == 'video' %}{{ '<|vision_start|><|video_pad|><|vision_end|>' }}"
+    "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -42,7 +53,7 @@ def make_tiny(
     """
     Save a random checkpoint with its tokenizer.
 
-    :param kind: ``qwen2_vl`` or ``qwen2_5_vl``.
+    :param kind: ``qwen2_vl``, ``qwen2_5_vl`` or ``qwen3_vl``.
     :param layers: decoder layers; 3 is no multiple of 4 on purpose.
     :param positions: how many it declares to know.
     :return: the folder.
@@ -78,6 +89,10 @@ def make_tiny(
                 'intermediate_size': 48, 'fullatt_block_indexes': [1], 'tokens_per_second': 2},
             **common)
         model = Qwen2_5_VLForConditionalGeneration(config)
+    elif kind == 'qwen3_vl':
+        tokenizer.chat_template = QWEN3_TEMPLATE
+        config = Qwen3VLConfig(**_qwen3_vl(text, patch_hidden), **common)
+        model = Qwen3VLForConditionalGeneration(config)
     else:
         raise ValueError(f'{kind!r} is not one of {KINDS}')
     model.generation_config.eos_token_id = ids('<|im_end|>')
@@ -86,6 +101,22 @@ def make_tiny(
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(3.0)
+        if kind not in KINDS:
+            # The plain model takes no answer that poses as a video.
+            model.lm_head.weight[[ids('<|image_pad|>'), ids('<|video_pad|>')]] = 0.0
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return Path(path)
+
+
+def _qwen3_vl(text: dict[str, Any], patch_hidden: int) -> dict[str, Any]:
+    """Features of three depths, as published models have them, in a tower of four blocks."""
+    rope = {'rope_type': 'default', 'mrope_section': [4, 2, 2], 'mrope_interleaved': True}
+    text = {**text, 'head_dim': 16, 'rope_scaling': rope, 'rope_theta': 5e6,
+            'num_hidden_layers': max(4, text['num_hidden_layers'])}
+    return {
+        'text_config': text,
+        'vision_config': {
+            'depth': 4, 'hidden_size': patch_hidden, 'out_hidden_size': text['hidden_size'],
+            'num_heads': 2, 'intermediate_size': 48, 'patch_size': 16,
+            'num_position_embeddings': 64, 'deepstack_visual_indexes': [0, 1, 2]}}

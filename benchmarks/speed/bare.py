@@ -23,10 +23,10 @@ from transformers import DynamicCache
 
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 
 
-def bare_model(model: QwenVL, *, convolution: bool = True) -> Any:
+def bare_model(model: VisionLanguageModel, *, convolution: bool = True) -> Any:
     """
     Give a model as transformers publishes it; weights are shared, not copied.
 
@@ -39,7 +39,7 @@ def bare_model(model: QwenVL, *, convolution: bool = True) -> Any:
     if convolution:
         tower = bare.model.visual
         linear = tower.patch_embed
-        edge = (model.temporal_patch_size, model.patch_size, model.patch_size)
+        edge = (model.family.FRAMES_PER_GRID, *2 * [model.config.vision_config.patch_size])
         with torch.device('meta'):
             embedding = type(tower)._from_config(tower.config).patch_embed
         embedding.proj.weight = nn.Parameter(
@@ -68,7 +68,7 @@ class FixedContext:
         return self.cache
 
 
-def random_context(model: QwenVL, tokens: int) -> FixedContext:
+def random_context(model: VisionLanguageModel, tokens: int) -> FixedContext:
     """Make a cache of random keys and values."""
     shape = model.shape
     size = (1, shape.kv_heads, tokens, shape.head_dim)
@@ -79,7 +79,7 @@ def random_context(model: QwenVL, tokens: int) -> FixedContext:
     return FixedContext([(numbers(), numbers()) for _ in range(shape.layers)])
 
 
-def observer_of(model: QwenVL, settings: MemoryConfig) -> VisualMemory:
+def observer_of(model: VisionLanguageModel, settings: MemoryConfig) -> VisualMemory:
     """Build a memory on a model that no folder holds; ``settings.model`` does not count."""
     with tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)

@@ -9,6 +9,7 @@ took here: with the bundled model, and with a slice of a published shape.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ from infinipot_ros.visual_memory.model_shapes import shape_config
 from infinipot_ros.visual_memory.plan import MIB, plan_memory
 from infinipot_ros.visual_memory.plan_table import PARTS, shape_rows
 from infinipot_ros.vlm.loading import load_model, parse_dtype
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import grid_positions, text_positions
 
 # Rows and columns of a grid of 128 tokens, which is what max_pixels lets one have.
@@ -96,14 +97,16 @@ def _shape(
     yield from steps_of(model, config, settings)
 
 
-def steps_of(model: QwenVL, config: Any, settings: MemoryConfig) -> Iterator[Measured]:
+def steps_of(
+    model: VisionLanguageModel, config: Any, settings: MemoryConfig,
+) -> Iterator[Measured]:
     """Measure every step of a memory that is full."""
     plan, intake = plan_memory(config, settings), FrameEncoder(settings, model)
     cache = intake.cache
     grids = settings.grids_per_block(ROWS * COLUMNS, frames=settings.max_block_frames)
     yield Measured('weights', plan.weights, model.weight_bytes)
     yield Measured('cache', plan.cache, cache.nbytes)
-    side = model.patch_size * model.merge_size
+    side = math.isqrt(model.family.pixels_for(1) or 0)
     frames = torch.randint(
         0, 255, (2 * grids, ROWS * side, COLUMNS * side, 3), dtype=torch.uint8,
         device=model.device)

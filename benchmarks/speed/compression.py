@@ -24,7 +24,8 @@ from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.visual_memory.model_shapes import shape_config
-from infinipot_ros.vlm.model import cache_argument, text_shape
+from infinipot_ros.vlm.families.registry import make_family
+from infinipot_ros.vlm.model import cache_argument
 
 NAMES = ('3B', '7B')
 POLICIES = (DEFAULT_POLICY, 'rarity')
@@ -117,7 +118,7 @@ def time_model(name: str, options: SpeedOptions) -> ModelTime:
         model = AutoModelForImageTextToText.from_config(
             config, dtype=dtype, attn_implementation='sdpa',
             trust_remote_code=False).eval().model
-    tower, text = model.visual, text_shape(config)
+    tower, text = model.visual, make_family(config).text_shape()
     vision = config.vision_config
     side = vision.spatial_merge_size
     grid = torch.tensor([[grids, ROWS * side, COLUMNS * side]], device=options.device)
@@ -151,7 +152,7 @@ def time_model(name: str, options: SpeedOptions) -> ModelTime:
              'layers': prefill},
             repeats=options.repeats, device=options.device)
     more_blocks = true_config.vision_config.depth / blocks
-    more_layers = text_shape(true_config).layers / layers
+    more_layers = make_family(true_config).text_shape().layers / layers
     more = NEW_GRIDS / grids
     return ModelTime(
         vision=Spread.of([
@@ -189,7 +190,7 @@ class Measured:
 
 def measure_shape(name: str, options: SpeedOptions) -> Measured:
     """Take all figures of one shape."""
-    text = text_shape(shape_config(name))
+    text = make_family(shape_config(name)).text_shape()
     shape = CacheShape(
         text.layers, text.kv_heads, text.head_dim, getattr(torch, options.dtype),
         torch.device(options.device))

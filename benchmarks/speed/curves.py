@@ -11,6 +11,7 @@ all ways and lengths in turns. On a processor a slice of the layers is timed and
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import shape_config
 from infinipot_ros.visual_memory.plan import MIB, plan_memory
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import grid_positions, text_positions
 
 SHAPE = '3B'
@@ -85,7 +86,7 @@ class Way:
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
 
     def forward(
-        self, model: QwenVL, embedded: Tensor, positions: Tensor, grids: int = 0,
+        self, model: VisionLanguageModel, embedded: Tensor, positions: Tensor, grids: int = 0,
     ) -> Tensor:
         """Run new tokens behind it: so many grids, or text."""
         if not isinstance(self.cache, BoundedCache):
@@ -144,7 +145,9 @@ def measure(options: SpeedOptions) -> Section:
         targets=[*_targets(timed, ways)])
 
 
-def make_ways(model: QwenVL, device: torch.device, lengths: tuple[int, ...]) -> list[Way]:
+def make_ways(
+    model: VisionLanguageModel, device: torch.device, lengths: tuple[int, ...],
+) -> list[Way]:
     """Fill a cache of every kind to every length."""
     text = model.shape
     shape = CacheShape(text.layers, text.kv_heads, text.head_dim, model.dtype, device)
@@ -172,11 +175,12 @@ class Timed:
     """
 
     def __init__(
-        self, model: QwenVL, ways: list[Way], options: SpeedOptions, decoder: float, tower: float,
+        self, model: VisionLanguageModel, ways: list[Way], options: SpeedOptions, decoder: float,
+        tower: float,
     ) -> None:
         self._ways, self._options = ways, options
         self._decoder, self._tower = decoder, tower
-        side = model.patch_size * model.merge_size
+        side = math.isqrt(model.family.pixels_for(1) or 0)
         frames = torch.randint(
             0, 255, (FRAMES, ROWS * side, COLUMNS * side, 3), dtype=torch.uint8,
             device=model.device)

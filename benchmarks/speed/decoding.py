@@ -30,9 +30,8 @@ from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import FULL_NAMES
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, parse_dtype
-from infinipot_ros.vlm.model import QwenVL, cache_argument
+from infinipot_ros.vlm.model import VisionLanguageModel, cache_argument
 from infinipot_ros.vlm.positions import text_positions
-from infinipot_ros.vlm.prompt import question_ids
 
 QUESTION = 'Where did you last see the red ball, and what stood next to it?'
 STEP_NS = 500_000_000
@@ -45,7 +44,7 @@ EVIDENCE, MEMORY, LOOP, BUFFERS, GENERATE, GRAPH = (
     'the memory, with evidence, by a CUDA graph')
 
 
-def full_observer(model: QwenVL, settings: MemoryConfig) -> VisualMemory:
+def full_observer(model: VisionLanguageModel, settings: MemoryConfig) -> VisualMemory:
     """Build a memory and show it frames until its budget was full and no frame waits."""
     observer = observer_of(model, settings)
     frames = film(8, 480, 640)
@@ -57,7 +56,7 @@ def full_observer(model: QwenVL, settings: MemoryConfig) -> VisualMemory:
 
 
 def bare_loop(
-    model: QwenVL, bare: Any, ids: list[int], new_tokens: int, start: int,
+    model: VisionLanguageModel, bare: Any, ids: list[int], new_tokens: int, start: int,
     cache: Callable[[], Any],
 ) -> Callable[[], None]:
     """Prepare to read ``ids`` and decode, with nothing but the model and a cache."""
@@ -82,7 +81,8 @@ def bare_loop(
 
 
 def generating(
-    model: QwenVL, bare: Any, ids: list[int], new_tokens: int, context: FixedContext, length: int,
+    model: VisionLanguageModel, bare: Any, ids: list[int], new_tokens: int, context: FixedContext,
+    length: int,
 ) -> Callable[[], None]:
     """Prepare the library's own way; what is cached stands for tokens it is told of."""
     told = torch.tensor([[0] * length + ids], device=model.device)
@@ -103,7 +103,7 @@ def generating(
 
 
 def compare(
-    model: QwenVL, settings: MemoryConfig, new_tokens: int, repeats: int,
+    model: VisionLanguageModel, settings: MemoryConfig, new_tokens: int, repeats: int,
 ) -> tuple[SideBySide, int]:
     """
     Time an answer of ``new_tokens`` each way; by a CUDA graph where there are any.
@@ -120,7 +120,7 @@ def compare(
     length, mark = cache.get_seq_length(), cache.checkpoint()
     bare = bare_model(model)
     context = random_context(model, length)
-    ids = question_ids(model.tokenizer, QUESTION)
+    ids = model.prompt.question_ids(QUESTION)
     own_buffers = bare_loop(model, bare, ids, new_tokens, length, lambda: cache)
 
     def on_buffers() -> None:
@@ -145,7 +145,7 @@ def compare(
     return side_by_side(ways, repeats=repeats, device=model.device), length
 
 
-def cases(options: SpeedOptions) -> Iterator[tuple[str, QwenVL, MemoryConfig, int]]:
+def cases(options: SpeedOptions) -> Iterator[tuple[str, VisionLanguageModel, MemoryConfig, int]]:
     """Make models one by one, with their name, settings, and how many tokens to decode."""
     small = options.quick and options.device == 'cpu'
     settings = MemoryConfig('', options.device, options.dtype)

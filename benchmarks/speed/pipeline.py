@@ -23,10 +23,10 @@ from benchmarks.speed.bare import bare_model, film, observer_of, random_context
 from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, parse_dtype
-from infinipot_ros.vlm.model import QwenVL, cache_argument
+from infinipot_ros.vlm.model import VisionLanguageModel, cache_argument
 from infinipot_ros.vlm.pixels import patchify
 from infinipot_ros.vlm.positions import grid_positions
 
@@ -82,7 +82,8 @@ def _period(seen: Sequence[int]) -> list[int]:
 
 
 def bare_rounds(
-    model: QwenVL, frames: Frames, settings: MemoryConfig, lengths: Sequence[int], bare: Any,
+    model: VisionLanguageModel, frames: Frames, settings: MemoryConfig, lengths: Sequence[int],
+    bare: Any,
 ) -> Callable[[], None]:
     """Prepare what the bare model does for the same frames; the patches are cut here."""
     pixels = torch.stack([
@@ -90,7 +91,7 @@ def bare_rounds(
     patches, grid = patchify(pixels)
     patches, grid = patches.to(model.dtype), grid.to(model.device)
     rows, columns = model.grid_size(*pixels.shape[1:3])
-    grids = len(pixels) // FRAMES_PER_GRID
+    grids = len(pixels) // model.family.FRAMES_PER_GRID
     positions = grid_positions(16, list(range(grids)), rows, columns).to(model.device)
     context = random_context(model, max(lengths))
     argument = cache_argument(bare.model.language_model)
@@ -109,7 +110,7 @@ def bare_rounds(
 
 
 def compare(
-    model: QwenVL, settings: MemoryConfig, size: tuple[int, int], least_blocks: int,
+    model: VisionLanguageModel, settings: MemoryConfig, size: tuple[int, int], least_blocks: int,
     repeats: int,
 ) -> tuple[SideBySide, int]:
     """

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from infinipot_ros.visual_memory.model_shapes import shape_config
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.model_folder import resolve_model
 
 
@@ -16,7 +16,7 @@ def random_model(
     name: str, *, layers: int | None = None, vision_layers: int | None = None,
     device: str = 'cpu', dtype: torch.dtype = torch.float32, seed: int = 0,
     few_words: bool = False,
-) -> QwenVL:
+) -> VisionLanguageModel:
     """
     Return a model of a published shape with random weights, on a device.
 
@@ -34,4 +34,4 @@ def random_model(
     with torch.device(device):
         model = AutoModelForImageTextToText.from_config(
             config, dtype=dtype, attn_implementation='sdpa', trust_remote_code=False)
-    return QwenVL(model.to(device, dtype).eval(), tokenizer)
+    return VisionLanguageModel(model.to(device, dtype).eval(), tokenizer)

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError, SourceError
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID
+from infinipot_ros.evaluation.stream import FRAMES_PER_GRID
 
 DIGEST_BYTES = 16
 MAX_BYTES = 2 ** 30

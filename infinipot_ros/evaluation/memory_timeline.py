@@ -101,10 +101,10 @@ class TimedModel:
         self.encode_s += self._now() - started
         return block
 
-    def forward(self, *arguments: Any) -> Tensor:
+    def forward(self, *arguments: Any, **named: Any) -> Tensor:
         """Read tokens, as the model does."""
         started = self._now()
-        hidden: Tensor = self._model.forward(*arguments)
+        hidden: Tensor = self._model.forward(*arguments, **named)
         self.forward_s += self._now() - started
         return hidden
 

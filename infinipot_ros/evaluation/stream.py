@@ -25,13 +25,14 @@ from infinipot_ros.errors import SourceError
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import Frame
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.stamps import MAX_FORWARD_JUMP_NS
 
 END_NS = 2 ** 63 - 1
 """The time of a question that is asked after the last frame."""
 LATE_NS = SECOND_NS
 """How long after the last frame, beyond the frame interval, a question may be asked."""
+FRAMES_PER_GRID = 2
 BEFORE, AFTER = 'before the first frame', 'after the last frame'
 _BACKWARD_NS = round(MemoryConfig.max_backward_jump_s * SECOND_NS)
 

@@ -29,6 +29,7 @@ from infinipot_ros.evaluation.question import Tokens
 from infinipot_ros.evaluation.scoring import is_right, score
 from infinipot_ros.evaluation.stream import (
     AFTER,
+    FRAMES_PER_GRID,
     NothingShown,
     Segments,
     Stream,
@@ -36,7 +37,7 @@ from infinipot_ros.evaluation.stream import (
     questions_digest,
 )
 from infinipot_ros.evaluation.variants import Variant
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 # No camera has more; the limit of a frame that is not to be shrunk.

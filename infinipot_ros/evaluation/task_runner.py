@@ -33,13 +33,14 @@ from infinipot_ros.evaluation.stream import Stream
 from infinipot_ros.evaluation.stream_runner import run_stream
 from infinipot_ros.evaluation.variants import Variant
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.shared_model import MODEL_TYPES
+from infinipot_ros.visual_memory.shared_model import model_family
 
 PROGRESS_S = 0.2
 POLL_S = 2.0
+# The bundled model's module with them; another's is imported by each worker that needs it.
 IMPORTED_ONCE = [
-    __name__, 'infinipot_ros.visual_memory.shared_model', *(
-        f'transformers.models.{kind}.modeling_{kind}' for kind in MODEL_TYPES)]
+    __name__, 'infinipot_ros.visual_memory.shared_model',
+    'transformers.models.qwen2_5_vl.modeling_qwen2_5_vl']
 
 LoadStream = Callable[[str, int], Stream]
 LoadModel = Callable[[], Any]
@@ -154,6 +155,7 @@ def quality_settings(
         # Only the answer counts here; evidence and thumbnails cost time.
         max_evidence=0, thumbnail_bytes=0), **others)
     settings.validate()
+    settings.check_block(model_family(model, local_files_only=local_files_only))
     return settings
 
 

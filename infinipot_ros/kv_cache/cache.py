@@ -3,16 +3,17 @@
 """
 The memory itself: a transformers cache of fixed size, allocated once.
 
-Every layer holds three regions, in this order: the prefix (never compressed), the remembered
-visual tokens (at most the budget M), and the tail of a question and its answer, which is rolled
-back. Nothing is ever concatenated or reallocated.
+Every layer holds three regions, in this order: the prefix (never compressed), what is remembered
+(visual tokens and the text that belongs to their grids, together at most the budget M), and the
+tail of a question and its answer, which is rolled back. Nothing is ever concatenated or
+reallocated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,10 +27,15 @@ from infinipot_ros.kv_cache.coordinates import (
     MAX_GRIDS,
     GridShapes,
     Runs,
+    TextLengths,
     grid_coordinates,
 )
+from infinipot_ros.kv_cache.key_rotation import KeyRotation, StartTable
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
+
+# Keys that are turned at once: this bounds the scratch.
+TOKENS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -46,33 +52,44 @@ class CacheCheckpoint:
 
 class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     """
-    A key/value cache that never holds more than ``budget.tokens`` visual tokens.
+    A key/value cache that never remembers more than ``budget.tokens`` tokens.
 
     :param prefix_room: most tokens of the prefix.
     :param tail_room: most tokens of a question and its answer together.
+    :param rotation: how the model rotates keys; None where that is not needed.
+    :ivar grid_starts: the position that each remembered grid starts at, counted from the prefix.
     """
 
     def __init__(
         self, shape: CacheShape, budget: Budget, *, prefix_room: int, tail_room: int,
+        rotation: KeyRotation | None = None,
     ) -> None:
         self.shape, self.budget, self.tail_room = shape, budget, tail_room
-        # Visual tokens the buffers were allocated for; a budget may shrink, they do not.
+        self.rotation = rotation
+        # Tokens the buffers were allocated for; a budget may shrink, they do not.
         self.allocated_tokens = budget.tokens
         self.prefix_length = self.memory_length = self.tail_length = 0
         self.next_grid = 0
         # How often tokens were evicted, keys re-rotated, grids renumbered.
         self.compressions = self.rebases = self.renumberings = 0
         self.grid_shapes = GridShapes()
+        self.grid_starts: dict[int, int] = {}
         capacity = prefix_room + budget.tokens + tail_room
         super().__init__(
             layers=[BoundedLayer(shape, capacity, budget) for _ in range(shape.layers)])
+
+    @property
+    def kv_layers(self) -> list[BoundedLayer]:
+        """The layers that hold keys and values."""
+        layers: list[BoundedLayer] = self.layers
+        return layers
 
     @property
     def nbytes(self) -> int:
         """Bytes of all buffers: constant from construction on."""
         return sum(
             buffer.numel() * buffer.itemsize
-            for layer in self.layers
+            for layer in self.kv_layers
             for buffer in (layer.keys, layer.values, layer.coordinates))
 
     @property
@@ -84,7 +101,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     @contextmanager
     def writing_prefix(self, tokens: int) -> Iterator[None]:
         """Let one forward pass write the prefix, into an empty cache."""
-        if self.layers[0].length:
+        if self.kv_layers[0].length:
             raise MemoryFullError('the prefix is written first, into an empty cache')
         with self._expecting(tokens):
             yield
@@ -93,32 +110,36 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     @contextmanager
     def writing_grids(
         self, grids: int, rows: int, columns: int, source: int = 0,
+        texts: Sequence[TextLengths] = (), starts: Sequence[int] = (),
     ) -> Iterator[None]:
         """
-        Let one forward pass append ``grids * rows * columns`` visual tokens.
+        Let one forward pass append ``grids * rows * columns`` visual tokens and their texts.
 
         :param source: what they came from, see ``GridShapes``.
+        :param texts: the length of each grid's text; empty: none has any.
+        :param starts: where each starts, see ``grid_starts``; empty where that is not needed.
         :raises MemoryFullError: they would pass the budget or the largest grid number, or a tail
             is still there; nothing was written.
         """
-        tokens = grids * rows * columns
+        tokens = grids * rows * columns + sum(map(sum, texts))
         if self.tail_length:
             raise MemoryFullError('a question is still on top of the memory; roll it back first')
         if self.memory_length + tokens > self.budget.tokens:
             raise MemoryFullError(
-                f'{self.memory_length} remembered and {tokens} new visual tokens pass the '
+                f'{self.memory_length} remembered and {tokens} new tokens pass the '
                 f'budget of {self.budget.tokens}; compress first')
         if self.next_grid + grids > MAX_GRIDS:
             raise MemoryFullError(
                 f'grid {self.next_grid} and {grids - 1} more pass {MAX_GRIDS}, the largest '
                 'grid number; renumber first')
-        coordinates = grid_coordinates(self.next_grid, grids, rows, columns)
+        coordinates = grid_coordinates(self.next_grid, grids, rows, columns, texts)
         end = self.memory_length + tokens
-        for layer in self.layers:
+        for layer in self.kv_layers:
             layer.coordinates[:, self.memory_length:end] = coordinates.to(layer.device)
         with self._expecting(tokens):
             yield
         self.grid_shapes.append(self.next_grid, rows, columns, source)
+        self.grid_starts.update(enumerate(starts, self.next_grid))
         self.memory_length = end
         self.next_grid += grids
 
@@ -139,13 +160,13 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
 
     @contextmanager
     def _expecting(self, tokens: int) -> Iterator[None]:
-        start = self.layers[0].length
+        start = self.kv_layers[0].length
         try:
             yield
         except BaseException:
             self._truncate(start)
             raise
-        lengths = {layer.length for layer in self.layers}
+        lengths = {layer.length for layer in self.kv_layers}
         if lengths != {start + tokens}:
             self._truncate(start)
             raise MemoryFullError(
@@ -153,7 +174,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
                 f'{sorted(lengths)}')
 
     def _truncate(self, length: int) -> None:
-        for layer in self.layers:
+        for layer in self.kv_layers:
             layer.length = length
 
     def checkpoint(self) -> CacheCheckpoint:
@@ -179,21 +200,43 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self.prefix_length, self.memory_length = checkpoint.prefix, checkpoint.memory
         self.tail_length, self.next_grid = checkpoint.tail, checkpoint.next_grid
         self.grid_shapes.restore(checkpoint.shapes)
+        self.grid_starts = {
+            grid: start for grid, start in self.grid_starts.items() if grid < self.next_grid}
         self._truncate(checkpoint.prefix + checkpoint.memory + checkpoint.tail)
 
     def views(self) -> list[LayerView]:
-        """The visual tokens of every layer, without a copy."""
+        """What every layer remembers, without a copy."""
         start, end = self.prefix_length, self.prefix_length + self.memory_length
         return [
             LayerView(
                 layer.keys[0, :, start:end], layer.values[0, :, start:end],
-                layer.coordinates[:, :self.memory_length], index, len(self.layers),
+                layer.coordinates[:, :self.memory_length], index, self.shape.layers,
                 self.grid_shapes)
-            for index, layer in enumerate(self.layers)]
+            for index, layer in enumerate(self.kv_layers)]
+
+    def placed(self, views: Iterable[LayerView], starts: Mapping[int, int]) -> list[LayerView]:
+        """
+        Add to views of this or another cache what this one knows of rotations.
+
+        :param starts: where the grids of the views start, counted from the prefix.
+        """
+        rotation = self.rotation
+        if rotation is None or not (starts or rotation.by_slot):
+            return list(views)
+        placed = []
+        for view in views:
+            grids, device = view.coordinates[..., GRID], view.coordinates.device
+            if rotation.by_slot:
+                slots = torch.arange(grids.shape[1], device=device).expand(grids.shape)
+                own = self.prefix_length + slots
+            else:
+                own = StartTable(starts, self.prefix_length, device).of(grids)
+            placed.append(replace(view, starts=own, rotation=rotation))
+        return placed
 
     def make_room(self, tokens: int, policy: EvictionPolicy) -> bool:
         """
-        Compress, if ``tokens`` more visual tokens would pass the budget (Algorithm 1).
+        Compress, if ``tokens`` more would pass the budget (Algorithm 1).
 
         :return: whether it had to.
         :raises ConfigurationError: ``tokens`` alone is more than the budget.
@@ -205,25 +248,46 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         return True
 
     def compress(self, policy: EvictionPolicy, target: int) -> None:
-        """Keep exactly ``target`` visual tokens per layer and KV head, in place and in order."""
+        """
+        Keep ``target`` tokens per layer and KV head, in place and in order.
+
+        Fewer, if some layer or head cannot hold as many: as many everywhere.
+        """
         if self.tail_length:
             raise MemoryFullError('a question is still on top of the memory; roll it back first')
         if not 0 <= target < self.memory_length:
             return
-        views = self.views()
-        policy.prepare(views)
+        views = self.placed(self.views(), self.grid_starts)
         # All layers choose before one is changed: a fault while choosing leaves them as they were.
-        choices = [policy.select(view, target).int() for view in views]
-        for layer, kept in zip(self.layers, choices, strict=True):
+        choices = select_alike(policy, views, target)
+        for layer, kept in zip(self.kv_layers, choices, strict=True):
             layer.keep(self.prefix_length, kept)
-        self.memory_length = target
+            if self.rotation is not None and self.rotation.by_slot:
+                self._close_gaps(layer, kept, self.rotation)
+        self.memory_length = choices[0].shape[1]
         self.compressions += 1
-        self._forget_shapes()
+        self._forget_grids()
 
-    def _forget_shapes(self) -> None:
+    def _close_gaps(self, layer: BoundedLayer, kept: Tensor, rotation: KeyRotation) -> None:
+        """Turn the keys that stay from the slots they had to those they have now."""
+        start, count = self.prefix_length, kept.shape[1]
+        keys = layer.keys[0, :, start:start + count]
+        after = torch.arange(start, start + count, device=kept.device).expand(kept.shape)
+        for first in range(0, count, TOKENS_AT_ONCE):
+            part = slice(first, first + TOKENS_AT_ONCE)
+            keys[:, part] = rotation.turn(
+                keys[:, part].float(), layer.coordinates[:, part], self.grid_shapes,
+                start + kept[:, part].long(), after[:, part]).to(keys.dtype)
+
+    def _forget_grids(self) -> None:
+        """Drop the shapes and starts of grids without a token left."""
         # The usual single shape stays as long as any token is left.
-        if not (self.grid_shapes.uniform and self.memory_length):
-            self.grid_shapes.keep(self.remembered_grids())
+        if self.grid_starts or not (self.grid_shapes.uniform and self.memory_length):
+            grids = self.remembered_grids()
+            if not (self.grid_shapes.uniform and self.memory_length):
+                self.grid_shapes.keep(grids)
+            self.grid_starts = {
+                grid: self.grid_starts[grid] for grid in grids if grid in self.grid_starts}
 
     def remembered_grids(self) -> list[int]:
         """Return the grids that still have a token in some layer and head, ascending."""
@@ -235,24 +299,24 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         runs = [
             torch.unique_consecutive(
                 layer.coordinates[:, :self.memory_length, GRID], return_counts=True)
-            for layer in self.layers]
+            for layer in self.kv_layers]
         return torch.cat([grids for grids, _ in runs]), torch.cat([counts for _, counts in runs])
 
     def source_tokens(self) -> dict[int, float]:
-        """Return the visual tokens of each source, mean over layers and KV heads."""
+        """Return the remembered tokens of each source, mean over layers and KV heads."""
         sources = self.grid_shapes.sources
         if len(sources) <= 1 or not self.memory_length:
             return dict.fromkeys(sources, float(self.memory_length))
         grids, counts = self._runs_of_grids()
         own = self.grid_shapes.lookup(grids)[2]
-        rows = len(self.layers) * self.shape.kv_heads
+        rows = self.shape.layers * self.shape.kv_heads
         return {source: int(counts[own == source].sum()) / rows for source in sources}
 
     def change_budget(self, budget: Budget, policy: EvictionPolicy, reserved: int = 0) -> bool:
         """
         Change the budget; the buffers stay as they are.
 
-        :param reserved: visual tokens that must still fit, at most the new budget.
+        :param reserved: tokens that must still fit, at most the new budget.
         :return: whether a compression was needed.
         :raises MemoryFullError: the buffers hold fewer tokens, or the policy never compresses.
         """
@@ -268,24 +332,24 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
 
     def restore(
         self, layers: Iterable[tuple[Tensor, Tensor, Tensor]], tokens: int, *, next_grid: int,
-        compressions: int, rebases: int, shapes: Runs,
+        compressions: int, rebases: int, shapes: Runs, starts: Mapping[int, int],
     ) -> None:
         """
-        Replace the visual tokens behind the prefix.
+        Replace what is remembered behind the prefix.
 
         :param layers: keys and values ``[heads, tokens, head_dim]``, of any dtype and device, and
             their coordinates, int32 ``[heads, tokens, 3]``; one layer at a time.
-        :param shapes: a ``GridShapes.snapshot`` of their grids.
+        :param shapes: a ``GridShapes.snapshot`` of their grids; ``starts``, see ``grid_starts``.
         :raises MemoryFullError: more than the budget, or a tail is still there; nothing changed.
         """
         if self.tail_length:
             raise MemoryFullError('a question is still on top of the memory; roll it back first')
         if tokens > self.budget.tokens:
             raise MemoryFullError(
-                f'{tokens} visual tokens pass the budget of {self.budget.tokens}; compress them '
+                f'{tokens} tokens pass the budget of {self.budget.tokens}; compress them '
                 'first')
         start, end = self.prefix_length, self.prefix_length + tokens
-        for layer, (keys, values, coordinates) in zip(self.layers, layers, strict=True):
+        for layer, (keys, values, coordinates) in zip(self.kv_layers, layers, strict=True):
             layer.keys[0, :, start:end] = keys
             layer.values[0, :, start:end] = values
             layer.coordinates[:, :tokens] = coordinates
@@ -293,11 +357,29 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self.memory_length, self.next_grid = tokens, next_grid
         self.compressions, self.rebases = compressions, rebases
         self.grid_shapes.restore(shapes)
-        self._forget_shapes()
+        self.grid_starts = dict(starts)
+        self._forget_grids()
 
     def clear(self) -> None:
         """Drop everything, the prefix too; the buffers stay."""
         self.prefix_length = self.memory_length = self.tail_length = 0
         self.next_grid = self.compressions = self.rebases = self.renumberings = 0
-        self.grid_shapes = GridShapes()
+        self.grid_shapes, self.grid_starts = GridShapes(), {}
         self._truncate(0)
+
+
+def select_alike(
+    policy: EvictionPolicy, views: Sequence[LayerView], target: int,
+) -> list[Tensor]:
+    """
+    Let a policy choose in every layer, as many tokens in each.
+
+    :return: int32 ``[H, n]`` a layer, n at most ``target``.
+    """
+    policy.prepare(views)
+    while True:
+        choices = [policy.select(view, target).int() for view in views]
+        fewest = min(each.shape[1] for each in choices)
+        if all(each.shape[1] == fewest for each in choices):
+            return choices
+        target = fewest

@@ -5,6 +5,9 @@ Where a remembered token came from: (grid number, row, column), and how grids co
 
 After the first compression the kept tokens no longer form whole grids, and every layer and head
 keeps different ones, so each token carries its coordinate. ``TokenLayout`` is what scores use.
+
+Some models read text with every grid, such as its time. Those tokens have a coordinate, too, on a
+row of their own: ``BEFORE`` with columns -n to -1, or ``AFTER`` with columns 0 to n - 1.
 """
 
 from __future__ import annotations
@@ -19,16 +22,47 @@ from torch import Tensor
 GRID, ROW, COLUMN = 0, 1, 2
 # Coordinates are int32; no grid's number may pass this.
 MAX_GRIDS = 2 ** 31 - 1
+# No grid has as many rows, or as many columns.
+MAX_SIDE = 2 ** 15
+BEFORE, AFTER = -1, MAX_SIDE
+
+#: How many tokens of text stand before the visual tokens of a grid, and after them.
+TextLengths = tuple[int, int]
 
 
-def grid_coordinates(first_grid: int, grids: int, rows: int, columns: int) -> Tensor:
-    """Return coordinates of consecutive grids: int32 ``[grids * rows * columns, 3]``, in order."""
+def grid_coordinates(
+    first_grid: int, grids: int, rows: int, columns: int, texts: Sequence[TextLengths] = (),
+) -> Tensor:
+    """
+    Return coordinates of the tokens of consecutive grids, in order: int32 ``[n, 3]``.
+
+    :param texts: the text of each grid; empty: none has any.
+    """
     axes = torch.meshgrid(
         torch.arange(first_grid, first_grid + grids, dtype=torch.int32),
         torch.arange(rows, dtype=torch.int32),
         torch.arange(columns, dtype=torch.int32),
         indexing='ij')
-    return torch.stack(axes, dim=-1).reshape(-1, 3)
+    visual = torch.stack(axes, dim=-1).flatten(1, 2)
+    if not any(map(sum, texts)):
+        return visual.flatten(0, 1)
+
+    def text(grid: int, row: int, columns: range) -> Tensor:
+        places = [[grid, row, column] for column in columns]
+        return torch.tensor(places, dtype=torch.int32).view(-1, 3)
+
+    parts = []
+    for grid, own, (before, after) in zip(
+            range(first_grid, first_grid + grids), visual, texts, strict=True):
+        parts += [text(grid, BEFORE, range(-before, 0)), own,
+                  text(grid, AFTER, range(after))]
+    return torch.cat(parts)
+
+
+def text_tokens(coordinates: Tensor) -> Tensor:
+    """Return which tokens are text: bool, of the shape of ``coordinates`` without its last."""
+    row = coordinates[..., ROW]
+    return (row == BEFORE) | (row == AFTER)
 
 
 GridShape = tuple[int, int, int]

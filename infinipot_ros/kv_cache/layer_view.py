@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A layer's visual tokens, without a copy, as policies and pictures read them."""
+"""A layer's remembered tokens, without a copy, as policies and pictures read them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from infinipot_ros.kv_cache.coordinates import COLUMN, GRID, ROW, GridShapes
+from infinipot_ros.kv_cache.coordinates import COLUMN, GRID, ROW, GridShapes, text_tokens
+from infinipot_ros.kv_cache.key_rotation import KeyRotation
 
 PARTS = 4
 
@@ -18,12 +19,15 @@ PARTS = 4
 @dataclass(frozen=True)
 class LayerView:
     """
-    The visual tokens of one layer, as a policy sees them.
+    The remembered tokens of one layer, as a policy sees them.
 
     :param keys: ``[H, N, D]``, rotated.
     :param values: ``[H, N, D]``.
     :param coordinates: int32 ``[H, N, 3]``: grid, row, column; ascending along N.
-    :param layer: which layer, of ``layers``.
+    :param layer: which layer with keys and values, of ``layers``.
+    :param starts: int64 ``[H, N]``, the position that each token's grid starts at (or the token
+        itself, where positions follow the slots); None where it is not known.
+    :param rotation: how keys are rotated; None where it is not known.
     """
 
     keys: Tensor
@@ -32,6 +36,38 @@ class LayerView:
     layer: int
     layers: int
     shapes: GridShapes
+    starts: Tensor | None = None
+    rotation: KeyRotation | None = None
+
+    @property
+    def compares_content(self) -> bool:
+        """Whether the model's keys are to be compared without their positions."""
+        return self.rotation is not None and self.rotation.content
+
+    def content_keys(self) -> Tensor:
+        """
+        Return keys as if every grid started at position 0: float32 ``[H, N, D]``, a copy.
+
+        Keys of one place then differ by what was seen there, not by when.
+
+        :raises ValueError: the view knows no positions.
+        """
+        if self.starts is None or self.rotation is None:
+            raise ValueError('this view knows no positions, so its keys cannot be turned back')
+        return self.rotation.turn(
+            self.keys.to(torch.float32, copy=True), self.coordinates, self.shapes, self.starts,
+            torch.zeros_like(self.starts))
+
+    def part(self, heads: Tensor, slots: Tensor) -> LayerView:
+        """
+        Return a copy of some tokens of some heads.
+
+        :param heads: int64 ``[h]``; ``slots``, int64 ``[h, n]``, ascending.
+        """
+        at = heads.unsqueeze(-1), slots
+        return replace(
+            self, keys=self.keys[at], values=self.values[at], coordinates=self.coordinates[at],
+            starts=None if self.starts is None else self.starts[at])
 
 
 def in_parts(tokens: Tensor) -> tuple[Tensor, ...]:
@@ -55,6 +91,7 @@ def share_held(views: Sequence[LayerView], grid: int) -> Tensor:
     counts = torch.zeros(rows * columns, dtype=torch.int64)
     # One layer at a time: a copy of all would be as large as all coordinates.
     for view in views:
-        own = view.coordinates[view.coordinates[..., GRID] == grid].long().cpu()
+        of_grid = (view.coordinates[..., GRID] == grid) & ~text_tokens(view.coordinates)
+        own = view.coordinates[of_grid].long().cpu()
         counts += torch.bincount(own[:, ROW] * columns + own[:, COLUMN], minlength=len(counts))
     return counts.view(rows, columns) / (len(views) * views[0].coordinates.shape[0])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY, POLICY_NAMES
+from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY, POLICY_NAMES, POSITIONS
 
 Value = bool | int | float | str | list[str] | list[float]
 
@@ -138,7 +138,7 @@ TABLE = (
     Parameter('memory.policy', DEFAULT_POLICY, 'What decides which tokens stay.',
               AT_ONCE, choices=POLICY_NAMES, setting='policy'),
     Parameter('memory.budget', 4096,
-              'The most visual tokens a layer and KV head ever holds; at least those of one grid, '
+              'The most tokens a layer and KV head ever remembers; at least those of one grid, '
               '128 at the default `ingest.max_pixels`. A smaller one compresses at once; a larger '
               'one than was allocated takes a new configuration.',
               AT_ONCE, 8, 1_000_000_000, setting='budget'),
@@ -152,14 +152,19 @@ TABLE = (
     Parameter('memory.recent_ratio', -1.0,
               'The share of the grids that counts as recent and stays whole. Negative: as the '
               'policy has it.', AT_ONCE, -1.0, 0.9, setting='recent_ratio'),
+    Parameter('memory.positions', 'auto',
+              'How positions go on for days: `absolute`, as the stream counts them, or `compact`, '
+              "closed up at every compression. `auto`: what suits the model's family.",
+              UNCONFIGURED, choices=POSITIONS, setting='positions'),
     Parameter('memory.camera_shares', [1.0],
               'The share of the memory each camera is kept to, in the order of `cameras`, in sum '
               '1. By default they share all of it.', UNCONFIGURED),
     Parameter('memory.thumbnail_bytes', 4 * 1024 ** 2,
               'The most bytes of the jpegs of remembered moments; 0 keeps none.',
               UNCONFIGURED, 0, 1_073_741_824, setting='thumbnail_bytes'),
-    Parameter('block_size', 2, 'Frames encoded in one forward pass.',
-              UNCONFIGURED, 2, 64, setting='block_size'),
+    Parameter('block_size', 2,
+              'Frames encoded in one forward pass; whole grids, of two frames for Qwen.',
+              UNCONFIGURED, 1, 64, setting='block_size'),
     Parameter('ingest.fps', 2.0,
               'Frames a second of header time that are remembered, the rest is dropped as '
               '`rate`; 0 takes every frame.', AT_ONCE, 0.0, 240.0),
@@ -168,7 +173,8 @@ TABLE = (
               'Which frame a full queue drops (as `queue`): the oldest, or the new one.',
               AT_ONCE, choices=('keep_last', 'drop_new')),
     Parameter('ingest.max_pixels', 128 * 28 * 28,
-              'Frames are resized to at most this many pixels; 784 pixels make a token.',
+              'Frames are resized to at most this many pixels. 784 make a token of Qwen2.5-VL, '
+              '1024 one of Qwen3-VL; LLaVA has a size of its own.',
               UNCONFIGURED, 784, 16_777_216, setting='max_pixels'),
     Parameter('ingest.max_batch', 8,
               'Frames encoded in one forward pass while more of them wait; `block_size` where '

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.kv_cache.budget import CacheShape
-from infinipot_ros.kv_cache.coordinates import GRID
+from infinipot_ros.kv_cache.coordinates import GRID, text_tokens
 from infinipot_ros.kv_cache.layer_view import LayerView
 
 
@@ -51,7 +51,7 @@ class AttentionAccumulator:
 
     def by_grid(self, views: Sequence[LayerView], grids: Sequence[int]) -> dict[int, float]:
         """
-        Sum the attention to each grid's tokens over layers and heads, as shares of the total.
+        Sum the attention to each grid's visual tokens over layers and heads, as shares of it all.
 
         :param grids: those that were not hidden, ascending.
         :return: empty if the model produced NaN or no attention at all.
@@ -62,7 +62,7 @@ class AttentionAccumulator:
             # Hidden grids are not in the list; their tokens received no attention.
             index = torch.searchsorted(known, view.coordinates[..., GRID].contiguous())
             index.clamp_(max=len(grids) - 1)
-            sums.scatter_add_(
-                0, index.flatten(), attention[:, :index.shape[1]].flatten().double())
+            paid = attention[:, :index.shape[1]].masked_fill(text_tokens(view.coordinates), 0.0)
+            sums.scatter_add_(0, index.flatten(), paid.flatten().double())
         total = float(sums.sum())
         return dict(zip(grids, (sums / total).tolist())) if total > 0.0 else {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from infinipot_ros.vlm.positions import TemporalAxis
+from infinipot_ros.vlm.positions import Timeline
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class DebugState:
     :param grid_runs: length of the table of grid shapes.
     :param pending_blocks: blocks of frames that are not encoded yet, with at most
         ``pending_tokens`` visual tokens when they are complete.
-    :param times: temporal index of each observation, by grid.
-    :param last_time: largest temporal index before positions are re-based.
+    :param times: where each remembered grid starts (for Qwen2.5-VL its temporal index), by grid.
+    :param last_time: largest such position before positions are re-based.
     :param camera_shares: share of each camera in a compression, by number; may be empty.
     """
 
@@ -36,7 +36,7 @@ class DebugState:
     grid_runs: int
     pending_blocks: int
     pending_tokens: int
-    timeline: TemporalAxis
+    timeline: Timeline
     times: dict[int, int]
     last_time: int
     camera_shares: dict[int, float]

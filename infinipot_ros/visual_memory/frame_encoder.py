@@ -15,49 +15,45 @@ import torch
 from infinipot_ros.errors import ConfigurationError, FrameError, MemoryFullError, StorageError
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
+from infinipot_ros.kv_cache.policies.grid_text import GridTextPolicy
 from infinipot_ros.kv_cache.policies.per_source import PerSourcePolicy
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.debug_state import DebugState
 from infinipot_ros.visual_memory.duplicate_filter import DuplicateFilter, Thumbnail
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.memory_snapshot import FittedLayers, MemorySnapshot
 from infinipot_ros.visual_memory.observations import Observation, Observations
 from infinipot_ros.visual_memory.pending import PendingBlock, PendingFrame
 from infinipot_ros.visual_memory.plan import PREFIX_ROOM, cache_shape
 from infinipot_ros.visual_memory.position_rebase import (
     RENUMBER_AT,
+    key_rotation,
     last_time,
     rebase_positions,
     renumber,
 )
 from infinipot_ros.visual_memory.stamps import StampOrder
 from infinipot_ros.visual_memory.thumbnails import Thumbnails, make_thumbnail
-from infinipot_ros.vlm.model import QwenVL
-from infinipot_ros.vlm.positions import grid_positions, text_positions
-from infinipot_ros.vlm.prompt import prefix_ids
-
-
-def _share_budget(
-    policy: EvictionPolicy, settings: MemoryConfig, shares: dict[int, float],
-) -> EvictionPolicy:
-    """Divide the budget of a policy among cameras, if the settings declare shares."""
-    return PerSourcePolicy(policy, shares) if settings.camera_shares else policy
+from infinipot_ros.vlm.model import VisionLanguageModel
+from infinipot_ros.vlm.positions import SequenceAxis, text_positions
 
 
 class FrameEncoder:
     """
     What is remembered, and the frames that wait to be encoded.
 
-    :ivar last_time: the largest temporal index before positions are re-based.
+    :ivar last_time: the largest position of a grid before positions are re-based.
     """
 
-    def __init__(self, settings: MemoryConfig, model: QwenVL) -> None:
+    def __init__(self, settings: MemoryConfig, model: VisionLanguageModel) -> None:
         self.settings = settings
         self._model = model
-        self._prefix = prefix_ids(model.tokenizer)
+        self._prefix = model.prompt.prefix_ids
+        self._compact = settings.compact(model.family)
         self.cache = BoundedCache(
             cache_shape(model.shape, settings), settings.make_budget(),
-            prefix_room=PREFIX_ROOM, tail_room=settings.tail_room)
+            prefix_room=PREFIX_ROOM, tail_room=settings.tail_room,
+            rotation=key_rotation(model, self._compact))
         self.observations = Observations()
         self.thumbnails = Thumbnails(settings.thumbnail_bytes)
         self._duplicates = DuplicateFilter()
@@ -67,7 +63,7 @@ class FrameEncoder:
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""
         self._shares: dict[int, float] = {}
-        self.policy = _share_budget(self.settings.make_policy(), self.settings, self._shares)
+        self.policy = self._make_policy(self.settings, self._shares)
         self.cache.clear()
         self.observations.clear()
         self.thumbnails.clear()
@@ -83,6 +79,17 @@ class FrameEncoder:
             self._model.forward(
                 self._model.embed(self._prefix), text_positions(0, length), self.cache)
 
+    def _make_policy(self, settings: MemoryConfig, shares: dict[int, float]) -> EvictionPolicy:
+        """
+        Build the policy of the settings.
+
+        :param shares: of the budget, of each camera by its number, if the settings declare them.
+        """
+        policy = settings.make_policy()
+        if settings.camera_shares:
+            policy = PerSourcePolicy(policy, shares)
+        return GridTextPolicy(policy) if self._model.grid_text_tokens else policy
+
     def change(self, settings: MemoryConfig) -> None:
         """
         Apply settings that fit the same buffers.
@@ -95,7 +102,7 @@ class FrameEncoder:
         chosen = ('policy', 'tar_ratio', 'recent_ratio', 'cameras', 'camera_shares')
         if any(getattr(settings, name) != getattr(self.settings, name) for name in chosen):
             shares = settings.shares_of(self.stamps.cameras)
-            policy = _share_budget(settings.make_policy(), settings, shares)
+            policy = self._make_policy(settings, shares)
         if self.reserved > budget.tokens:
             self.encode_block(*self.blocks)
         try:
@@ -122,8 +129,7 @@ class FrameEncoder:
         :raises FrameError: the frame is lost, or the block that it completed.
         """
         height, width = frame.pixels.shape[:2]
-        rows, columns = self._model.grid_size(height, width)
-        tokens = rows * columns
+        tokens = self._model.grid_tokens(height, width)
         if tokens > self.cache.budget.tokens:
             raise FrameError(
                 'too_many_tokens',
@@ -151,13 +157,21 @@ class FrameEncoder:
 
     def make_position_room(self) -> None:
         """Re-base positions and renumber grids if pending frames would pass the last one."""
-        waiting = sum(block.grids for block in self.blocks.values())
-        if self.cache.next_grid + waiting > RENUMBER_AT:
+        blocks = self.blocks.values()
+        if self.cache.next_grid + sum(block.grids for block in blocks) > RENUMBER_AT:
             renumber(self.cache, self.observations, self.thumbnails)
-        if self.timeline.reach(self.stamps.newest_ns, waiting) > self.last_time:
-            self.timeline = rebase_positions(
-                self.cache, self.observations, self.timeline, self.stamps.newest_ns,
-                self.last_time, self._model)
+        text = self._model.grid_text_tokens
+        steps = sum(
+            block.grids * self.timeline.width(
+                *self._model.grid_size(*block.frames[0].pixels.shape[:2]), text)
+            for block in blocks)
+        if self.timeline.reach(self.stamps.newest_ns, steps) > self.last_time:
+            self._rebase()
+
+    def _rebase(self, *, compact: bool = False) -> None:
+        self.timeline = rebase_positions(
+            self.cache, self.timeline, self.stamps.newest_ns, self.last_time, self._model,
+            compact=compact)
 
     def skip_duplicate(
         self, camera: str, thumbnail: Thumbnail, stamp_ns: int, queued_frames: int = 0,
@@ -191,7 +205,10 @@ class FrameEncoder:
     def _begin_block(self, camera: str, grid_tokens: int) -> PendingBlock:
         """Make room now, so that questions can read incomplete blocks at any time."""
         cameras = len({*self.stamps.cameras, camera})
-        block = PendingBlock(self.settings.grids_per_block(grid_tokens, cameras), grid_tokens)
+        per_grid = self._model.family.FRAMES_PER_GRID
+        block = PendingBlock(
+            self.settings.grids_per_block(grid_tokens, cameras, frames_per_grid=per_grid),
+            grid_tokens, per_grid)
         # Of blocks that do not fit beside each other, the oldest is encoded first.
         while self.blocks and self.reserved + block.tokens > self.cache.budget.tokens:
             self.encode_block(next(iter(self.blocks)))
@@ -212,24 +229,36 @@ class FrameEncoder:
         settings, cameras = self.settings, len(self.stamps.cameras)
         others = self.reserved - block.tokens
         fit = (self.cache.budget.tokens - self.cache.memory_length - others) // block.grid_tokens
+        per_grid = block.frames_per_grid
         usual, most = (
-            settings.grids_per_block(block.grid_tokens, cameras, frames)
+            settings.grids_per_block(block.grid_tokens, cameras, frames, per_grid)
             for frames in (settings.block_size, settings.max_block_frames))
-        begun = -(-len(block.frames) // FRAMES_PER_GRID)
-        queued = (len(block.frames) + queued_frames) // FRAMES_PER_GRID
+        begun = -(-len(block.frames) // per_grid)
+        queued = (len(block.frames) + queued_frames) // per_grid
         block.grids = min(fit, max(usual, begun, min(queued, most)))
 
     @property
     def reserved(self) -> int:
-        """Visual tokens that the pending blocks will have at most."""
+        """Tokens that the pending blocks will have at most."""
         return sum(block.tokens for block in self.blocks.values())
 
     def drop_evicted(self) -> None:
-        """Forget observations and thumbnails of grids without a token left."""
+        """Follow a compression: forget what has no token left, and close up positions."""
         grids = self.cache.remembered_grids()
         self.observations.keep(grids)
         self.thumbnails.keep(grids)
         self.count_cameras()
+        if self.cache.rotation is not None and self.cache.rotation.by_slot:
+            # The cache has closed up its positions itself.
+            self.timeline = self._closed_up()
+        elif self._compact:
+            self._rebase(compact=True)
+
+    def _closed_up(self) -> SequenceAxis:
+        """Return the axis of a memory whose tokens have one position each, by slot."""
+        assert isinstance(self.timeline, SequenceAxis)
+        length = self.cache.memory_length
+        return replace(self.timeline, last=min(self.timeline.last, length), end=length)
 
     def count_cameras(self) -> None:
         """Update each camera's tokens and, by number, its share."""
@@ -247,11 +276,11 @@ class FrameEncoder:
             started = time.perf_counter()
             grids = self.write_block(block)
             # Recorded even if making a thumbnail fails: the cache holds these grids.
-            for grid, frames, time_index in grids:
-                self.observations.add(grid, Observation.of(frames), time_index)
+            for grid, frames in grids:
+                self.observations.add(grid, Observation.of(frames))
             self.frames_encoded += len(block.frames)
             self.count_cameras()
-            for grid, frames, _ in grids if self.settings.thumbnail_bytes else ():
+            for grid, frames in grids if self.settings.thumbnail_bytes else ():
                 self.thumbnails.add(grid, make_thumbnail(frames[0].pixels))
             self.last_ingest_s = time.perf_counter() - started
 
@@ -271,7 +300,7 @@ class FrameEncoder:
         try:
             for block in sorted(self.blocks.values(), key=lambda block: block.frames[0].stamp_ns):
                 try:
-                    grids.update((grid, frames) for grid, frames, _ in self.write_block(block))
+                    grids.update(self.write_block(block))
                 except FrameError as error:
                     fault = error
             yield grids, fault
@@ -279,25 +308,31 @@ class FrameEncoder:
             self.cache.rollback(checkpoint)
             self.timeline = timeline
 
-    def write_block(self, waiting: PendingBlock) -> list[tuple[int, list[PendingFrame], int]]:
+    def write_block(self, waiting: PendingBlock) -> list[tuple[int, list[PendingFrame]]]:
         """
         Write a block's keys and values into the cache.
 
-        :return: each grid, its frames and its temporal index.
+        :return: each grid and its frames.
         :raises FrameError: ``overflow``: not finite in this dtype; nothing was written.
         """
-        first_grid, grids = self.cache.next_grid, waiting.by_grid()
-        block = self._model.encode(torch.stack([frame.pixels for frame in waiting.frames]))
-        timeline, times = self.timeline, []
+        model, cache = self._model, self.cache
+        first_grid, grids = cache.next_grid, waiting.by_grid()
+        block = model.encode(torch.stack([frame.pixels for frame in waiting.frames]))
+        timeline, starts, texts, lengths = self.timeline, [], [], []
         for frames in grids:
-            timeline = timeline.advance(frames[0].stamp_ns, block.rows, block.columns)
-            times.append(timeline.last)
-        positions = grid_positions(
-            self.cache.prefix_length, times, block.rows, block.columns)
+            texts.append(model.grid_text(timeline.seconds([frame.stamp_ns for frame in frames])))
+            lengths.append((len(texts[-1][0]), len(texts[-1][1])))
+            timeline = timeline.advance(
+                frames[0].stamp_ns, block.rows, block.columns, *lengths[-1])
+            starts.append(timeline.last)
+        sequence = model.lay_out(
+            block, timeline.grid_positions(
+                cache.prefix_length, starts, block.rows, block.columns, lengths), texts)
         source = self.stamps.number(waiting.frames[0].camera)
-        with self.cache.writing_grids(len(times), block.rows, block.columns, source):
-            hidden = self._model.forward(
-                block.tokens.flatten(0, 1).unsqueeze(0), positions, self.cache)
+        with cache.writing_grids(
+                len(grids), block.rows, block.columns, source, lengths, starts):
+            hidden = model.forward(
+                sequence.embeddings, sequence.positions, cache, arguments=sequence.arguments)
             # Once stored they would spread to all later frames and answers that attend to them.
             if not bool(hidden.isfinite().all()):
                 raise FrameError(
@@ -305,9 +340,7 @@ class FrameEncoder:
                     f"the model's output is not finite in {self.settings.dtype}; set dtype to "
                     'bfloat16 or float32')
         self.timeline = timeline
-        return [
-            (grid, frames, index)
-            for grid, (frames, index) in enumerate(zip(grids, times, strict=True), first_grid)]
+        return list(enumerate(grids, first_grid))
 
     @property
     def frames_pending(self) -> int:
@@ -327,13 +360,13 @@ class FrameEncoder:
         cache, length = self.cache, self.cache.get_seq_length()
         return DebugState(
             tensors=tuple(
-                tensor for layer in cache.layers for tensor in (
+                tensor for layer in cache.kv_layers for tensor in (
                     layer.keys[:, :, :length], layer.values[:, :, :length],
                     layer.coordinates[:, :cache.memory_length])),
             prefix_length=cache.prefix_length, next_grid=cache.next_grid,
             renumberings=cache.renumberings, grid_runs=len(cache.grid_shapes),
             pending_blocks=len(self.blocks), pending_tokens=self.reserved,
-            timeline=self.timeline, times=dict(self.observations.times),
+            timeline=self.timeline, times=dict(cache.grid_starts),
             last_time=self.last_time, camera_shares=dict(self._shares))
 
     # -- saved and restored -------------------------------------------------------------------
@@ -347,7 +380,7 @@ class FrameEncoder:
             shapes=cache.grid_shapes.snapshot(), next_grid=cache.next_grid,
             compressions=cache.compressions, rebases=cache.rebases, timeline=self.timeline,
             frames_encoded=self.frames_encoded, stamps=self.stamps.copy(),
-            observations=dict(self.observations.items()), times=dict(self.observations.times),
+            observations=dict(self.observations.items()), times=dict(cache.grid_starts),
             blocks=[replace(block, frames=[*block.frames]) for block in self.blocks.values()],
             thumbnails=self.thumbnails.items())
 
@@ -361,14 +394,14 @@ class FrameEncoder:
         settings = self.settings
         # The snapshot numbers cameras its own way.
         shares = settings.shares_of(snapshot.stamps.cameras)
-        chooser = _share_budget(settings.make_policy(), settings, shares)
+        chooser = self._make_policy(settings, shares)
         if snapshot.policy == settings.policy:
             try:
                 chooser.restore(snapshot.policy_state)
             except ConfigurationError as error:
                 raise StorageError(f'the state of its policy is invalid: {error}') from error
-        layers = snapshot.fit(self.cache.shape, self.cache.budget, chooser)
-        policy = _share_budget(settings.make_policy(), settings, self._shares)
+        layers = snapshot.fit(self.cache, chooser)
+        policy = self._make_policy(settings, self._shares)
         policy.restore(chooser.state())
         return layers, policy
 
@@ -386,10 +419,10 @@ class FrameEncoder:
         self.cache.restore(
             layers, layers.tokens, next_grid=snapshot.next_grid,
             compressions=snapshot.compressions + layers.compressed, rebases=snapshot.rebases,
-            shapes=snapshot.shapes)
+            shapes=snapshot.shapes, starts=snapshot.times)
         self.policy, self.timeline, self.stamps = policy, snapshot.timeline, snapshot.stamps.copy()
         self.frames_encoded, self.frames_still = snapshot.frames_encoded, 0
-        self.observations.restore(snapshot.observations, snapshot.times)
+        self.observations.restore(snapshot.observations)
         self.thumbnails.restore(snapshot.thumbnails)
         # A snapshot has no thumbnails to compare with, though stamps may be equal.
         self._duplicates.clear()
@@ -403,16 +436,20 @@ class FrameEncoder:
         """Take over pending blocks, or, where blocks are smaller now, add their frames again."""
         self.blocks = {}
         blocks = [
-            replace(block, frames=[
-                replace(frame, pixels=frame.pixels.to(self.cache.shape.device))
-                for frame in block.frames])
+            replace(
+                block, grid_tokens=self._model.grid_tokens(*block.frames[0].pixels.shape[:2]),
+                frames=[
+                    replace(frame, pixels=frame.pixels.to(self.cache.shape.device))
+                    for frame in block.frames])
             for block in snapshot.blocks]
         # The largest frame under these settings, which the plan has room for.
-        max_tokens = self.settings.max_pixels // snapshot.fingerprint.pixels_per_token
+        max_tokens = self._model.family.max_visual_tokens(
+            self.settings.max_pixels) + self._model.grid_text_tokens
         room = self.cache.budget.tokens - self.cache.memory_length
         if sum(block.tokens for block in blocks) <= room and all(
                 block.grid_tokens <= max_tokens
-                and block.grids <= self.settings.grids_per_block(block.grid_tokens)
+                and block.grids <= self.settings.grids_per_block(
+                    block.grid_tokens, frames_per_grid=block.frames_per_grid)
                 for block in blocks):
             self.blocks = {block.frames[0].camera: block for block in blocks}
             return 0

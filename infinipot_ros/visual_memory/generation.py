@@ -7,17 +7,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from infinipot_ros.errors import QuestionCode, QuestionError
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.sessions import Turn
 from infinipot_ros.vlm.decoding import TextStream
-from infinipot_ros.vlm.prompt import check_question, question_ids, turn_ids
+from infinipot_ros.vlm.prompt import Prompt, check_question
 
 
 def encode_question(
-    tokenizer: Any, settings: MemoryConfig, question: str, turns: Sequence[Turn], new_tokens: int,
+    prompt: Prompt, settings: MemoryConfig, question: str, turns: Sequence[Turn], new_tokens: int,
 ) -> list[int]:
     """
     Validate and tokenise a question, with the dialogue before it.
@@ -26,22 +25,23 @@ def encode_question(
     :param new_tokens: most tokens of the answer.
     :raises QuestionError: not a valid question, or too long.
     """
-    question = check_question(tokenizer, question, settings.max_question_chars)
-    dialogue: list[int] = []
-    for turn in reversed(turns):
-        ids = turn_ids(tokenizer, turn.question, turn.answer)
-        if len(dialogue) + len(ids) > settings.session_tokens:
-            break
-        dialogue = ids + dialogue
-    prompt = question_ids(tokenizer, question, dialogue)
-    tokens = len(prompt) - len(dialogue)
+    question = check_question(prompt.tokenizer, question, settings.max_question_chars)
+    ids = prompt.question_ids(question)
+    tokens = len(ids)
     if tokens + new_tokens > settings.question_room:
         raise QuestionError(
             QuestionCode.QUESTION_TOO_LONG,
             f'the question has {tokens} tokens, there is room for '
             f'{settings.question_room - new_tokens}; shorten it or raise '
             'query.max_question_chars')
-    return prompt
+    said: list[tuple[str, str]] = []
+    for turn in reversed(turns):
+        said = [(turn.question, turn.answer), *said]
+        longer = prompt.question_ids(question, said)
+        if len(longer) - tokens > settings.session_tokens:
+            break
+        ids = longer
+    return ids
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import Budget
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
+from infinipot_ros.visual_memory.policy_names import POSITIONS
+from infinipot_ros.vlm.families.model_family import ModelFamily
 from infinipot_ros.vlm.quantization import check_weights
 
-FRAMES_PER_GRID = 2
 # Tokens of the chat template around a question, with a margin.
 TEMPLATE_TOKENS = 32
 # Settings that model, buffers and plan follow from.
 FIXED = (
     'model', 'device', 'dtype', 'weights', 'attn_implementation', 'local_files_only', 'block_size',
-    'max_batch', 'max_pixels', 'cameras', 'cuda_graph')
+    'max_batch', 'max_pixels', 'cameras', 'cuda_graph', 'positions')
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,22 @@ class MemoryConfig:
     """
     How a memory is built and how it answers.
 
-    :param model: folder, hub id or bundled name of a Qwen2-VL or Qwen2.5-VL checkpoint.
+    :param model: folder, hub id or bundled name of a checkpoint of a known family.
     :param dtype: float32, float16 or bfloat16; of weights and cache.
     :param weights: int8 or int4 quantises the language model's matrices; empty: as published.
     :param local_files_only: never download.
     :param policy: the eviction policy by name; see ``kv_cache.policies.registry``.
-    :param budget: M, the most visual tokens a layer and KV head holds.
+    :param budget: M, the most tokens a layer and KV head remembers.
     :param keep_ratio: C / M, the share left after a compression.
     :param tar_ratio: alpha, the share of C for TaR; None: the policy's own.
     :param recent_ratio: share of the grids that counts as recent; None: the policy's own.
-    :param block_size: frames encoded in one forward pass, even.
+    :param block_size: frames encoded in one forward pass; whole grids.
     :param max_batch: frames encoded in one forward pass while more frames are queued; has no
         effect below ``block_size``.
-    :param max_pixels: pixels a frame is shrunk to; 784 (28 x 28) make one visual token.
+    :param max_pixels: pixels a frame is shrunk to: 784 (28 x 28) make one visual token of
+        Qwen2.5-VL, 1024 one of Qwen3-VL; LLaVA has a size of its own.
+    :param positions: ``absolute``, as counted by the stream, or ``compact``, closed up at every
+        compression; ``auto``: what suits the model's family.
     :param max_new_tokens: most tokens of an answer.
     :param max_question_chars: most characters, and about the most tokens, of a question.
     :param session_tokens: most tokens of the dialogue before a question.
@@ -71,9 +74,10 @@ class MemoryConfig:
     keep_ratio: float = 0.75
     tar_ratio: float | None = None
     recent_ratio: float | None = None
-    block_size: int = FRAMES_PER_GRID
-    max_batch: int = 4 * FRAMES_PER_GRID
+    block_size: int = 2
+    max_batch: int = 8
     max_pixels: int = 128 * 28 * 28
+    positions: str = 'auto'
     max_new_tokens: int = 64
     max_question_chars: int = 1000
     session_tokens: int = 512
@@ -94,14 +98,13 @@ class MemoryConfig:
         self._check_graph()
         self.make_budget()
         self.make_policy()
-        if self.block_size < FRAMES_PER_GRID or self.block_size % FRAMES_PER_GRID:
+        if self.positions not in POSITIONS:
             raise ConfigurationError(
-                f'block_size is {self.block_size}, it must be an even number of frames, at '
-                f'least {FRAMES_PER_GRID}: a grid is made of {FRAMES_PER_GRID} frames')
+                f'positions is {self.positions!r}, it must be one of {", ".join(POSITIONS)}')
         for name, least in (
-                ('max_pixels', 28 * 28), ('max_batch', 1), ('max_new_tokens', 1),
-                ('max_question_chars', 1), ('session_tokens', 0), ('max_evidence', 0),
-                ('thumbnail_bytes', 0)):
+                ('max_pixels', 28 * 28), ('block_size', 1), ('max_batch', 1),
+                ('max_new_tokens', 1), ('max_question_chars', 1), ('session_tokens', 0),
+                ('max_evidence', 0), ('thumbnail_bytes', 0)):
             if getattr(self, name) < least:
                 raise ConfigurationError(
                     f'{name} is {getattr(self, name)}, it must be at least {least}')
@@ -135,11 +138,10 @@ class MemoryConfig:
                 f'cuda_graph is set, but kernels for weights {self.weights!r} may wait for the '
                 'host, which a graph cannot do; leave weights empty, or set cuda_graph to false')
 
-    def check_change(self, new: MemoryConfig, model_config: Any) -> None:
+    def check_change(self, new: MemoryConfig, family: ModelFamily) -> None:
         """
         Check that a memory made with these settings can go on with ``new`` ones.
 
-        :param model_config: the model's configuration.
         :raises ConfigurationError: a new memory is needed, with the value, the limit and the way
             out.
         """
@@ -159,7 +161,7 @@ class MemoryConfig:
                 raise ConfigurationError(
                     f'{name} cannot rise to {value}, memory was allocated for {most}; configure '
                     'again')
-        new.max_grid_tokens(model_config)
+        new.max_grid_tokens(family)
 
     def make_budget(self) -> Budget:
         """Build the declared budget."""
@@ -176,34 +178,49 @@ class MemoryConfig:
         return {
             number: shares[camera] for number, camera in enumerate(cameras) if camera in shares}
 
-    def max_grid_tokens(self, model_config: Any) -> int:
-        """
-        Return the visual tokens of the largest grid.
+    def compact(self, family: ModelFamily) -> bool:
+        """Return whether positions are closed up at every compression."""
+        return (family.POSITIONS if self.positions == 'auto' else self.positions) == 'compact'
 
-        :param model_config: a Qwen2-VL or Qwen2.5-VL configuration.
-        :raises ConfigurationError: more than the whole budget.
-        """
-        vision = model_config.vision_config
-        side: int = vision.patch_size * vision.spatial_merge_size
-        grid_tokens = self.max_pixels // side ** 2
-        if grid_tokens > self.budget:
+    def check_block(self, family: ModelFamily) -> None:
+        """:raises ConfigurationError: a block is no whole grids of this family."""
+        per_grid = family.FRAMES_PER_GRID
+        if self.block_size % per_grid:
             raise ConfigurationError(
+                f'block_size is {self.block_size}, it must be a multiple of {per_grid}: a grid '
+                f'of this model is made of {per_grid} frames')
+
+    def max_grid_tokens(self, family: ModelFamily) -> int:
+        """
+        Return the tokens of the largest grid, its text included.
+
+        :raises ConfigurationError: more than the whole budget, or a block is no whole grids.
+        """
+        self.check_block(family)
+        grid_tokens = family.max_visual_tokens(self.max_pixels) + family.MAX_GRID_TEXT
+        if grid_tokens > self.budget:
+            pixels = family.pixels_for(max(1, self.budget - family.MAX_GRID_TEXT))
+            raise ConfigurationError(
+                f'a grid of this model has {grid_tokens} tokens, more than the budget of '
+                f'{self.budget}; raise the budget' if pixels is None else
                 f'max_pixels of {self.max_pixels} lets one grid have {grid_tokens} tokens, more '
-                f'than the budget of {self.budget}; lower max_pixels to '
-                f'{self.budget * side ** 2} or raise the budget')
+                f'than the budget of {self.budget}; lower max_pixels to {pixels} or raise the '
+                'budget')
         return grid_tokens
 
-    def grids_per_block(self, grid_tokens: int, cameras: int = 1, frames: int = 0) -> int:
+    def grids_per_block(
+        self, grid_tokens: int, cameras: int = 1, frames: int = 0, frames_per_grid: int = 2,
+    ) -> int:
         """
         Return the grids one forward pass takes: a block, or fewer if a compression frees less.
 
-        :param grid_tokens: visual tokens of one grid.
+        :param grid_tokens: tokens of one grid; ``frames_per_grid``, the frames it is made of.
         :param cameras: how many fill blocks at the same time.
         :param frames: frames of the forward pass, if not ``block_size``.
         """
         budget = self.make_budget()
         free = max((budget.tokens - budget.target) // cameras, grid_tokens)
-        return max(1, min((frames or self.block_size) // FRAMES_PER_GRID, free // grid_tokens))
+        return max(1, min((frames or self.block_size) // frames_per_grid, free // grid_tokens))
 
     @property
     def max_block_frames(self) -> int:

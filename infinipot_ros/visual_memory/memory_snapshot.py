@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from infinipot_ros.errors import MemoryFullError, StorageError
-from infinipot_ros.kv_cache.budget import COORDINATE_AXES, Budget, CacheShape
+from infinipot_ros.kv_cache.budget import COORDINATE_AXES
+from infinipot_ros.kv_cache.cache import BoundedCache, select_alike
 from infinipot_ros.kv_cache.coordinates import Runs
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
@@ -20,7 +21,7 @@ from infinipot_ros.visual_memory.pending import PendingBlock
 from infinipot_ros.visual_memory.plan import MIB, available_bytes, compression_bytes
 from infinipot_ros.visual_memory.stamps import StampOrder
 from infinipot_ros.vlm.fingerprint import ModelFingerprint
-from infinipot_ros.vlm.positions import TemporalAxis
+from infinipot_ros.vlm.positions import Timeline
 
 LayerContents = tuple[Tensor, Tensor, Tensor]
 
@@ -28,7 +29,7 @@ LayerContents = tuple[Tensor, Tensor, Tensor]
 @dataclass(frozen=True)
 class FittedLayers:
     """
-    Visual tokens that fit into a cache; nothing was written yet.
+    Tokens that fit into a cache; nothing was written yet.
 
     :param kept: the slots that stay, int64 ``[H, tokens]`` a layer; None keeps all.
     """
@@ -48,11 +49,17 @@ class FittedLayers:
             if self.kept is None:
                 yield view.keys, view.values, view.coordinates
                 continue
-            slots = self.kept[index].unsqueeze(-1)
+            slots = self.kept[index].long().unsqueeze(-1)
             wide = slots.expand(-1, -1, view.keys.shape[-1])
-            yield (
-                view.keys.gather(1, wide), view.values.gather(1, wide),
-                view.coordinates.gather(1, slots.expand(-1, -1, COORDINATE_AXES)))
+            keys = view.keys.gather(1, wide)
+            coordinates = view.coordinates.gather(1, slots.expand(-1, -1, COORDINATE_AXES))
+            if view.rotation is not None and view.rotation.by_slot and view.starts is not None:
+                # As a compression closes up positions.
+                before = view.starts.gather(1, slots.squeeze(-1))
+                after = view.starts[:, :before.shape[1]]
+                keys = view.rotation.turn(
+                    keys.float(), coordinates, view.shapes, before, after).to(keys.dtype)
+            yield keys, view.values.gather(1, wide), coordinates
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,9 @@ class MemorySnapshot:
     :param fingerprint: the model whose keys and values these are.
     :param prefix_digest: identifies the prefix tokens before them.
     :param policy: name of the policy that chose them; ``policy_state``, what it learned.
-    :param views: the visual tokens, layer by layer; of a live memory, not a copy.
+    :param views: the tokens, layer by layer; of a live memory, not a copy.
     :param stamps: the newest stamp of each camera, and how often a clock jumped.
-    :param times: the temporal index of each observation, by grid.
+    :param times: where each remembered grid starts, see ``BoundedCache.grid_starts``.
     :param blocks: frames that wait until their block is complete, in the order they are encoded.
     :param thumbnails: jpegs by grid, first the ones to be dropped first.
     """
@@ -79,7 +86,7 @@ class MemorySnapshot:
     next_grid: int
     compressions: int
     rebases: int
-    timeline: TemporalAxis
+    timeline: Timeline
     frames_encoded: int
     stamps: StampOrder
     observations: dict[int, Observation]
@@ -89,7 +96,7 @@ class MemorySnapshot:
 
     @property
     def tokens(self) -> int:
-        """Visual tokens a layer and KV head holds."""
+        """Tokens a layer and KV head holds."""
         return self.views[0].keys.shape[1]
 
     def check_model(self, present: MemorySnapshot) -> None:
@@ -108,32 +115,36 @@ class MemorySnapshot:
             raise StorageError(
                 'it was saved behind another system prompt or tokenizer; load it with the same')
 
-    def fit(self, shape: CacheShape, budget: Budget, policy: EvictionPolicy) -> FittedLayers:
+    def fit(self, cache: BoundedCache, policy: EvictionPolicy) -> FittedLayers:
         """
-        Choose the visual tokens that fit, as a compression would: C of them, if they pass M.
+        Choose the tokens that fit, as a compression would: C of them, if they pass M.
 
         Chosen where they are, on the host, before anything is written.
 
-        :param shape: the cache that is to hold them.
+        :param cache: what is to hold them; not changed.
         :raises StorageError: the policy never compresses, the host lacks the memory to choose,
             or they are not finite in the cache's dtype.
         """
+        shape, budget = cache.shape, cache.budget
         fitted = FittedLayers(self.views, self.tokens)
         if self.tokens > budget.tokens:
-            needed, available = compression_bytes(shape, self.tokens), available_bytes('cpu')
+            rotation = cache.rotation
+            needed = compression_bytes(
+                shape, self.tokens, content=rotation is not None and rotation.content, text=True)
+            available = available_bytes('cpu')
             if needed > available:
                 raise StorageError(
-                    f'to compress its {self.tokens} visual tokens takes {needed / MIB:.1f} MiB, '
+                    f'to compress its {self.tokens} tokens takes {needed / MIB:.1f} MiB, '
                     f'{available / MIB:.1f} MiB are free; load it on a machine with more memory, '
                     'or with a larger budget')
             try:
-                policy.prepare(self.views)
-                kept = [policy.select(view, budget.target) for view in self.views]
+                views = cache.placed(self.views, self.times)
+                kept = select_alike(policy, views, budget.target)
             except MemoryFullError as error:
                 raise StorageError(
-                    f'its {self.tokens} visual tokens are more than the budget of '
+                    f'its {self.tokens} tokens are more than the budget of '
                     f'{budget.tokens}: {error}') from error
-            fitted = FittedLayers(self.views, budget.target, kept)
+            fitted = FittedLayers(views, kept[0].shape[1], kept)
         for keys, values, _ in fitted:
             for numbers in (keys, values):
                 if not bool(numbers.to(shape.dtype).isfinite().all()):

@@ -28,23 +28,17 @@ class Observation:
 
 
 class Observations:
-    """
-    The observations that still have a token in the memory, by grid number.
-
-    :ivar times: the temporal index of each, see ``vlm.positions``.
-    """
+    """The observations that still have a token in the memory, by grid number."""
 
     def __init__(self) -> None:
         self._by_grid: dict[int, Observation] = {}
-        self.times: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_grid)
 
-    def add(self, grid: int, observation: Observation, time: int) -> None:
-        """Record what a grid holds, and its temporal index."""
+    def add(self, grid: int, observation: Observation) -> None:
+        """Record what a grid holds."""
         self._by_grid[grid] = observation
-        self.times[grid] = time
 
     def extend(self, camera: str, until_ns: int, stamp_ns: int) -> bool:
         """
@@ -65,31 +59,21 @@ class Observations:
         """Return grids and observations, in the order they came."""
         return list(self._by_grid.items())
 
-    def restore(
-        self, observations: Mapping[int, Observation], times: Mapping[int, int],
-    ) -> None:
+    def restore(self, observations: Mapping[int, Observation]) -> None:
         """Hold these instead, in the order of their grids."""
         self._by_grid = dict(sorted(observations.items()))
-        self.times = dict(sorted(times.items()))
-
-    def move(self, times: Sequence[int]) -> None:
-        """Set the temporal index of each observation, in their order."""
-        self.times = dict(zip(self.times, times, strict=True))
 
     def renumber(self, numbers: Mapping[int, int]) -> None:
         """Renumber grids, in the same order."""
         self._by_grid = {numbers[grid]: each for grid, each in self._by_grid.items()}
-        self.times = {numbers[grid]: time for grid, time in self.times.items()}
 
     def keep(self, grids: list[int]) -> None:
         """Forget all but these grids."""
         self._by_grid = {grid: self._by_grid[grid] for grid in grids}
-        self.times = {grid: self.times[grid] for grid in grids}
 
     def clear(self) -> None:
         """Forget all."""
         self._by_grid.clear()
-        self.times.clear()
 
     @property
     def oldest(self) -> Observation | None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from infinipot_ros.visual_memory.frame import Pose
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID
 
 
 @dataclass(frozen=True)
@@ -39,22 +38,24 @@ class PendingBlock:
     Frames of one camera and one size for one forward pass.
 
     :param grids: how many grids make it complete; the cache has room for them.
-    :param grid_tokens: visual tokens of one of them.
+    :param grid_tokens: most tokens of one of them.
+    :param frames_per_grid: frames that make one.
     """
 
     grids: int
     grid_tokens: int
+    frames_per_grid: int = 2
     frames: list[PendingFrame] = field(default_factory=list)
 
     @property
     def tokens(self) -> int:
-        """Visual tokens of the complete block."""
+        """Most tokens of the complete block."""
         return self.grids * self.grid_tokens
 
     @property
     def complete(self) -> bool:
         """Whether it is ready to be encoded."""
-        return len(self.frames) >= self.grids * FRAMES_PER_GRID
+        return len(self.frames) >= self.grids * self.frames_per_grid
 
     def takes(self, pixels: Tensor) -> bool:
         """Return whether a frame has the block's size."""
@@ -63,5 +64,5 @@ class PendingBlock:
     def by_grid(self) -> list[list[PendingFrame]]:
         """Return the frames of each grid; the last grid may have a single one."""
         return [
-            self.frames[index:index + FRAMES_PER_GRID]
-            for index in range(0, len(self.frames), FRAMES_PER_GRID)]
+            self.frames[index:index + self.frames_per_grid]
+            for index in range(0, len(self.frames), self.frames_per_grid)]

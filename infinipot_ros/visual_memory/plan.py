@@ -9,7 +9,6 @@ which ``infinipot bench speed --only bounds`` compares with measurements.
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +24,9 @@ from infinipot_ros.kv_cache.scores import RARITY_SAMPLES
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.vlm.attention_hook import ROWS
+from infinipot_ros.vlm.families.model_family import ModelFamily, TextShape
+from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
-from infinipot_ros.vlm.model import TextShape, text_shape
 from infinipot_ros.vlm.quantization import scratch_bytes, weight_bytes
 
 PREFIX_ROOM = 64
@@ -109,14 +109,14 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     """
     Compute what a memory of these settings takes; the device need not be present.
 
-    :param config: a Qwen2-VL or Qwen2.5-VL configuration.
+    :param config: of a model of a known family.
     :raises ConfigurationError: a single grid may be larger than the whole budget.
     """
-    shape = text_shape(config)
+    family = make_family(config)
+    shape = family.text_shape()
     kv = _planned_shape(shape, settings)
     budget = settings.make_budget()
-    vision = config.vision_config
-    grid_tokens = settings.max_grid_tokens(config)
+    grid_tokens = settings.max_grid_tokens(family)
     with torch.device('meta'):
         # Weights are the same with every kernel; one that a configuration names might be fetched.
         model = AutoModelForImageTextToText.from_config(
@@ -124,15 +124,15 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     weights = weight_bytes(model, settings.weights, kv.dtype.itemsize)
     capacity = PREFIX_ROOM + budget.tokens + settings.tail_room
     block = grid_tokens * settings.grids_per_block(
-        grid_tokens, frames=settings.max_block_frames)
+        grid_tokens, frames=settings.max_block_frames, frames_per_grid=family.FRAMES_PER_GRID)
     new = max(block, settings.tail_room)
     eager_vision = eager_language = 0
     if settings.attn_implementation == 'eager':
         # Each query's score of each key: as computed, as float32 shares, and cast back.
         score = 2 * kv.dtype.itemsize + 4
         heads = config.get_text_config().num_attention_heads
-        eager_vision = (
-            vision.num_heads * (grid_tokens * vision.spatial_merge_size ** 2) ** 2 * score)
+        eager_vision = family.vision_scores(
+            family.max_visual_tokens(settings.max_pixels)) * score
         eager_language = heads * new * capacity * score
     on_cuda = settings.device.startswith('cuda')
     workspace = CUDA_WORKSPACE if on_cuda else 0
@@ -143,31 +143,41 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
         question=settings.tail_room * kv.bytes_per_token,
         cache=capacity * kv.bytes_per_token + budget.tokens * kv.coordinate_bytes_per_token,
         vision=(
-            _vision_bytes(vision, block, kv.dtype.itemsize) + eager_vision + camera + workspace),
+            family.vision_bytes(block, kv.dtype.itemsize) + eager_vision + camera + workspace),
         language=(
             _language_bytes(shape, new, capacity, kv) + eager_language
             + _hook_bytes(config, capacity, kv) + workspace
             + scratch_bytes(
                 shape.hidden * shape.intermediate, new, shape.intermediate, settings.weights)),
-        compression=compression_bytes(kv, budget.tokens),
-        moments=_moment_bytes(settings, kv),
-        graph=_graph_bytes(config, capacity, kv) if settings.cuda_graph else 0)
+        compression=compression_bytes(
+            kv, budget.tokens, content=family.CONTENT_KEYS, text=bool(family.MAX_GRID_TEXT)),
+        moments=_moment_bytes(settings, kv, family),
+        graph=_graph_bytes(config, shape, capacity, kv) if settings.cuda_graph else 0)
 
 
-def compression_bytes(kv: CacheShape, tokens: int) -> int:
+def compression_bytes(
+    kv: CacheShape, tokens: int, *, content: bool = False, text: bool = False,
+) -> int:
     """
     Return the scratch of a compression of so many tokens.
 
     Normalised keys, their products, similarity to the sample and the gathered survivors in
     float32, one layer at a time; the slots that every layer keeps, in int64.
+
+    :param content: whether keys are compared without their positions: their angles in float64, and
+        the keys; the start of every grid, in int64, for all layers.
+    :param text: whether grids have text, so that the visual tokens of one head are copied.
     """
+    turned = 4 * kv.head_dim + 3 * 8 * (kv.head_dim // 2) + 8 * kv.layers if content else 0
+    copied = 2 * kv.dtype.itemsize * kv.head_dim if text else 0
     return tokens * kv.kv_heads * (
-        4 * (4 * kv.head_dim + 3 * RARITY_SAMPLES) + 8 * kv.layers)
+        4 * (4 * kv.head_dim + 3 * RARITY_SAMPLES) + 8 * kv.layers + turned + copied)
 
 
-def _moment_bytes(settings: MemoryConfig, kv: CacheShape) -> int:
+def _moment_bytes(settings: MemoryConfig, kv: CacheShape, family: ModelFamily) -> int:
     cameras = len(settings.cameras) or MAX_CAMERAS
-    waiting = 3 * settings.max_pixels * settings.max_block_frames * cameras
+    pixels = family.max_frame_pixels(settings.max_pixels)
+    waiting = 3 * pixels * settings.max_block_frames * cameras
     attention = 2 * 4 * kv.layers * kv.kv_heads * settings.budget if settings.max_evidence else 0
     return settings.thumbnail_bytes + waiting + attention
 
@@ -181,26 +191,16 @@ def _hook_bytes(config: Any, capacity: int, kv: CacheShape) -> int:
     return capacity * per_token
 
 
-def _graph_bytes(config: Any, capacity: int, kv: CacheShape) -> int:
+def _graph_bytes(config: Any, shape: TextShape, capacity: int, kv: CacheShape) -> int:
     # A token's activations, in the graph's own pool, its mask, and the workspaces of the stream it
     # was captured on: before, and in the pool. Scores exist as computed, as float32, as shares,
     # and cast back.
-    shape = text_shape(config)
     heads: int = config.get_text_config().num_attention_heads
     mask = capacity * kv.layers * kv.kv_heads
     scores = heads * capacity * 2 * (4 + kv.dtype.itemsize)
     token = (8 * shape.hidden + 3 * shape.intermediate) * 4
     words: int = shape.vocabulary * (4 + 4 + kv.dtype.itemsize)
     return mask + scores + token + words + GRAPH_POOL + 2 * CUDA_WORKSPACE
-
-
-def _vision_bytes(vision: Any, block_tokens: int, itemsize: int) -> int:
-    patches: int = block_tokens * vision.spatial_merge_size ** 2
-    hidden: int = getattr(vision, 'embed_dim', vision.hidden_size)
-    inner: int = getattr(vision, 'intermediate_size', None) or math.ceil(
-        hidden * getattr(vision, 'mlp_ratio', 4))
-    pixels: int = 3 * vision.temporal_patch_size * vision.patch_size ** 2 * (4 + 4 + itemsize)
-    return patches * (pixels + (10 * hidden + 5 * inner) * itemsize)
 
 
 def _language_bytes(shape: TextShape, new: int, capacity: int, kv: CacheShape) -> int:

@@ -1,9 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The values of ``MemoryConfig.policy``, for rooms without torch."""
+"""The values of ``MemoryConfig.policy`` and ``positions``, for rooms without torch."""
 
 from __future__ import annotations
 
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, POLICY_NAMES
 
-__all__ = ['DEFAULT_POLICY', 'POLICY_NAMES']
+__all__ = ['DEFAULT_POLICY', 'POLICY_NAMES', 'POSITIONS']
+
+#: How positions go on over days: as they were counted, moved only where the model knows no more;
+#: or closed up at every compression; ``auto``: what suits the model's family.
+POSITIONS = ('auto', 'absolute', 'compact')

@@ -3,10 +3,11 @@
 """
 Keep positions and grid numbers bounded on endless streams.
 
-Positions grow with real time, and a model knows only so many. Their order and the distances
-between close ones matter, so only the longest gaps between remembered moments are shortened: hours
-in which nothing was seen, or of which nothing is left. This is done rarely, because it moves keys
-relative to what they attended to when they were computed.
+Positions grow with real time or with what was seen, and a model knows only so many. Their order
+and the distances between close ones matter, so only the longest gaps between remembered moments
+are shortened: hours in which nothing was seen, or of which nothing is left. This is done rarely,
+because it moves keys relative to what they attended to when they were computed; with compact
+positions, at every compression.
 """
 
 from __future__ import annotations
@@ -15,61 +16,97 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache import key_rerotation
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.coordinates import MAX_GRIDS
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
+from infinipot_ros.kv_cache.key_rotation import KeyRotation
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.observations import Observations
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.visual_memory.thumbnails import Thumbnails
-from infinipot_ros.vlm.model import QwenVL
-from infinipot_ros.vlm.positions import TemporalAxis, compress_time_gaps
+from infinipot_ros.vlm.model import VisionLanguageModel
+from infinipot_ros.vlm.positions import SequenceAxis, Timeline, compress_time_gaps
 
 # Grids are renumbered shortly before the last number.
 RENUMBER_AT = MAX_GRIDS - 63
 
 
-def last_time(model: QwenVL, settings: MemoryConfig, cache: BoundedCache) -> int:
+def key_rotation(model: VisionLanguageModel, compact: bool) -> KeyRotation:
     """
-    Return the largest temporal index that leaves positions for a question and its answer.
+    Describe how keys of a model's grids are rotated.
+
+    :param compact: whether positions are closed up at every compression.
+    """
+    rotary, axis = model.rotary, model.timeline()
+    return KeyRotation(
+        frequencies=rotary.frequencies, half=rotary.half, axes=rotary.axes,
+        offsets=axis.offsets if isinstance(axis, SequenceAxis) else None,
+        content=model.family.CONTENT_KEYS,
+        by_slot=compact and isinstance(axis, SequenceAxis) and axis.flat)
+
+
+def last_time(model: VisionLanguageModel, settings: MemoryConfig, cache: BoundedCache) -> int:
+    """
+    Return the largest position of a grid that leaves some for a question and its answer.
 
     :raises ConfigurationError: the model knows too few positions for these settings.
     """
     taken = cache.prefix_length + cache.tail_room
     most = model.most_positions - 1 - taken
-    cameras = len(settings.cameras) or MAX_CAMERAS
-    # Re-basing leaves one half free, which must hold the pending frames.
-    least = 2 * min(cameras * settings.max_block_frames // FRAMES_PER_GRID, settings.budget)
+    if cache.rotation is not None and cache.rotation.by_slot:
+        # Every token takes one, remembered or pending: together they are within the budget.
+        least, what = settings.budget, 'the budget'
+    else:
+        cameras = len(settings.cameras) or MAX_CAMERAS
+        family = model.family
+        tokens = family.max_visual_tokens(settings.max_pixels)
+        # A grid is widest in one row; what waits is within the budget.
+        width = max(
+            model.timeline().width(1, tokens, model.grid_text_tokens) if tokens else 1, 1)
+        waiting = cameras * settings.max_block_frames // family.FRAMES_PER_GRID
+        # Re-basing leaves one half free, which must hold the pending frames.
+        least, what = 2 * min(waiting * width, settings.budget), 'time'
     if most < least:
         raise ConfigurationError(
             f'the model knows {model.most_positions} positions; prefix, question and answer take '
-            f'{taken} of them, which leaves {most} for time, at least {least} are needed; lower '
-            'max_question_chars, max_new_tokens, session_tokens, block_size or max_batch')
+            f'{taken} of them, which leaves {most} for {what}, at least {least} are needed; lower '
+            'max_question_chars, max_new_tokens, session_tokens, block_size, max_batch or the '
+            'budget')
     return most
 
 
 def rebase_positions(
-    cache: BoundedCache, observations: Observations, timeline: TemporalAxis, newest_ns: int,
-    most: int, model: QwenVL,
-) -> TemporalAxis:
+    cache: BoundedCache, timeline: Timeline, newest_ns: int, most: int,
+    model: VisionLanguageModel, *, compact: bool = False,
+) -> Timeline:
     """
-    Move what is remembered in time, so that all of it takes half of ``most``.
+    Move what is remembered to other positions, so that all of it takes half of ``most``.
 
     :param newest_ns: stamp of the newest frame, which may be pending.
+    :param compact: close up all gaps.
     :return: the timeline to go on with: as far from the newest moment as real time is.
     """
-    grids, before = list(observations.times), list(observations.times.values())
+    assert cache.rotation is not None
+    starts = dict(sorted(cache.grid_starts.items()))
     last = max(timeline.last, 0)
     due = max(last, timeline.due(newest_ns))
-    *after, new_last, new_due = compress_time_gaps([*before, last, due], most // 2)
-    base = cache.prefix_length
+    widths = [
+        timeline.width(*cache.grid_shapes.of(grid)[:2], model.grid_text_tokens)
+        for grid in starts]
+    places = [*starts.values(), last, due]
+    # What follows the newest grid is as far from it as it was.
+    after_last = due - last if isinstance(timeline, SequenceAxis) else 1
+    widths += [after_last, 1]
+    moved = compress_time_gaps(places, most // 2, widths)
+    if compact:
+        closed = compress_time_gaps(places, None, widths)
+        moved = min(moved, closed, key=max)
+    *after, new_last, new_due = moved
     key_rerotation.rerotate_keys(
-        cache, grids, [base + time for time in before], [base + time for time in after],
-        model.temporal_frequencies)
-    observations.move(after)
+        cache, dict(zip(starts, after, strict=True)), cache.rotation)
     return timeline.rebased(new_last if timeline.last >= 0 else -1, new_due - due)
 
 
 def renumber(cache: BoundedCache, observations: Observations, thumbnails: Thumbnails) -> None:
     """Renumber all grids from 0; distances stay, if half of all numbers suffice."""
-    grids = sorted({*observations.times, *(grid for grid, _ in thumbnails.items())})
+    grids = sorted({grid for each in (observations, thumbnails) for grid, _ in each.items()})
     grids.append(cache.next_grid)
     numbers = compress_time_gaps(grids, MAX_GRIDS // 2)
     key_rerotation.renumber(cache, grids, numbers)

@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.vlm.families.model_family import ModelFamily
+from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.knowledge import caveat_of
-from infinipot_ros.vlm.loading import MODEL_TYPES, load_config, load_model, weights_digest
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.loading import load_config, load_model, weights_digest
+from infinipot_ros.vlm.model import VisionLanguageModel
 
-__all__ = ['MODEL_TYPES', 'load_shared_model', 'model_caveat', 'weights_digest']
+__all__ = ['load_shared_model', 'model_caveat', 'model_family', 'weights_digest']
 
 
-def load_shared_model(settings: MemoryConfig) -> QwenVL:
+def load_shared_model(settings: MemoryConfig) -> VisionLanguageModel:
     """
     Load the model for memories with these settings.
 
@@ -22,6 +24,15 @@ def load_shared_model(settings: MemoryConfig) -> QwenVL:
         settings.model, device=settings.device, dtype=settings.dtype,
         attn_implementation=settings.attn_implementation, weights=settings.weights,
         local_files_only=settings.local_files_only)
+
+
+def model_family(model: str, *, local_files_only: bool = True) -> ModelFamily:
+    """
+    Return the family of a model, from its configuration alone.
+
+    :raises ConfigurationError: its configuration cannot be read, or no family knows it.
+    """
+    return make_family(load_config(model, local_files_only=local_files_only))
 
 
 def model_caveat(model: str, *, local_files_only: bool = True) -> str:

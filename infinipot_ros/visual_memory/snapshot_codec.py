@@ -20,22 +20,23 @@ from torch import Tensor
 
 from infinipot_ros.errors import StorageError
 from infinipot_ros.kv_cache.budget import COORDINATE_AXES
-from infinipot_ros.kv_cache.coordinates import GridShapes
+from infinipot_ros.kv_cache.coordinates import AFTER, MAX_SIDE, GridShapes, text_tokens
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.visual_memory.frame import Pose
 from infinipot_ros.visual_memory.memory_snapshot import MemorySnapshot
 from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.pending import PendingBlock, PendingFrame
 from infinipot_ros.visual_memory.snapshot_schema import (
-    MAX_SIDE,
     MAX_STAMP_NS,
+    ModelLayout,
     SnapshotFacts,
+    TimelineFacts,
     read_facts,
 )
 from infinipot_ros.visual_memory.stamps import StampOrder
 from infinipot_ros.vlm.fingerprint import ModelFingerprint
 from infinipot_ros.vlm.loading import DTYPES
-from infinipot_ros.vlm.positions import TemporalAxis
+from infinipot_ros.vlm.positions import SequenceAxis, TemporalAxis
 
 POSE = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
 COVARIANCE = 36
@@ -145,9 +146,13 @@ def _read(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> MemorySnapshot
     ascend = all(a < b for a, b in pairwise([-1, *grids, facts.next_grid]))
     if not ascend or len(grids) != len(observations):
         raise StorageError('its observations do not match its grids')
-    timeline = TemporalAxis(**facts.timeline.model_dump(by_alias=True))
+    known = facts.timeline.model_dump(by_alias=True)
+    timeline = TemporalAxis(**known) if isinstance(facts.timeline, TimelineFacts) else (
+        SequenceAxis(**known))
     if 'times' in tensors:
         times = _read_integers(tensors['times'])
+    elif isinstance(timeline, SequenceAxis):
+        raise StorageError('it does not say where its grids start')
     else:
         times = _times_of_version_1(grids, observations, facts.next_grid, timeline)
     if times and any(a > b for a, b in pairwise([0, *times, timeline.last])):
@@ -168,7 +173,7 @@ def _read(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> MemorySnapshot
             name: (segment, newest_ns) for name, segment, newest_ns in facts.cameras}),
         observations=dict(zip(grids, observations, strict=True)),
         times=dict(zip(grids, times, strict=True)),
-        blocks=_read_blocks(facts, tensors, fingerprint),
+        blocks=_read_blocks(facts, tensors),
         thumbnails=_read_thumbnails(tensors, facts.next_grid))
 
 
@@ -263,23 +268,27 @@ def _read_views(
 def _check_coordinates(view: LayerView, known_grids: Tensor) -> None:
     """:raises StorageError: a token of an unknown grid, outside it, repeated or out of order."""
     grid, row, column = view.coordinates.long().unbind(-1)
+    text = text_tokens(view.coordinates)
     if not grid.numel():
         return
     if not bool(torch.isin(grid, known_grids).all()):
         raise StorageError(f'layer {view.layer} has tokens of grids without an observation')
     rows, columns, _ = view.shapes.lookup(grid)
     first = view.shapes.snapshot()[0][0]
-    outside = (grid < first) | (row < 0) | (row >= rows) | (column < 0) | (column >= columns)
-    place = (grid * MAX_SIDE + row) * MAX_SIDE + column
+    # Text stands on rows of its own: columns below 0 before the visual tokens, from 0 on behind.
+    outside = (grid < first) | torch.where(
+        text, (column.abs() >= MAX_SIDE) | ((column < 0) != (row != AFTER)),
+        (row < 0) | (row >= rows) | (column < 0) | (column >= columns))
+    place = (grid * (AFTER + 2) + row + 1) * 2 * MAX_SIDE + column + MAX_SIDE
     if bool(outside.any()) or bool((place.diff(dim=-1) <= 0).any()):
         raise StorageError(f'layer {view.layer} has tokens outside their grid or out of order')
 
 
 def _read_blocks(
-    facts: SnapshotFacts, tensors: Mapping[str, Tensor], fingerprint: ModelFingerprint,
+    facts: SnapshotFacts, tensors: Mapping[str, Tensor],
 ) -> list[PendingBlock]:
     frames = [
-        PendingFrame(_read_pixels(tensors[f'pending.{index}.pixels'], fingerprint), seen.first_ns,
+        PendingFrame(_read_pixels(tensors[f'pending.{index}.pixels'], facts.model), seen.first_ns,
                      seen.camera, seen.pose, seen.last_ns)
         for index, seen in enumerate(_from_columns(tensors, 'pending', facts.pending.names))]
     known = {name for name, *_ in facts.cameras}
@@ -289,7 +298,8 @@ def _read_blocks(
         if len(own) < count:
             raise StorageError(f'a block has {len(own)} of its {count} frames')
         camera, height, width = own[0].camera, *own[0].pixels.shape[:2]
-        block = PendingBlock(grids, height * width // fingerprint.pixels_per_token, own)
+        block = PendingBlock(
+            grids, facts.model.grid_tokens(height, width), facts.model.temporal_patch_size, own)
         alike = all(block.takes(frame.pixels) and frame.camera == camera for frame in own)
         if not alike or block.complete or camera in blocks or camera not in known:
             raise StorageError('pending frames do not form a block')
@@ -299,10 +309,9 @@ def _read_blocks(
     return list(blocks.values())
 
 
-def _read_pixels(pixels: Tensor, fingerprint: ModelFingerprint) -> Tensor:
-    side = math.isqrt(fingerprint.pixels_per_token)
-    if pixels.dtype != torch.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or any(
-            not edge or edge % side for edge in pixels.shape[:2]):
+def _read_pixels(pixels: Tensor, model: ModelLayout) -> Tensor:
+    if pixels.dtype != torch.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or (
+            not model.takes(*pixels.shape[:2])):
         raise StorageError(f'a pending frame is {pixels.dtype} {[*pixels.shape]}')
     # Pending frames outlive the mapped file.
     return pixels.clone()

@@ -17,10 +17,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from infinipot_ros.errors import StorageError
-from infinipot_ros.kv_cache.coordinates import MAX_GRIDS
+from infinipot_ros.kv_cache.coordinates import MAX_GRIDS, MAX_SIDE
 
-# Most rows or columns of a grid.
-MAX_SIDE = 2 ** 15
 MAX_STAMP_NS = 2 ** 62
 
 Count = Annotated[int, Field(ge=0, le=2 ** 62)]
@@ -46,7 +44,31 @@ class ModelLayout(_Strict):
     merge_size: Side = Field(alias='merge size')
     temporal_patch_size: Side = Field(alias='temporal patch size')
     tokens_per_second: int | float | None = Field(alias='temporal steps per second')
+    frame_tokens: Side | None = Field(alias='tokens of a frame', default=None)
+    frame_size: tuple[Side, Side] | None = Field(alias='size of a frame', default=None)
     weights: str | None = None
+
+    def takes(self, height: int, width: int) -> bool:
+        """Return whether frames are encoded at this size."""
+        if self.frame_size is not None:
+            return (height, width) == self.frame_size
+        side = self.patch_size * self.merge_size
+        return height > 0 < width and height % side == 0 == width % side
+
+    def grid_tokens(self, height: int, width: int) -> int:
+        """Return the visual tokens of a grid of frames encoded at this size."""
+        return self.frame_tokens or height * width // (self.patch_size * self.merge_size) ** 2
+
+
+class SequenceFacts(_Strict):
+    """The fields of ``vlm.positions.SequenceAxis``."""
+
+    flat: bool
+    last: int = Field(ge=-1, le=MAX_GRIDS)
+    end: Grid
+    origin_ns: int = Field(ge=-1, le=MAX_STAMP_NS, alias='_origin_ns')
+    offset_ns: int = Field(ge=0, le=MAX_STAMP_NS, alias='_offset_ns')
+    elapsed_ns: int = Field(ge=0, le=MAX_STAMP_NS, alias='_elapsed_ns')
 
 
 class TimelineFacts(_Strict):
@@ -85,7 +107,7 @@ class SnapshotFacts(_Strict):
     compressions: Count
     rebases: Count = 0
     shapes: list[tuple[Grid, Side, Side, Grid]]
-    timeline: TimelineFacts
+    timeline: TimelineFacts | SequenceFacts
     frames_encoded: Count
     newest_ns: Stamp
     segments: Count
@@ -105,7 +127,8 @@ class SnapshotFacts(_Strict):
             raise ValueError('a grid belongs to an unknown camera')
         if any(a >= b for a, b in pairwise(start for start, *_ in self.shapes)):
             raise ValueError('the runs of grids are not in order')
-        if self.timeline.tokens_per_second != self.model.tokens_per_second:
+        if isinstance(self.timeline, TimelineFacts) and (
+                self.timeline.tokens_per_second != self.model.tokens_per_second):
             raise ValueError('its timeline and its model count time differently')
         return self
 

@@ -42,7 +42,7 @@ from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
 from infinipot_ros.vlm.decoding import Sampling, TextStream, decode
 from infinipot_ros.vlm.knowledge import caveat_of
 from infinipot_ros.vlm.loading import load_config
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 
 EVERYTHING = Scope()
 
@@ -57,7 +57,7 @@ class VisualMemory:
         has the figures.
     """
 
-    def __init__(self, settings: MemoryConfig, model: QwenVL | None = None) -> None:
+    def __init__(self, settings: MemoryConfig, model: VisionLanguageModel | None = None) -> None:
         settings.validate()
         self.settings = self._configured = settings
         self._sampling = Sampling(settings.temperature, settings.top_p)
@@ -115,7 +115,7 @@ class VisualMemory:
         """
         settings.validate()
         sampling = Sampling(settings.temperature, settings.top_p)
-        self._configured.check_change(settings, self.model.config)
+        self._configured.check_change(settings, self.model.family)
         self._encoder.change(settings)
         self.settings, self._sampling = settings, sampling
 
@@ -186,7 +186,7 @@ class VisualMemory:
         deadline = Deadline(time.perf_counter(), timeout_s, stop)
         limit = self.settings.max_new_tokens
         new_tokens = min(max_new_tokens or limit, limit)
-        ids = encode_question(self.model.tokenizer, self.settings, question, turns, new_tokens)
+        ids = encode_question(self.model.prompt, self.settings, question, turns, new_tokens)
         if self.empty:
             raise QuestionError(
                 QuestionCode.NOTHING_OBSERVED, 'nothing has been observed yet; wait for a frame')

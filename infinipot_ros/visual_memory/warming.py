@@ -13,21 +13,19 @@ import numpy as np
 
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.visual_memory.attention_evidence import AttentionAccumulator
-from infinipot_ros.visual_memory.memory_config import FRAMES_PER_GRID, MemoryConfig
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.thumbnails import make_thumbnail
 from infinipot_ros.vlm.attention_hook import AttentionHook
 from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
 from infinipot_ros.vlm.decoding import TextStream, forward_tokens
-from infinipot_ros.vlm.model import QwenVL
-from infinipot_ros.vlm.positions import grid_positions
-from infinipot_ros.vlm.prompt import question_ids
+from infinipot_ros.vlm.model import VisionLanguageModel
 
 CAMERA = (480, 640, 3)
 QUESTION = 'What is there to see?'
 
 
 def warm_up(
-    model: QwenVL, cache: BoundedCache, settings: MemoryConfig,
+    model: VisionLanguageModel, cache: BoundedCache, settings: MemoryConfig,
     attention: AttentionAccumulator | None, decoder: CudaGraphDecoder | None,
 ) -> None:
     """
@@ -40,19 +38,23 @@ def warm_up(
     pixels = model.fit(np.zeros(CAMERA, np.uint8), settings.max_pixels)
     make_thumbnail(pixels)
     rows, columns = model.grid_size(*pixels.shape[:2])
-    grids = settings.grids_per_block(rows * columns)
+    per_grid = model.family.FRAMES_PER_GRID
+    grids = settings.grids_per_block(
+        model.grid_tokens(*pixels.shape[:2]), frames_per_grid=per_grid)
     checkpoint = cache.checkpoint()
     try:
-        block = model.encode(pixels.expand(grids * FRAMES_PER_GRID, -1, -1, -1))
+        block = model.encode(pixels.expand(grids * per_grid, -1, -1, -1))
         if cache.memory_length + grids * rows * columns <= cache.budget.tokens:
             with cache.writing_grids(grids, rows, columns):
+                sequence = model.lay_out(
+                    block, model.timeline().grid_positions(
+                        cache.prefix_length, range(grids), rows, columns), [([], [])] * grids)
                 model.forward(
-                    block.tokens.flatten(0, 1).unsqueeze(0),
-                    grid_positions(cache.prefix_length, list(range(grids)), rows, columns), cache)
+                    sequence.embeddings, sequence.positions, cache, arguments=sequence.arguments)
         hook = None if attention is None else AttentionHook(
             cache.prefix_length, cache.memory_length,
             attention=attention.latest[..., :cache.memory_length])
-        ids, start = question_ids(model.tokenizer, QUESTION), cache.get_seq_length()
+        ids, start = model.prompt.question_ids(QUESTION), cache.get_seq_length()
         stream = TextStream(model.tokenizer)
         for count in range(2):
             if decoder is not None and count:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError, MemoryFullError
 from infinipot_ros.vlm.attention_hook import AttentionHook, StaticAttentionHook
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import AXES
 
 # Rounds before the capture, in which libraries choose kernels and allocate memory.
@@ -42,14 +42,15 @@ class CudaGraphDecoder:
     """
 
     def __init__(
-        self, model: QwenVL, cache: Any, *, start: int, attention: Tensor | None = None,
+        self, model: VisionLanguageModel, cache: Any, *, start: int,
+        attention: Tensor | None = None,
     ) -> None:
         if not model.supports_hook:
             raise ConfigurationError(
                 'cuda_graph needs attn_implementation sdpa or eager, because the shapes of others '
                 'change from token to token; or set cuda_graph to false')
-        self._model, self._layers = model, cache.layers
-        shape, device, self._capacity = model.shape, model.device, cache.layers[0].capacity
+        self._model, self._layers = model, cache.kv_layers
+        shape, device, self._capacity = model.shape, model.device, cache.kv_layers[0].capacity
         #: The token to read next, int64 ``[1, 1]``; after a step, the one with the best score.
         self.token = torch.zeros(1, 1, dtype=torch.int64, device=device)
         #: Scores of the last step, float32 ``[vocabulary]``.

@@ -20,7 +20,7 @@ from torch import Tensor
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.attention_hook import AttentionHook
 from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import text_positions
 
 REPLACEMENT = '\ufffd'
@@ -90,7 +90,7 @@ class TextStream:
 
 
 def forward_tokens(
-    model: QwenVL,
+    model: VisionLanguageModel,
     ids: list[int],
     *,
     start: int,
@@ -115,7 +115,7 @@ def forward_tokens(
 
 
 def decode(
-    model: QwenVL,
+    model: VisionLanguageModel,
     prompt_ids: list[int],
     *,
     start: int,

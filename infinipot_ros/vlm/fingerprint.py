@@ -35,12 +35,6 @@ class ModelFingerprint:
     sample: Tensor
     dtype: torch.dtype
 
-    @property
-    def pixels_per_token(self) -> int:
-        """Pixels of a frame that make one visual token."""
-        side: int = self.layout['patch size'] * self.layout['merge size']
-        return side ** 2
-
     def difference(self, other: ModelFingerprint) -> str:
         """Describe how ``other`` differs; empty: the same model, possibly of another dtype."""
         # What is not named is as published.
@@ -75,10 +69,3 @@ def sample_weights(core: Any) -> Tensor:
         picked.append(flat[slots.long().to(flat.device)].float())
     return torch.cat([each.cpu() for each in picked])
 
-
-def rope_sections(config: Any) -> list[int]:
-    """Return the share of each M-RoPE axis in a head's dimensions."""
-    text = config.get_text_config()
-    # transformers 5 calls it rope_parameters, 4.57 rope_scaling.
-    rope = getattr(text, 'rope_parameters', None) or getattr(text, 'rope_scaling', None) or {}
-    return list(rope.get('mrope_section', ()))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Load Qwen2-VL and Qwen2.5-VL models by name, with transformers' own loader.
+Load models of the known families by name, with transformers' own loader.
 
 The bundled tiny model is loaded like a 7B one. Nothing is downloaded unless asked.
 """
@@ -24,8 +24,9 @@ from transformers import (
 from transformers.utils import GENERATION_CONFIG_NAME, is_flash_attn_2_available
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.vlm.families.registry import check_model_type
 from infinipot_ros.vlm.fingerprint import sample_weights
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.model_folder import (
     CONFIG,
     find_config,
@@ -36,7 +37,6 @@ from infinipot_ros.vlm.model_folder import (
 )
 from infinipot_ros.vlm.quantization import quantize
 
-MODEL_TYPES = ('qwen2_vl', 'qwen2_5_vl')
 ATTENTION = ('sdpa', 'eager', 'flash_attention_2')
 DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
@@ -65,18 +65,15 @@ def load_config(name: str, *, local_files_only: bool = True) -> Any:
     """
     Read a model's configuration.
 
-    :raises ConfigurationError: not on disk, not readable, or not Qwen2-VL or Qwen2.5-VL.
+    :raises ConfigurationError: not on disk, not readable, or of no known family.
     """
     folder = find_config(name, local_files_only=local_files_only)
     described = read_json(folder / CONFIG)
     # Before transformers reads it, and because 4.57.1 may return the language model's type.
-    kind = described.get('model_type')
-    if kind not in MODEL_TYPES:
-        own_code = ', and code that comes with a model (auto_map) is never run'
-        raise ConfigurationError(
-            f'{resolve_model(name)} is a {kind!r} model; this memory works with '
-            f'{" and ".join(MODEL_TYPES)} checkpoints, such as Qwen/Qwen2.5-VL-3B-Instruct'
-            f'{own_code if "auto_map" in described else ""}')
+    own_code = ', and code that comes with a model (auto_map) is never run'
+    check_model_type(
+        described.get('model_type'), str(resolve_model(name)),
+        own_code if 'auto_map' in described else '')
     try:
         return AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False)
@@ -94,7 +91,7 @@ def load_model(
     attn_implementation: str = 'sdpa',
     weights: str = '',
     local_files_only: bool = True,
-) -> QwenVL:
+) -> VisionLanguageModel:
     """
     Load weights and tokenizer.
 
@@ -128,16 +125,16 @@ def load_model(
         raise ConfigurationError(
             f'model {path!r} lacks {len(missing)} of its weights, {missing[0]} first; it is '
             'incomplete, fetch it again')
-    if '<|vision_start|>' not in tokenizer.get_vocab():
-        raise ConfigurationError(
-            f"model {path!r} has no tokenizer with '<|vision_start|>'; it is incomplete, fetch it "
-            'again')
     sample = None
     if weights:
         # A memory identifies its model by the weights before quantisation.
         sample = sample_weights(model.model)
         quantize(model.model.language_model, weights, torch_device)
-    return QwenVL(model.to(torch_device).eval(), tokenizer, weights=weights, sample=sample)
+    try:
+        return VisionLanguageModel(
+            model.to(torch_device).eval(), tokenizer, weights=weights, sample=sample)
+    except ConfigurationError as error:
+        raise ConfigurationError(f'model {path!r} cannot be used: {error}') from error
 
 
 def _generation_config(folder: str, config: Any) -> Any:

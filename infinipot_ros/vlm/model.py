@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-An adapter for Qwen2-VL and Qwen2.5-VL, for transformers 4.57 and 5.
+A loaded vision-language model, for transformers 4.57 and 5.
 
 It encodes frames to visual tokens and runs the language model on given embeddings, positions and
-cache. It keeps no state between calls.
+cache. It keeps no state between calls. What differs between families of models is theirs
+(``vlm.families``).
 """
 
 from __future__ import annotations
@@ -22,56 +23,27 @@ from torch import Tensor, nn
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.attention_hook import AttentionHook, StaticAttentionHook, register_attention
-from infinipot_ros.vlm.fingerprint import ModelFingerprint, rope_sections, sample_weights
-from infinipot_ros.vlm.patch_embedding import make_linear
-from infinipot_ros.vlm.pixels import patchify, resize, smart_resize
-from infinipot_ros.vlm.positions import TemporalAxis
+from infinipot_ros.vlm.families.model_family import VisualBlock
+from infinipot_ros.vlm.families.registry import make_family
+from infinipot_ros.vlm.fingerprint import ModelFingerprint, sample_weights
+from infinipot_ros.vlm.positions import Timeline
+from infinipot_ros.vlm.prompt import Prompt, read_template
 from infinipot_ros.vlm.quantization import held_bytes
-from infinipot_ros.vlm.tower_tables import TowerTables
-
-MIN_PIXELS = 4 * 28 * 28
+from infinipot_ros.vlm.rotary import Rotary
 
 
 @dataclass(frozen=True)
-class VisualBlock:
+class GridSequence:
     """
-    The visual tokens of consecutive grids.
+    New grids as the language model reads them.
 
-    :param tokens: ``[grids, rows * columns, hidden]``, in the model's dtype.
+    :param embeddings: ``[1, n, hidden]``; ``positions``, int64 ``[3, 1, n]``.
+    :param arguments: what the family adds.
     """
 
-    tokens: Tensor
-    rows: int
-    columns: int
-
-
-@dataclass(frozen=True)
-class TextShape:
-    """The part of the language model's configuration that a cache must match."""
-
-    layers: int
-    kv_heads: int
-    head_dim: int
-    hidden: int
-    intermediate: int
-    vocabulary: int
-
-
-def text_shape(config: Any) -> TextShape:
-    """
-    Read the language model's shape from a model configuration.
-
-    :raises ConfigurationError: it uses sliding-window attention, which would hide memories.
-    """
-    text = config.get_text_config()
-    if 'sliding_attention' in (getattr(text, 'layer_types', None) or ()):
-        raise ConfigurationError(
-            'this checkpoint uses sliding-window attention, which hides remembered tokens; set '
-            'use_sliding_window to false in its config.json')
-    head_dim = getattr(text, 'head_dim', None) or text.hidden_size // text.num_attention_heads
-    return TextShape(
-        text.num_hidden_layers, text.num_key_value_heads, head_dim, text.hidden_size,
-        text.intermediate_size, text.vocab_size)
+    embeddings: Tensor
+    positions: Tensor
+    arguments: dict[str, Any]
 
 
 def cache_argument(module: nn.Module) -> str:
@@ -92,13 +64,14 @@ def cache_argument(module: nn.Module) -> str:
         "pip install 'transformers>=4.57,<6'")
 
 
-class QwenVL:
+class VisionLanguageModel:
     """
     A loaded model and its tokenizer.
 
-    :param model: a transformers ``Qwen2VLForConditionalGeneration`` or its 2.5 successor.
+    :param model: a transformers model of one of the families.
     :param weights: how its language model is quantised: int8, int4 or empty.
     :param sample: its ``sample_weights`` before that; None computes them when needed.
+    :raises ConfigurationError: the tokenizer lacks what the family's prompt is made of.
     """
 
     def __init__(
@@ -106,17 +79,8 @@ class QwenVL:
     ) -> None:
         self.tokenizer = tokenizer
         self.config = model.config
-        self.shape = text_shape(model.config)
-        vision = model.config.vision_config
-        self.patch_size: int = vision.patch_size
-        self.merge_size: int = vision.spatial_merge_size
-        self.temporal_patch_size: int = vision.temporal_patch_size
-        # From the class: an instance of 4.57.1 may have the type of its language model.
-        self._model_type: str = type(model.config).model_type
-        # Only Qwen2.5-VL counts seconds on its temporal axis; Qwen2-VL counts grids.
-        per_second = getattr(vision, 'tokens_per_second', None)
-        self.tokens_per_second: float | None = (
-            per_second if self._model_type == 'qwen2_5_vl' else None)
+        self.family = family = make_family(model.config)
+        self.shape = family.text_shape()
         self._model = model
         self._core = model.model
         self._cache_argument = cache_argument(model.model.language_model)
@@ -124,15 +88,31 @@ class QwenVL:
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
         self.stop_ids = self._find_stop_ids(model)
+        self.prompt = self._make_prompt()
         self.supports_hook = register_attention(model)
-        make_linear(self._core.visual)
-        self._tables = TowerTables(self._core.visual)
+        family.attach(self._core)
 
     def _find_stop_ids(self, model: Any) -> frozenset[int]:
         declared = model.generation_config.eos_token_id
         ids = set(declared) if isinstance(declared, list) else {declared}
         ids |= {self.tokenizer.eos_token_id, self.tokenizer.convert_tokens_to_ids('<|im_end|>')}
         return frozenset(i for i in ids if i is not None)
+
+    def _make_prompt(self) -> Prompt:
+        family, known = self.family, self.tokenizer.get_vocab()
+        if family.MARK not in known:
+            raise ConfigurationError(
+                f'its tokenizer has no {family.MARK!r}, which stands for what a camera saw; the '
+                'model is incomplete, fetch it again')
+        template = read_template(self.tokenizer, family.PLACEHOLDER, family.TEMPLATE)
+        prompt = Prompt(self.tokenizer, template, family.MARK)
+        before, after = map(len, self.grid_text(9_999_999.9))
+        if before + after > family.MAX_GRID_TEXT:
+            raise ConfigurationError(
+                f'its tokenizer makes {before + after} tokens of the text of a frame, at most '
+                f'{family.MAX_GRID_TEXT} are planned for; use the tokenizer that the model was '
+                'published with')
+        return prompt
 
     @property
     def weight_bytes(self) -> int:
@@ -145,34 +125,27 @@ class QwenVL:
         most: int = self.config.get_text_config().max_position_embeddings
         return most
 
-    @property
-    def temporal_frequencies(self) -> Tensor:
-        """
-        Angles that one step in time rotates a key by: float32 ``[n]``.
-
-        They rotate dimensions 0 to n of a head, each with the one half a head further on; the
-        other dimensions rotate with row and column.
-        """
-        frequencies: Tensor = self._core.language_model.rotary_emb.inv_freq
-        return frequencies[:rope_sections(self.config)[0]].float()
+    @cached_property
+    def rotary(self) -> Rotary:
+        """Which rotations of a key move with its grid."""
+        return self.family.rotary(self._core.language_model.rotary_emb.inv_freq.float())
 
     @cached_property
     def fingerprint(self) -> ModelFingerprint:
         """Identifies the model, for saved memories."""
         layout = {
-            'model type': self._model_type, 'number of layers': self.shape.layers,
+            # From the class: an instance of 4.57.1 may have the type of its language model.
+            'model type': type(self.config).model_type, 'number of layers': self.shape.layers,
             'number of KV heads': self.shape.kv_heads, 'head dimension': self.shape.head_dim,
-            'M-RoPE sections': rope_sections(self.config), 'patch size': self.patch_size,
-            'merge size': self.merge_size, 'temporal patch size': self.temporal_patch_size,
-            'temporal steps per second': self.tokens_per_second}
+            **self.family.layout()}
         if self.weights:
             layout['weights'] = self.weights
         sample = sample_weights(self._core) if self._sample is None else self._sample
         return ModelFingerprint(layout, sample, self.dtype)
 
-    def timeline(self) -> TemporalAxis:
-        """Return the temporal axis of a new stream."""
-        return TemporalAxis(self.tokens_per_second)
+    def timeline(self) -> Timeline:
+        """Return the positions of a new stream."""
+        return self.family.timeline()
 
     def encoded_size(self, height: int, width: int, max_pixels: int) -> tuple[int, int]:
         """
@@ -181,15 +154,35 @@ class QwenVL:
         :return: height and width in pixels.
         :raises FrameError: an aspect ratio no model accepts.
         """
-        factor = self.patch_size * self.merge_size
-        return smart_resize(
-            height, width, factor=factor, min_pixels=min(MIN_PIXELS, max_pixels),
-            max_pixels=max_pixels)
+        return self.family.encoded_size(height, width, max_pixels)
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
         """Return rows and columns of visual tokens of a frame encoded at this size."""
-        factor = self.patch_size * self.merge_size
-        return height // factor, width // factor
+        return self.family.grid_size(height, width)
+
+    def grid_tokens(self, height: int, width: int) -> int:
+        """Return the most tokens of a grid of frames encoded at this size, its text included."""
+        rows, columns = self.family.grid_size(height, width)
+        return rows * columns + self.grid_text_tokens
+
+    @cached_property
+    def grid_text_tokens(self) -> int:
+        """The most tokens of text that stand with a grid."""
+        return sum(map(len, self.grid_text(9_999_999.9)))
+
+    def grid_text(self, seconds: float) -> tuple[list[int], list[int]]:
+        """
+        Return token ids of the text before and behind the visual tokens of a grid.
+
+        :param seconds: its time since the first frame of the stream.
+        """
+        before, after = self.family.grid_text(seconds)
+
+        def ids(text: str) -> list[int]:
+            found: list[int] = self.tokenizer(text, add_special_tokens=False)['input_ids']
+            return found if text else []
+
+        return ids(before), ids(after)
 
     @torch.inference_mode()
     def fit(self, rgb: npt.NDArray[np.uint8], max_pixels: int) -> Tensor:
@@ -203,25 +196,16 @@ class QwenVL:
         height, width = self.encoded_size(rgb.shape[0], rgb.shape[1], max_pixels)
         # Views of camera buffers may be read-only or flipped, which torch does not accept.
         pixels = torch.as_tensor(np.require(rgb, requirements=['C', 'W'])).to(self.device)
-        return resize(pixels.unsqueeze(0), height, width)[0]
+        return self.family.resize(pixels.unsqueeze(0), height, width)[0]
 
     @torch.inference_mode()
     def encode(self, frames: Tensor) -> VisualBlock:
         """
-        Encode frames of one size into visual tokens; an odd last frame is repeated.
+        Encode frames of one size into visual tokens; the last grid may lack frames.
 
         :param frames: uint8 ``[T, h, w, 3]``, each made by ``fit``.
         """
-        patches, grid = patchify(
-            frames.to(self.device), patch_size=self.patch_size,
-            temporal_patch_size=self.temporal_patch_size, merge_size=self.merge_size)
-        rows, columns = self.grid_size(frames.shape[1], frames.shape[2])
-        output = self._core.visual(
-            patches.to(self.dtype), grid_thw=grid.to(self.device),
-            **self._tables.of(*grid[0].tolist()))
-        # transformers 5 returns an object with the merged tokens, 4.57 the tokens.
-        merged: Tensor = output if isinstance(output, Tensor) else output.pooler_output
-        return VisualBlock(merged.view(-1, rows * columns, merged.shape[-1]), rows, columns)
+        return self.family.encode(frames.to(self.device))
 
     @torch.inference_mode()
     def embed(self, ids: list[int] | Tensor) -> Tensor:
@@ -235,9 +219,32 @@ class QwenVL:
         return embedded
 
     @torch.inference_mode()
+    def lay_out(
+        self, block: VisualBlock, positions: Tensor,
+        texts: list[tuple[list[int], list[int]]],
+    ) -> GridSequence:
+        """
+        Put visual tokens and the text of their grids in the order they are read.
+
+        :param positions: of all of them, int64 ``[3, 1, n]``.
+        :param texts: of each grid, from ``grid_text``.
+        """
+        parts, visual = [], []
+        for tokens, (before, after) in zip(block.tokens, texts, strict=True):
+            for text, own in ((before, None), ([], tokens), (after, None)):
+                part = own if own is not None else self.embed(text)[0] if text else None
+                if part is not None:
+                    parts.append(part.to(self.dtype))
+                    visual.append(torch.full((len(part),), own is not None, device=self.device))
+        return GridSequence(
+            torch.cat(parts).unsqueeze(0), positions,
+            self.family.language_arguments(block, torch.cat(visual).unsqueeze(0)))
+
+    @torch.inference_mode()
     def forward(
         self, embeddings: Tensor, positions: Tensor, cache: Any,
         hook: AttentionHook | StaticAttentionHook | None = None,
+        arguments: dict[str, Any] | None = None,
     ) -> Tensor:
         """
         Run the language model on new tokens; their keys and values go into ``cache``.
@@ -248,13 +255,15 @@ class QwenVL:
         :param embeddings: ``[1, n, hidden]``.
         :param positions: int64 ``[3, 1, n]``.
         :param hook: hides and observes cached tokens; only if ``supports_hook``.
+        :param arguments: more of the family's, see ``GridSequence``.
         :return: last hidden states ``[1, n, hidden]``.
         """
         through = {} if hook is None else {'hook': hook}
         output = self._core.language_model(
-            inputs_embeds=embeddings.to(self.dtype), position_ids=positions.to(self.device),
+            inputs_embeds=embeddings.to(self.dtype),
+            position_ids=self.family.position_ids(positions.to(self.device)),
             attention_mask=hook.unseen if isinstance(hook, StaticAttentionHook) else None,
-            use_cache=True, **{self._cache_argument: cache}, **through)
+            use_cache=True, **{self._cache_argument: cache}, **through, **(arguments or {}))
         hidden: Tensor = output.last_hidden_state
         return hidden
 

@@ -22,10 +22,13 @@ def make_linear(tower: Any) -> None:
     A tower with another patch embedding, or one that was changed before, stays as it is.
     """
     convolution = getattr(tower.patch_embed, 'proj', None)
-    if (not isinstance(convolution, nn.Conv3d) or convolution.bias is not None
+    if (not isinstance(convolution, nn.Conv3d)
             or convolution.kernel_size != convolution.stride):
         return
-    weight = convolution.weight.detach().flatten(1)
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device='meta')
+    weight, bias = convolution.weight.detach().flatten(1), convolution.bias
+    linear = nn.Linear(
+        weight.shape[1], weight.shape[0], bias=bias is not None, device='meta')
     linear.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.detach(), requires_grad=False)
     tower.patch_embed = linear

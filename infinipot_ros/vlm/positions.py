@@ -1,18 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-M-RoPE positions of tokens: time, row and column.
+Positions of tokens on up to three axes: time, row and column.
 
-The numbering of Qwen2-VL and Qwen2.5-VL in transformers 4.57. It is computed here because the
-library's own changed between releases (text started within the positions of a video's frames) and
-needs the whole video up front. Text after vision starts at the largest position so far, over all
-axes, + 1.
+They are computed here because the library's own need the whole video up front, and because they
+changed between releases. ``TemporalAxis`` is the numbering of Qwen2-VL and Qwen2.5-VL (as in
+transformers 4.57): all grids start at the same row and column, and time moves on. With
+``SequenceAxis`` everything moves on, as in Qwen3-VL and in models with one position a token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ from torch import Tensor
 from infinipot_ros.ros_time import SECOND_NS
 
 AXES = 3
+# The rows of the coordinates of a grid's text, see ``kv_cache.coordinates``.
+BEFORE_ROW = -1
 
 
 def text_positions(start: int, tokens: int) -> Tensor:
@@ -61,9 +64,11 @@ class TemporalAxis:
     _origin_ns: int = -1
     _offset: int = 0
 
-    def advance(self, stamp_ns: int, rows: int, columns: int) -> TemporalAxis:
+    def advance(
+        self, stamp_ns: int, rows: int, columns: int, before: int = 0, after: int = 0,
+    ) -> TemporalAxis:
         """
-        Append one grid.
+        Append one grid, without text.
 
         :param stamp_ns: stamp of its first frame, not before the last grid's.
         :return: the timeline with the grid; its index is ``.last``.
@@ -79,16 +84,31 @@ class TemporalAxis:
         elapsed = (stamp_ns - self._origin(stamp_ns)) / SECOND_NS
         return self._offset + round(elapsed * self.tokens_per_second)
 
+    def seconds(self, stamps_ns: Sequence[int]) -> float:
+        """Return the time of a grid; this axis has it in its positions, not as text."""
+        return 0.0
+
     def _origin(self, stamp_ns: int) -> int:
         return self._origin_ns if self._origin_ns >= 0 else stamp_ns
 
-    def reach(self, stamp_ns: int, grids: int) -> int:
+    def width(self, rows: int, columns: int, text: int = 0) -> int:
+        """Return the least distance between the starts of two grids: one step."""
+        return 1
+
+    def reach(self, stamp_ns: int, steps: int) -> int:
         """
         Return the largest index ``last`` can reach.
 
-        :param grids: how many more are appended, in any order, not later than ``stamp_ns``.
+        :param steps: the widths of what is appended, in any order, not later than ``stamp_ns``.
         """
-        return max(self.last, self.due(stamp_ns)) + grids
+        return max(self.last, self.due(stamp_ns)) + steps
+
+    def grid_positions(
+        self, base: int, starts: Sequence[int], rows: int, columns: int,
+        texts: Sequence[tuple[int, int]] = (),
+    ) -> Tensor:
+        """Return positions of consecutive grids' tokens, see ``grid_positions``."""
+        return grid_positions(base, list(starts), rows, columns)
 
     def rebased(self, last: int, shift: int) -> TemporalAxis:
         """Continue from another index of the newest grid, with real time shifted."""
@@ -103,22 +123,171 @@ class TemporalAxis:
         return base + max(self.last + 1, self.extent)
 
 
-def compress_time_gaps(places: Sequence[int], most: int) -> list[int]:
+@dataclass(frozen=True)
+class SequenceAxis:
+    """
+    The positions of a stream whose grids follow each other; immutable, as ``TemporalAxis`` is.
+
+    Text takes one position a token, on all axes. The visual tokens of a grid that starts at p are
+    at time p, row p + r and column p + c, and what follows starts after the larger side
+    (Qwen3-VL); with ``flat`` each takes a position of its own, row by row.
+
+    :param last: where the newest grid's visual tokens start; -1 before the first.
+    :param end: the next position that is free.
+    :param _origin_ns: the stamp that ``_offset_ns`` nanoseconds of the stream belong to; -1 before
+        the first.
+    :param _elapsed_ns: nanoseconds from the stream's first frame to the newest grid.
+    """
+
+    flat: bool
+    last: int = -1
+    end: int = 0
+    _origin_ns: int = -1
+    _offset_ns: int = 0
+    _elapsed_ns: int = 0
+
+    def advance(
+        self, stamp_ns: int, rows: int, columns: int, before: int = 0, after: int = 0,
+    ) -> SequenceAxis:
+        """
+        Append one grid and its text.
+
+        :param stamp_ns: stamp of its first frame.
+        :param before: tokens of text before its visual tokens; ``after``, behind them.
+        :return: the axis with the grid; its start is ``.last``.
+        """
+        start = self.end + before
+        return replace(
+            self, last=start, end=start + self._extent(rows, columns) + after,
+            _origin_ns=self._origin(stamp_ns),
+            _elapsed_ns=max(
+                self._elapsed_ns, self._elapsed(stamp_ns, self._origin(stamp_ns))))
+
+    def _extent(self, rows: int, columns: int) -> int:
+        return rows * columns if self.flat else max(rows, columns)
+
+    def _origin(self, stamp_ns: int) -> int:
+        return self._origin_ns if self._origin_ns >= 0 else stamp_ns
+
+    def _elapsed(self, stamp_ns: int, origin_ns: int) -> int:
+        """Return the time since the stream's first frame, without the jumps of its clock."""
+        return max(0, self._offset_ns + stamp_ns - origin_ns)
+
+    def seconds(self, stamps_ns: Sequence[int]) -> float:
+        """
+        Return the time of a grid: the mean of its first and last frame, from the stream's first.
+
+        :param stamps_ns: of its frames, in order.
+        """
+        origin = self._origin(stamps_ns[0])
+        return (self._elapsed(stamps_ns[0], origin) + self._elapsed(stamps_ns[-1], origin)) / (
+            2 * SECOND_NS)
+
+    def due(self, stamp_ns: int) -> int:
+        """Return where the next token goes, whenever that is."""
+        return self.end
+
+    def width(self, rows: int, columns: int, text: int = 0) -> int:
+        """Return the most positions a grid takes, with ``text`` tokens before and after it."""
+        return self._extent(rows, columns) + text
+
+    def reach(self, stamp_ns: int, steps: int) -> int:
+        """Return the largest position after ``steps`` more."""
+        return self.end + steps
+
+    def rebased(self, last: int, shift: int) -> SequenceAxis:
+        """Continue from another start of the newest grid."""
+        return replace(self, last=last, end=self.end + shift)
+
+    def new_segment(self, stamp_ns: int) -> SequenceAxis:
+        """Continue at the newest grid's time, although the clock jumped to ``stamp_ns``."""
+        return replace(self, _origin_ns=stamp_ns, _offset_ns=self._elapsed_ns)
+
+    def text_start(self, base: int) -> int:
+        """Return the position of the first text token after the vision."""
+        return base + self.end
+
+    def grid_positions(
+        self, base: int, starts: Sequence[int], rows: int, columns: int,
+        texts: Sequence[tuple[int, int]] = (),
+    ) -> Tensor:
+        """
+        Return positions of the tokens of consecutive grids, text included.
+
+        :param base: the first position after the prefix.
+        :param starts: where each grid starts: ``last`` of the axis it was appended to.
+        :param texts: tokens of text before and after each; empty: none.
+        :return: int64 ``[3, 1, n]``: time, row, column.
+        """
+        offsets = self.offsets_of_grid(rows, columns)
+        parts = []
+        for start, (before, after) in zip(starts, texts or [(0, 0)] * len(starts), strict=True):
+            behind = start + self._extent(rows, columns)
+            parts += [
+                text_positions(base + start - before, before)[:, 0],
+                base + start + offsets,
+                text_positions(base + behind, after)[:, 0]]
+        return torch.cat(parts, dim=1).unsqueeze(1)
+
+    def offsets_of_grid(self, rows: int, columns: int) -> Tensor:
+        """Return positions of a grid's visual tokens from its start on: int64 ``[3, n]``."""
+        if self.flat:
+            return torch.arange(rows * columns).expand(AXES, -1)
+        row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij')
+        return torch.stack([torch.zeros_like(row), row, column]).flatten(1)
+
+    def offsets(self, coordinates: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """
+        Return positions of remembered tokens from their grid's start on.
+
+        :param coordinates: int64 ``[H, N, 3]``: grid, row, column; text on rows of its own.
+        :param rows: of each token's grid, int64 ``[H, N]``; so are ``columns``.
+        :return: int64 ``[H, N, 3]``.
+        """
+        _, row, column = coordinates.unbind(-1)
+        extent = rows * columns if self.flat else torch.maximum(rows, columns)
+        text = torch.where(row == BEFORE_ROW, column, extent + column)
+        if self.flat:
+            places = [row * columns + column] * AXES
+        else:
+            places = [torch.zeros_like(row), row, column]
+        visual = (row >= 0) & (row < rows)
+        return torch.stack([torch.where(visual, each, text) for each in places], dim=-1)
+
+
+#: The positions of a stream.
+Timeline: TypeAlias = TemporalAxis | SequenceAxis
+
+
+def compress_time_gaps(
+    places: Sequence[int], most: int | None, widths: Sequence[int] | None = None,
+) -> list[int]:
     """
     Map integers to 0 to ``most``, in the same order and, if possible, the same distances.
 
-    The first becomes 0. If that is not enough, gaps are cut to one length, the largest that fits,
-    so that only the longest shrink (water-filling) and different numbers stay different. More
-    numbers than places are spread evenly, and neighbours may share a place.
+    The first becomes 0. If that is not enough, gaps are cut, but not below the widths: what is
+    beyond them is cut to one length, the largest that fits, so that only the longest shrink
+    (water-filling) and different numbers stay different. If the widths alone are too much, they
+    shrink alike, and neighbours may share a place.
 
     :param places: integers in any order; equal ones stay equal.
+    :param most: None cuts every gap to its width.
+    :param widths: the least distance of each from the next larger one; None: 1.
     """
-    distinct, back = np.unique(np.asarray(places, np.int64), return_inverse=True)
+    numbers = np.asarray(places, np.int64)
+    distinct, first, back = np.unique(numbers, return_index=True, return_inverse=True)
     gaps = np.diff(distinct)
-    if len(gaps) > most:
-        moved = np.arange(len(distinct)) * most // len(gaps)
+    wide = np.ones_like(gaps) if widths is None else np.asarray(widths, np.int64)[first[:-1]]
+    least = np.minimum(gaps, wide)
+    needed = np.cumsum([0, *least])
+    if most is None:
+        moved = needed
+    elif needed[-1] > most:
+        moved = needed * most // needed[-1]
     else:
-        moved = np.cumsum([0, *np.minimum(gaps, _longest_gap(gaps, most))])
+        spare = gaps - least
+        moved = needed + np.cumsum([0, *np.minimum(
+            spare, _longest_gap(spare, most - int(needed[-1])))])
     result: list[int] = moved[back].tolist()
     return result
 

@@ -3,34 +3,141 @@
 """
 Text around the memory: the chat template, cut where the visual tokens go.
 
-The prefix ends with ``<|vision_start|>`` and is encoded once; a question starts with
-``<|vision_end|>``. Together they form Qwen's chat template for one video and one question, or for
-a dialogue about it.
+The prefix is encoded once; a question starts behind the vision. Together they form the model's
+chat template for one video and one question, or for a dialogue about it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from infinipot_ros.errors import QuestionCode, QuestionError
+from infinipot_ros.errors import ConfigurationError, QuestionCode, QuestionError
 
 SYSTEM_PROMPT = 'You are a helpful assistant.'
-PREFIX = '<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n<|vision_start|>'
-BEFORE_QUESTION = '<|vision_end|>'
-AFTER_QUESTION = '<|im_end|>\n<|im_start|>assistant\n'
-AFTER_ANSWER = '<|im_end|>\n<|im_start|>user\n'
+# What no template writes itself, so that its pieces are found around them.
+QUESTIONS, ANSWERS = ('QQ1QQ', 'QQ2QQ'), ('AA1AA',)
 
 
-def encode(tokenizer: Any, text: str) -> list[int]:
-    """Return token ids of template text, special tokens included."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False)['input_ids']
-    return ids
+@dataclass(frozen=True)
+class Template:
+    """
+    The pieces of a chat template for questions about one video.
+
+    :param prefix: up to the vision; ``before_question``, behind it.
+    :param after_question: up to where the answer starts; ``after_answer``, up to the next
+        question.
+    """
+
+    prefix: str
+    before_question: str
+    after_question: str
+    after_answer: str
 
 
-def prefix_ids(tokenizer: Any, system: str = SYSTEM_PROMPT) -> list[int]:
-    """Return token ids up to and including ``<|vision_start|>``."""
-    return encode(tokenizer, PREFIX.format(system=system))
+#: Of Qwen2-VL and Qwen2.5-VL.
+QWEN2_VL = Template(
+    prefix=(f'<|im_start|>system\n{SYSTEM_PROMPT}<|im_end|>\n<|im_start|>user\n'
+            '<|vision_start|>'),
+    before_question='<|vision_end|>',
+    after_question='<|im_end|>\n<|im_start|>assistant\n',
+    after_answer='<|im_end|>\n<|im_start|>user\n')
+
+
+def read_template(tokenizer: Any, placeholder: str, default: Template | None) -> Template:
+    """
+    Read the chat template that came with a model.
+
+    :param placeholder: what the template writes for a video.
+    :param default: for a tokenizer without a template; None: it must have one.
+    :raises ConfigurationError: there is none, or it has no place for a video, a question and an
+        answer.
+    """
+    if not getattr(tokenizer, 'chat_template', None):
+        if default is not None:
+            return default
+        raise ConfigurationError(
+            'its tokenizer has no chat template (chat_template.jinja or tokenizer_config.json); '
+            'fetch the model again, all files of it')
+    first, second = QUESTIONS
+    messages = [
+        {'role': 'user', 'content': [{'type': 'video'}, {'type': 'text', 'text': first}]},
+        {'role': 'assistant', 'content': [{'type': 'text', 'text': ANSWERS[0]}]},
+        {'role': 'user', 'content': [{'type': 'text', 'text': second}]}]
+    try:
+        text: str = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+        once: str = tokenizer.apply_chat_template(
+            messages[:1], tokenize=False, add_generation_prompt=True, enable_thinking=False)
+        prefix, rest = text.split(placeholder)
+        before, rest = rest.split(first)
+        _, rest = rest.split(ANSWERS[0])
+        after_answer, _ = rest.split(second)
+        after_question = once.split(first)[1]
+    except Exception as error:
+        # A template is a program: it may raise anything.
+        raise ConfigurationError(
+            f'its chat template has no place for one video ({placeholder}), a question and an '
+            f'answer ({type(error).__name__}: {error!s:.80}); fetch the template that the model '
+            'was published with') from error
+    return Template(prefix, before, after_question, after_answer)
+
+
+class Prompt:
+    """
+    The tokens around the memory.
+
+    :param mark: a special token that stands where the vision is, so that text before and behind
+        it is tokenised as it is with the vision there.
+    """
+
+    def __init__(self, tokenizer: Any, template: Template = QWEN2_VL,
+                 mark: str = '<|video_pad|>') -> None:
+        self.tokenizer, self.template = tokenizer, template
+        self._mark = mark
+        self._cut: int = tokenizer.convert_tokens_to_ids(mark)
+        self.prefix_ids = self._encode('')[0]
+
+    def _encode(self, behind: str) -> tuple[list[int], list[int]]:
+        """Return the token ids before the vision and behind it."""
+        text = f'{self.template.prefix}{self._mark}{behind}'
+        start = self.tokenizer.bos_token
+        # As processors do: a template that begins with the start token has written it itself.
+        added = not (start and text.startswith(start))
+        ids: list[int] = self.tokenizer(text, add_special_tokens=added)['input_ids']
+        cut = ids.index(self._cut)
+        return ids[:cut], ids[cut + 1:]
+
+    def question_ids(self, question: str, turns: Sequence[tuple[str, str]] = ()) -> list[int]:
+        """
+        Return token ids from behind the vision to where the answer starts.
+
+        Special tokens in what was said are left out: an answer's text must not act as template.
+
+        :param turns: earlier questions and answers, oldest first.
+        """
+        template = self.template
+        said = ''.join(
+            f'{self.plain(asked)}{template.after_question}{self.plain(answer)}'
+            f'{template.after_answer}' for asked, answer in turns)
+        return self._encode(
+            f'{template.before_question}{said}{question}{template.after_question}')[1]
+
+    def plain(self, text: str) -> str:
+        """Return a text without special tokens."""
+        found = True
+        while found:
+            found = False
+            for token in special_tokens(self.tokenizer):
+                if token in text:
+                    text, found = text.replace(token, ''), True
+        return text
+
+
+def special_tokens(tokenizer: Any) -> list[str]:
+    """Return the tokens that a template is made of, in the order of the alphabet."""
+    return sorted({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()})
 
 
 def check_question(tokenizer: Any, question: str, max_chars: int) -> str:
@@ -59,37 +166,9 @@ def check_question(tokenizer: Any, question: str, max_chars: int) -> str:
             QuestionCode.INVALID_QUESTION,
             f'the question is not valid UTF-8 text (character {error.start}); send UTF-8',
         ) from error
-    special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
-    for token in sorted(special):
+    for token in special_tokens(tokenizer):
         if token in question:
             raise QuestionError(
                 QuestionCode.INVALID_QUESTION,
                 f'the question contains the special token {token!r}; leave it out')
     return question
-
-
-def turn_ids(tokenizer: Any, question: str, answer: str) -> list[int]:
-    """
-    Return token ids of an earlier question and its answer, to where the next question starts.
-
-    Special tokens in either are left out: an answer's text must not act as template.
-    """
-    special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
-
-    def plain(text: str) -> list[int]:
-        return [token for token in encode(tokenizer, text) if token not in special]
-
-    return (
-        plain(question) + encode(tokenizer, AFTER_QUESTION)
-        + plain(answer) + encode(tokenizer, AFTER_ANSWER))
-
-
-def question_ids(tokenizer: Any, question: str, dialogue: Sequence[int] = ()) -> list[int]:
-    """
-    Return token ids from ``<|vision_end|>`` to where the answer starts.
-
-    :param dialogue: ``turn_ids`` of earlier questions, oldest first.
-    """
-    return [
-        *encode(tokenizer, BEFORE_QUESTION), *dialogue, *encode(tokenizer, question),
-        *encode(tokenizer, AFTER_QUESTION)]

@@ -3,8 +3,9 @@
 """
 Cache what a vision tower computes from the size of a block alone.
 
-These are positions and windows of patches, and where one grid's attention ends. transformers 5
-accepts them as arguments; older releases compute them inside, every time.
+These are positions and windows of patches, how learned positions are interpolated, and where one
+grid's attention ends. transformers 5 accepts them as arguments; older releases compute them
+inside, every time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class TowerTables:
     """
     The tables of one tower, by the size of a block.
 
-    :param tower: the vision part of a transformers Qwen2-VL or Qwen2.5-VL model.
+    :param tower: the vision part of one of transformers' Qwen-VL models.
     """
 
     def __init__(self, tower: Any) -> None:
@@ -56,6 +57,12 @@ class TowerTables:
             tables['window_index'], tables['cu_window_seqlens'] = helpers.get_vision_window_index(
                 counts, spatial_merge_size=merge, window_size=tower.window_size,
                 patch_size=tower.patch_size)
+        if hasattr(tower, 'interpolation_mode'):
+            tables['interp_indices'], tables['interp_weights'] = (
+                helpers.get_vision_interpolation_indices_and_weights(
+                    counts, num_grid_per_side=tower.num_grid_per_side,
+                    mode=tower.interpolation_mode,
+                    align_corners=tower.interpolation_align_corners, spatial_merge_size=merge))
         return tables
 
 

@@ -20,7 +20,7 @@ from infinipot_ros.evaluation.recorded_stream import RecordedStream
 from infinipot_ros.evaluation.run_store import OUTCOMES, RUNS
 from infinipot_ros.evaluation.variants import DEFAULT_POLICY
 from infinipot_ros.vlm.knowledge import CAVEAT
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 
 WRITTEN = {
     'cells.jsonl', 'config.json', 'frames', 'outcomes.jsonl', 'report.html', 'results.csv',
@@ -199,7 +199,7 @@ def test_dumped_tokens_give_the_same_answers_without_frames(model, bag, tmp_path
     assert result.exit_code == 0, result.stderr
     load = ('--load-dumped', tmp_path / 'dump')
     monkeypatch.setattr(RecordedStream, '__iter__', lambda self: pytest.fail('decoded'))
-    monkeypatch.setattr(QwenVL, 'encode', lambda self, frames: pytest.fail('encoded'))
+    monkeypatch.setattr(VisionLanguageModel, 'encode', lambda self, frames: pytest.fail('encoded'))
     result = evaluate(model, bag, *variants, *load, '--output', tmp_path / 'two')
     assert result.exit_code == 0, result.stderr
     assert untimed_lines(tmp_path / 'two' / OUTCOMES) == untimed_lines(

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from streams import PREFIX, append, assert_same, make_cache, stored, write
 
 from infinipot_ros.errors import MemoryFullError
-from infinipot_ros.kv_cache import key_rerotation as rebasing
+from infinipot_ros.kv_cache import key_rerotation
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.coordinates import GRID, MAX_GRIDS
+from infinipot_ros.kv_cache.key_rotation import KeyRotation
 from infinipot_ros.kv_cache.policies.registry import make_policy
 
 WIDTH, HALF = 3, 8
@@ -26,6 +27,15 @@ def filled(tokens, dtype=torch.float32, seed=0, tail_room=16):
     append(cache, tokens, 1, 1, generator)
     cache.make_room(1, make_policy('van'))
     return cache
+
+
+ROTATION = KeyRotation(FREQUENCIES, HALF)
+
+
+def move(cache, grids, before, after):
+    """Let grids start at ``before`` and re-rotate their keys to ``after``."""
+    cache.grid_starts = dict(zip(grids, before, strict=True))
+    key_rerotation.rerotate_keys(cache, dict(zip(grids, after, strict=True)), ROTATION)
 
 
 def turned(keys, before, after):
@@ -51,7 +61,7 @@ def test_keys_turn_by_the_difference_and_nothing_else_changes(tokens, seed, spre
     before, after = positions_of(grids, spread, seed), positions_of(grids, 40, seed + 1)
     cached, mark = stored(cache), cache.checkpoint()
     views = [(view.keys.clone(), view.coordinates[..., GRID]) for view in cache.views()]
-    rebasing.rerotate_keys(cache, grids, before, after, FREQUENCIES)
+    move(cache, grids, before, after)
     place = {grid: index for index, grid in enumerate(grids)}
     for view, (keys, own) in zip(cache.views(), views, strict=True):
         slots = torch.tensor([[place[grid] for grid in head] for head in own.tolist()])
@@ -78,7 +88,7 @@ def test_what_does_not_move_stays_to_the_bit(dtype):
     grids = cache.remembered_grids()
     before = stored(cache)
     same = positions_of(grids, 300, 0)
-    rebasing.rerotate_keys(cache, grids, same, same, FREQUENCIES)
+    move(cache, grids, same, same)
     assert_same(before, stored(cache))
 
 
@@ -89,11 +99,11 @@ def test_a_hundred_moves_add_up_to_one():
     start = places = positions_of(grids, 200, 0)
     for turn in range(100):
         following = positions_of(grids, 200, 1 + turn)
-        rebasing.rerotate_keys(cache, grids, places, following, FREQUENCIES)
+        move(cache, grids, places, following)
         places = following
     assert max((view.keys - keys).norm() for view, keys in zip(
         cache.views(), first, strict=True)) > 1.0, 'they did move'
-    rebasing.rerotate_keys(cache, grids, places, start, FREQUENCIES)
+    move(cache, grids, places, start)
     for view, keys in zip(cache.views(), first, strict=True):
         # The rounding of a step, as often as there were steps, at the very most.
         assert (view.keys - keys).norm() < 101 * 2 ** -23 * keys.norm()
@@ -110,7 +120,7 @@ def test_grids_called_anew_are_the_same_grids():
     before, mark = stored(cache), cache.checkpoint()
     shapes = [cache.grid_shapes.of(MAX_GRIDS - 12 + grid) for grid in range(12)]
     grids = [*cache.remembered_grids(), cache.next_grid]
-    rebasing.renumber(cache, grids, [*range(5, 18)])
+    key_rerotation.renumber(cache, grids, [*range(5, 18)])
     assert cache.next_grid == 17
     assert [cache.grid_shapes.of(grid) for grid in range(5, 17)] == shapes
     assert len(cache.grid_shapes) == 6
@@ -131,7 +141,7 @@ def test_what_was_forgotten_as_a_whole_has_no_number_any_more():
     # The next grid is as large as the whole budget.
     assert cache.make_room(6, policy) and not cache.memory_length
     append(cache, 1, 1, 6, generator)
-    rebasing.renumber(cache, [1, 2], [0, 1])
+    key_rerotation.renumber(cache, [1, 2], [0, 1])
     assert cache.grid_shapes.snapshot() == ((0,), ((1, 6, 0),))
 
 
@@ -140,10 +150,10 @@ def test_a_question_on_top_keeps_everything_where_it_is():
     grids = cache.remembered_grids()
     with cache.writing_tail(2):
         write(cache, 2, torch.Generator().manual_seed(0))
-    for move in (
-            lambda: rebasing.rerotate_keys(cache, grids, grids, grids, FREQUENCIES),
-            lambda: rebasing.renumber(cache, [*grids, 99], [*grids, 99])):
+    for change in (
+            lambda: move(cache, grids, grids, grids),
+            lambda: key_rerotation.renumber(cache, [*grids, 99], [*grids, 99])):
         before = stored(cache)
         with pytest.raises(MemoryFullError, match='roll it back'):
-            move()
+            change()
         assert_same(before, stored(cache))

@@ -158,7 +158,7 @@ def test_a_camera_that_is_not_configured_is_refused(host, values) -> None:
 
 def test_a_configuration_that_cannot_work_leaves_a_host_that_can_be_configured(
         host, values) -> None:
-    with pytest.raises(ConfigurationError, match='even'):
+    with pytest.raises(ConfigurationError, match='a multiple of 2'):
         host.configure({**values, 'block_size': 3}, decode)
     assert host.release(20.0, lambda: False) and not host.configured
     assert host.configure(values, decode).memory.budget_tokens == 64

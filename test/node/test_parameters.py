@@ -14,7 +14,8 @@ from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, POLICY_NAME
 from infinipot_ros.node import parameters
 from infinipot_ros.node.parameter_table import RENAMED
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.vlm.loading import DTYPES
+from infinipot_ros.vlm.families.registry import make_family
+from infinipot_ros.vlm.loading import DTYPES, load_config
 
 
 def test_the_table_can_be_printed_without_ros_or_torch() -> None:
@@ -48,8 +49,11 @@ def test_the_observer_gets_every_setting() -> None:
     settings = parameters.memory_config(values)
     assert (settings.tar_ratio, settings.recent_ratio, settings.block_size) == (0.25, 0.0, 4)
     values['block_size'] = 3
-    with pytest.raises(ConfigurationError, match='even'):
-        parameters.memory_config(values).validate()
+    values['memory.positions'] = 'compact'
+    settings = parameters.memory_config(values)
+    assert settings.positions == 'compact'
+    with pytest.raises(ConfigurationError, match='a multiple of 2'):
+        settings.max_grid_tokens(make_family(load_config('infinipot-tiny')))
 
 
 @pytest.mark.parametrize(('name', 'value', 'words'), [

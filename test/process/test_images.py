@@ -78,8 +78,9 @@ def test_a_bag_that_is_played_twice_makes_two_segments(start, tiny, tmp_path) ->
     bag = write_bag(tmp_path / 'bag', '/loop/image', frames=12)
     process, client = start(
         '-r', 'image:=/loop/image', '-p',
-        'qos_overrides./loop/image.subscription.reliability:=reliable', model=tiny,
-        use_sim_time=True)
+        'qos_overrides./loop/image.subscription.reliability:=reliable', '-p',
+        # A reader that is late keeps as many; the last five alone lose one on a busy machine.
+        'qos_overrides./loop/image.subscription.depth:=500', model=tiny, use_sim_time=True)
     client.wait_status(lambda s: s.state == 'active', 'active', 60.0)
     client.wait_diagnostic('images', 'nobody publishes /clock')
     seen: list[int] = []

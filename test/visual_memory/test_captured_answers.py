@@ -14,6 +14,7 @@ from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.plan import plan_memory
 from infinipot_ros.visual_memory.scope import Scope
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
+from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.loading import load_config
 
 QUESTION = 'Where did I leave the red mug?'
@@ -85,7 +86,7 @@ def test_where_there_are_no_graphs_it_is_refused(tiny):
         make(tiny, cuda_graph=True, device='cuda', weights='int8')
     settings = MemoryConfig(tiny, device='cuda')
     with pytest.raises(ConfigurationError, match='cuda_graph cannot change from False to True'):
-        settings.check_change(replace(settings, cuda_graph=True), load_config(tiny))
+        settings.check_change(replace(settings, cuda_graph=True), make_family(load_config(tiny)))
 
 
 def test_the_plan_counts_what_a_graph_holds(tiny):

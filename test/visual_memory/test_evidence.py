@@ -22,7 +22,6 @@ from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.sessions import Turn
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.pixels import patchify
-from infinipot_ros.vlm.prompt import turn_ids
 
 QUESTION = 'Where did I leave the red mug?'
 
@@ -228,7 +227,9 @@ def test_of_a_long_dialogue_the_newest_turns_count(tiny):
     feed(memory, 6)
     scores = listen(memory)
     turn = Turn('How many?', 'Three.')
-    tokens = len(turn_ids(memory.model.tokenizer, turn.question, turn.answer))
+    prompt = memory.model.prompt
+    tokens = len(prompt.question_ids('And?', [(turn.question, turn.answer)])) - len(
+        prompt.question_ids('And?'))
     fitting = 100 // tokens
     assert 0 < fitting < 20
     memory.ask(QUESTION, turns=[turn] * 20)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A question as tokens: the newest of its dialogue, then itself."""
 
-from itertools import chain
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,26 +11,27 @@ from infinipot_ros.errors import QuestionCode, QuestionError
 from infinipot_ros.visual_memory.generation import encode_question
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.sessions import Turn
-from infinipot_ros.vlm.prompt import question_ids, turn_ids
+from infinipot_ros.vlm.prompt import Prompt
 
-TOKENIZER = make_tokenizer()
+PROMPT = Prompt(make_tokenizer())
 QUESTION = 'And now?'
 
 
 def encode(turns, session_tokens, question=QUESTION, new_tokens=4):
     settings = MemoryConfig(
         '', max_question_chars=40, max_new_tokens=8, session_tokens=session_tokens)
-    return encode_question(TOKENIZER, settings, question, turns, new_tokens)
+    return encode_question(PROMPT, settings, question, turns, new_tokens)
 
 
 @given(
     lengths=st.lists(st.integers(0, 30), max_size=6), session_tokens=st.integers(0, 200))
 def test_the_newest_turns_that_fit_go_before_the_question(lengths, session_tokens):
     turns = [Turn('why ' * length, f'{index}') for index, length in enumerate(lengths)]
-    encoded = [turn_ids(TOKENIZER, turn.question, turn.answer) for turn in turns]
-    tails = [[*chain(*encoded[first:])] for first in range(len(turns) + 1)]
-    longest = next(tail for tail in tails if len(tail) <= session_tokens)
-    assert encode(turns, session_tokens) == question_ids(TOKENIZER, QUESTION, longest)
+    tails = [
+        PROMPT.question_ids(QUESTION, [(turn.question, turn.answer) for turn in turns[first:]])
+        for first in range(len(turns) + 1)]
+    most = len(PROMPT.question_ids(QUESTION)) + session_tokens
+    assert encode(turns, session_tokens) == next(tail for tail in tails if len(tail) <= most)
 
 
 def test_a_dialogue_takes_no_room_from_a_question():

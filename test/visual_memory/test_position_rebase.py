@@ -25,7 +25,7 @@ from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.coordinates import GRID, MAX_GRIDS
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.plan import cache_shape
-from infinipot_ros.visual_memory.position_rebase import RENUMBER_AT
+from infinipot_ros.visual_memory.position_rebase import RENUMBER_AT, key_rotation
 from infinipot_ros.visual_memory.scope import Scope
 from infinipot_ros.visual_memory.snapshot_codec import from_file, to_file
 from infinipot_ros.visual_memory.snapshot_file import write_snapshot
@@ -162,10 +162,11 @@ def test_a_move_of_everything_changes_no_score(checkpoints, shift):
             tail_room=16)
         moved = grid_positions(0, times, block.rows, block.columns)
         moved[0] += shift
-        with far.writing_grids(len(times), block.rows, block.columns):
+        with far.writing_grids(
+                len(times), block.rows, block.columns, starts=[time + shift for time in times]):
             model.forward(vision, moved, far)
         key_rerotation.rerotate_keys(
-            far, [*range(6)], [time + shift for time in times], times, model.temporal_frequencies)
+            far, dict(enumerate(times)), key_rotation(model, compact=False))
         with far.writing_tail(len(ids)):
             again = model.forward(model.embed(ids), tail, far)
         assert (model.logits(again) - model.logits(plain)).abs().max() < 1e-4
@@ -179,8 +180,8 @@ def test_a_move_of_everything_changes_no_score(checkpoints, shift):
 def test_ten_days(short, policy):
     memory = make(short, policy=policy, block_size=4)
     forward, highest = memory.model.forward, []
-    memory.model.forward = lambda embeddings, positions, *rest: (
-        highest.append(int(positions.max())), forward(embeddings, positions, *rest))[1]
+    memory.model.forward = lambda embeddings, positions, *rest, **named: (
+        highest.append(int(positions.max())), forward(embeddings, positions, *rest, **named))[1]
     try:
         now = START
         for day in range(10):

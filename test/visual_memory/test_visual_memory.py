@@ -276,8 +276,8 @@ def test_a_frame_larger_than_the_whole_budget_is_refused(tiny):
 
 
 @pytest.mark.parametrize(('change', 'words'), [
-    ({'block_size': 3}, 'even number'),
-    ({'block_size': 0}, 'even number'),
+    ({'block_size': 3}, 'a multiple of 2'),
+    ({'block_size': 0}, 'at least 1'),
     ({'max_pixels': 10}, 'max_pixels'),
     ({'max_new_tokens': 0}, 'max_new_tokens'),
     ({'max_backward_jump_s': -1.0}, 'max_backward_jump_s'),

@@ -13,7 +13,7 @@ from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.vlm.attention_hook import ROWS, AttentionHook, attend
 from infinipot_ros.vlm.loading import load_model
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import grid_positions, text_positions
 
 HEADS, KV_HEADS, WIDTH = 6, 2, 8
@@ -106,7 +106,7 @@ def test_opening_attention_changes_no_bit(checkpoint, implementation):
     assert (attention.sum((1, 2)) < heads).all()
     plain = AutoModelForImageTextToText.from_pretrained(
         checkpoint, dtype=torch.float32, attn_implementation=implementation)
-    adapter = QwenVL(plain, opened.tokenizer)
+    adapter = VisionLanguageModel(plain, opened.tokenizer)
     plain.set_attn_implementation({'text_config': implementation})
     assert torch.equal(run(adapter), with_it)
 

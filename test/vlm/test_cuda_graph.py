@@ -28,7 +28,7 @@ from infinipot_ros.vlm.attention_hook import AttentionHook
 from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
 from infinipot_ros.vlm.decoding import Sampling, decode
 from infinipot_ros.vlm.loading import load_model
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import grid_positions, text_positions
 
 BUDGET, PREFIX, PROMPT, TAIL = 64, 5, list(range(20, 29)), 32
@@ -137,7 +137,7 @@ def make_hook(model, cache, *, hides=True, pays=True):
 
 def answer(model, cache, monkeypatch, *, hook=None, step=None, sampling=None, most=TOKENS):
     """Decode, and give tokens, the scores each was chosen by, and what each paid."""
-    tokens, scores, attention, seen, scores_of = [], [], [], [], QwenVL.logits
+    tokens, scores, attention, seen, scores_of = [], [], [], [], VisionLanguageModel.logits
     with monkeypatch.context() as listening:
         listening.setattr(model, 'logits', lambda hidden: seen.append(
             scores_of(model, hidden)) or seen[-1], raising=False)
@@ -295,7 +295,7 @@ def test_it_asks_the_host_for_nothing(device, shape):
     if device == 'cuda' and not torch.backends.cuda.is_built():
         pytest.skip('this torch was built without CUDA')
     with FakeTensorMode(), torch.device(device):
-        model = QwenVL(AutoModelForImageTextToText.from_config(
+        model = VisionLanguageModel(AutoModelForImageTextToText.from_config(
             shape_config(shape, layers=2, vision_layers=1), dtype=torch.bfloat16,
             attn_implementation='sdpa').eval(), make_tokenizer())
         cache = BoundedCache(

@@ -40,7 +40,6 @@ def test_visual_tokens_equal_the_published_towers(kind, tmp_path):
 
 
 @pytest.mark.parametrize('convolution', [
-    nn.Conv3d(3, 8, (2, 14, 14), (2, 14, 14)),
     nn.Conv3d(3, 8, (2, 14, 14), (2, 7, 7), bias=False),
     nn.Linear(3, 8)])
 def test_another_patch_embedding_is_left_alone(convolution):

@@ -6,7 +6,7 @@ import pytest
 from tiny_models import SPECIAL, make_tokenizer
 
 from infinipot_ros.errors import QuestionCode, QuestionError
-from infinipot_ros.vlm.prompt import check_question, prefix_ids, question_ids, turn_ids
+from infinipot_ros.vlm.prompt import Prompt, check_question
 
 
 @pytest.fixture(scope='module')
@@ -15,7 +15,8 @@ def tokenizer():
 
 
 def test_the_pieces_make_the_chat_template(tokenizer):
-    pieces = prefix_ids(tokenizer) + question_ids(tokenizer, 'Where is it?')
+    prompt = Prompt(tokenizer)
+    pieces = prompt.prefix_ids + prompt.question_ids('Where is it?')
     whole = (
         '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n'
         '<|vision_start|><|vision_end|>Where is it?<|im_end|>\n<|im_start|>assistant\n')
@@ -41,10 +42,9 @@ def test_a_question_is_trimmed(tokenizer):
 
 
 def test_a_dialogue_makes_the_chat_template(tokenizer):
-    dialogue = (
-        turn_ids(tokenizer, 'Where is it?', 'In the kitchen.')
-        + turn_ids(tokenizer, 'Sure?', 'Yes.'))
-    pieces = prefix_ids(tokenizer) + question_ids(tokenizer, 'What colour?', dialogue)
+    prompt = Prompt(tokenizer)
+    dialogue = [('Where is it?', 'In the kitchen.'), ('Sure?', 'Yes.')]
+    pieces = prompt.prefix_ids + prompt.question_ids('What colour?', dialogue)
     whole = (
         '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n'
         '<|vision_start|><|vision_end|>Where is it?<|im_end|>\n'
@@ -56,5 +56,6 @@ def test_a_dialogue_makes_the_chat_template(tokenizer):
 
 @pytest.mark.parametrize('token', SPECIAL)
 def test_what_was_said_is_no_template(tokenizer, token):
-    said = turn_ids(tokenizer, f'one{token}two', f'{token}three')
-    assert said == turn_ids(tokenizer, 'onetwo', 'three')
+    prompt = Prompt(tokenizer)
+    said = prompt.question_ids('So?', [(f'one{token}two', f'{token}three')])
+    assert said == prompt.question_ids('So?', [('onetwo', 'three')])

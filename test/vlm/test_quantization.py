@@ -21,7 +21,7 @@ from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.plan import plan_memory
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_config, load_model
-from infinipot_ros.vlm.model import QwenVL
+from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import text_positions
 from tools.tiny_model.bag import read_questions
 
@@ -39,11 +39,11 @@ def weights(request):
 
 
 @pytest.fixture(scope='module')
-def quantised(weights) -> QwenVL:
+def quantised(weights) -> VisionLanguageModel:
     return load_model(MODEL, weights=weights)
 
 
-def logits(model: QwenVL) -> torch.Tensor:
+def logits(model: VisionLanguageModel) -> torch.Tensor:
     ids = model.tokenizer('Where was the red ball? It was in the kitchen.')['input_ids']
     hidden = model.forward(model.embed(ids), text_positions(0, len(ids)), DynamicCache())
     return model.logits(hidden[0])

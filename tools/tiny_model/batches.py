@@ -18,13 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from infinipot_ros.vlm.prompt import (
-    AFTER_ANSWER,
-    BEFORE_QUESTION,
-    encode,
-    prefix_ids,
-    question_ids,
-)
+from infinipot_ros.vlm.prompt import Prompt
 from tools.tiny_model.dialogues import Dialogue
 from tools.tiny_model.questions import Question
 
@@ -75,19 +69,25 @@ class Speller:
     """Turns prompt pieces into tokens as the runtime does, each distinct piece once."""
 
     def __init__(self, tokenizer: Any) -> None:
+        pieces = Prompt(tokenizer)
+
         @lru_cache(maxsize=20_000)
         def prompt(question: str) -> tuple[int, ...]:
-            return tuple(question_ids(tokenizer, question))
+            return tuple(pieces.question_ids(question))
 
         @lru_cache(maxsize=1_000)
         def answer(text: str) -> tuple[int, ...]:
             return tuple(tokenizer(f'{text}<|im_end|>').input_ids)
 
-        self.prefix = tuple(prefix_ids(tokenizer))
+        self.prefix = tuple(pieces.prefix_ids)
         self._prompt, self._answer = prompt, answer
+
+        def encode(text: str) -> tuple[int, ...]:
+            return tuple(tokenizer(text, add_special_tokens=False).input_ids)
+
         # An answer ends as a turn ends, and what comes before the first question stands once.
-        self._between = tuple(encode(tokenizer, AFTER_ANSWER))[1:]
-        self._before = len(encode(tokenizer, BEFORE_QUESTION))
+        self._between = encode(pieces.template.after_answer)[1:]
+        self._before = len(encode(pieces.template.before_question))
 
     def dialogue(self, turns: Dialogue) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         """Give each turn's tokens between the pictures or the last answer, and its answer's."""

@@ -47,16 +47,20 @@ class Scoring:
     :param pooling: whether VaN is averaged over neighbours, by each layer's variation.
     :param true_coordinates: compare tokens by where they were; else by slot, as if what a
         compression left were whole grids.
+    :param content_keys: whether TaR compares keys as if all grids started at one position; None:
+        where the model's positions move on so far from grid to grid that rotated keys of one
+        place are never alike.
     """
 
     tar_ratio: float = 0.5
     recent_ratio: float = 0.125
     pooling: bool = True
     true_coordinates: bool = True
+    content_keys: bool | None = None
 
 
 NAMES = ('infinipot_v', 'tar', 'van', 'infinipot_v/paper', 'infinipot_v/official',
-         'infinipot_v/true_coordinates')
+         'infinipot_v/true_coordinates', 'infinipot_v/content_keys', 'infinipot_v/rotated_keys')
 VARIANTS = {
     'infinipot_v': Scoring(),
     'tar': Scoring(tar_ratio=1.0),
@@ -64,6 +68,8 @@ VARIANTS = {
     'infinipot_v/paper': Scoring(true_coordinates=False),
     'infinipot_v/official': Scoring(recent_ratio=0.25, pooling=False, true_coordinates=False),
     'infinipot_v/true_coordinates': Scoring(),
+    'infinipot_v/content_keys': Scoring(content_keys=True),
+    'infinipot_v/rotated_keys': Scoring(content_keys=False),
 }
 
 
@@ -79,6 +85,7 @@ class InfinipotV(EvictionPolicy):
             check_ratio(name, getattr(variant, name))
         self.variant = variant
         self._thresholds: tuple[float, ...] | None = None
+        self._kernels: dict[int, int] = {}
 
     @classmethod
     def named(cls, name: str, ratios: Mapping[str, float]) -> InfinipotV:
@@ -97,19 +104,23 @@ class InfinipotV(EvictionPolicy):
 
     def prepare(self, views: Sequence[LayerView]) -> None:
         """
-        Calibrate the pooling once, on the first compression.
+        Choose the pooling window of each layer, and calibrate that on the first compression.
 
         The paper picks each layer's window by its coefficient of variation against three limits
         per model which it does not publish. Here they are the quartiles over the layers, so that
         each window serves a quarter of them, whatever their number.
         """
-        if self._thresholds is None and self.variant.pooling:
-            variations = torch.tensor(
-                [coefficient_of_variation(value_norms(view.values)) for view in views],
-                dtype=torch.float64)
+        if not self.variant.pooling:
+            return
+        variations = [coefficient_of_variation(value_norms(view.values)) for view in views]
+        if self._thresholds is None:
             quartiles = torch.quantile(
-                variations, torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
+                torch.tensor(variations, dtype=torch.float64),
+                torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
             self._thresholds = tuple(quartiles.tolist())
+        self._kernels = {
+            view.layer: choose_kernel(variation, self._thresholds)
+            for view, variation in zip(views, variations, strict=True)}
 
     def state(self) -> dict[str, Any]:
         """Return the limits between the pooling windows, once calibrated."""
@@ -142,11 +153,17 @@ class InfinipotV(EvictionPolicy):
             count = min(count, int(first_too_many.min()))
             if count:
                 recent = layout.recency < count
-                distinct = temporal_redundancy(view.keys, layout, recent)
+                content = self.variant.content_keys
+                if content is None:
+                    content = view.compares_content
+                distinct = temporal_redundancy(
+                    view.content_keys() if content else view.keys, layout, recent)
                 chosen = self._distinct(distinct, recent, tar_budget)
         norms = value_norms(view.values)
-        if self._thresholds is not None:
+        kernel = self._kernels.get(view.layer)
+        if kernel is None and self._thresholds is not None:
             kernel = choose_kernel(coefficient_of_variation(norms), self._thresholds)
+        if kernel is not None:
             norms = pool_neighbours(norms, layout, kernel)
         return top_slots(norms.masked_fill(chosen, torch.inf), target)
 

@@ -87,8 +87,4 @@ class PerSourcePolicy(EvictionPolicy):
         slots = own.nonzero()[:, 1].view(len(heads), -1)
         if target == 0 or target == slots.shape[1]:
             return slots[:, :target]
-        at = heads.unsqueeze(-1), slots
-        part = LayerView(
-            view.keys[at], view.values[at], view.coordinates[at], view.layer, view.layers,
-            view.shapes)
-        return slots.gather(1, self.inner.select(part, target))
+        return slots.gather(1, self.inner.select(view.part(heads, slots), target))

@@ -27,7 +27,6 @@ from infinipot_ros.evaluation.variants import Variant
 from infinipot_ros.node.replay.frame_accounting import count_frames
 from infinipot_ros.node.replay.question_scheduler import Result
 from infinipot_ros.ros_time import nanoseconds
-from infinipot_ros.vlm.model import MIN_PIXELS
 from infinipot_ros.vlm.pixels import smart_resize
 
 LIVE = 'live.jsonl'
@@ -170,8 +169,8 @@ class ReplayRecord:
 
     def _grid_tokens(self, height: int, width: int) -> int:
         rows, columns = smart_resize(
-            height, width, factor=TOKEN_SIDE, min_pixels=min(MIN_PIXELS, self._max_pixels),
-            max_pixels=self._max_pixels)
+            height, width, factor=TOKEN_SIDE,
+            min_pixels=min(4 * TOKEN_SIDE ** 2, self._max_pixels), max_pixels=self._max_pixels)
         return rows * columns // TOKEN_SIDE ** 2
 
     def _resident_bytes(self) -> int | None:

@@ -36,7 +36,7 @@ def test_what_one_cannot_use_goes_to_the_others():
 
 def fill(cache, sources, generator, rows=2, columns=3):
     for source in sources:
-        with cache.writing_grids(1, rows, columns, source):
+        with cache.writing_grids(1, rows, columns, source, starts=[cache.next_grid]):
             write(cache, rows * columns, generator)
 
 

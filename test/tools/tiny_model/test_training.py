@@ -12,7 +12,7 @@ import torch
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.positions import TemporalAxis, grid_positions
-from infinipot_ros.vlm.prompt import prefix_ids, question_ids, turn_ids
+from infinipot_ros.vlm.prompt import Prompt
 from tools.tiny_model.batches import Speller, answer_logits
 from tools.tiny_model.dataset import Shard
 from tools.tiny_model.eye import IGNORE, cell_labels, eye_batch
@@ -80,7 +80,8 @@ def test_streams_are_numbered_and_spelt_as_at_run_time(part, tokenizer):
     speller = Speller(tokenizer)
     plan = Plan((GRIDS, GRIDS), (1.0, 1.0), 4, canonical=True)
     batch = make_batch([part], speller, plan, np.random.default_rng(0), [(0, 0)])
-    prefix = prefix_ids(tokenizer)
+    prompt = Prompt(tokenizer)
+    prefix = prompt.prefix_ids
     timeline, numbers = TemporalAxis(2.0), []
     for second in part.seconds[0]:
         timeline = timeline.advance(round(second * 1e9), 4, 6)
@@ -91,7 +92,7 @@ def test_streams_are_numbered_and_spelt_as_at_run_time(part, tokenizer):
     assert torch.equal(batch.positions[:, :1, visual], expected)
     place = visual.stop
     for question in batch.questions:
-        ids = question_ids(tokenizer, question.text)
+        ids = prompt.question_ids(question.text)
         there = slice(place, place + len(ids))
         assert batch.ids[0, there].tolist() == ids
         start = timeline.text_start(len(prefix))
@@ -104,17 +105,18 @@ def test_a_dialogue_is_spelt_as_at_run_time(part, tokenizer):
     batch = make_batch([part], Speller(tokenizer), plan, np.random.default_rng(0), [(0, 0)])
     place = batch.start + batch.visual.shape[1]
     assert any(batch.follows) and not batch.follows[0]
-    dialogue: list[int] = []
+    prompt = Prompt(tokenizer)
+    dialogue: list[tuple[str, str]] = []
     for number, question in enumerate(batch.questions):
         dialogue = dialogue if batch.follows[number] else []
-        ids = question_ids(tokenizer, question.text, dialogue)
+        ids = prompt.question_ids(question.text, dialogue)
         answer = tokenizer(f'{question.answer}<|im_end|>').input_ids
         assert batch.ids[0, place:place + len(ids)].tolist() == ids
         mine = batch.question == number
         assert batch.targets[mine].tolist() == answer
         assert batch.columns[mine].tolist() == [
             place + len(ids) - 1 + offset for offset in range(len(answer))]
-        dialogue = dialogue + turn_ids(tokenizer, question.text, question.answer)
+        dialogue = [*dialogue, (question.text, question.answer)]
         if number + 1 == len(batch.questions) or not batch.follows[number + 1]:
             place += len(ids) + len(answer) - 1
 

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Find the family of a model by the ``model_type`` of its config.json.
+
+A family is one file of this folder with a class that names its ``MODEL_TYPES``. The names are read
+without running the files.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infinipot_ros.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from infinipot_ros.vlm.families.model_family import ModelFamily
+
+
+def _read_constants(path: Path) -> dict[str, tuple[str, str, str]]:
+    """Return, by model type, the module, the class and the example of a Python file."""
+    found = {}
+    for node in ast.parse(path.read_text(encoding='utf-8')).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        constants = {
+            ast.unparse(each.targets[0]): each.value for each in node.body
+            if isinstance(each, ast.Assign)}
+        if 'MODEL_TYPES' in constants:
+            example = ast.literal_eval(constants['EXAMPLE'])
+            for kind in ast.literal_eval(constants['MODEL_TYPES']):
+                found[kind] = path.stem, node.name, example
+    return found
+
+
+_FAMILIES = {
+    kind: place for path in sorted(Path(__file__).parent.glob('*.py'))
+    for kind, place in _read_constants(path).items()}
+
+MODEL_TYPES = tuple(_FAMILIES)
+
+
+def make_family(config: Any) -> ModelFamily:
+    """
+    Build the family of a model.
+
+    :param config: its configuration, as transformers read it.
+    """
+    # From the class: an instance of 4.57.1 may have the type of its language model.
+    module, name, _ = _FAMILIES[type(config).model_type]
+    family: ModelFamily = getattr(
+        importlib.import_module(f'{__package__}.{module}'), name)(config)
+    return family
+
+
+def check_model_type(kind: object, model: str, note: str = '') -> None:
+    """
+    Check that a family knows a model type.
+
+    :param kind: what config.json says, which may be anything.
+    :param model: what the user called it; ``note``, more to say.
+    :raises ConfigurationError: none does; the message names those there are and the nearest.
+    """
+    if kind in _FAMILIES:
+        return
+    near = difflib.get_close_matches(str(kind), MODEL_TYPES, n=1)
+    example = _FAMILIES[near[0] if near else 'qwen2_5_vl'][2]
+    raise ConfigurationError(
+        f'{model} is a {kind!r} model; this memory works with {", ".join(MODEL_TYPES)} '
+        f'checkpoints, such as {example}{note}')
