@@ -4,7 +4,7 @@
 The command ``infinipot bench quality``: what each policy loses at each budget, on one model.
 
 It films held-out streams, shows them to every policy at every budget, asks the same questions and
-writes figures and one HTML page to a folder whose layout ``evaluation.journal`` tells.
+writes figures and one HTML page to a folder whose layout ``evaluation.run_store`` describes.
 """
 
 from __future__ import annotations
@@ -195,9 +195,10 @@ def _measure_and_report(
     from rich.console import Console
 
     from benchmarks.quality_streams import load_stream, stream_code
+    from infinipot_ros.cli.progress import show_progress
+    from infinipot_ros.cli.result_tables import headline_tables
     from infinipot_ros.evaluation.cluster import run_on_cluster
-    from infinipot_ros.evaluation.progress import show_progress
-    from infinipot_ros.evaluation.report.quality_report import headline_tables, write_report
+    from infinipot_ros.evaluation.report.quality_report import write_report
     from infinipot_ros.evaluation.run_store import RunStore
     from infinipot_ros.evaluation.task_runner import measure, quality_settings
     from infinipot_ros.vlm.loading import load_model, weights_digest
@@ -211,16 +212,16 @@ def _measure_and_report(
         'max_new_tokens': settings.max_new_tokens, 'split': split, 'questions': questions,
         'frames': plan.frames, 'stream_code': stream_code()}
     bar = show_progress(tasks, Console(stderr=True))
-    with RunStore(output, config, fresh=fresh) as journal, bar as (on_run, on_frames):
+    with RunStore(output, config, fresh=fresh) as store, bar as (on_run, on_frames):
         measure(
-            journal, tasks,
+            store, tasks,
             partial(load_stream, frames=plan.frames, questions=questions, cache=cache),
             partial(load_model, model, device=device, dtype=dtype), settings,
             workers=workers,
             spread=None if ray is None else partial(
                 run_on_cluster, address=ray, output=output),
             on_run=on_run, on_frames=on_frames)
-    summary = write_report(journal, HEADLINE_BUDGET, SUITES)
+    summary = write_report(store, HEADLINE_BUDGET, SUITES)
     for table in headline_tables(summary):
         Console().print(table, '')
     typer.echo(f'wrote {output / "report.html"}, results.json, results.csv and outcomes.jsonl')

@@ -5,8 +5,8 @@ A long stream with questions in a process of its own, and what the allocator hel
 
     python bounded_run.py MODEL DEVICE FRAMES
 
-prints JSON: the plan's figure, the most that was held at once, and what was held every 500 frames,
-in bytes above what the process with its libraries held before.
+prints JSON: the plan's figure, the most that was held at once, and every 500 frames the bytes that
+C and C++ code holds and the blocks that Python holds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import ctypes
 import gc
 import json
 import sys
-from pathlib import Path
 
 import torch
 from camera import noise, stamp
@@ -42,17 +41,25 @@ def settle() -> None:
     gc.collect()
     # Collections then look at what is new alone, and come as often from first to last.
     gc.freeze()
-    # Freed memory goes back to the system now; after this it never does.
-    ctypes.CDLL(None).malloc_trim(0)
 
 
-def held(device: str) -> int:
-    """Bytes that the process holds: pages of its own that are resident, or torch's on a GPU."""
+class HeapInfo(ctypes.Structure):
+    """What glibc's ``mallinfo2`` returns; bytes and counts."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in (
+        'arena', 'ordblks', 'smblks', 'hblks', 'hblkhd', 'usmblks', 'fsmblks', 'uordblks',
+        'fordblks', 'keepcost'))
+
+
+def held(device: str) -> tuple[int, int]:
+    """Bytes in use on the heap, or of torch on a GPU; and blocks that Python has in use."""
     gc.collect()
     if device.startswith('cuda'):
-        return torch.cuda.memory_allocated()
-    lines = Path('/proc/self/status').read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith('RssAnon')).split()[1])
+        return torch.cuda.memory_allocated(), sys.getallocatedblocks()
+    library = ctypes.CDLL(None)
+    library.mallinfo2.restype = HeapInfo
+    heap = library.mallinfo2()
+    return heap.uordblks + heap.hblkhd, sys.getallocatedblocks()
 
 
 def ask(memory: VisualMemory, index: int) -> None:
@@ -65,7 +72,7 @@ def ask(memory: VisualMemory, index: int) -> None:
 
 
 def watch(
-    memory: VisualMemory, frames: int, samples: list[int], device: str,
+    memory: VisualMemory, frames: int, samples: list[tuple[int, int]], device: str,
     small: list[RgbImage], large: RgbImage,
 ) -> None:
     for index in range(frames):
@@ -86,7 +93,7 @@ def main(model: str, device: str, frames: int) -> None:
     watch(memory, EVERY, [], device, *images)
     del memory
     settle()
-    before, samples = held(device), []
+    samples: list[tuple[int, int]] = []
     remembered: list[VisualMemory] = []
 
     def run() -> None:
@@ -97,7 +104,7 @@ def main(model: str, device: str, frames: int) -> None:
     [memory] = remembered
     status = memory.status()
     print(json.dumps({
-        'figure': memory.plan.total, 'most': most, 'before': before, 'samples': samples,
+        'figure': memory.plan.total, 'most': most, 'samples': samples,
         'seen': status.frames_encoded + status.frames_pending, 'tokens': status.tokens,
         'compressions': status.compressions, 'moments': len(memory.moments())}))
 

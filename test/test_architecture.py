@@ -155,6 +155,22 @@ def test_only_main_knows_the_node_and_no_interface_another():
                 if module.startswith(interfaces) and target.startswith(interfaces)}
 
 
+def test_no_two_public_classes_have_one_name():
+    places: dict[str, set[str]] = {}
+    for path in modules():
+        for node in ast.parse(path.read_text(), str(path)).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith('_'):
+                places.setdefault(node.name, set()).add(str(path.relative_to(ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_only_commands_draw_on_a_terminal():
+    drawing = {
+        path.relative_to(PACKAGE).parts[0] for path in modules()
+        for _, name in imports(path) if name.split('.')[0] in {'rich', 'typer'}}
+    assert drawing == {'cli'}
+
+
 def test_every_room_has_its_arrows():
     rooms = {p.name for p in PACKAGE.iterdir() if (p / '__init__.py').exists()}
     assert rooms == {room for room in ARROWS if '/' not in room}

@@ -128,13 +128,17 @@ class NodeLoad:
         """
         first: list[float] = []
         started = time.perf_counter()
-        sending = self._action.send_goal_async(
+        # In the thread that takes the response: rclpy 9.1 loses one that comes in between.
+        sent = self._client.node.executor.create_task(
+            self._action.send_goal_async,
             Ask.Goal(question=question, max_new_tokens=max_new_tokens),
-            feedback_callback=lambda _: first.append(time.perf_counter()))
-        self._client.wait(sending.done, PATIENCE_S, 'an accepted goal')
-        if not sending.result().accepted:
+            lambda _: first.append(time.perf_counter()))
+        self._client.wait(sent.done, PATIENCE_S, 'a goal that is sent')
+        goal = sent.result()
+        self._client.wait(goal.done, PATIENCE_S, 'an accepted goal')
+        if not goal.result().accepted:
             raise NodeError('a question was refused: the node is busy')
-        result = sending.result().get_result_async()
+        result = goal.result().get_result_async()
         self._client.wait(result.done, PATIENCE_S, 'an answer')
         ended = time.perf_counter()
         answer = result.result().result

@@ -144,8 +144,8 @@ def evaluate(
     allow_download: options.AllowDownload = False,
 ) -> None:
     """Ask questions about recordings and compare what different memories answer."""
+    from infinipot_ros.cli.eval_run import EvalRun
     from infinipot_ros.evaluation.eval_inputs import Wanted, dataset_recordings, named_recordings
-    from infinipot_ros.evaluation.eval_run import EvalRun
     from infinipot_ros.evaluation.presets import preset as find_preset
 
     chosen = find_preset(preset)

@@ -22,11 +22,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from infinipot_ros.cli.result_tables import overview_table
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.evaluation.eval_inputs import Wanted, named_recordings
 from infinipot_ros.evaluation.recorded_stream import RecordedStream, Recording
-from infinipot_ros.evaluation.report.quality_report import overview_table, write_report
+from infinipot_ros.evaluation.report.quality_report import write_report
 from infinipot_ros.evaluation.run_store import FRESH, OUTCOMES, RunStore
 from infinipot_ros.evaluation.variants import Variant
 from infinipot_ros.node import parameters

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from infinipot_ros.errors import BusyError, QuestionCode, QuestionError
 from infinipot_ros.node.counts import nothing_observed
 from infinipot_ros.node.frame_queue import FrameQueue, IngestPolicy, OfferResult, QueuedFrame
-from infinipot_ros.node.jobs import Question, QuestionJob, Task, fail, stopped
+from infinipot_ros.node.jobs import QuestionJob, QuestionRequest, Task, fail, stopped
 from infinipot_ros.node.worker_status import QueueStatus
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class JobQueue:
 
     # -- questions and tasks ------------------------------------------------------------------
 
-    def ask(self, question: Question, timeout_s: float,
+    def ask(self, question: QuestionRequest, timeout_s: float,
             on_text: Callable[[str], None] = lambda _text: None,
             canceled: Callable[[], bool] = lambda: False) -> QuestionJob:
         """

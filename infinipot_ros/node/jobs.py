@@ -22,7 +22,7 @@ GRACE_S = 0.5
 
 
 @dataclass(frozen=True)
-class Question:
+class QuestionRequest:
     """
     A question as a client put it.
 
@@ -67,7 +67,7 @@ class QuestionJob:
     :param canceled: checked before every token.
     """
 
-    question: Question
+    question: QuestionRequest
     timeout_s: float
     on_text: Callable[[str], None]
     canceled: Callable[[], bool]

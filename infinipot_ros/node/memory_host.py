@@ -19,7 +19,7 @@ from infinipot_ros.node.factory import build_memory, build_sessions
 from infinipot_ros.node.frame_decoder import FrameDecoder
 from infinipot_ros.node.frame_queue import IngestPolicy
 from infinipot_ros.node.job_queue import JobQueue
-from infinipot_ros.node.jobs import Question, QuestionJob
+from infinipot_ros.node.jobs import QuestionJob, QuestionRequest
 from infinipot_ros.node.logs import Log
 from infinipot_ros.node.pose_buffer import PoseSource
 from infinipot_ros.node.worker import MemoryWorker
@@ -159,7 +159,7 @@ class MemoryHost:
 
     # -- questions ----------------------------------------------------------------------------
 
-    def ask(self, question: Question, on_text: Callable[[str], None] = lambda _text: None,
+    def ask(self, question: QuestionRequest, on_text: Callable[[str], None] = lambda _text: None,
             canceled: Callable[[], bool] = lambda: False) -> QuestionJob:
         """
         Queue a question, with ``query.timeout`` as its time limit.

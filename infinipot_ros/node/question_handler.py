@@ -11,7 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 from infinipot_ros.errors import QuestionCode, QuestionError
-from infinipot_ros.node.jobs import Answered, Question, QuestionJob, canceled
+from infinipot_ros.node.jobs import Answered, QuestionJob, QuestionRequest, canceled
 from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.node.messages import answer_response, error_response
 from infinipot_ros.ros_time import nanoseconds
@@ -28,7 +28,7 @@ class QuestionHandler:
         self._host = host
         self._on_answer = on_answer
 
-    def question(self, request: Any) -> Question:
+    def question(self, request: Any) -> QuestionRequest:
         """
         Read a ``Query.Request`` or an ``Ask.Goal``.
 
@@ -42,7 +42,7 @@ class QuestionHandler:
                     'U+FFFD): encode it as UTF-8')
         since_ns, until_ns = nanoseconds(request.since), nanoseconds(request.until)
         self._host.check_cameras(request.cameras)
-        return Question(
+        return QuestionRequest(
             request.question, request.max_new_tokens, since_ns or None, until_ns or None,
             tuple(request.cameras), request.session, request.thumbnails)
 

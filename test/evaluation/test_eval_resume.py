@@ -203,7 +203,7 @@ def test_fresh_throws_away_the_report_too(model, bag, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('infinipot_ros.evaluation.eval_run.measure', interrupted)
+    monkeypatch.setattr('infinipot_ros.cli.eval_run.measure', interrupted)
     result = evaluate(model, bag, '--fps', 0, '--fresh', '--output', out)
     assert result.exit_code == 130
     assert not (out / 'report.html').exists()

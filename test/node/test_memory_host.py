@@ -18,7 +18,7 @@ from tiny_models import make_tiny
 from infinipot_ros.errors import ConfigurationError, InfinipotError, QuestionCode, QuestionError
 from infinipot_ros.node import parameters
 from infinipot_ros.node.job_queue import MAX_QUERIES
-from infinipot_ros.node.jobs import Question
+from infinipot_ros.node.jobs import QuestionRequest
 from infinipot_ros.node.memory_host import MemoryHost
 
 SECOND = 1_000_000_000
@@ -70,7 +70,7 @@ def activate(host: MemoryHost, values: dict[str, Any]) -> None:
 
 def test_without_a_memory_everything_is_refused_by_phase(host, values) -> None:
     assert host.snapshot() is None and host.latest_frame() is None and not host.configured
-    for act in (lambda: host.ask(Question('what?')), host.check_room):
+    for act in (lambda: host.ask(QuestionRequest('what?')), host.check_room):
         with pytest.raises(QuestionError, match='the node is unconfigured') as caught:
             act()
         assert caught.value.code == QuestionCode.INACTIVE
@@ -84,7 +84,7 @@ def test_an_inactive_node_changes_its_memory_but_answers_nothing(host, values) -
     host.enter('inactive')
     assert host.run('count', lambda memory: memory.status().frames_pending) == 0
     with pytest.raises(QuestionError, match='the node is inactive') as caught:
-        host.ask(Question('what?'))
+        host.ask(QuestionRequest('what?'))
     assert caught.value.code == QuestionCode.INACTIVE
 
 
@@ -94,9 +94,9 @@ def test_a_question_is_refused_as_busy_before_and_when_it_is_asked(host, values)
     host.worker_for('hold').queue.run(
         'hold', lambda _memory: (started.set(), leave.wait(20.0)))
     assert started.wait(20.0)
-    jobs = [host.ask(Question('what?', 1)) for _ in range(MAX_QUERIES)]
+    jobs = [host.ask(QuestionRequest('what?', 1)) for _ in range(MAX_QUERIES)]
     texts = set()
-    for act in (lambda: host.ask(Question('what?')), host.check_room):
+    for act in (lambda: host.ask(QuestionRequest('what?')), host.check_room):
         with pytest.raises(QuestionError) as caught:
             act()
         assert caught.value.code == QuestionCode.BUSY
@@ -112,7 +112,7 @@ def test_a_question_is_refused_as_busy_before_and_when_it_is_asked(host, values)
 def test_a_question_has_the_time_limit_of_when_it_was_asked(host, values) -> None:
     activate(host, values)
     values['query.timeout'] = 5.0
-    job = host.ask(Question('what?', 1))
+    job = host.ask(QuestionRequest('what?', 1))
     values['query.timeout'] = 500.0
     assert 0.0 < job.left_s <= 5.0 < job.left_s + 0.5
     assert job.left_s < job.wait_s < 5.5

@@ -30,7 +30,7 @@ from infinipot_ros.node.job_queue import (
     MAX_TASKS,
     JobQueue,
 )
-from infinipot_ros.node.jobs import Answered, Question
+from infinipot_ros.node.jobs import Answered, QuestionRequest
 from infinipot_ros.node.worker import MemoryWorker
 from infinipot_ros.visual_memory.frame import Frame
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
@@ -56,7 +56,7 @@ def decode(queued: QueuedFrame) -> Frame:
     return Frame(np.full((56, 56, 3), shade, np.uint8), queued.stamp_ns, queued.camera)
 
 
-def ask(worker: MemoryWorker, question: Question, timeout_s: float,
+def ask(worker: MemoryWorker, question: QuestionRequest, timeout_s: float,
         on_text: Callable[[str], None] = lambda _text: None,
         canceled: Callable[[], bool] = lambda: False) -> Future[Answered]:
     return worker.queue.ask(question, timeout_s, on_text, canceled).future
@@ -110,14 +110,14 @@ def test_frames_and_questions(make) -> None:
     for index in range(1, 6):
         assert worker.queue.offer(index * SECOND, index * SECOND).reason == ''
     wait(lambda: remembered(worker) == 5)
-    answer = ask(worker, Question('what?', 3), 20.0).result(30.0).answer
+    answer = ask(worker, QuestionRequest('what?', 3), 20.0).result(30.0).answer
     assert (answer.observed_from_ns, answer.observed_to_ns) == (SECOND, 5 * SECOND)
     assert answer.new_tokens <= 3
     snapshot = worker.snapshot()
     assert snapshot.last_query_ms > 0 and snapshot.last_ingest_ms > 0 and not snapshot.drops
     assert worker.stop(10.0)
     with pytest.raises(QuestionError) as caught:
-        ask(worker, Question('what?', 0), 1.0)
+        ask(worker, QuestionRequest('what?', 0), 1.0)
     assert caught.value.code == QuestionCode.INACTIVE
 
 
@@ -135,7 +135,7 @@ def test_faults_become_counters(make) -> None:
     worker.queue.count_drop('malformed')
     snapshot = worker.snapshot()
     assert snapshot.frames_seen == 5 == remembered(worker) + sum(snapshot.drops.values())
-    assert ask(worker, Question('what?', 1), 20.0).result(30.0).answer.memory_tokens > 0
+    assert ask(worker, QuestionRequest('what?', 1), 20.0).result(30.0).answer.memory_tokens > 0
 
 
 def offer_slow(worker) -> tuple[threading.Event, threading.Event]:
@@ -158,7 +158,7 @@ def test_a_question_goes_before_the_frames_that_wait(make) -> None:
     for index in range(2, 8):
         worker.queue.offer(index * SECOND, index * SECOND)
     assert entered.wait(20.0)
-    future = ask(worker, Question('what?', 1), 20.0)
+    future = ask(worker, QuestionRequest('what?', 1), 20.0)
     leave.set()
     answer = future.result(30.0).answer
     assert answer.observed_to_ns == SECOND, 'asked after the first frame, before the second'
@@ -174,7 +174,7 @@ def test_questions_without_a_pause_do_not_blind_it(make) -> None:
     def ask_again(_done: object = None) -> None:
         # Called by the worker itself, as a question ends: another one always waits.
         if not enough.is_set():
-            ask(worker, Question('what?', 1), 20.0).add_done_callback(ask_again)
+            ask(worker, QuestionRequest('what?', 1), 20.0).add_done_callback(ask_again)
 
     ask_again()
     ask_again()
@@ -193,9 +193,9 @@ def test_waiting_is_bounded_in_number_and_time(make) -> None:
     worker.start().result(60.0)
     entered, leave = offer_slow(worker)
     assert entered.wait(20.0)
-    futures = [ask(worker, Question('what?', 1), 0.01) for _ in range(MAX_QUERIES)]
+    futures = [ask(worker, QuestionRequest('what?', 1), 0.01) for _ in range(MAX_QUERIES)]
     with pytest.raises(QuestionError) as caught:
-        ask(worker, Question('what?', 1), 1.0)
+        ask(worker, QuestionRequest('what?', 1), 1.0)
     assert caught.value.code == QuestionCode.BUSY
     time.sleep(0.05)
     leave.set()
@@ -203,7 +203,7 @@ def test_waiting_is_bounded_in_number_and_time(make) -> None:
         with pytest.raises(QuestionError) as caught:
             future.result(20.0)
         assert caught.value.code == QuestionCode.TIMEOUT
-    assert ask(worker, Question('what?', 1), 20.0).result(30.0)
+    assert ask(worker, QuestionRequest('what?', 1), 20.0).result(30.0)
 
 
 def test_stopping_ends_a_running_answer_and_those_behind_it(make) -> None:
@@ -211,7 +211,7 @@ def test_stopping_ends_a_running_answer_and_those_behind_it(make) -> None:
     worker.start().result(60.0)
     worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
-    futures = [ask(worker, Question('what?', 0), 60.0) for _ in range(3)]
+    futures = [ask(worker, QuestionRequest('what?', 0), 60.0) for _ in range(3)]
     wait(lambda: worker.snapshot().job == 'query')
     started = time.monotonic()
     assert worker.stop(5.0)
@@ -227,7 +227,7 @@ def test_the_last_task_cuts_off_answers_and_is_the_last(make) -> None:
     worker.start().result(60.0)
     worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
-    asked = [ask(worker, Question('what?', 0), 60.0) for _ in range(2)]
+    asked = [ask(worker, QuestionRequest('what?', 0), 60.0) for _ in range(2)]
     earlier = worker.queue.run('earlier', lambda _observer: None)
     wait(lambda: worker.snapshot().job == 'query')
     last = worker.queue.run_last('save', lambda observer: observer.status().frames_pending)
@@ -236,7 +236,7 @@ def test_the_last_task_cuts_off_answers_and_is_the_last(make) -> None:
         worker.queue.check_room()
     for future in (*asked, earlier):
         assert future.exception(20.0).code == QuestionCode.INACTIVE
-    for late in (lambda: ask(worker, Question('what?'), 1.0),
+    for late in (lambda: ask(worker, QuestionRequest('what?'), 1.0),
                  lambda: worker.queue.run('late', lambda _observer: None)):
         with pytest.raises(QuestionError) as caught:
             late()
@@ -270,7 +270,7 @@ def test_tasks_take_their_turn_and_are_bounded(make) -> None:
     entered, leave = offer_slow(worker)
     assert entered.wait(20.0)
     done: list[str] = []
-    question = ask(worker, Question('what?', 1), 20.0)
+    question = ask(worker, QuestionRequest('what?', 1), 20.0)
     question.add_done_callback(lambda _future: done.append('question'))
     tasks = [worker.queue.run('note', lambda _observer, number=number: done.append(str(number)))
              for number in range(MAX_TASKS)]
@@ -292,8 +292,8 @@ def test_a_canceled_question_ends_within_a_token_and_a_waiting_one_at_once(make)
     worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
     canceled, pieces = threading.Event(), []
-    running = ask(worker, Question('what?'), 60.0, pieces.append, canceled.is_set)
-    waiting = worker.queue.ask(Question('what?'), 60.0)
+    running = ask(worker, QuestionRequest('what?'), 60.0, pieces.append, canceled.is_set)
+    waiting = worker.queue.ask(QuestionRequest('what?'), 60.0)
     wait(lambda: len(pieces) > 3)
     assert worker.queue.withdraw(waiting) and waiting.future.cancelled()
     assert not worker.queue.withdraw(waiting)
@@ -302,14 +302,14 @@ def test_a_canceled_question_ends_within_a_token_and_a_waiting_one_at_once(make)
     error = running.exception(20.0)
     assert isinstance(error, QuestionError) and error.code == QuestionCode.CANCELED
     assert len(pieces) <= told + 1
-    assert ask(worker, Question('what?', 1), 20.0).result(20.0).answer.new_tokens <= 1
+    assert ask(worker, QuestionRequest('what?', 1), 20.0).result(20.0).answer.new_tokens <= 1
 
 
 def test_a_question_canceled_before_its_turn_is_not_asked(make) -> None:
     worker = make()
     worker.start().result(60.0)
     worker.queue.offer(SECOND, SECOND)
-    error = ask(worker, Question('what?'), 20.0, canceled=lambda: True).exception(20.0)
+    error = ask(worker, QuestionRequest('what?'), 20.0, canceled=lambda: True).exception(20.0)
     assert isinstance(error, QuestionError) and error.code == QuestionCode.CANCELED
 
 
@@ -319,11 +319,11 @@ def test_a_question_without_an_answer_begins_no_dialogue(make) -> None:
     worker.queue.offer(1, 1)
     for text in ('', '<|im_end|>', 'x' * 10_000):
         with pytest.raises(QuestionError):
-            ask(worker, Question(text, 2, session='new'), 20.0).result(30.0)
+            ask(worker, QuestionRequest(text, 2, session='new'), 20.0).result(30.0)
     assert worker.snapshot().sessions == 0
-    ask(worker, Question('what?', 2, session='old'), 20.0).result(30.0)
+    ask(worker, QuestionRequest('what?', 2, session='old'), 20.0).result(30.0)
     with pytest.raises(QuestionError):
-        ask(worker, Question('', 2, session='old'), 20.0).result(30.0)
+        ask(worker, QuestionRequest('', 2, session='old'), 20.0).result(30.0)
     assert worker.snapshot().sessions == 1, 'one that was begun goes on'
 
 
@@ -346,7 +346,7 @@ def test_a_dialogue_is_kept_as_text(make) -> None:
     worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
     for _ in range(2):
-        ask(worker, Question('what?', 2, session='tour'), 20.0).result(30.0)
+        ask(worker, QuestionRequest('what?', 2, session='tour'), 20.0).result(30.0)
     assert worker.snapshot().sessions == 1
     worker.queue.run('reset', worker.reset).result(20.0)
     assert worker.snapshot().sessions == 0
@@ -359,14 +359,14 @@ def test_ten_thousand_dialogues_of_a_careless_client_grow_nothing(make) -> None:
     wait(lambda: remembered(worker) == 1)
     answered, refused = 0, 0
     for number in range(10_000):
-        question = Question('what?', 1, session=f'careless {number}')
+        question = QuestionRequest('what?', 1, session=f'careless {number}')
         error = ask(worker, question, 60.0).exception(60.0)
         answered += error is None
         refused += error is not None and error.code == QuestionCode.TOO_MANY_SESSIONS
     assert (answered, refused) == (4, 9_996)
     assert worker.snapshot().sessions == 4
     # Whoever has a dialogue goes on.
-    ask(worker, Question('and now?', 1, session='careless 3'), 20.0).result(20.0)
+    ask(worker, QuestionRequest('and now?', 1, session='careless 3'), 20.0).result(20.0)
 
 
 def test_a_dialogue_that_has_expired_is_not_counted(make) -> None:
@@ -374,7 +374,7 @@ def test_a_dialogue_that_has_expired_is_not_counted(make) -> None:
     worker.start().result(60.0)
     worker.queue.offer(SECOND, SECOND)
     wait(lambda: remembered(worker) == 1)
-    ask(worker, Question('what?', 1, session='short'), 20.0).result(20.0)
+    ask(worker, QuestionRequest('what?', 1, session='short'), 20.0).result(20.0)
     assert worker.snapshot().sessions == 0
 
 
@@ -399,7 +399,7 @@ class Turns:
                 begun.append(True)
                 self.events.append(name)
             return False
-        return ask(worker, Question('what?', 1), 60.0, canceled=canceled)
+        return ask(worker, QuestionRequest('what?', 1), 60.0, canceled=canceled)
 
 
 def test_an_empty_memory_says_what_became_of_the_frames(make) -> None:
@@ -407,7 +407,7 @@ def test_an_empty_memory_says_what_became_of_the_frames(make) -> None:
     worker.start().result(60.0)
 
     def refused() -> str:
-        error = ask(worker, Question('what?', 1), 20.0).exception(20.0)
+        error = ask(worker, QuestionRequest('what?', 1), 20.0).exception(20.0)
         assert isinstance(error, QuestionError)
         assert error.code == QuestionCode.NOTHING_OBSERVED
         return str(error)
@@ -521,5 +521,5 @@ def test_frames_that_show_nothing_new_are_counted_apart(make) -> None:
     assert dict(snapshot.drops) == {'duplicate': 13} and remembered(worker) == 2
     assert snapshot.frames_seen == remembered(worker) + sum(snapshot.drops.values())
     assert heard == [SECOND, 11 * SECOND]
-    answer = ask(worker, Question('what?', 1), 20.0).result(20.0).answer
+    answer = ask(worker, QuestionRequest('what?', 1), 20.0).result(20.0).answer
     assert answer.observed_to_ns == 15 * SECOND

@@ -42,7 +42,7 @@ Only give the best option."""
 HEAD, TAIL = PROMPT.split('{question}\n{options}\n')
 
 
-class OwnEntry(Entry):
+class EgoSchemaEntry(Entry):
     """A question of the benchmark's own file."""
 
     q_uid: str
@@ -55,7 +55,7 @@ class OwnEntry(Entry):
     option_4: str = Field(alias='option 4')
 
 
-class FlashEntry(Entry):
+class FlashEgoSchemaEntry(Entry):
     """A question of Flash-VStream's file; ``answer`` counts from 0, ``duration`` in seconds."""
 
     video_id: str
@@ -71,8 +71,8 @@ def read(path: Path) -> list[QuestionedVideo]:
 
     :raises SourceError: the file is in neither form, or the answers are missing.
     """
-    model = model_of(path, {'q_uid': OwnEntry, 'video_id': FlashEntry})
-    asked = list(_own(path) if model is OwnEntry else _flash(path))
+    model = model_of(path, {'q_uid': EgoSchemaEntry, 'video_id': FlashEgoSchemaEntry})
+    asked = list(_own(path) if model is EgoSchemaEntry else _flash(path))
     if not asked:
         raise SourceError(f'{path}: {ANSWERS} beside it answers none of its questions')
     return by_video(path, asked)
@@ -83,7 +83,7 @@ def _own(path: Path) -> Iterator[tuple[str, Question]]:
     if not isinstance(answers, dict) or not all(type(each) is int for each in answers.values()):
         raise SourceError(
             f'{path.with_name(ANSWERS)}: one JSON object is expected, of ids and options from 0')
-    for here, entry in read_entries(path, OwnEntry):
+    for here, entry in read_entries(path, EgoSchemaEntry):
         if entry.q_uid in answers:
             options = [entry.option_0, entry.option_1, entry.option_2, entry.option_3,
                        entry.option_4]
@@ -92,7 +92,7 @@ def _own(path: Path) -> Iterator[tuple[str, Question]]:
 
 
 def _flash(path: Path) -> Iterator[tuple[str, Question]]:
-    for here, entry in read_entries(path, FlashEntry):
+    for here, entry in read_entries(path, FlashEgoSchemaEntry):
         head, options = split_options(entry.question.strip().removesuffix(TAIL), '(A)', here)
         yield entry.video_id, _question(
             str(entry.id), head.removeprefix(HEAD), options, entry.answer, here)

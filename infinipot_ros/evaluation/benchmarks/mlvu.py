@@ -49,7 +49,7 @@ SLIPS = {'Catching a flying drone quadcopter': 'Catching the drone'}
 """Right answers of the published files that match none of their options, and the option meant."""
 
 
-class OwnEntry(Entry):
+class MlvuEntry(Entry):
     """
     A question of the benchmark's own file; open ones have no candidates.
 
@@ -83,7 +83,7 @@ class RekvEntry(Entry):
     conversations: list[RekvQuestion]
 
 
-class FlashEntry(Entry):
+class FlashMlvuEntry(Entry):
     """A question of Flash-VStream's file; ``answer`` counts from 0."""
 
     id: str
@@ -109,7 +109,7 @@ def read(path: Path) -> list[QuestionedVideo]:
 
 def _questions(path: Path) -> Iterator[tuple[str, Question]]:
     model = model_of(
-        path, {'conversations': RekvEntry, 'video': OwnEntry, 'type': FlashEntry})
+        path, {'conversations': RekvEntry, 'video': MlvuEntry, 'type': FlashMlvuEntry})
     folder = f'{path.stem}/' if re.match(r'\d+_', path.stem) else ''
     for number, (here, entry) in enumerate(read_entries(path, model), 1):
         if model is RekvEntry:
@@ -119,7 +119,7 @@ def _questions(path: Path) -> Iterator[tuple[str, Question]]:
                 yield video, _choice(
                     f'{number}.{index}', asked.question, asked.choices,
                     letter_with(asked.answer, asked.choices, here), asked.question_type)
-        elif model is OwnEntry:
+        elif model is MlvuEntry:
             yield folder + entry.video, _own(f'{path.stem}.{number}', entry, here)
         else:
             text, options = split_options(entry.question, '(A)', here)
@@ -128,7 +128,7 @@ def _questions(path: Path) -> Iterator[tuple[str, Question]]:
                 letter_at(entry.answer, options, here), entry.type)
 
 
-def _own(name: str, entry: OwnEntry, here: str) -> Question:
+def _own(name: str, entry: MlvuEntry, here: str) -> Question:
     if entry.candidates:
         right = SLIPS.get(entry.answer, entry.answer)
         return _choice(name, entry.question, entry.candidates,

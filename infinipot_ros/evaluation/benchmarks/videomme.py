@@ -39,7 +39,7 @@ The best answer is:"""
 Length = Literal['short', 'medium', 'long']
 
 
-class OwnEntry(Entry):
+class VideoMmeEntry(Entry):
     """A row of the benchmark's table; ``videoID`` names the file."""
 
     video_id: str
@@ -55,7 +55,7 @@ class OwnEntry(Entry):
     answer: Text
 
 
-class FlashEntry(Entry):
+class FlashVideoMmeEntry(Entry):
     """A question of Flash-VStream's file; ``answer`` counts from 0."""
 
     video_id: str
@@ -79,9 +79,9 @@ def read(path: Path) -> list[QuestionedVideo]:
 
 
 def _questions(path: Path) -> Iterator[tuple[str, Question]]:
-    model = model_of(path, {'videoID': OwnEntry, 'url': FlashEntry})
+    model = model_of(path, {'videoID': VideoMmeEntry, 'url': FlashVideoMmeEntry})
     for here, entry in read_entries(path, model):
-        if model is OwnEntry:
+        if model is VideoMmeEntry:
             name, video, text, options = (
                 entry.question_id, entry.videoID, entry.question, bare(entry.options))
             answer = letter_of(entry.answer, options, here)

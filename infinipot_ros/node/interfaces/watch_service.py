@@ -12,7 +12,7 @@ from rclpy.node import Node
 
 from infinipot_ros.errors import InfinipotError, QuestionCode, QuestionError
 from infinipot_ros.msg import Alert
-from infinipot_ros.node.jobs import Answered, Question, QuestionJob
+from infinipot_ros.node.jobs import Answered, QuestionJob, QuestionRequest
 from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.node.messages import (
     MAX_UINT32,
@@ -63,7 +63,7 @@ class WatchService:
 
     def _ask(self, watch: Watch) -> None:
         try:
-            job = self._host.ask(Question(watch.question, cameras=watch.cameras))
+            job = self._host.ask(QuestionRequest(watch.question, cameras=watch.cameras))
         except QuestionError:
             self._watches.record_result(watch, None)
             return

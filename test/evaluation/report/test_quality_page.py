@@ -14,7 +14,8 @@ from browser import launch_chromium, open_page
 from PIL import Image
 from report_folders import CONFIG, write_folder
 
-from infinipot_ros.evaluation.report.quality_report import overview_table, write_report
+from infinipot_ros.cli.result_tables import overview_table
+from infinipot_ros.evaluation.report.quality_report import write_report
 from infinipot_ros.evaluation.run_store import RunStore
 
 pytest.importorskip('matplotlib', reason='the report draws with matplotlib')

@@ -15,9 +15,10 @@ from quality_streams import CONFIG, make_tasks, measure_all
 from rich.console import Console
 from tiny_models import make_tiny
 
+from infinipot_ros.cli.result_tables import headline_tables
 from infinipot_ros.evaluation.outcome import Outcome
 from infinipot_ros.evaluation.report.plots import styles_of, suite_plots
-from infinipot_ros.evaluation.report.quality_report import headline_tables, write_report
+from infinipot_ros.evaluation.report.quality_report import write_report
 from infinipot_ros.evaluation.report.summary import (
     HEADLINE_GROUPS,
     as_row,

@@ -19,17 +19,18 @@ from typing import Any
 
 from rich.console import Console
 
+from infinipot_ros.cli.progress import show_progress
+from infinipot_ros.cli.result_tables import overview_table
 from infinipot_ros.errors import ConfigurationError, InfinipotError, SourceError
 from infinipot_ros.evaluation.cluster import run_on_cluster
 from infinipot_ros.evaluation.eval_inputs import Found, Wanted
 from infinipot_ros.evaluation.judge import Judge, judge_outcomes
 from infinipot_ros.evaluation.outcome import LeftOut, Outcome
-from infinipot_ros.evaluation.progress import show_progress
 from infinipot_ros.evaluation.provenance import described
 from infinipot_ros.evaluation.recorded_stream import Recording
 from infinipot_ros.evaluation.report.caveats import left_out, left_out_text
 from infinipot_ros.evaluation.report.formatting import count_text
-from infinipot_ros.evaluation.report.quality_report import overview_table, write_report
+from infinipot_ros.evaluation.report.quality_report import write_report
 from infinipot_ros.evaluation.run_store import FRESH, LEFT_OUT, RunStore
 from infinipot_ros.evaluation.stream import questions_digest
 from infinipot_ros.evaluation.stream_dump import HEADER, StreamLoader, dump_folder
