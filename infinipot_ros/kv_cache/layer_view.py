@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ class LayerView:
     :param starts: int64 ``[H, N]``, the position that each token's grid starts at (or the token
         itself, where positions follow the slots); None where it is not known.
     :param rotation: how keys are rotated; None where it is not known.
+    :param whole: the view that this one is a part of, ``at`` these heads and slots.
     """
 
     keys: Tensor
@@ -38,6 +40,8 @@ class LayerView:
     shapes: GridShapes
     starts: Tensor | None = None
     rotation: KeyRotation | None = None
+    whole: LayerView | None = None
+    at: tuple[Tensor, Tensor] | None = None
 
     @property
     def compares_content(self) -> bool:
@@ -46,17 +50,21 @@ class LayerView:
 
     def content_keys(self) -> Tensor:
         """
-        Return keys as if every grid started at position 0: float32 ``[H, N, D]``, a copy.
+        Return keys as if every grid started at position 0: float32 ``[H, N, D]``.
 
         Keys of one place then differ by what was seen there, not by when.
 
         :raises ValueError: the view knows no positions.
         """
+        if self.whole is not None and self.at is not None:
+            return self.whole.content_keys()[self.at]
+        return self._content
+
+    @cached_property
+    def _content(self) -> Tensor:
         if self.starts is None or self.rotation is None:
             raise ValueError('this view knows no positions, so its keys cannot be turned back')
-        return self.rotation.turn(
-            self.keys.to(torch.float32, copy=True), self.coordinates, self.shapes, self.starts,
-            torch.zeros_like(self.starts))
+        return self.rotation.turn_back(self.keys, self.starts)
 
     def part(self, heads: Tensor, slots: Tensor) -> LayerView:
         """
@@ -67,7 +75,7 @@ class LayerView:
         at = heads.unsqueeze(-1), slots
         return replace(
             self, keys=self.keys[at], values=self.values[at], coordinates=self.coordinates[at],
-            starts=None if self.starts is None else self.starts[at])
+            starts=None if self.starts is None else self.starts[at], whole=self, at=at)
 
 
 def in_parts(tokens: Tensor) -> tuple[Tensor, ...]:

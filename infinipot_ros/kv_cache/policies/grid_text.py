@@ -15,8 +15,8 @@ from infinipot_ros.kv_cache.coordinates import GRID, text_tokens
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 
-# Each choice comes close to what fits; more would gain a handful of tokens.
-CHOICES = 6
+# A choice that leaves less than this part of the target free is close enough.
+CLOSE = 32
 
 
 class GridTextPolicy(EvictionPolicy):
@@ -72,19 +72,21 @@ class GridTextPolicy(EvictionPolicy):
         visual = (~text).nonzero().flatten()
         own = view.part(torch.tensor([head], device=visual.device), visual.unsqueeze(0))
         chosen = torch.zeros_like(text)
-        most, count = 0, min(target, len(visual))
-        for _ in range(CHOICES):
+        # At first as if text kept its share.
+        most, count, fits = 0, min(target * len(visual) // len(text), len(visual)), False
+        while count > most:
             tried = torch.zeros_like(text)
             tried[visual[self._choose(own, count)]] = True
             alive = torch.bincount(place[tried], minlength=len(grids)) > 0
             total = count + int(cost[alive].sum())
-            if total <= target and count > most:
-                chosen, most = tried | (text & alive[place]), count
-            # The share of text in a choice hardly depends on its size.
-            following = min(target * count // max(total, 1), len(visual))
-            if following in (count, most):
+            if total > target:
+                # As many fewer always fit, but one try in between must not go back and forth.
+                count = most if fits else count - (total - target)
+                continue
+            chosen, most = tried | (text & alive[place]), count
+            if fits or target - total <= target // CLOSE:
                 break
-            count = following
+            count, fits = min(target * count // total, len(visual)), True
         return self._fill(chosen, text, place, cost, target)
 
     def _choose(self, view: LayerView, count: int) -> Tensor:
