@@ -50,7 +50,7 @@ def last_time(model: VisionLanguageModel, settings: MemoryConfig, cache: Bounded
     """
     taken = cache.prefix_length + cache.tail_room
     most = model.most_positions - 1 - taken
-    if cache.rotation is not None and cache.rotation.by_slot:
+    if cache.by_slot:
         # Every token takes one, remembered or pending: together they are within the budget.
         least, what = settings.budget, 'the budget'
     else:
