@@ -32,6 +32,9 @@ from infinipot_ros.vlm.prompt import Prompt, read_template
 from infinipot_ros.vlm.quantization import held_bytes
 from infinipot_ros.vlm.rotary import Rotary, known_positions
 
+#: The latest time of a grid that text is planned for, in seconds: 115 days.
+LONGEST_S = 9_999_999.9
+
 
 @dataclass(frozen=True)
 class GridSequence:
@@ -111,7 +114,7 @@ class VisionLanguageModel:
                 'model is incomplete, fetch it again')
         template = read_template(self.tokenizer, family.PLACEHOLDER, family.TEMPLATE)
         prompt = Prompt(self.tokenizer, template, family.MARK, family.END_TOKENS)
-        before, after = map(len, self.grid_text(9_999_999.9))
+        before, after = map(len, self.grid_text(LONGEST_S))
         if before + after > family.MAX_GRID_TEXT:
             raise ConfigurationError(
                 f'its tokenizer makes {before + after} tokens of the text of a frame, at most '
@@ -172,7 +175,7 @@ class VisionLanguageModel:
     @cached_property
     def grid_text_tokens(self) -> int:
         """The most tokens of text that stand with a grid."""
-        return sum(map(len, self.grid_text(9_999_999.9)))
+        return sum(map(len, self.grid_text(LONGEST_S)))
 
     def grid_text(self, seconds: float) -> tuple[list[int], list[int]]:
         """
