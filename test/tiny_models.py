@@ -4,19 +4,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaNextVideoConfig,
+    LlavaNextVideoForConditionalGeneration,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2Config,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    SiglipVisionConfig,
 )
 
 SPECIAL = (
@@ -32,9 +41,57 @@ QWEN3_TEMPLATE = (
     "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
 
+#: The chat templates of LLaVA-OneVision and LLaVA-NeXT-Video, without their pictures.
+ONEVISION_TEMPLATE = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + ' '}}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'video') %}"
+    "{{ '<video>' }}{% endfor %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{{ '\\n' + content['text'] }}{% endfor %}"
+    "{{'<|im_end|>'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
+    "{% endif %}")
+NEXT_VIDEO_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'].upper() + ': '}}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'video') %}"
+    "{{ '<video>\\n' }}{% endfor %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{{ content['text'] + ' '}}{% endfor %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}")
+#: What their published video processors say, but for the size.
+ONEVISION_PIXELS = {
+    'image_mean': [0.5, 0.5, 0.5], 'image_std': [0.5, 0.5, 0.5], 'do_normalize': True,
+    'do_rescale': True, 'do_resize': True, 'do_convert_rgb': True, 'resample': 3,
+    'rescale_factor': 0.00392156862745098, 'video_processor_type': 'LlavaOnevisionVideoProcessor'}
+NEXT_VIDEO_PIXELS = {
+    **ONEVISION_PIXELS, 'image_mean': [0.48145466, 0.4578275, 0.40821073],
+    'image_std': [0.26862954, 0.26130258, 0.27577711], 'do_center_crop': True,
+    'video_processor_type': 'LlavaNextVideoVideoProcessor'}
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level, one token a byte, with Qwen's special tokens behind."""
+
+def make_sentencepiece_tokenizer() -> PreTrainedTokenizerFast:
+    """As Vicuna's: pieces begin with a space, one before every text, and a token starts all."""
+    pieces = ['<unk>', '<s>', '</s>', *(f'<0x{byte:02X}>' for byte in range(256))]
+    pieces += ['\u2581', *map(chr, range(33, 127))]
+    words = [('U', 'S'), ('\u2581', 'US'), ('\u2581', 'A'), ('e', 'r'), ('t', 'h')]
+    pieces += [one + other for one, other in words]
+    core = Tokenizer(models.BPE(
+        vocab={piece: index for index, piece in enumerate(pieces)}, merges=words,
+        unk_token='<unk>', byte_fallback=True, fuse_unk=True))
+    core.normalizer = normalizers.Sequence([
+        normalizers.Prepend('\u2581'), normalizers.Replace(' ', '\u2581')])
+    core.decoder = decoders.Sequence([
+        decoders.Replace('\u2581', ' '), decoders.ByteFallback(), decoders.Fuse(),
+        decoders.Strip(' ', 1, 0)])
+    core.post_processor = processors.TemplateProcessing(
+        single='<s> $A', special_tokens=[('<s>', 1)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token='<s>', eos_token='</s>', unk_token='<unk>')
+    tokenizer.add_special_tokens({'additional_special_tokens': ['<video>', '<image>']})
+    return tokenizer
+
+
+def make_tokenizer(special: tuple[str, ...] = SPECIAL) -> PreTrainedTokenizerFast:
+    """Byte-level, one token a byte, with special tokens behind: Qwen's."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate(alphabet)}
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -42,7 +99,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core, eos_token='<|im_end|>', pad_token='<|endoftext|>')
-    tokenizer.add_special_tokens({'additional_special_tokens': list(SPECIAL)})
+    tokenizer.add_special_tokens({'additional_special_tokens': list(special)})
     return tokenizer
 
 
@@ -53,11 +110,14 @@ def make_tiny(
     """
     Save a random checkpoint with its tokenizer.
 
-    :param kind: ``qwen2_vl``, ``qwen2_5_vl`` or ``qwen3_vl``.
+    :param kind: ``qwen2_vl``, ``qwen2_5_vl``, ``qwen3_vl``, ``llava_onevision`` or
+        ``llava_next_video``.
     :param layers: decoder layers; 3 is no multiple of 4 on purpose.
     :param positions: how many it declares to know.
     :return: the folder.
     """
+    if kind.startswith('llava'):
+        return _make_llava(kind, Path(path), layers, seed, patch_hidden, positions)
     tokenizer = make_tokenizer()
     ids = tokenizer.convert_tokens_to_ids
     text = {
@@ -95,18 +155,66 @@ def make_tiny(
         model = Qwen3VLForConditionalGeneration(config)
     else:
         raise ValueError(f'{kind!r} is not one of {KINDS}')
-    model.generation_config.eos_token_id = ids('<|im_end|>')
+    _save(model, tokenizer, path, [] if kind in KINDS else ['<|image_pad|>', '<|video_pad|>'])
+    return Path(path)
+
+
+def _save(model: Any, tokenizer: Any, path: Path | str, unspoken: list[str]) -> None:
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
     # Random weights of the usual size give near-equal keys; wider ones make tokens differ.
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(3.0)
-        if kind not in KINDS:
-            # The plain model takes no answer that poses as a video.
-            model.lm_head.weight[[ids('<|image_pad|>'), ids('<|video_pad|>')]] = 0.0
+        # The plain model takes no answer that poses as a video.
+        model.lm_head.weight[tokenizer.convert_tokens_to_ids(unspoken)] = 0.0
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
-    return Path(path)
+
+
+def _make_llava(
+    kind: str, path: Path, layers: int, seed: int, patch_hidden: int, positions: int,
+) -> Path:
+    """Frames of 9 tokens, 3 x 3, from an odd number of patches and from an even one."""
+    onevision = kind == 'llava_onevision'
+    tokenizer = make_tokenizer((*SPECIAL[:3], '<image>', '<video>')) if onevision else (
+        make_sentencepiece_tokenizer())
+    side = 20 if onevision else 24
+    text = {
+        'vocab_size': len(tokenizer), 'hidden_size': 64, 'intermediate_size': 96,
+        'num_hidden_layers': layers, 'num_attention_heads': 4, 'num_key_value_heads': 2,
+        'max_position_embeddings': positions, 'tie_word_embeddings': False,
+        'bos_token_id': tokenizer.bos_token_id, 'eos_token_id': tokenizer.eos_token_id}
+    vision = {
+        'hidden_size': patch_hidden, 'intermediate_size': 48, 'num_hidden_layers': 3,
+        'num_attention_heads': 2, 'image_size': side, 'patch_size': 4}
+    common = {
+        'image_token_index': tokenizer.convert_tokens_to_ids('<image>'),
+        'video_token_index': tokenizer.convert_tokens_to_ids('<video>'),
+        'image_grid_pinpoints': [[side, side]], 'tie_word_embeddings': False}
+    torch.manual_seed(seed)
+    if onevision:
+        model: Any = LlavaOnevisionForConditionalGeneration(LlavaOnevisionConfig(
+            text_config=Qwen2Config(**text),
+            vision_config=SiglipVisionConfig(**vision, vision_use_head=False), **common))
+        # As many checkpoints: a template that knows no video, and the processor's own.
+        tokenizer.chat_template = '{{ messages[0].content }}'
+        pixels = {**ONEVISION_PIXELS, 'size': {'height': side, 'width': side}}
+    else:
+        rope = {'rope_type': 'linear', 'factor': 2.5}
+        model = LlavaNextVideoForConditionalGeneration(LlavaNextVideoConfig(
+            text_config=LlamaConfig(**text, rope_scaling=rope, rope_theta=1e4),
+            vision_config=CLIPVisionConfig(**vision), **common))
+        tokenizer.chat_template = NEXT_VIDEO_TEMPLATE
+        pixels = {
+            **NEXT_VIDEO_PIXELS, 'size': {'shortest_edge': side},
+            'crop_size': {'height': side, 'width': side}}
+    _save(model, tokenizer, path, ['<image>', '<video>'])
+    (path / 'video_preprocessor_config.json').write_text(json.dumps(pixels), encoding='utf-8')
+    if onevision:
+        (path / 'chat_template.json').write_text(
+            json.dumps({'chat_template': ONEVISION_TEMPLATE}), encoding='utf-8')
+    return path
 
 
 def _qwen3_vl(text: dict[str, Any], patch_hidden: int) -> dict[str, Any]:

@@ -42,7 +42,10 @@ from infinipot_ros.node.replay.session import Pace, ReplayResult, play_session
 from infinipot_ros.recordings.bags import BagSource
 from infinipot_ros.share import find_share
 from infinipot_ros.visual_memory.answer import same_answer
-from infinipot_ros.visual_memory.shared_model import model_caveat, weights_digest
+from infinipot_ros.visual_memory.model_shapes import shape_config
+from infinipot_ros.visual_memory.shared_model import model_caveat, model_family, weights_digest
+from infinipot_ros.vlm.families.model_family import ModelFamily
+from infinipot_ros.vlm.families.registry import make_family
 
 DONE, DIFFERENT, INTERRUPTED = 0, 1, 130
 #: Settings of the memory that ``config.json`` names as ``infinipot eval`` does.
@@ -214,6 +217,7 @@ class ReplayRun(ReplayObserver):
         options, before = self._options, node.client.status
         record = self._record = ReplayRecord(
             options.output, stream, Variant(before.policy, str(before.budget_tokens)),
+            _family_of(str(node.parameters['model'])),
             int(node.parameters['ingest.max_pixels']), before,
             node.process.pid if node.process else None)
         started, played, code = time.monotonic(), None, DONE
@@ -274,3 +278,12 @@ class ReplayRun(ReplayObserver):
 
 def _print(text: str) -> None:
     Console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _family_of(model: str) -> ModelFamily:
+    """Return the family of the node's model, by which visual tokens are counted."""
+    try:
+        return model_family(model)
+    except ConfigurationError:
+        # Only the robot has the model: counted as Qwen2.5-VL's.
+        return make_family(shape_config('3B'))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +25,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError, SourceError
-from infinipot_ros.evaluation.stream import FRAMES_PER_GRID
 
 DIGEST_BYTES = 16
 MAX_BYTES = 2 ** 30
@@ -41,11 +41,16 @@ Place = tuple[str, int, int, int]
 
 @dataclass(frozen=True)
 class Block:
-    """What the vision tower made of a call: ``[grids, rows * columns, hidden]``."""
+    """
+    What the vision tower made of a call: ``[grids, rows * columns, hidden]``.
+
+    :param deep: more features of the same tokens, see ``VisualBlock``.
+    """
 
     tokens: Tensor
     rows: int
     columns: int
+    deep: tuple[Tensor, ...] = ()
 
 
 def frame_digest(pixels: Pixels) -> bytes:
@@ -120,7 +125,7 @@ class InMemoryTokens:
 
     def put(self, call: Call, block: Any) -> None:
         """Keep a block if there is room."""
-        self._left -= block.tokens.numel() * block.tokens.element_size()
+        self._left -= _bytes_of(block)
         if self._left >= 0:
             self._known[call] = block
 
@@ -136,7 +141,7 @@ class DumpedTokens:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._places: dict[Call, Place] = {}
-        self._fresh: dict[str, Tensor] = {}
+        self._fresh: dict[str, Block] = {}
         self._fresh_bytes = self._count = 0
         self._files = _TokenFiles(folder)
         try:
@@ -150,9 +155,9 @@ class DumpedTokens:
         """Return the block of a call, None where it is not kept."""
         if call not in self._places:
             return None
-        name, _, rows, columns = place = self._places[call]
+        name, *_ = place = self._places[call]
         if name in self._fresh:
-            return Block(self._fresh[name], rows, columns)
+            return self._fresh[name]
         return self._files.block(place)
 
     def put(self, call: Call, block: Any) -> None:
@@ -163,8 +168,8 @@ class DumpedTokens:
         """
         name = f'{len(self._places):09d}'
         self._places[call] = (name, self._count, block.rows, block.columns)
-        self._fresh[name] = block.tokens.contiguous()
-        self._fresh_bytes += block.tokens.numel() * block.tokens.element_size()
+        self._fresh[name] = Block(block.tokens, block.rows, block.columns, block.deep)
+        self._fresh_bytes += _bytes_of(block)
         if self._fresh_bytes >= SHARD_BYTES:
             self.flush()
 
@@ -177,7 +182,11 @@ class DumpedTokens:
         if not self._fresh:
             return
         try:
-            save_file(self._fresh, shard_path(self._folder, self._count))
+            save_file({
+                key: tensor.contiguous() for name, block in self._fresh.items()
+                for key, tensor in [(name, block.tokens), *(
+                    (_deep_name(name, depth), each) for depth, each in enumerate(block.deep))]},
+                shard_path(self._folder, self._count))
         except (OSError, SafetensorError) as error:
             raise unwritable(self._folder, error) from error
         self._fresh, self._fresh_bytes = {}, 0
@@ -196,7 +205,6 @@ class LoadedTokens:
 
     :param calls: as ``DumpedTokens.calls`` lists them.
     :param digests: uint8 ``[frames, DIGEST_BYTES]``.
-    :ivar device: where blocks are loaded to.
     """
 
     def __init__(
@@ -205,15 +213,26 @@ class LoadedTokens:
         self._folder = folder
         self._numbers = _frame_numbers(digests)
         self._files = _TokenFiles(folder)
-        self._calls: dict[tuple[int, ...], Place] = {}
+        self._calls: dict[tuple[int, ...], Place] = {
+            tuple(frames): (name, shard, rows, columns)
+            for name, shard, rows, columns, frames in calls}
         self._grids: dict[tuple[int, ...], tuple[tuple[int, ...], int]] = {}
-        self.device = torch.device('cpu')
-        for name, shard, rows, columns, frames in calls:
-            key = tuple(frames)
-            self._calls[key] = (name, shard, rows, columns)
-            for index in range(0, len(key), FRAMES_PER_GRID):
-                self._grids.setdefault(
-                    key[index:index + FRAMES_PER_GRID], (key, index // FRAMES_PER_GRID))
+
+    def use(self, device: torch.device, frames_per_grid: int) -> LoadedTokens:
+        """
+        Get ready for a model.
+
+        :param device: where blocks are loaded to.
+        """
+        self._device, self._per_grid = device, frames_per_grid
+        for key in self._calls:
+            for number, grid in enumerate(self._by_grid(key)):
+                self._grids.setdefault(grid, (key, number))
+        return self
+
+    def _by_grid(self, key: tuple[int, ...]) -> list[tuple[int, ...]]:
+        per_grid = self._per_grid
+        return [key[first:first + per_grid] for first in range(0, len(key), per_grid)]
 
     def get(self, call: Call) -> Block:
         """
@@ -225,22 +244,27 @@ class LoadedTokens:
             key = tuple(self._numbers[digest] for digest in call)
             if key in self._calls:
                 return self._block(key)
-            found = [self._grids[key[index:index + FRAMES_PER_GRID]]
-                     for index in range(0, len(key), FRAMES_PER_GRID)]
+            found = [self._grids[grid] for grid in self._by_grid(key)]
         except KeyError as error:
             raise SourceError(
                 f'{self._folder} lacks the tokens of frame {error.args[0]!r}, as a question at '
                 'that time needs them; make the dump again with --dump') from error
         blocks = [(self._block(whole), grid) for whole, grid in found]
-        tokens = torch.cat([block.tokens[grid:grid + 1] for block, grid in blocks])
-        return replace(blocks[0][0], tokens=tokens)
+        first = blocks[0][0]
+        return replace(
+            first, tokens=torch.cat([block.tokens[grid:grid + 1] for block, grid in blocks]),
+            deep=tuple(
+                torch.cat([block.deep[depth][grid:grid + 1] for block, grid in blocks])
+                for depth in range(len(first.deep))))
 
     def put(self, call: Call, block: Any) -> None:
         """Keep nothing: all blocks come from the dump."""
 
     def _block(self, key: tuple[int, ...]) -> Block:
         block = self._files.block(self._calls[key])
-        return replace(block, tokens=block.tokens.to(self.device))
+        return replace(
+            block, tokens=block.tokens.to(self._device),
+            deep=tuple(each.to(self._device) for each in block.deep))
 
 
 class _TokenFiles:
@@ -256,10 +280,22 @@ class _TokenFiles:
         try:
             if shard not in self._open:
                 self._open[shard] = safe_open(path, 'pt')
-            return Block(self._open[shard].get_tensor(name), rows, columns)
+            file = self._open[shard]
+            names = takewhile(
+                set(file.keys()).__contains__, (_deep_name(name, depth) for depth in count()))
+            return Block(
+                file.get_tensor(name), rows, columns, tuple(map(file.get_tensor, names)))
         except (OSError, SafetensorError) as error:
             raise SourceError(
                 f'{path} is damaged ({error}); make the dump again with --dump') from error
+
+
+def _deep_name(name: str, depth: int) -> str:
+    return f'{name}.{depth}'
+
+
+def _bytes_of(block: Any) -> int:
+    return sum(each.numel() * each.element_size() for each in (block.tokens, *block.deep))
 
 
 def _frame_numbers(digests: Pixels) -> dict[bytes, int]:

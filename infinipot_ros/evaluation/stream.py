@@ -32,7 +32,6 @@ END_NS = 2 ** 63 - 1
 """The time of a question that is asked after the last frame."""
 LATE_NS = SECOND_NS
 """How long after the last frame, beyond the frame interval, a question may be asked."""
-FRAMES_PER_GRID = 2
 BEFORE, AFTER = 'before the first frame', 'after the last frame'
 _BACKWARD_NS = round(MemoryConfig.max_backward_jump_s * SECOND_NS)
 
@@ -53,10 +52,9 @@ class Segment:
     camera: str
     frames: int = 0
 
-    @property
-    def grids(self) -> int:
-        """Grids they make; a last frame without a partner makes one of its own."""
-        return -(-self.frames // FRAMES_PER_GRID)
+    def grids(self, frames_per_grid: int) -> int:
+        """Return the grids they make; the last may lack frames."""
+        return -(-self.frames // frames_per_grid)
 
 
 class Segments:
@@ -93,9 +91,15 @@ class Segments:
         self._newest_ns = stamp_ns
         return True
 
-    def tokens(self, grid_tokens: Callable[[int, int], int]) -> int:
-        """Count visual tokens; ``grid_tokens`` maps height and width to the tokens of a grid."""
-        return sum(each.grids * grid_tokens(each.height, each.width) for each in self.found)
+    def tokens(self, grid_tokens: Callable[[int, int], int], frames_per_grid: int) -> int:
+        """
+        Count visual tokens.
+
+        :param grid_tokens: maps height and width to the tokens of a grid.
+        """
+        return sum(
+            each.grids(frames_per_grid) * grid_tokens(each.height, each.width)
+            for each in self.found)
 
 
 @dataclass(frozen=True)

@@ -289,8 +289,8 @@ class LoadedStream(Stream):
 
     def kept(self, model: Any) -> tuple[Any, ...]:
         """Take tokens from the dump; nothing is encoded."""
-        self._tokens.device = model.device
-        return (self._tokens, _placeholder_digest)
+        tokens = self._tokens.use(model.device, model.family.FRAMES_PER_GRID)
+        return (tokens, _placeholder_digest)
 
 
 def _placeholder_digest(placeholder: Pixels) -> bytes:

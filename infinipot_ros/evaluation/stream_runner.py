@@ -29,7 +29,6 @@ from infinipot_ros.evaluation.question import Tokens
 from infinipot_ros.evaluation.scoring import is_right, score
 from infinipot_ros.evaluation.stream import (
     AFTER,
-    FRAMES_PER_GRID,
     NothingShown,
     Segments,
     Stream,
@@ -42,6 +41,8 @@ from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 # No camera has more; the limit of a frame that is not to be shrunk.
 MAX_PIXELS = 2 ** 30
+# Questions name visual tokens of Qwen2-VL and Qwen2.5-VL: so many pixels, and frames.
+NAMED_PIXELS, NAMED_FRAMES = 28 * 28, 2
 
 
 def run_stream(
@@ -105,16 +106,18 @@ class VariantRun:
         self._model: Any = TimedModel(model)
         self._settings = _fitting(stream, settings, model)
         segments = stream.survey().segments
-        self._stream_tokens = segments.tokens(self._grid_tokens)
+        self._per_grid: int = model.family.FRAMES_PER_GRID
+        self._stream_tokens = segments.tokens(self._grid_tokens, self._per_grid)
         largest = max(self._grid_tokens(each.height, each.width) for each in segments.found)
         self._budget = variant.tokens(
-            -(-self._stream_tokens // largest), largest, settings.block_size // FRAMES_PER_GRID,
+            -(-self._stream_tokens // largest), largest, settings.block_size // self._per_grid,
             leave_out=leave_out)
         self._pictures = stream.pictures
         self._seen = Segments()
         self._stamps: list[int] = []
         self._met = 0
-        self._unshrunk = all(
+        self._named_alike = (model.family.pixels_for(1), self._per_grid) == (
+            NAMED_PIXELS, NAMED_FRAMES) and all(
             model.encoded_size(each.height, each.width, settings.max_pixels)
             == model.encoded_size(each.height, each.width, MAX_PIXELS)
             for each in segments.found)
@@ -194,16 +197,16 @@ class VariantRun:
         assert budget is not None
         status = memory.status()
         remembered = memory.coordinates().cpu().numpy()
-        seen_tokens = self._seen.tokens(self._grid_tokens)
+        seen_tokens = self._seen.tokens(self._grid_tokens, self._per_grid)
         # Evidence tokens are those of all frames at their full size.
-        whole = self._unshrunk and self._met == len(self._stamps) and not (
+        whole = self._named_alike and self._met == len(self._stamps) and not (
             stream.skipped or stream.dropped or status.frames_still)
         for each in due:
             question = each.question
             share = None
             if question.tokens is not None and len(question.tokens) and whole:
                 share = retention(
-                    question.tokens, remembered, status.frames_encoded // FRAMES_PER_GRID)
+                    question.tokens, remembered, status.frames_encoded // self._per_grid)
             try:
                 answer = memory.ask(question.question)
             except QuestionError as error:
@@ -232,6 +235,9 @@ class VariantRun:
 
 def _fitting(stream: Stream, settings: MemoryConfig, model: Any) -> MemoryConfig:
     """Lower the largest frame size to that of the stream, so that a budget need not hold more."""
+    if model.family.pixels_for(1) is None:
+        # All frames have one size, whatever that setting.
+        return settings
     found = stream.survey().segments.found
     sizes = [(each.height, each.width) for each in found]
     encoded = [model.encoded_size(*size, settings.max_pixels) for size in sizes]

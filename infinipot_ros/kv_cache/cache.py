@@ -57,7 +57,8 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     :param prefix_room: most tokens of the prefix.
     :param tail_room: most tokens of a question and its answer together.
     :param rotation: how the model rotates keys; None where that is not needed.
-    :ivar grid_starts: the position that each remembered grid starts at, counted from the prefix.
+    :ivar grid_starts: the position that each remembered grid starts at, counted from the prefix;
+        empty where positions are counted by slot.
     """
 
     def __init__(
@@ -83,6 +84,11 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         """The layers that hold keys and values."""
         layers: list[BoundedLayer] = self.layers
         return layers
+
+    @property
+    def by_slot(self) -> bool:
+        """Whether a token's position is its slot, see ``KeyRotation``."""
+        return self.rotation is not None and self.rotation.by_slot
 
     @property
     def nbytes(self) -> int:
@@ -139,7 +145,8 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         with self._expecting(tokens):
             yield
         self.grid_shapes.append(self.next_grid, rows, columns, source)
-        self.grid_starts.update(enumerate(starts, self.next_grid))
+        if not self.by_slot:
+            self.grid_starts.update(enumerate(starts, self.next_grid))
         self.memory_length = end
         self.next_grid += grids
 

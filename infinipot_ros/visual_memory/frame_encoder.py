@@ -248,7 +248,7 @@ class FrameEncoder:
         self.observations.keep(grids)
         self.thumbnails.keep(grids)
         self.count_cameras()
-        if self.cache.rotation is not None and self.cache.rotation.by_slot:
+        if self.cache.by_slot:
             # The cache has closed up its positions itself.
             self.timeline = self._closed_up()
         elif self._compact:
@@ -392,6 +392,12 @@ class FrameEncoder:
         :raises StorageError: it does not fit.
         """
         settings = self.settings
+        if snapshot.tokens and bool(snapshot.times) == self.cache.by_slot:
+            here, there = ('compact', 'absolute') if self.cache.by_slot else (
+                'absolute', 'compact')
+            raise StorageError(
+                f'it was saved with positions {there}, this memory counts them {here}; set '
+                f'positions to {there} to load it')
         # The snapshot numbers cameras its own way.
         shares = settings.shares_of(snapshot.stamps.cameras)
         chooser = self._make_policy(settings, shares)

@@ -72,7 +72,8 @@ class MemorySnapshot:
     :param policy: name of the policy that chose them; ``policy_state``, what it learned.
     :param views: the tokens, layer by layer; of a live memory, not a copy.
     :param stamps: the newest stamp of each camera, and how often a clock jumped.
-    :param times: where each remembered grid starts, see ``BoundedCache.grid_starts``.
+    :param times: where each remembered grid starts, see ``BoundedCache.grid_starts``; empty where
+        positions are counted by slot.
     :param blocks: frames that wait until their block is complete, in the order they are encoded.
     :param thumbnails: jpegs by grid, first the ones to be dropped first.
     """

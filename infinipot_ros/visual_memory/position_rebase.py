@@ -21,7 +21,7 @@ from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.observations import Observations
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.visual_memory.thumbnails import Thumbnails
-from infinipot_ros.vlm.model import VisionLanguageModel
+from infinipot_ros.vlm.model import LONGEST_S, VisionLanguageModel
 from infinipot_ros.vlm.positions import SequenceAxis, Timeline, compress_time_gaps
 
 # Grids are renumbered shortly before the last number.
@@ -50,7 +50,7 @@ def last_time(model: VisionLanguageModel, settings: MemoryConfig, cache: Bounded
     """
     taken = cache.prefix_length + cache.tail_room
     most = model.most_positions - 1 - taken
-    if cache.rotation is not None and cache.rotation.by_slot:
+    if cache.by_slot:
         # Every token takes one, remembered or pending: together they are within the budget.
         least, what = settings.budget, 'the budget'
     else:
@@ -94,11 +94,13 @@ def rebase_positions(
     # What follows the newest grid is as far from it as it was.
     after_last = due - last if isinstance(timeline, SequenceAxis) else 1
     widths += [after_last, 1]
-    moved = compress_time_gaps(places, most // 2, widths)
+    # The text of the oldest grid goes before its start, and behind the prefix.
+    lead = min(min(starts.values(), default=0), len(model.grid_text(LONGEST_S)[0]))
+    moved = compress_time_gaps(places, most // 2 - lead, widths)
     if compact:
         closed = compress_time_gaps(places, None, widths)
         moved = min(moved, closed, key=max)
-    *after, new_last, new_due = moved
+    *after, new_last, new_due = (lead + place for place in moved)
     key_rerotation.rerotate_keys(
         cache, dict(zip(starts, after, strict=True)), cache.rotation)
     return timeline.rebased(new_last if timeline.last >= 0 else -1, new_due - due)

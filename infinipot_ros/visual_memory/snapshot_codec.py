@@ -68,7 +68,8 @@ def to_file(snapshot: MemorySnapshot) -> tuple[dict[str, Any], dict[str, Tensor]
         'blocks': [[block.grids, len(block.frames)] for block in snapshot.blocks]}
     tensors = {
         'weights': snapshot.fingerprint.sample, 'grids': _integers(grids),
-        'times': _integers([snapshot.times[grid] for grid in grids])}
+        # None where positions are counted by slot.
+        'times': _integers([snapshot.times[grid] for grid in grids if snapshot.times])}
     for view in snapshot.views:
         for name in ('keys', 'values', 'coordinates'):
             tensors[f'layers.{view.layer}.{name}'] = getattr(view, name)
@@ -155,6 +156,12 @@ def _read(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> MemorySnapshot
         raise StorageError('it does not say where its grids start')
     else:
         times = _times_of_version_1(grids, observations, facts.next_grid, timeline)
+    by_slot = False
+    if isinstance(timeline, SequenceAxis) and timeline.flat and grids and not times:
+        by_slot = True
+        if timeline.end != facts.tokens:
+            raise StorageError(
+                f'its positions end at {timeline.end}, but it has {facts.tokens} tokens')
     if times and any(a > b for a, b in pairwise([0, *times, timeline.last])):
         raise StorageError('its observations are not in the order of time')
     shapes = GridShapes()
@@ -172,7 +179,7 @@ def _read(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> MemorySnapshot
         stamps=StampOrder(facts.newest_ns, facts.segments, {
             name: (segment, newest_ns) for name, segment, newest_ns in facts.cameras}),
         observations=dict(zip(grids, observations, strict=True)),
-        times=dict(zip(grids, times, strict=True)),
+        times={} if by_slot else dict(zip(grids, times, strict=True)),
         blocks=_read_blocks(facts, tensors),
         thumbnails=_read_thumbnails(tensors, facts.next_grid))
 

@@ -67,25 +67,31 @@ class TextStream:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._pending: list[int] = []
+        # The newest tokens with a text: some tokenizers drop the space that a text begins with.
+        self._before: list[int] = []
 
     def push(self, token: int) -> str:
         """Add one token and return the text that became certain, possibly empty."""
         self._pending.append(token)
-        text = self._decode()
-        if text.endswith(REPLACEMENT):
-            return ''
-        self._pending.clear()
-        return text
+        text = self._new_text()
+        return '' if text.endswith(REPLACEMENT) else self._take(text)
 
     def flush(self) -> str:
         """Return the rest, complete or not."""
-        text = self._decode()
-        self._pending.clear()
+        return self._take(self._new_text())
+
+    def _take(self, text: str) -> str:
+        if text:
+            self._before = self._pending
+        self._pending = []
         return text
 
-    def _decode(self) -> str:
+    def _new_text(self) -> str:
+        return self._decode(self._before + self._pending)[len(self._decode(self._before)):]
+
+    def _decode(self, tokens: list[int]) -> str:
         text: str = self._tokenizer.decode(
-            self._pending, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
 

@@ -35,6 +35,7 @@ from infinipot_ros.vlm.model_folder import (
     reason_of,
     resolve_model,
 )
+from infinipot_ros.vlm.processor_files import read_chat_template, read_video_settings
 from infinipot_ros.vlm.quantization import quantize
 
 ATTENTION = ('sdpa', 'eager', 'flash_attention_2')
@@ -108,6 +109,7 @@ def load_model(
     check_attention(attn_implementation)
     path = resolve_model(name)
     folder = str(find_model(name, local_files_only=local_files_only))
+    processor, template = read_video_settings(Path(folder)), read_chat_template(Path(folder))
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
             folder, config=config, dtype=torch_dtype, attn_implementation=attn_implementation,
@@ -119,6 +121,8 @@ def load_model(
         raise ConfigurationError(
             f'model {path!r} cannot be loaded: {reason_of(error)}'
             f'{_way_out(config, error)}') from error
+    if template is not None:
+        tokenizer.chat_template = template
     # transformers replaces missing parts by random numbers or an empty vocabulary.
     missing = sorted(report['missing_keys'])
     if missing:
@@ -132,7 +136,8 @@ def load_model(
         quantize(model.model.language_model, weights, torch_device)
     try:
         return VisionLanguageModel(
-            model.to(torch_device).eval(), tokenizer, weights=weights, sample=sample)
+            model.to(torch_device).eval(), tokenizer, weights=weights, sample=sample,
+            processor=processor)
     except ConfigurationError as error:
         raise ConfigurationError(f'model {path!r} cannot be used: {error}') from error
 

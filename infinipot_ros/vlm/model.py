@@ -11,6 +11,7 @@ cache. It keeps no state between calls. What differs between families of models 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,7 +30,10 @@ from infinipot_ros.vlm.fingerprint import ModelFingerprint, sample_weights
 from infinipot_ros.vlm.positions import Timeline
 from infinipot_ros.vlm.prompt import Prompt, read_template
 from infinipot_ros.vlm.quantization import held_bytes
-from infinipot_ros.vlm.rotary import Rotary
+from infinipot_ros.vlm.rotary import Rotary, known_positions
+
+#: The latest time of a grid that text is planned for, in seconds: 115 days.
+LONGEST_S = 9_999_999.9
 
 
 @dataclass(frozen=True)
@@ -71,15 +75,18 @@ class VisionLanguageModel:
     :param model: a transformers model of one of the families.
     :param weights: how its language model is quantised: int8, int4 or empty.
     :param sample: its ``sample_weights`` before that; None computes them when needed.
+    :param processor: what its processor file says about videos, if it has one.
     :raises ConfigurationError: the tokenizer lacks what the family's prompt is made of.
     """
 
     def __init__(
         self, model: Any, tokenizer: Any, *, weights: str = '', sample: Tensor | None = None,
+        processor: Mapping[str, Any] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.config = model.config
         self.family = family = make_family(model.config)
+        family.read_processor(processor or {})
         self.shape = family.text_shape()
         self._model = model
         self._core = model.model
@@ -95,7 +102,8 @@ class VisionLanguageModel:
     def _find_stop_ids(self, model: Any) -> frozenset[int]:
         declared = model.generation_config.eos_token_id
         ids = set(declared) if isinstance(declared, list) else {declared}
-        ids |= {self.tokenizer.eos_token_id, self.tokenizer.convert_tokens_to_ids('<|im_end|>')}
+        # A tokenizer may know an unknown token's id instead.
+        ids |= {self.tokenizer.eos_token_id, self.tokenizer.get_vocab().get('<|im_end|>')}
         return frozenset(i for i in ids if i is not None)
 
     def _make_prompt(self) -> Prompt:
@@ -105,8 +113,8 @@ class VisionLanguageModel:
                 f'its tokenizer has no {family.MARK!r}, which stands for what a camera saw; the '
                 'model is incomplete, fetch it again')
         template = read_template(self.tokenizer, family.PLACEHOLDER, family.TEMPLATE)
-        prompt = Prompt(self.tokenizer, template, family.MARK)
-        before, after = map(len, self.grid_text(9_999_999.9))
+        prompt = Prompt(self.tokenizer, template, family.MARK, family.END_TOKENS)
+        before, after = map(len, self.grid_text(LONGEST_S))
         if before + after > family.MAX_GRID_TEXT:
             raise ConfigurationError(
                 f'its tokenizer makes {before + after} tokens of the text of a frame, at most '
@@ -122,8 +130,7 @@ class VisionLanguageModel:
     @property
     def most_positions(self) -> int:
         """How many positions the checkpoint supports."""
-        most: int = self.config.get_text_config().max_position_embeddings
-        return most
+        return known_positions(self.config)
 
     @cached_property
     def rotary(self) -> Rotary:
@@ -168,7 +175,7 @@ class VisionLanguageModel:
     @cached_property
     def grid_text_tokens(self) -> int:
         """The most tokens of text that stand with a grid."""
-        return sum(map(len, self.grid_text(9_999_999.9)))
+        return sum(map(len, self.grid_text(LONGEST_S)))
 
     def grid_text(self, seconds: float) -> tuple[list[int], list[int]]:
         """
@@ -212,10 +219,15 @@ class VisionLanguageModel:
         """
         Return input embeddings of text: ``[1, n, hidden]``.
 
-        :param ids: as a tensor int64 ``[1, n]``, on the model's device.
+        :param ids: as a tensor int64 ``[1, n]``, on the model's device; a list may begin with
+            the marks that end a video, see ``Prompt``.
         """
         tokens = ids if isinstance(ids, Tensor) else torch.tensor([ids], device=self.device)
         embedded: Tensor = self._core.get_input_embeddings()(tokens)
+        end = self.family.END_TOKENS
+        if end and isinstance(ids, list) and ids[:end] == [self.prompt.mark_id] * end:
+            embedded = torch.cat(
+                [self.family.end_embeddings().unsqueeze(0), embedded[:, end:]], dim=1)
         return embedded
 
     @torch.inference_mode()

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-Turn camera frames into the patches a Qwen-VL vision tower reads.
+Resize camera frames, and cut them into the patches a Qwen-VL vision tower reads.
 
 The results equal those of the Hugging Face Qwen2-VL processor, without torchvision, as a test
 shows. Resizing is PyTorch's antialiased bicubic.
@@ -27,6 +27,15 @@ MAX_ASPECT = 200
 RgbFrames = Tensor | npt.NDArray[np.uint8]
 
 
+def check_aspect(height: int, width: int) -> None:
+    """:raises FrameError: ``aspect_ratio`` beyond 200 to 1."""
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise FrameError(
+            'aspect_ratio',
+            f'a frame of {width}x{height} is longer than {MAX_ASPECT} times its other side; '
+            'crop it before publishing')
+
+
 def smart_resize(
     height: int, width: int, *, factor: int, min_pixels: int, max_pixels: int,
 ) -> tuple[int, int]:
@@ -40,11 +49,7 @@ def smart_resize(
     :return: height and width in pixels.
     :raises FrameError: ``aspect_ratio`` beyond 200 to 1.
     """
-    if max(height, width) > MAX_ASPECT * min(height, width):
-        raise FrameError(
-            'aspect_ratio',
-            f'a frame of {width}x{height} is longer than {MAX_ASPECT} times its other side; '
-            'crop it before publishing')
+    check_aspect(height, width)
     rows = max(factor, round(height / factor) * factor)
     columns = max(factor, round(width / factor) * factor)
     if rows * columns > max_pixels:
@@ -58,8 +63,12 @@ def smart_resize(
     return rows, columns
 
 
-def resize(frames: Tensor, height: int, width: int) -> Tensor:
-    """Resize uint8 ``[T, H, W, 3]`` to uint8 ``[T, height, width, 3]``; bicubic, antialiased."""
+def resize(frames: Tensor, height: int, width: int, mode: str = 'bicubic') -> Tensor:
+    """
+    Resize uint8 ``[T, H, W, 3]`` to uint8 ``[T, height, width, 3]``, antialiased.
+
+    :param mode: ``bicubic`` or ``bilinear``.
+    """
     if frames.shape[1:3] == (height, width):
         return frames
     channels_first = frames.permute(0, 3, 1, 2)
@@ -68,7 +77,7 @@ def resize(frames: Tensor, height: int, width: int) -> Tensor:
     if frames.device.type != 'cpu':
         channels_first = channels_first.float()
     resized = functional.interpolate(
-        channels_first, (height, width), mode='bicubic', antialias=True, align_corners=False)
+        channels_first, (height, width), mode=mode, antialias=True, align_corners=False)
     if resized.is_floating_point():
         resized = resized.round_().clamp_(0, 255).to(torch.uint8)
     return resized.permute(0, 2, 3, 1)

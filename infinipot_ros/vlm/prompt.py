@@ -28,12 +28,15 @@ class Template:
     :param prefix: up to the vision; ``before_question``, behind it.
     :param after_question: up to where the answer starts; ``after_answer``, up to the next
         question.
+    :param before_answer: from an earlier question to its answer, which may be more than
+        ``after_question`` by white space.
     """
 
     prefix: str
     before_question: str
     after_question: str
     after_answer: str
+    before_answer: str
 
 
 #: Of Qwen2-VL and Qwen2.5-VL.
@@ -42,7 +45,8 @@ QWEN2_VL = Template(
             '<|vision_start|>'),
     before_question='<|vision_end|>',
     after_question='<|im_end|>\n<|im_start|>assistant\n',
-    after_answer='<|im_end|>\n<|im_start|>user\n')
+    after_answer='<|im_end|>\n<|im_start|>user\n',
+    before_answer='<|im_end|>\n<|im_start|>assistant\n')
 
 
 def read_template(tokenizer: Any, placeholder: str, default: Template | None) -> Template:
@@ -72,7 +76,7 @@ def read_template(tokenizer: Any, placeholder: str, default: Template | None) ->
             messages[:1], tokenize=False, add_generation_prompt=True, enable_thinking=False)
         prefix, rest = text.split(placeholder)
         before, rest = rest.split(first)
-        _, rest = rest.split(ANSWERS[0])
+        before_answer, rest = rest.split(ANSWERS[0])
         after_answer, _ = rest.split(second)
         after_question = once.split(first)[1]
     except Exception as error:
@@ -81,7 +85,7 @@ def read_template(tokenizer: Any, placeholder: str, default: Template | None) ->
             f'its chat template has no place for one video ({placeholder}), a question and an '
             f'answer ({type(error).__name__}: {error!s:.80}); fetch the template that the model '
             'was published with') from error
-    return Template(prefix, before, after_question, after_answer)
+    return Template(prefix, before, after_question, after_answer, before_answer)
 
 
 class Prompt:
@@ -90,13 +94,16 @@ class Prompt:
 
     :param mark: a special token that stands where the vision is, so that text before and behind
         it is tokenised as it is with the vision there.
+    :param end_tokens: how many tokens end a video behind its last frame. A question begins with
+        them, as ``mark``: they are not part of any frame.
     """
 
     def __init__(self, tokenizer: Any, template: Template = QWEN2_VL,
-                 mark: str = '<|video_pad|>') -> None:
+                 mark: str = '<|video_pad|>', end_tokens: int = 0) -> None:
         self.tokenizer, self.template = tokenizer, template
+        self._end_tokens = end_tokens
         self._mark = mark
-        self._cut: int = tokenizer.convert_tokens_to_ids(mark)
+        self.mark_id: int = tokenizer.convert_tokens_to_ids(mark)
         self.prefix_ids = self._encode('')[0]
 
     def _encode(self, behind: str) -> tuple[list[int], list[int]]:
@@ -106,12 +113,12 @@ class Prompt:
         # As processors do: a template that begins with the start token has written it itself.
         added = not (start and text.startswith(start))
         ids: list[int] = self.tokenizer(text, add_special_tokens=added)['input_ids']
-        cut = ids.index(self._cut)
+        cut = ids.index(self.mark_id)
         return ids[:cut], ids[cut + 1:]
 
     def question_ids(self, question: str, turns: Sequence[tuple[str, str]] = ()) -> list[int]:
         """
-        Return token ids from behind the vision to where the answer starts.
+        Return token ids from behind the last frame to where the answer starts.
 
         Special tokens in what was said are left out: an answer's text must not act as template.
 
@@ -119,10 +126,11 @@ class Prompt:
         """
         template = self.template
         said = ''.join(
-            f'{self.plain(asked)}{template.after_question}{self.plain(answer)}'
+            f'{self.plain(asked)}{template.before_answer}{self.plain(answer)}'
             f'{template.after_answer}' for asked, answer in turns)
-        return self._encode(
+        ids = self._encode(
             f'{template.before_question}{said}{question}{template.after_question}')[1]
+        return [self.mark_id] * self._end_tokens + ids
 
     def plain(self, text: str) -> str:
         """Return a text without special tokens."""

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from infinipot_ros.errors import ConfigurationError
+
 
 @dataclass(frozen=True)
 class Rotary:
@@ -39,6 +41,31 @@ def rope_settings(config: Any) -> dict[str, Any]:
 def rope_sections(config: Any) -> list[int]:
     """Return the share of each M-RoPE axis in a head's dimensions; empty: one axis."""
     return list(rope_settings(config).get('mrope_section', ()))
+
+
+def known_positions(config: Any) -> int:
+    """
+    Return how many positions a model knows, those that its rotary scaling adds included.
+
+    Linear scaling multiplies what ``max_position_embeddings`` says. With YaRN it may stand for
+    either what the model was first trained on or for all.
+
+    :raises ConfigurationError: its rotations change with the length, so a key cannot be kept.
+    """
+    most: int = config.get_text_config().max_position_embeddings
+    settings = rope_settings(config)
+    kind = settings.get('rope_type', settings.get('type', 'default'))
+    if kind in ('dynamic', 'longrope'):
+        raise ConfigurationError(
+            f'this checkpoint rotates keys by how long its input is (rope_type {kind!r}), so '
+            'remembered ones would become wrong; use another rope_type in its config.json')
+    factor = settings.get('factor') or 1.0
+    if kind == 'linear':
+        return int(most * factor)
+    if kind == 'yarn':
+        first = settings.get('original_max_position_embeddings') or most
+        return max(most, int(first * factor))
+    return most
 
 
 def interleaved_axes(sections: list[int]) -> Tensor:

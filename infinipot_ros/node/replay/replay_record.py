@@ -27,13 +27,11 @@ from infinipot_ros.evaluation.variants import Variant
 from infinipot_ros.node.replay.frame_accounting import count_frames
 from infinipot_ros.node.replay.question_scheduler import Result
 from infinipot_ros.ros_time import nanoseconds
-from infinipot_ros.vlm.pixels import smart_resize
+from infinipot_ros.vlm.families.model_family import ModelFamily
 
 LIVE = 'live.jsonl'
 #: Samples of the timeline: evenly over the stream, and in addition at compressions.
 REGULAR, AT_COMPRESSIONS = 190, 100
-#: Side in pixels of one visual token, in every Qwen2-VL and Qwen2.5-VL.
-TOKEN_SIDE = 28
 LOST_ON_WAY = 'lost_on_the_way'
 
 
@@ -44,7 +42,7 @@ class ReplayRecord:
     :param folder: where ``live.jsonl`` goes.
     :param stream: the recording and its questions.
     :param variant: policy and budget of the node.
-    :param max_pixels: to which the node shrinks frames.
+    :param family: of the node's model; ``max_pixels``, to which it shrinks frames.
     :param before: the node's status before the first frame.
     :param pid: the node's process, where it is on this machine.
     :raises ConfigurationError: the folder cannot be written.
@@ -54,10 +52,10 @@ class ReplayRecord:
     :ivar results: with their outcomes, in the order of the answers.
     """
 
-    def __init__(self, folder: Path, stream: Stream, variant: Variant, max_pixels: int,
-                 before: Any, pid: int | None = None) -> None:
+    def __init__(self, folder: Path, stream: Stream, variant: Variant, family: ModelFamily,
+                 max_pixels: int, before: Any, pid: int | None = None) -> None:
         self._folder, self._stream, self._variant = folder, stream, variant
-        self._max_pixels, self.before = max_pixels, before
+        self._family, self._max_pixels, self.before = family, max_pixels, before
         self._process = None if pid is None else psutil.Process(pid)
         self._info = stream.survey()
         timed, self.left_out = stream.schedule()
@@ -165,13 +163,12 @@ class ReplayRecord:
             part = replace(each, frames=min(left, each.frames))
             taken.found.append(part)
             left -= part.frames
-        return taken.tokens(self._grid_tokens)
+        return taken.tokens(self._grid_tokens, self._family.FRAMES_PER_GRID)
 
     def _grid_tokens(self, height: int, width: int) -> int:
-        rows, columns = smart_resize(
-            height, width, factor=TOKEN_SIDE,
-            min_pixels=min(4 * TOKEN_SIDE ** 2, self._max_pixels), max_pixels=self._max_pixels)
-        return rows * columns // TOKEN_SIDE ** 2
+        rows, columns = self._family.grid_size(
+            *self._family.encoded_size(height, width, self._max_pixels))
+        return rows * columns
 
     def _resident_bytes(self) -> int | None:
         if self._process is None:

@@ -9,6 +9,7 @@ Loading, the prompt, attention, decoding and the plan are written once, for all 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -77,6 +78,8 @@ class ModelFamily(ABC):
     CONTENT_KEYS: ClassVar[bool] = True
     #: Most tokens of the text that stands with a grid.
     MAX_GRID_TEXT: ClassVar[int] = 0
+    #: Tokens that end a video, behind the last of its frames.
+    END_TOKENS: ClassVar[int] = 0
     #: How positions go on over days, unless the user says otherwise.
     POSITIONS: ClassVar[str] = 'absolute'
 
@@ -161,6 +164,14 @@ class ModelFamily(ABC):
 
     # -- with a loaded model ------------------------------------------------------------------
 
+    def read_processor(self, settings: Mapping[str, Any]) -> None:  # noqa: B027  # few need it
+        """
+        Take over what the checkpoint's processor file says about pixels.
+
+        :param settings: of its video processor, or else its image processor; empty: no file.
+        :raises ConfigurationError: the family cannot do as it says.
+        """
+
     def attach(self, core: Any) -> None:
         """
         Use a loaded model from now on; its vision tower may be changed to compute faster.
@@ -185,6 +196,10 @@ class ModelFamily(ABC):
 
         :param frames: uint8 ``[T, h, w, 3]``, on the model's device.
         """
+
+    def end_embeddings(self) -> Tensor:
+        """Return the embeddings of the tokens that end a video: ``[END_TOKENS, hidden]``."""
+        raise NotImplementedError(f'{type(self).__name__} has none')
 
     def language_arguments(self, block: VisualBlock, visual: Tensor) -> dict[str, Any]:
         """
