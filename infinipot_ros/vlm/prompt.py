@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infinipot_ros.errors import ConfigurationError, QuestionCode, QuestionError
+from infinipot_ros.vlm.thoughts import opens_thought
 
 SYSTEM_PROMPT = 'You are a helpful assistant.'
 # What no template writes itself, so that its pieces are found around them.
@@ -28,12 +29,15 @@ class Template:
     :param prefix: up to the vision; ``before_question``, behind it.
     :param after_question: up to where the answer starts; ``after_answer``, up to the next
         question.
+    :param after_earlier: in place of ``after_question`` behind a question that was answered: a
+        template may mark the new answer as one without thinking. Empty: the same.
     """
 
     prefix: str
     before_question: str
     after_question: str
     after_answer: str
+    after_earlier: str = ''
 
 
 #: Of Qwen2-VL and Qwen2.5-VL.
@@ -72,7 +76,7 @@ def read_template(tokenizer: Any, placeholder: str, default: Template | None) ->
             messages[:1], tokenize=False, add_generation_prompt=True, enable_thinking=False)
         prefix, rest = text.split(placeholder)
         before, rest = rest.split(first)
-        _, rest = rest.split(ANSWERS[0])
+        after_earlier, rest = rest.split(ANSWERS[0])
         after_answer, _ = rest.split(second)
         after_question = once.split(first)[1]
     except Exception as error:
@@ -81,7 +85,7 @@ def read_template(tokenizer: Any, placeholder: str, default: Template | None) ->
             f'its chat template has no place for one video ({placeholder}), a question and an '
             f'answer ({type(error).__name__}: {error!s:.80}); fetch the template that the model '
             'was published with') from error
-    return Template(prefix, before, after_question, after_answer)
+    return Template(prefix, before, after_question, after_answer, after_earlier)
 
 
 class Prompt:
@@ -98,6 +102,11 @@ class Prompt:
         self._mark = mark
         self._cut: int = tokenizer.convert_tokens_to_ids(mark)
         self.prefix_ids = self._encode('')[0]
+
+    @property
+    def opens_thought(self) -> bool:
+        """Whether the template makes the model think before it answers, as some do always."""
+        return opens_thought(self.template.after_question)
 
     def _encode(self, behind: str) -> tuple[list[int], list[int]]:
         """Return the token ids before the vision and behind it."""
@@ -118,9 +127,10 @@ class Prompt:
         :param turns: earlier questions and answers, oldest first.
         """
         template = self.template
+        between = template.after_earlier or template.after_question
         said = ''.join(
-            f'{self.plain(asked)}{template.after_question}{self.plain(answer)}'
-            f'{template.after_answer}' for asked, answer in turns)
+            f'{self.plain(asked)}{between}{self.plain(answer)}{template.after_answer}'
+            for asked, answer in turns)
         return self._encode(
             f'{template.before_question}{said}{question}{template.after_question}')[1]
 
