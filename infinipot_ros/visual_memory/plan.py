@@ -38,7 +38,7 @@ CAMERA_BYTES = 1920 * 1080 * 3
 CUDA_WORKSPACE = 64 * MIB
 # Tokens that the gated delta rule of transformers takes at once, and how many tensors of their
 # queries and values, and of all pairs of them, there are at the same time.
-CHUNK, LINEAR_COPIES, LINEAR_PAIRS = 64, 8, 6
+CHUNK, LINEAR_COPIES, LINEAR_PAIRS = 64, 7, 6
 # What a memory pool is rounded up by (torch allocates 2 and 20 MiB in one piece), and a graph of
 # two thousand kernels itself.
 GRAPH_POOL = 32 * MIB
@@ -157,8 +157,8 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
         vision=(
             family.vision_bytes(block, kv.dtype.itemsize) + eager_vision + camera + workspace),
         language=(
-            _language_bytes(shape, new, capacity, kv) + _linear_bytes(shape, new) + eager_language
-            + _hook_bytes(config, capacity, kv) + workspace
+            max(_language_bytes(shape, new, capacity, kv), _linear_bytes(shape, new, kv))
+            + eager_language + _hook_bytes(config, capacity, kv) + workspace
             + scratch_bytes(
                 shape.hidden * shape.intermediate, new, shape.intermediate, settings.weights)),
         compression=compression_bytes(
@@ -225,17 +225,19 @@ def _language_bytes(shape: TextShape, new: int, capacity: int, kv: CacheShape) -
     return (repeated + activations) * kv.dtype.itemsize + mask + 8 * shape.vocabulary
 
 
-def _linear_bytes(shape: TextShape, new: int) -> int:
-    """Return the most scratch of one layer with linear attention, which takes chunks of tokens."""
+def _linear_bytes(shape: TextShape, new: int, kv: CacheShape) -> int:
+    """Return the most activations of a layer with linear attention, which takes whole chunks."""
     if shape.linear is None:
         return 0
     heads, key, value = shape.linear.state
     channels, width = shape.linear.convolution
     tokens = -(-new // CHUNK) * CHUNK
-    # In float32: queries, keys, values as read, scaled, decayed and solved for, and the products
-    # of all pairs of a chunk; what the convolution reads and writes; the states between chunks.
-    per_token = heads * (LINEAR_COPIES * (key + value) + LINEAR_PAIRS * CHUNK) + 4 * channels
-    return 4 * (tokens * per_token + 4 * heads * key * value + width * channels)
+    # In float32: queries, keys, values as read, scaled, decayed and solved for, the products of
+    # all pairs of a chunk, and the states of two chunks. As computed: what goes through the
+    # convolution and around the layer.
+    per_token = heads * (LINEAR_COPIES * (key + value) + LINEAR_PAIRS * CHUNK)
+    around = tokens * (2 * channels + 4 * shape.hidden) + width * channels
+    return 4 * (tokens * per_token + 2 * heads * key * value) + around * kv.dtype.itemsize
 
 
 def available_bytes(device: str) -> int:

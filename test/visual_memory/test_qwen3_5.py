@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import transformers
 from camera import noise, stamp
 from plain_model import HALF, assert_like_plain
 from streams import assert_same, contents, places
@@ -20,11 +21,14 @@ from infinipot_ros.errors import (
     QuestionError,
     StorageError,
 )
+from infinipot_ros.kv_cache.coordinates import GridShapes, grid_coordinates
+from infinipot_ros.kv_cache.key_rotation import KeyRotation
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.scope import Scope
 from infinipot_ros.visual_memory.snapshot_codec import from_file, to_file
 from infinipot_ros.visual_memory.storage import load, save
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
+from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.loading import load_model
 from infinipot_ros.vlm.pixels import patchify
 
@@ -138,6 +142,34 @@ def test_positions_are_closed_up_and_rebased(tmp_path, dense):
         state = memory.debug_state()
         assert [*state.times.values()] == sorted(state.times.values())
         assert memory.ask(QUESTION).evidence
+
+
+def test_keys_turn_as_the_published_models_rotate_them():
+    """Head dimension, rotated share and sections are those of Qwen3.5-4B."""
+    modeling = pytest.importorskip('transformers.models.qwen3_5.modeling_qwen3_5')
+    config = transformers.Qwen3_5Config(text_config={'rope_parameters': {
+        'rope_type': 'default', 'rope_theta': 1e7, 'partial_rotary_factor': 0.25,
+        'mrope_section': [11, 11, 10], 'mrope_interleaved': True}})
+    embedding = modeling.Qwen3_5TextRotaryEmbedding(config.text_config)
+    family = make_family(config)
+    axis, rotary = family.timeline(), family.rotary(embedding.inv_freq)
+    assert [rotary.half, len(rotary.axes), *torch.bincount(rotary.axes)] == [32, 32, 11, 11, 10]
+    shapes = GridShapes()
+    shapes.append(0, 3, 5)
+    coordinates = grid_coordinates(0, 1, 3, 5, [(4, 1)])
+    keys = torch.randn(1, 20, 256, generator=torch.Generator().manual_seed(0))
+
+    def rotated(start):
+        positions = axis.grid_positions(0, [start], 3, 5, [(4, 1)])
+        cosine, sine = embedding(keys, positions)
+        return modeling.apply_rotary_pos_emb(keys[None], keys[None], cosine, sine)[1][0]
+
+    rotation = KeyRotation(
+        rotary.frequencies, rotary.half, offsets=axis.offsets, axes=rotary.axes, content=True)
+    before, after = (torch.full((1, 20), start) for start in (90_004, 71))
+    turned = rotation.turn(rotated(90_004), coordinates[None], shapes, before, after)
+    assert (turned - rotated(71)).abs().max() < 1e-5
+    assert torch.equal(turned[..., 64:], keys[..., 64:])
 
 
 def test_several_cameras_share_the_states(dense, loaded):
