@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from camera import noise, stamp
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.pixels import patchify
+
+HALF = (0.5, 0.5, 0.5)
 
 
 def positions_of_4_57(
@@ -67,6 +73,53 @@ class PlainModel:
             pixel_values_videos=pixels, video_grid_thw=grid,
             position_ids=positions_of_4_57(prefix, rows, columns, times, suffix))
         return output.logits[0, len(ids) - 1:].float()
+
+
+@torch.inference_mode()
+def scores_with_times(
+    path: Path, video: npt.NDArray[np.uint8], question: str, answer: list[int],
+    seconds: Sequence[float], thought: str = '',
+) -> Tensor:
+    """
+    Scores of the plain model over a prompt with times, as transformers 4.57 makes Qwen3-VL's.
+
+    :param video: uint8 [T, H, W, 3].
+    :param seconds: the time of each grid; ``thought``, what the answer starts with.
+    :return: float32 [len(answer) + 1, vocabulary].
+    """
+    model = AutoModelForImageTextToText.from_pretrained(path, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    pixels, grid = patchify(torch.from_numpy(video), patch_size=16, mean=HALF, std=HALF)
+    pads = '<|video_pad|>' * (int(grid[0, 1] * grid[0, 2]) // 4)
+    text = '<|im_start|>user\n' + ''.join(
+        f'<{each:.1f} seconds><|vision_start|>{pads}<|vision_end|>' for each in seconds)
+    ids = tokenizer(
+        f'{text}{question}<|im_end|>\n<|im_start|>assistant\n{thought}')['input_ids']
+    whole = torch.tensor([ids + answer])
+    extra = {}
+    if hasattr(model.model, 'compute_3d_position_ids'):
+        extra['mm_token_type_ids'] = 2 * (whole == model.config.video_token_id).long()
+    output = model(input_ids=whole, pixel_values_videos=pixels, video_grid_thw=grid, **extra)
+    return output.logits[0, len(ids) - 1:].float()
+
+
+def assert_like_plain(
+    memory: VisualMemory, path: Path, frames: int, question: str, thought: str = '',
+) -> None:
+    """Show a memory frames of noise, ask, and compare all scores with the plain model's."""
+    video = np.stack([noise(index, 96, 128) for index in range(frames)])
+    for index, frame in enumerate(video):
+        memory.add_frame(frame, stamp(index))
+    scores = watch_scores(memory)
+    memory.ask(question)
+    since = [(stamp(index) - stamp(0)) / 1e9 for index in range(frames)]
+    seconds = [
+        (since[first] + since[min(first + 1, frames - 1)]) / 2 for first in range(0, frames, 2)]
+    tokens = [int(one.argmax()) for one in scores]
+    theirs = scores_with_times(path, video, question, tokens[:-1], seconds, thought)
+    worst = (torch.stack(scores) - theirs).abs().max()
+    assert worst < 1e-4, f'scores differ by {worst:.2e}'
+    assert theirs.std() > 0.1
 
 
 def watch_scores(memory: VisualMemory) -> list[Tensor]:

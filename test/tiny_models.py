@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     CLIPVisionConfig,
@@ -25,6 +27,8 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeConfig,
+    Qwen3VLMoeForConditionalGeneration,
     SiglipVisionConfig,
 )
 
@@ -32,6 +36,9 @@ SPECIAL = (
     '<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|vision_start|>', '<|vision_end|>',
     '<|vision_pad|>', '<|image_pad|>', '<|video_pad|>')
 KINDS = ('qwen2_vl', 'qwen2_5_vl')
+#: What Qwen3.5 writes where an answer without thinking starts.
+NO_THOUGHT = '<think>\n\n</think>\n\n'
+EXPERTS = {'moe_intermediate_size': 32, 'num_experts': 4, 'num_experts_per_tok': 2}
 #: The chat template of Qwen3-VL, as far as a dialogue about one video needs it.
 QWEN3_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}"
@@ -40,6 +47,10 @@ QWEN3_TEMPLATE = (
     "{% if part.type == 'video' %}{{ '<|vision_start|><|video_pad|><|vision_end|>' }}"
     "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+#: Of Qwen3.5, as far as that.
+QWEN3_5_TEMPLATE = QWEN3_TEMPLATE.removesuffix('{% endif %}') + (
+    "{% if enable_thinking is defined and enable_thinking is false %}"
+    "{{ '<think>\\n\\n</think>\\n\\n' }}{% else %}{{ '<think>\\n' }}{% endif %}{% endif %}")
 
 #: The chat templates of LLaVA-OneVision and LLaVA-NeXT-Video, without their pictures.
 ONEVISION_TEMPLATE = (
@@ -110,8 +121,9 @@ def make_tiny(
     """
     Save a random checkpoint with its tokenizer.
 
-    :param kind: ``qwen2_vl``, ``qwen2_5_vl``, ``qwen3_vl``, ``llava_onevision`` or
-        ``llava_next_video``.
+    :param kind: ``qwen2_vl``, ``qwen2_5_vl``, ``qwen3_vl``, ``qwen3_vl_moe``, ``qwen3_5``,
+        ``qwen3_5_moe``, ``llava_onevision`` or ``llava_next_video``; Qwen3.5's skip the test where
+        transformers is too old for them.
     :param layers: decoder layers; 3 is no multiple of 4 on purpose.
     :param positions: how many it declares to know.
     :return: the folder.
@@ -153,6 +165,17 @@ def make_tiny(
         tokenizer.chat_template = QWEN3_TEMPLATE
         config = Qwen3VLConfig(**_qwen3_vl(text, patch_hidden), **common)
         model = Qwen3VLForConditionalGeneration(config)
+    elif kind == 'qwen3_vl_moe':
+        tokenizer.chat_template = QWEN3_TEMPLATE
+        parts = _qwen3_vl(text, patch_hidden)
+        parts['text_config'] |= EXPERTS
+        config = Qwen3VLMoeConfig(**parts, **common)
+        model = Qwen3VLMoeForConditionalGeneration(config)
+    elif kind in ('qwen3_5', 'qwen3_5_moe'):
+        tokenizer.chat_template = QWEN3_5_TEMPLATE
+        tokenizer.add_tokens(['<think>', '</think>'])
+        text['vocab_size'] = len(tokenizer)
+        model = _make_qwen3_5(kind, {**_qwen3_5(text, patch_hidden), **common})
     else:
         raise ValueError(f'{kind!r} is not one of {KINDS}')
     _save(model, tokenizer, path, [] if kind in KINDS else ['<|image_pad|>', '<|video_pad|>'])
@@ -228,3 +251,34 @@ def _qwen3_vl(text: dict[str, Any], patch_hidden: int) -> dict[str, Any]:
             'depth': 4, 'hidden_size': patch_hidden, 'out_hidden_size': text['hidden_size'],
             'num_heads': 2, 'intermediate_size': 48, 'patch_size': 16,
             'num_position_embeddings': 64, 'deepstack_visual_indexes': [0, 1, 2]}}
+
+
+def _qwen3_5(text: dict[str, Any], patch_hidden: int) -> dict[str, Any]:
+    """Two groups of three linear layers and a full one; a quarter of a head rotates."""
+    rope = {
+        'rope_type': 'default', 'mrope_section': [2, 1, 1], 'mrope_interleaved': True,
+        'rope_theta': 1e7, 'partial_rotary_factor': 0.25}
+    text = {
+        **text, 'head_dim': 32, 'rope_parameters': rope,
+        'num_hidden_layers': max(8, text['num_hidden_layers']),
+        'linear_key_head_dim': 8, 'linear_value_head_dim': 8, 'linear_num_key_heads': 2,
+        'linear_num_value_heads': 4}
+    del text['rope_scaling']
+    return {
+        'text_config': text,
+        'vision_config': {
+            'depth': 2, 'hidden_size': patch_hidden, 'out_hidden_size': text['hidden_size'],
+            'num_heads': 2, 'intermediate_size': 48, 'patch_size': 16,
+            'num_position_embeddings': 64}}
+
+
+def _make_qwen3_5(kind: str, parts: dict[str, Any]) -> Any:
+    release = tuple(int(part) for part in transformers.__version__.split('.')[:2])
+    if release < (5, 14):
+        pytest.skip(f'transformers {transformers.__version__} is too old for {kind}: 5.14')
+    if kind == 'qwen3_5':
+        return transformers.Qwen3_5ForConditionalGeneration(transformers.Qwen3_5Config(**parts))
+    parts['text_config'] = {
+        **parts['text_config'], **EXPERTS, 'shared_expert_intermediate_size': 32}
+    return transformers.Qwen3_5MoeForConditionalGeneration(
+        transformers.Qwen3_5MoeConfig(**parts))

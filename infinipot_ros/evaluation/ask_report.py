@@ -103,6 +103,8 @@ class AskReport:
         lines: list[str] = []
         for question, answer in zip(self.questions, self.answers):
             lines += [f'Q: {question.strip()}', f'A: {printable(answer.text) or "(nothing)"}']
+            if answer.note:
+                lines.append(f'   note: {answer.note}')
             if answer.evidence:
                 lines.append(f'   rests on {self._moments(answer.evidence)}')
             lines.append('')

@@ -8,6 +8,7 @@ Sizes are visual tokens a layer and KV head holds; bytes follow from the shape o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,8 @@ from infinipot_ros.errors import ConfigurationError
 CPU = torch.device('cpu')
 COORDINATE_AXES = 3
 COORDINATE_BYTES = 4 * COORDINATE_AXES
+#: Copies of the states of linear attention that are allocated beside them, to go back to.
+STATE_COPIES = 2
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,34 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class RecurrentShape:
+    """
+    The states of fixed size that some decoder layers have in place of keys and values.
+
+    :param layers: which, among all decoder layers, ascending.
+    :param convolution: channels and width of the last inputs of its convolution, in the cache's
+        dtype; ``state``, heads and dimensions of keys and values of its recurrence, in float32.
+    """
+
+    layers: tuple[int, ...]
+    convolution: tuple[int, int]
+    state: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
 class CacheShape:
-    """The shape of a model's key/value vectors, and where they live."""
+    """
+    The shape of a model's key/value vectors, and where they live.
+
+    :param layers: decoder layers with keys and values; ``recurrent``, those without, if any.
+    """
 
     layers: int
     kv_heads: int
     head_dim: int
     dtype: torch.dtype = torch.float32
     device: torch.device = CPU
+    recurrent: RecurrentShape | None = None
 
     @property
     def bytes_per_token(self) -> int:
@@ -79,3 +102,13 @@ class CacheShape:
     def coordinate_bytes_per_token(self) -> int:
         """Bytes of one token's coordinates, which differ per layer and KV head."""
         return self.layers * self.kv_heads * COORDINATE_BYTES
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the states of the layers without keys and values, and of their copies."""
+        if self.recurrent is None:
+            return 0
+        own = (
+            math.prod(self.recurrent.convolution) * self.dtype.itemsize
+            + 4 * math.prod(self.recurrent.state))
+        return (1 + STATE_COPIES) * len(self.recurrent.layers) * own

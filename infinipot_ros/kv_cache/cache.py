@@ -6,7 +6,8 @@ The memory itself: a transformers cache of fixed size, allocated once.
 Every layer holds three regions, in this order: the prefix (never compressed), what is remembered
 (visual tokens and the text that belongs to their grids, together at most the budget M), and the
 tail of a question and its answer, which is rolled back. Nothing is ever concatenated or
-reallocated.
+reallocated. Layers with linear attention hold states of fixed size instead, which have no tokens
+to evict or drop: they are copied where the others remember a length.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from infinipot_ros.kv_cache.coordinates import (
 from infinipot_ros.kv_cache.key_rotation import KeyRotation, StartTable
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
+from infinipot_ros.kv_cache.recurrent_layer import RecurrentLayer
+from infinipot_ros.kv_cache.recurrent_states import RecurrentStates
 
 # Keys that are turned at once: this bounds the scratch.
 TOKENS_AT_ONCE = 256
@@ -40,7 +43,11 @@ TOKENS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class CacheCheckpoint:
-    """A point a cache can be rolled back to, as long as nothing was compressed or moved since."""
+    """
+    A point a cache can be rolled back to, as long as nothing was compressed or moved since.
+
+    :param states: the version of the ``RecurrentStates``; only the newest checkpoint has theirs.
+    """
 
     prefix: int
     memory: int
@@ -48,6 +55,7 @@ class CacheCheckpoint:
     next_grid: int
     rewritings: tuple[int, int, int]
     shapes: Runs
+    states: int = 0
 
 
 class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
@@ -57,6 +65,9 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     :param prefix_room: most tokens of the prefix.
     :param tail_room: most tokens of a question and its answer together.
     :param rotation: how the model rotates keys; None where that is not needed.
+    :ivar kv_layers: the layers that hold keys and values; ``layers`` are all, as transformers
+        numbers them.
+    :ivar states: of the layers with linear attention.
     :ivar grid_starts: the position that each remembered grid starts at, counted from the prefix;
         empty where positions are counted by slot.
     """
@@ -76,14 +87,15 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self.grid_shapes = GridShapes()
         self.grid_starts: dict[int, int] = {}
         capacity = prefix_room + budget.tokens + tail_room
-        super().__init__(
-            layers=[BoundedLayer(shape, capacity, budget) for _ in range(shape.layers)])
-
-    @property
-    def kv_layers(self) -> list[BoundedLayer]:
-        """The layers that hold keys and values."""
-        layers: list[BoundedLayer] = self.layers
-        return layers
+        self.kv_layers = [BoundedLayer(shape, capacity, budget) for _ in range(shape.layers)]
+        layers: list[BoundedLayer | RecurrentLayer] = [*self.kv_layers]
+        recurrent = []
+        if shape.recurrent is not None:
+            for index in shape.recurrent.layers:
+                recurrent.append(RecurrentLayer(shape, shape.recurrent))
+                layers.insert(index, recurrent[-1])
+        self.states = RecurrentStates(recurrent)
+        super().__init__(layers=layers)
 
     @property
     def by_slot(self) -> bool:
@@ -93,7 +105,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     @property
     def nbytes(self) -> int:
         """Bytes of all buffers: constant from construction on."""
-        return sum(
+        return self.states.nbytes + sum(
             buffer.numel() * buffer.itemsize
             for layer in self.kv_layers
             for buffer in (layer.keys, layer.values, layer.coordinates))
@@ -155,40 +167,47 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         """
         Let one forward pass append text behind the memory.
 
+        States of linear attention are not copied for each token: after a fault they are lost until
+        the cache is rolled back, unless they are as in the checkpoint.
+
         :raises MemoryFullError: more than ``tail_room``; nothing was written.
         """
         if self.tail_length + tokens > self.tail_room:
             raise MemoryFullError(
                 f'a question and answer of {self.tail_length + tokens} tokens pass the room of '
                 f'{self.tail_room}; shorten the question or lower max_new_tokens')
-        with self._expecting(tokens):
+        with self._expecting(tokens, keep_states=False):
             yield
         self.tail_length += tokens
 
     @contextmanager
-    def _expecting(self, tokens: int) -> Iterator[None]:
-        start = self.kv_layers[0].length
+    def _expecting(self, tokens: int, *, keep_states: bool = True) -> Iterator[None]:
+        start, states = self.kv_layers[0].length, self.states.change(keep=keep_states)
         try:
             yield
+            lengths = {layer.length for layer in self.kv_layers}
+            if lengths != {start + tokens}:
+                raise MemoryFullError(
+                    f'{tokens} tokens were announced, but the layers went from {start} to '
+                    f'{sorted(lengths)}')
         except BaseException:
             self._truncate(start)
+            self.states.undo(states)
             raise
-        lengths = {layer.length for layer in self.kv_layers}
-        if lengths != {start + tokens}:
-            self._truncate(start)
-            raise MemoryFullError(
-                f'{tokens} tokens were announced, but the layers went from {start} to '
-                f'{sorted(lengths)}')
 
     def _truncate(self, length: int) -> None:
         for layer in self.kv_layers:
             layer.length = length
 
     def checkpoint(self) -> CacheCheckpoint:
-        """Return this point, for ``rollback``."""
+        """
+        Return this point, for ``rollback``.
+
+        :raises MemoryFullError: the states of linear attention are lost, see ``writing_tail``.
+        """
         return CacheCheckpoint(
             self.prefix_length, self.memory_length, self.tail_length, self.next_grid,
-            self._rewritings, self.grid_shapes.snapshot())
+            self._rewritings, self.grid_shapes.snapshot(), self.states.checkpoint())
 
     @property
     def _rewritings(self) -> tuple[int, int, int]:
@@ -198,12 +217,18 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         """
         Drop everything written since ``checkpoint``; what was there before stays, to the bit.
 
-        :raises MemoryFullError: the memory was compressed or moved since.
+        :raises MemoryFullError: the memory was compressed or moved since, or there is a newer
+            checkpoint of other states; nothing was changed.
         """
         if checkpoint.rewritings != self._rewritings:
             raise MemoryFullError(
                 'the memory was compressed or moved since the checkpoint: it cannot be rolled '
                 'back')
+        if not self.states.can_load(checkpoint.states):
+            raise MemoryFullError(
+                'the states of linear attention at the checkpoint are no longer kept: only the '
+                'newest checkpoint can be rolled back to')
+        self.states.load(checkpoint.states)
         self.prefix_length, self.memory_length = checkpoint.prefix, checkpoint.memory
         self.tail_length, self.next_grid = checkpoint.tail, checkpoint.next_grid
         self.grid_shapes.restore(checkpoint.shapes)
@@ -340,6 +365,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     def restore(
         self, layers: Iterable[tuple[Tensor, Tensor, Tensor]], tokens: int, *, next_grid: int,
         compressions: int, rebases: int, shapes: Runs, starts: Mapping[int, int],
+        states: Sequence[tuple[Tensor, Tensor]] = (),
     ) -> None:
         """
         Replace what is remembered behind the prefix.
@@ -347,6 +373,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         :param layers: keys and values ``[heads, tokens, head_dim]``, of any dtype and device, and
             their coordinates, int32 ``[heads, tokens, 3]``; one layer at a time.
         :param shapes: a ``GridShapes.snapshot`` of their grids; ``starts``, see ``grid_starts``.
+        :param states: of each layer with linear attention, see ``RecurrentStates.tensors``.
         :raises MemoryFullError: more than the budget, or a tail is still there; nothing changed.
         """
         if self.tail_length:
@@ -361,6 +388,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             layer.values[0, :, start:end] = values
             layer.coordinates[:, :tokens] = coordinates
             layer.length = end
+        self.states.replace(states)
         self.memory_length, self.next_grid = tokens, next_grid
         self.compressions, self.rebases = compressions, rebases
         self.grid_shapes.restore(shapes)
@@ -373,6 +401,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self.next_grid = self.compressions = self.rebases = self.renumberings = 0
         self.grid_shapes, self.grid_starts = GridShapes(), {}
         self._truncate(0)
+        self.states.clear()
 
 
 def select_alike(

@@ -64,7 +64,7 @@ def answer_response(response: Any, answered: Answered, latency_s: float,
     response.evidence = evidence_messages(answered, frame_id_of)
     missing = sum(each.thumbnail_state == EvidenceMessage.NO_LONGER_HELD
                   for each in response.evidence)
-    notes = [answered.caveat] if answered.caveat else []
+    notes = [note for note in (answer.note, answered.caveat) if note]
     if missing:
         notes.append(
             f'{missing} of {len(response.evidence)} thumbnails are no longer held: raise '

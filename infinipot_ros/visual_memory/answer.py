@@ -24,6 +24,7 @@ class Answer:
     :param memory_bytes: bytes of their keys, values and coordinates.
     :param new_tokens: tokens of the answer.
     :param evidence: the moments it rests on, best first.
+    :param note: why the text is empty, where that is not the model's answer.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Answer:
     memory_bytes: int
     new_tokens: int
     evidence: tuple[Evidence, ...] = ()
+    note: str = ''
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class MemoryStatus:
     :param frames_pending: frames that wait until their block is complete.
     :param frames_still: duplicates that were skipped.
     :param tokens: visual tokens a layer and KV head holds now, of ``budget_tokens``.
-    :param bytes: bytes of what is remembered; ``budget_bytes`` of the buffers, allocated once.
+    :param bytes: bytes of the remembered tokens; ``budget_bytes`` of the buffers, allocated once,
+        with the states of linear attention and their copies.
     :param oldest_ns: stamp of the oldest frame still remembered, 0 if none.
     :param segments: spans of time between which the clock jumped.
     :param rebases: how often positions were re-based, as days-long streams need.

@@ -360,9 +360,11 @@ class FrameEncoder:
         cache, length = self.cache, self.cache.get_seq_length()
         return DebugState(
             tensors=tuple(
-                tensor for layer in cache.kv_layers for tensor in (
-                    layer.keys[:, :, :length], layer.values[:, :, :length],
-                    layer.coordinates[:, :cache.memory_length])),
+                tensor for layer in [
+                    *((layer.keys[:, :, :length], layer.values[:, :, :length],
+                       layer.coordinates[:, :cache.memory_length])
+                      for layer in cache.kv_layers),
+                    *cache.states.tensors()] for tensor in layer),
             prefix_length=cache.prefix_length, next_grid=cache.next_grid,
             renumberings=cache.renumberings, grid_runs=len(cache.grid_shapes),
             pending_blocks=len(self.blocks), pending_tokens=self.reserved,
@@ -382,7 +384,7 @@ class FrameEncoder:
             frames_encoded=self.frames_encoded, stamps=self.stamps.copy(),
             observations=dict(self.observations.items()), times=dict(cache.grid_starts),
             blocks=[replace(block, frames=[*block.frames]) for block in self.blocks.values()],
-            thumbnails=self.thumbnails.items())
+            thumbnails=self.thumbnails.items(), states=cache.states.tensors())
 
     def fit(self, snapshot: MemorySnapshot) -> tuple[FittedLayers, EvictionPolicy]:
         """
@@ -425,7 +427,7 @@ class FrameEncoder:
         self.cache.restore(
             layers, layers.tokens, next_grid=snapshot.next_grid,
             compressions=snapshot.compressions + layers.compressed, rebases=snapshot.rebases,
-            shapes=snapshot.shapes, starts=snapshot.times)
+            shapes=snapshot.shapes, starts=snapshot.times, states=snapshot.states)
         self.policy, self.timeline, self.stamps = policy, snapshot.timeline, snapshot.stamps.copy()
         self.frames_encoded, self.frames_still = snapshot.frames_encoded, 0
         self.observations.restore(snapshot.observations)

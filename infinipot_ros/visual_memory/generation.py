@@ -81,11 +81,16 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Generation:
-    """An answer's text and tokens, and when the first came, seconds after the call."""
+    """
+    An answer's text and tokens, and when the first came, seconds after the call.
+
+    :param note: why the text is empty, where that is not the model's answer.
+    """
 
     text: str
     tokens: int
     first_token_s: float
+    note: str = ''
 
 
 def stream_text(
@@ -116,4 +121,8 @@ def stream_text(
         emit(stream.push(token))
         deadline.check(count)
     emit(stream.flush())
-    return Generation(''.join(pieces).strip(), count, first_token_s or deadline.elapsed_s())
+    text = ''.join(pieces).strip()
+    note = '' if text or not stream.thinking else (
+        f'the model was still thinking when its {count} tokens ended, so there is no answer; '
+        'raise max_new_tokens, or use a model or chat template that answers without thinking')
+    return Generation(text, count, first_token_s or deadline.elapsed_s(), note)

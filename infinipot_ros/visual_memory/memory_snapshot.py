@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -76,6 +76,8 @@ class MemorySnapshot:
         positions are counted by slot.
     :param blocks: frames that wait until their block is complete, in the order they are encoded.
     :param thumbnails: jpegs by grid, first the ones to be dropped first.
+    :param states: of each layer with linear attention, see ``RecurrentStates.tensors``; of a live
+        memory, not copies.
     """
 
     fingerprint: ModelFingerprint
@@ -94,6 +96,7 @@ class MemorySnapshot:
     times: dict[int, int]
     blocks: list[PendingBlock]
     thumbnails: list[tuple[int, bytes]]
+    states: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     @property
     def tokens(self) -> int:
@@ -146,9 +149,10 @@ class MemorySnapshot:
                     f'its {self.tokens} tokens are more than the budget of '
                     f'{budget.tokens}: {error}') from error
             fitted = FittedLayers(views, kept[0].shape[1], kept)
-        for keys, values, _ in fitted:
-            for numbers in (keys, values):
-                if not bool(numbers.to(shape.dtype).isfinite().all()):
-                    raise StorageError(
-                        f'it is not finite in {shape.dtype}; set dtype to bfloat16 or float32')
+        pairs = ((keys, values) for keys, values, _ in fitted)
+        inputs = ((convolution,) for convolution, _ in self.states)
+        for numbers in (each for group in (pairs, inputs) for pair in group for each in pair):
+            if not bool(numbers.to(shape.dtype).isfinite().all()):
+                raise StorageError(
+                    f'it is not finite in {shape.dtype}; set dtype to bfloat16 or float32')
         return fitted

@@ -10,7 +10,7 @@ which ``infinipot bench speed --only bounds`` compares with measurements.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.kv_cache.budget import CacheShape
+from infinipot_ros.kv_cache.budget import CacheShape, RecurrentShape
 from infinipot_ros.kv_cache.scores import RARITY_SAMPLES
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.vlm.attention_hook import ROWS
+from infinipot_ros.vlm.cuda_graph import check_graph
 from infinipot_ros.vlm.families.model_family import ModelFamily, TextShape
 from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
@@ -35,6 +36,9 @@ MIB = 1024 ** 2
 CAMERA_BYTES = 1920 * 1080 * 3
 # The workspace of CUDA's matrix products, on the largest devices.
 CUDA_WORKSPACE = 64 * MIB
+# Tokens that the gated delta rule of transformers takes at once, and how many tensors of their
+# queries and values, and of all pairs of them, there are at the same time.
+CHUNK, LINEAR_COPIES, LINEAR_PAIRS = 64, 7, 6
 # What a memory pool is rounded up by (torch allocates 2 and 20 MiB in one piece), and a graph of
 # two thousand kernels itself.
 GRAPH_POOL = 32 * MIB
@@ -53,6 +57,7 @@ class MemoryPlan:
     :param compression: scratch of a compression.
     :param moments: thumbnails, pending frames, and the attention to each remembered token.
     :param graph: what a CUDA graph holds permanently.
+    :param states: of linear attention, with the copies that undo a question or a failed block.
     """
 
     weights: int
@@ -63,12 +68,13 @@ class MemoryPlan:
     compression: int
     moments: int
     graph: int = 0
+    states: int = 0
 
     @property
     def total(self) -> int:
         """All of it; of parts that never exist at the same time, the largest."""
         return (
-            self.weights + self.cache + self.moments + self.graph
+            self.weights + self.cache + self.states + self.moments + self.graph
             + max(self.activations, self.compression))
 
     @property
@@ -82,7 +88,7 @@ class MemoryPlan:
             f'{name} {getattr(self, name) / MIB:.1f}'
             for name in (
                 'weights', 'cache', 'vision', 'language', 'compression', 'moments',
-                *(('graph',) if self.graph else ())))
+                *(each for each in ('graph', 'states') if getattr(self, each))))
         return f'{self.total / MIB:.1f} MiB ({parts})'
 
     def check(self, available: int, device: str) -> None:
@@ -102,7 +108,10 @@ def cache_shape(shape: TextShape, settings: MemoryConfig) -> CacheShape:
 
 def _planned_shape(shape: TextShape, settings: MemoryConfig) -> CacheShape:
     # Without a device: a plan for a robot can be computed on any machine.
-    return CacheShape(shape.layers, shape.kv_heads, shape.head_dim, parse_dtype(settings.dtype))
+    linear = None if shape.linear is None else RecurrentShape(**asdict(shape.linear))
+    return CacheShape(
+        shape.layers, shape.kv_heads, shape.head_dim, parse_dtype(settings.dtype),
+        recurrent=linear)
 
 
 def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
@@ -110,10 +119,13 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     Compute what a memory of these settings takes; the device need not be present.
 
     :param config: of a model of a known family.
-    :raises ConfigurationError: a single grid may be larger than the whole budget.
+    :raises ConfigurationError: a single grid may be larger than the whole budget, or these
+        settings do not work with the family.
     """
     family = make_family(config)
     shape = family.text_shape()
+    if settings.cuda_graph:
+        check_graph(shape)
     kv = _planned_shape(shape, settings)
     budget = settings.make_budget()
     grid_tokens = settings.max_grid_tokens(family)
@@ -145,14 +157,15 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
         vision=(
             family.vision_bytes(block, kv.dtype.itemsize) + eager_vision + camera + workspace),
         language=(
-            _language_bytes(shape, new, capacity, kv) + eager_language
-            + _hook_bytes(config, capacity, kv) + workspace
+            max(_language_bytes(shape, new, capacity, kv), _linear_bytes(shape, new, kv))
+            + eager_language + _hook_bytes(config, capacity, kv) + workspace
             + scratch_bytes(
                 shape.hidden * shape.intermediate, new, shape.intermediate, settings.weights)),
         compression=compression_bytes(
             kv, budget.tokens, content=family.CONTENT_KEYS, text=bool(family.MAX_GRID_TEXT)),
         moments=_moment_bytes(settings, kv, family),
-        graph=_graph_bytes(config, shape, capacity, kv) if settings.cuda_graph else 0)
+        graph=_graph_bytes(config, shape, capacity, kv) if settings.cuda_graph else 0,
+        states=kv.state_bytes)
 
 
 def compression_bytes(
@@ -210,6 +223,21 @@ def _language_bytes(shape: TextShape, new: int, capacity: int, kv: CacheShape) -
     activations = new * (8 * shape.hidden + 3 * shape.intermediate)
     mask = new * capacity * (4 + 2 * 4)
     return (repeated + activations) * kv.dtype.itemsize + mask + 8 * shape.vocabulary
+
+
+def _linear_bytes(shape: TextShape, new: int, kv: CacheShape) -> int:
+    """Return the most activations of a layer with linear attention, which takes whole chunks."""
+    if shape.linear is None:
+        return 0
+    heads, key, value = shape.linear.state
+    channels, width = shape.linear.convolution
+    tokens = -(-new // CHUNK) * CHUNK
+    # In float32: queries, keys, values as read, scaled, decayed and solved for, the products of
+    # all pairs of a chunk, and the states of two chunks. As computed: what goes through the
+    # convolution and around the layer.
+    per_token = heads * (LINEAR_COPIES * (key + value) + LINEAR_PAIRS * CHUNK)
+    around = tokens * (2 * channels + 4 * shape.hidden) + width * channels
+    return 4 * (tokens * per_token + 2 * heads * key * value) + around * kv.dtype.itemsize
 
 
 def available_bytes(device: str) -> int:

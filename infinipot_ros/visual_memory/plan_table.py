@@ -18,9 +18,9 @@ Row = list[str | int]
 
 
 def plan_row(plan: MemoryPlan, budget: int) -> Row:
-    """Return a plan's parts in MiB, in the order of ``PARTS``."""
+    """Return a plan's parts in MiB, in the order of ``PARTS``; states count as cache."""
     parts = (
-        plan.weights, plan.cache - plan.question, plan.question, plan.activations,
+        plan.weights, plan.cache + plan.states - plan.question, plan.question, plan.activations,
         plan.compression, plan.moments, plan.total)
     return [budget, *(f'{part / MIB:,.0f}' for part in parts)]
 

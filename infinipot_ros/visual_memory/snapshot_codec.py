@@ -73,6 +73,9 @@ def to_file(snapshot: MemorySnapshot) -> tuple[dict[str, Any], dict[str, Tensor]
     for view in snapshot.views:
         for name in ('keys', 'values', 'coordinates'):
             tensors[f'layers.{view.layer}.{name}'] = getattr(view, name)
+    for index, (convolution, state) in enumerate(snapshot.states):
+        tensors[f'linear.{index}.convolution'] = convolution
+        tensors[f'linear.{index}.state'] = state
     tensors |= {f'observations.{name}': column for name, column in seen.items()}
     tensors |= {f'pending.{name}': column for name, column in pending.items()}
     tensors |= {f'pending.{index}.pixels': frame.pixels for index, frame in enumerate(frames)}
@@ -181,7 +184,8 @@ def _read(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> MemorySnapshot
         observations=dict(zip(grids, observations, strict=True)),
         times={} if by_slot else dict(zip(grids, times, strict=True)),
         blocks=_read_blocks(facts, tensors),
-        thumbnails=_read_thumbnails(tensors, facts.next_grid))
+        thumbnails=_read_thumbnails(tensors, facts.next_grid),
+        states=_read_states(facts.model, tensors, views[0].keys.dtype))
 
 
 def _read_integers(column: Tensor) -> list[int]:
@@ -270,6 +274,27 @@ def _read_views(
             raise StorageError(f'layer {layer} is not finite')
         views.append(LayerView(keys, values, coordinates, layer, layers, shapes))
     return views
+
+
+def _read_states(
+    model: ModelLayout, tensors: Mapping[str, Tensor], dtype: torch.dtype,
+) -> list[tuple[Tensor, Tensor]]:
+    """Read the states of each layer with linear attention; those of float32 do not convert."""
+    states = []
+    for index, layer in enumerate(model.linear_layers):
+        convolution, state = (
+            tensors[f'linear.{index}.{name}'] for name in ('convolution', 'state'))
+        for found, shape, its_dtype in (
+                (convolution, model.linear_convolution, dtype),
+                (state, model.linear_state, torch.float32)):
+            if [*found.shape] != [1, *(shape or ())] or found.dtype != its_dtype:
+                raise StorageError(
+                    f'the state of layer {layer} is {found.dtype} {[*found.shape]}, not '
+                    f'{its_dtype} {[1, *(shape or ())]}')
+            if not bool(found.isfinite().all()):
+                raise StorageError(f'the state of layer {layer} is not finite')
+        states.append((convolution, state))
+    return states
 
 
 def _check_coordinates(view: LayerView, known_grids: Tensor) -> None:

@@ -47,6 +47,19 @@ class ModelLayout(_Strict):
     frame_tokens: Side | None = Field(alias='tokens of a frame', default=None)
     frame_size: tuple[Side, Side] | None = Field(alias='size of a frame', default=None)
     weights: str | None = None
+    linear_layers: list[Grid] = Field(alias='layers of linear attention', default=[])
+    linear_convolution: list[Some] | None = Field(
+        alias='convolution of linear attention', default=None, min_length=2, max_length=2)
+    linear_state: list[Some] | None = Field(
+        alias='state of linear attention', default=None, min_length=3, max_length=3)
+
+    @model_validator(mode='after')
+    def _check_states(self) -> ModelLayout:
+        known = {bool(self.linear_layers), self.linear_convolution is not None,
+                 self.linear_state is not None}
+        if len(known) > 1:
+            raise ValueError('its linear attention is described in part')
+        return self
 
     def takes(self, height: int, width: int) -> bool:
         """Return whether frames are encoded at this size."""

@@ -218,6 +218,12 @@ class VisualMemory:
         """:raises QuestionError: ``INVALID_SCOPE``, or as ``Scope.check``."""
         if scope.everything:
             return
+        if self.model.shape.linear is not None:
+            raise QuestionError(
+                QuestionCode.INVALID_SCOPE,
+                'layers with linear attention mix all that was seen into one state, so no part '
+                'can be left out; ask without since, until and cameras, or use a model without '
+                'linear attention, such as Qwen3-VL')
         if not self.model.supports_hook:
             raise QuestionError(
                 QuestionCode.INVALID_SCOPE,
@@ -246,7 +252,8 @@ class VisualMemory:
                 self.model, ids, start=self._encoder.timeline.text_start(cache.prefix_length),
                 cache=cache, reserve=cache.writing_tail, max_new_tokens=new_tokens,
                 sampling=self._sampling, hook=hook, step=self._decoder),
-            TextStream(self.model.tokenizer), deadline,
+            TextStream(
+                self.model.tokenizer, thinking=self.model.prompt.opens_thought), deadline,
             attention.accumulate if attention is not None else None, on_text)
         latency_s = deadline.elapsed_s()
         evidence: tuple[Evidence, ...] = ()
@@ -263,7 +270,7 @@ class VisualMemory:
             latency_s=latency_s, first_token_s=generation.first_token_s,
             memory_tokens=tokens,
             memory_bytes=tokens * cache.memory_bytes // max(1, cache.memory_length),
-            new_tokens=generation.tokens, evidence=evidence)
+            new_tokens=generation.tokens, evidence=evidence, note=generation.note)
 
     def _thumbnail(self, grid: int, pending: dict[int, list[PendingFrame]]) -> bytes | None:
         if grid in pending and self.settings.thumbnail_bytes:

@@ -36,7 +36,7 @@ class AttentionHook:
     Hide and observe the ``tokens`` cached tokens from slot ``start`` on: the remembered ones.
 
     :param hidden: which of them the new tokens must not attend to, bool ``[kv_heads, tokens]`` a
-        layer; None hides none.
+        layer; None hides none. Layers are counted here as far as they have keys and values.
     :param attention: float32 ``[layers, kv_heads, tokens]``; each forward pass writes here the
         attention of its last token to each of them, summed over a KV head's query heads. None
         writes nothing.
@@ -79,6 +79,11 @@ def register_attention(model: Any) -> bool:
     AttentionInterface.register(name, attend)
     AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[base])
     model.set_attn_implementation({'text_config': name})
+    attending = [
+        layer.self_attn for layer in model.model.language_model.layers
+        if hasattr(layer, 'self_attn')]
+    for index, attention in enumerate(attending):
+        attention.kv_layer = index
     return True
 
 
@@ -95,14 +100,14 @@ def attend(
     """
     scaling: float = kwargs['scaling']
     if isinstance(hook, StaticAttentionHook):
-        return _attend_fixed(hook, module.layer_idx, query, key, value, scaling), None
+        return _attend_fixed(hook, module.kv_layer, query, key, value, scaling), None
     # For a single token in float32 this is faster than the fused kernels of CPUs.
     alone = query.shape[2] == 1 and query.device.type == 'cpu' and query.dtype == torch.float32
-    hidden = None if hook is None or hook.hidden is None else hook.hidden[module.layer_idx]
+    hidden = None if hook is None or hook.hidden is None else hook.hidden[module.kv_layer]
     if alone or (hook is not None and hook.attention is not None):
         shares = _shares(query, key, scaling, hidden, hook)
         if hook is not None and hook.attention is not None:
-            hook.attention[module.layer_idx] = shares[..., hook.start:hook.end].sum(1)
+            hook.attention[module.kv_layer] = shares[..., hook.start:hook.end].sum(1)
         if alone:
             return (shares @ value[0]).flatten(0, 1)[None, None], None
     if hook is not None and hidden is not None:

@@ -17,11 +17,21 @@ from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError, MemoryFullError
 from infinipot_ros.vlm.attention_hook import AttentionHook, StaticAttentionHook
+from infinipot_ros.vlm.families.model_family import TextShape
 from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import AXES
 
 # Rounds before the capture, in which libraries choose kernels and allocate memory.
 WARM_UPS = 3
+
+
+def check_graph(shape: TextShape) -> None:
+    """:raises ConfigurationError: answers of such a model cannot be decoded in fixed buffers."""
+    if shape.linear is not None:
+        raise ConfigurationError(
+            f'cuda_graph does not work with linear attention, which {len(shape.linear.layers)} '
+            'layers of this model have: what a graph changes in their states while it is captured '
+            'cannot be masked as keys are; set cuda_graph to false')
 
 
 class CudaGraphDecoder:
@@ -38,13 +48,15 @@ class CudaGraphDecoder:
         given to ``start`` has a part, or None; each step writes all of it, see
         ``StaticAttentionHook``.
     :ivar graph: replays ``compute``, once captured; None computes.
-    :raises ConfigurationError: the model's attention does not support hooks.
+    :raises ConfigurationError: the model's attention does not support hooks, or see
+        ``check_graph``.
     """
 
     def __init__(
         self, model: VisionLanguageModel, cache: Any, *, start: int,
         attention: Tensor | None = None,
     ) -> None:
+        check_graph(model.shape)
         if not model.supports_hook:
             raise ConfigurationError(
                 'cuda_graph needs attn_implementation sdpa or eager, because the shapes of others '

@@ -22,6 +22,7 @@ from infinipot_ros.vlm.attention_hook import AttentionHook
 from infinipot_ros.vlm.cuda_graph import CudaGraphDecoder
 from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import text_positions
+from infinipot_ros.vlm.thoughts import CLOSE, OPEN, ThoughtFilter
 
 REPLACEMENT = '\ufffd'
 TailWriter = Callable[[int], AbstractContextManager[None]]
@@ -62,23 +63,40 @@ def sample_token(scores: Tensor, sampling: Sampling, generator: torch.Generator)
 
 
 class TextStream:
-    """Turn tokens into text piece by piece, in whole characters."""
+    """
+    Turn tokens into text piece by piece, in whole characters and without a model's thoughts.
 
-    def __init__(self, tokenizer: Any) -> None:
+    :param thinking: whether the first token is part of a thought.
+    """
+
+    def __init__(self, tokenizer: Any, *, thinking: bool = False) -> None:
         self._tokenizer = tokenizer
         self._pending: list[int] = []
         # The newest tokens with a text: some tokenizers drop the space that a text begins with.
         self._before: list[int] = []
+        self._thoughts = ThoughtFilter(thinking=thinking)
+        # Decoding would leave these out, where they are special tokens.
+        ids = tokenizer.convert_tokens_to_ids([OPEN, CLOSE])
+        self._tags = {
+            number: tag for number, tag in zip(ids, (OPEN, CLOSE), strict=True)
+            if number is not None and tokenizer.convert_ids_to_tokens(number) == tag}
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the next token is part of a thought."""
+        return self._thoughts.thinking
 
     def push(self, token: int) -> str:
         """Add one token and return the text that became certain, possibly empty."""
+        if token in self._tags:
+            return self._thoughts.push(self._take(self._new_text()) + self._tags[token])
         self._pending.append(token)
         text = self._new_text()
-        return '' if text.endswith(REPLACEMENT) else self._take(text)
+        return '' if text.endswith(REPLACEMENT) else self._thoughts.push(self._take(text))
 
     def flush(self) -> str:
         """Return the rest, complete or not."""
-        return self._take(self._new_text())
+        return self._thoughts.push(self._take(self._new_text())) + self._thoughts.flush()
 
     def _take(self, text: str) -> str:
         if text:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infinipot_ros.errors import ConfigurationError, QuestionCode, QuestionError
+from infinipot_ros.vlm.thoughts import opens_thought
 
 SYSTEM_PROMPT = 'You are a helpful assistant.'
 # What no template writes itself, so that its pieces are found around them.
@@ -105,6 +106,11 @@ class Prompt:
         self._mark = mark
         self.mark_id: int = tokenizer.convert_tokens_to_ids(mark)
         self.prefix_ids = self._encode('')[0]
+
+    @property
+    def opens_thought(self) -> bool:
+        """Whether the template makes the model think before it answers, as some do always."""
+        return opens_thought(self.template.after_question)
 
     def _encode(self, behind: str) -> tuple[list[int], list[int]]:
         """Return the token ids before the vision and behind it."""

@@ -2,15 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A question as tokens: the newest of its dialogue, then itself."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import make_tokenizer
 
 from infinipot_ros.errors import QuestionCode, QuestionError
-from infinipot_ros.visual_memory.generation import encode_question
+from infinipot_ros.visual_memory.generation import Deadline, encode_question, stream_text
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.sessions import Turn
+from infinipot_ros.vlm.decoding import TextStream
 from infinipot_ros.vlm.prompt import Prompt
 
 PROMPT = Prompt(make_tokenizer())
@@ -40,3 +43,23 @@ def test_a_dialogue_takes_no_room_from_a_question():
     with pytest.raises(QuestionError, match='shorten it or raise') as caught:
         encode([], 200, 'ü' * 40)
     assert caught.value.code is QuestionCode.QUESTION_TOO_LONG
+
+
+@pytest.mark.parametrize(('written', 'thinking', 'text', 'noted'), [
+    ('In the hall.', False, 'In the hall.', False),
+    ('<think>The hall?</think>\n\nThe kitchen.', False, 'The kitchen.', False),
+    ('The hall? No.</think>\n\nThe kitchen.', True, 'The kitchen.', False),
+    ('The kitchen. <think>Or', False, 'The kitchen.', False),
+    ('<think>The hall, or', False, '', True),
+    ('The hall, or', True, '', True),
+    ('', False, '', False),
+])
+def test_thoughts_are_neither_said_nor_answered(written, thinking, text, noted):
+    pieces = []
+    tokens = PROMPT.tokenizer(written)['input_ids']
+    generation = stream_text(
+        iter(tokens), TextStream(PROMPT.tokenizer, thinking=thinking),
+        Deadline(time.perf_counter()), None, pieces.append)
+    assert generation.text == ''.join(pieces).strip() == text
+    assert generation.tokens == len(tokens) == len(pieces) - 1
+    assert ('still thinking' in generation.note) == noted

@@ -2,26 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Qwen3-VL: the plain model's scores, its time as text, its moving positions."""
 
-import numpy as np
 import pytest
 import torch
 from camera import noise, stamp
-from plain_model import watch_scores
+from plain_model import assert_like_plain
 from streams import contents
 from tiny_models import make_tiny
-from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
-from infinipot_ros.vlm.pixels import patchify
 
 QUESTION = 'Where did I leave the red mug?'
-HALF = (0.5, 0.5, 0.5)
 
 
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    return make_tiny('qwen3_vl', tmp_path_factory.mktemp('qwen3_vl'))
+@pytest.fixture(scope='module', params=['qwen3_vl', 'qwen3_vl_moe'])
+def folder(request, tmp_path_factory):
+    return make_tiny(request.param, tmp_path_factory.mktemp(request.param))
 
 
 def make(folder, **changes):
@@ -30,42 +26,10 @@ def make(folder, **changes):
         **changes}))
 
 
-def plain_scores(folder, video, question, answer, seconds):
-    """One forward pass of the plain model over the prompt that transformers 4.57 makes."""
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    pixels, grid = patchify(video, patch_size=16, mean=HALF, std=HALF)
-    pads = '<|video_pad|>' * (int(grid[0, 1] * grid[0, 2]) // 4)
-    text = '<|im_start|>user\n' + ''.join(
-        f'<{each:.1f} seconds><|vision_start|>{pads}<|vision_end|>' for each in seconds)
-    ids = tokenizer(f'{text}{question}<|im_end|>\n<|im_start|>assistant\n')['input_ids']
-    whole = torch.tensor([ids + answer])
-    extra = {}
-    if hasattr(model.model, 'compute_3d_position_ids'):
-        extra['mm_token_type_ids'] = 2 * (whole == model.config.video_token_id).long()
-    with torch.inference_mode():
-        output = model(
-            input_ids=whole, pixel_values_videos=pixels, video_grid_thw=grid, **extra)
-    return output.logits[0, len(ids) - 1:].float()
-
-
 @pytest.mark.parametrize('frames', [2, 9, 24])
 @pytest.mark.parametrize('block_size', [2, 8])
 def test_an_uncompressed_memory_equals_the_plain_model(folder, frames, block_size):
-    video = np.stack([noise(index, 96, 128) for index in range(frames)])
-    memory = make(folder, block_size=block_size)
-    for index, frame in enumerate(video):
-        memory.add_frame(frame, stamp(index))
-    scores = watch_scores(memory)
-    memory.ask(QUESTION)
-    since = [(stamp(index) - stamp(0)) / 1e9 for index in range(frames)]
-    seconds = [
-        (since[first] + since[min(first + 1, frames - 1)]) / 2 for first in range(0, frames, 2)]
-    tokens = [int(one.argmax()) for one in scores]
-    theirs = plain_scores(folder, video, QUESTION, tokens[:-1], seconds)
-    worst = (torch.stack(scores) - theirs).abs().max()
-    assert worst < 1e-4, f'scores differ by {worst:.2e}'
-    assert theirs.std() > 0.1
+    assert_like_plain(make(folder, block_size=block_size), folder, frames, QUESTION)
 
 
 def test_asking_leaves_no_trace(folder):

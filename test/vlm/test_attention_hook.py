@@ -22,7 +22,7 @@ HEADS, KV_HEADS, WIDTH = 6, 2, 8
 class Layer:
     """What the opened attention reads of a layer."""
 
-    layer_idx = 1
+    kv_layer = 1
 
 
 def draw(keys: int, new: int, seed: int = 0):

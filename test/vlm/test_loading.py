@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from tiny_models import make_tiny
 
@@ -31,6 +32,16 @@ def test_another_kind_of_model_is_refused(tmp_path):
     (tmp_path / 'config.json').write_text(json.dumps({'model_type': 'gpt2'}))
     with pytest.raises(ConfigurationError, match="'gpt2' model"):
         load_config(str(tmp_path))
+
+
+@pytest.mark.parametrize('kind', ['qwen3_5', 'qwen3_5_moe'])
+def test_a_model_that_takes_a_later_transformers_is_refused(tmp_path, monkeypatch, kind):
+    (tmp_path / 'config.json').write_text(json.dumps({'model_type': kind}))
+    for release in ('4.57.6', '5.2.0', '5.13.1'):
+        monkeypatch.setattr(transformers, '__version__', release)
+        with pytest.raises(ConfigurationError, match=r"'transformers>=5\.14,<6'") as caught:
+            load_config(str(tmp_path))
+        assert release in str(caught.value)
 
 
 def test_a_model_without_some_weights_or_its_tokenizer_is_refused(tmp_path):

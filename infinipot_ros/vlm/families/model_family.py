@@ -39,11 +39,27 @@ class VisualBlock:
 
 
 @dataclass(frozen=True)
+class LinearShape:
+    """
+    Decoder layers with linear attention: states of fixed size in place of keys and values.
+
+    :param layers: their indices among all decoder layers, ascending.
+    :param convolution: channels and width of the inputs that its convolution keeps.
+    :param state: heads, and dimensions of a key and a value, of the state of its recurrence.
+    """
+
+    layers: tuple[int, ...]
+    convolution: tuple[int, int]
+    state: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
 class TextShape:
     """
     The part of the language model's configuration that a cache must match.
 
-    :param layers: decoder layers with keys and values.
+    :param layers: decoder layers with keys and values; ``linear``, those without, if any.
+    :param intermediate: numbers a token takes inside an MLP, of all experts that read it.
     """
 
     layers: int
@@ -52,6 +68,7 @@ class TextShape:
     hidden: int
     intermediate: int
     vocabulary: int
+    linear: LinearShape | None = None
 
 
 class ModelFamily(ABC):
@@ -67,6 +84,8 @@ class ModelFamily(ABC):
     MODEL_TYPES: ClassVar[tuple[str, ...]] = ()
     #: A published checkpoint, to suggest.
     EXAMPLE: ClassVar[str] = ''
+    #: The first release of transformers that it works with.
+    TRANSFORMERS: ClassVar[str] = '4.57'
     #: Frames that make one grid of visual tokens.
     FRAMES_PER_GRID: ClassVar[int] = 2
     #: What the chat template writes for a video, and the special token in it.
@@ -150,7 +169,7 @@ class ModelFamily(ABC):
         head_dim = getattr(text, 'head_dim', None) or text.hidden_size // text.num_attention_heads
         return TextShape(
             text.num_hidden_layers, text.num_key_value_heads, head_dim, text.hidden_size,
-            text.intermediate_size, text.vocab_size)
+            _intermediate(text), text.vocab_size)
 
     # -- text ---------------------------------------------------------------------------------
 
@@ -212,6 +231,15 @@ class ModelFamily(ABC):
     def position_ids(self, positions: Tensor) -> Tensor:
         """Return positions, int64 ``[3, 1, n]``, as the language model takes them."""
         return positions
+
+
+def _intermediate(text: Any) -> int:
+    """Return the width of the widest MLP; of experts, of all that a token is given to."""
+    dense: int = getattr(text, 'intermediate_size', None) or 0
+    experts: int = (
+        getattr(text, 'num_experts_per_tok', 0) * getattr(text, 'moe_intermediate_size', 0)
+        + getattr(text, 'shared_expert_intermediate_size', 0))
+    return max(dense, experts)
 
 
 def pad_frames(frames: Tensor, per_grid: int) -> Tensor:

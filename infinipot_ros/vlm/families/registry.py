@@ -15,14 +15,16 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import transformers
+
 from infinipot_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from infinipot_ros.vlm.families.model_family import ModelFamily
 
 
-def _read_constants(path: Path) -> dict[str, tuple[str, str, str]]:
-    """Return, by model type, the module, the class and the example of a Python file."""
+def _read_constants(path: Path) -> dict[str, tuple[str, str, str, str]]:
+    """Return, by model type, module, class, example and first transformers of a Python file."""
     found = {}
     for node in ast.parse(path.read_text(encoding='utf-8')).body:
         if not isinstance(node, ast.ClassDef):
@@ -32,8 +34,10 @@ def _read_constants(path: Path) -> dict[str, tuple[str, str, str]]:
             if isinstance(each, ast.Assign)}
         if 'MODEL_TYPES' in constants:
             example = ast.literal_eval(constants['EXAMPLE'])
+            needed = constants.get('TRANSFORMERS')
+            release = '' if needed is None else ast.literal_eval(needed)
             for kind in ast.literal_eval(constants['MODEL_TYPES']):
-                found[kind] = path.stem, node.name, example
+                found[kind] = path.stem, node.name, example, release
     return found
 
 
@@ -51,7 +55,7 @@ def make_family(config: Any) -> ModelFamily:
     :param config: its configuration, as transformers read it.
     """
     # From the class: an instance of 4.57.1 may have the type of its language model.
-    module, name, _ = _FAMILIES[type(config).model_type]
+    module, name, *_ = _FAMILIES[type(config).model_type]
     family: ModelFamily = getattr(
         importlib.import_module(f'{__package__}.{module}'), name)(config)
     return family
@@ -63,12 +67,26 @@ def check_model_type(kind: object, model: str, note: str = '') -> None:
 
     :param kind: what config.json says, which may be anything.
     :param model: what the user called it; ``note``, more to say.
-    :raises ConfigurationError: none does; the message names those there are and the nearest.
+    :raises ConfigurationError: none does; the message names those there are and the nearest. Or
+        it takes a later transformers.
     """
     if kind in _FAMILIES:
+        _check_release(str(kind), model)
         return
     near = difflib.get_close_matches(str(kind), MODEL_TYPES, n=1)
     example = _FAMILIES[near[0] if near else 'qwen2_5_vl'][2]
     raise ConfigurationError(
         f'{model} is a {kind!r} model; this memory works with {", ".join(MODEL_TYPES)} '
         f'checkpoints, such as {example}{note}')
+
+
+def _check_release(kind: str, model: str) -> None:
+    needed, installed = _FAMILIES[kind][3], transformers.__version__
+    if needed and _numbers(installed) < _numbers(needed):
+        raise ConfigurationError(
+            f'{model} is a {kind} model, which takes transformers {needed} or later; '
+            f"{installed} is installed: pip install 'transformers>={needed},<6'")
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in release.split('.')[:2])
