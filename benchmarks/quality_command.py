@@ -87,7 +87,8 @@ def quality(
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            help='/8 for an eighth of the stream, or a number of tokens; may be repeated.',
+            help='/8 for an eighth of the stream, a number of tokens, or of grids (32g); may be '
+                 'repeated.',
             show_default=' '.join(BUDGETS)),
     ] = None,
     streams: Annotated[
