@@ -75,6 +75,8 @@ def ask(
             max_new_tokens=max_new_tokens)
         settings.validate()
         report = _watch_and_answer(source, settings, questions, since, until)
+    for warning in report.warnings:
+        typer.echo(f'warning: {warning}', err=True)
     if report.caveat:
         typer.echo(f'note: {report.caveat}', err=True)
     typer.echo(report.as_json() if as_json else report.as_text())
@@ -123,7 +125,9 @@ def _watch_and_answer(
             for text in (since, until))
         scope = Scope(since_ns, until_ns)
         answers = [memory.ask(question, scope=scope) for question in questions]
-        return AskReport(source, settings, run, memory.status(), questions, answers, memory.caveat)
+        return AskReport(
+            source, settings, run, memory.status(), questions, answers, memory.caveat,
+            memory.warnings)
 
 
 def _check_questions(memory: VisualMemory, questions: list[str]) -> None:

@@ -95,6 +95,11 @@ class VisualMemory:
         """What to know before its answers are believed; empty: nothing."""
         return caveat_of(self.model.config)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of the model and its settings here, a sentence each."""
+        return self.model.warnings
+
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""
         self._encoder.reset()
