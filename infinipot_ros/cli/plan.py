@@ -58,3 +58,5 @@ def plan(
         rows.append(plan_row(plan_memory(config, settings), tokens))
     typer.echo(f'MiB of {kind} memory at most, {dtype}, by visual tokens of budget:\n')
     typer.echo(markdown(PARTS, rows), nl=False)
+    if settings.warning:
+        typer.echo(f'warning: {settings.warning}', err=True)

@@ -98,7 +98,7 @@ class VisualMemory:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to know of the model and its settings here, a sentence each."""
-        return self.model.warnings
+        return tuple(filter(None, (self.settings.warning, *self.model.warnings)))
 
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""
