@@ -16,7 +16,6 @@ from typing import Any
 
 import psutil
 import torch
-from transformers import AutoModelForImageTextToText
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import CacheShape
@@ -28,6 +27,7 @@ from infinipot_ros.vlm.families.model_family import ModelFamily, TextShape
 from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
 from infinipot_ros.vlm.quantization import scratch_bytes, weight_bytes
+from infinipot_ros.vlm.transformers_parts import AutoModelForImageTextToText
 
 PREFIX_ROOM = 64
 MIB = 1024 ** 2
