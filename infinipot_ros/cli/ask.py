@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,7 +87,7 @@ def _watch_and_answer(
     source: FrameSource, settings: MemoryConfig, questions: list[str],
     since: str | None, until: str | None,
 ) -> AskReport:
-    """Build the memory, show it the recording and ask, with a progress bar on stderr."""
+    """Build the memory, show it the recording and ask; a terminal sees the progress."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -99,7 +100,8 @@ def _watch_and_answer(
 
     with Progress(
             TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+            TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True),
+            disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(f'loading {settings.model}', total=None)
         # Its advice, not its errors, would break the progress bar.
         from transformers.utils import logging

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -290,6 +291,28 @@ def test_ask_bundled_model_about_bundled_tour():
     assert report['memory']['compressions'] > 0
     assert report['memory']['peak_tokens'] <= 480
     assert report['answers'][0]['text']
+
+
+def test_ask_shows_progress_on_a_terminal_alone(folder, model):
+    command = ('ask', folder, QUESTION, '--model', model, '--max-pixels', PIXELS)
+    # Colours may be forced in a log, too; a bar that is drawn again and again is for eyes.
+    child = process(*command, FORCE_COLOR='1')
+    answer, shown = child.communicate(timeout=60)
+    assert child.returncode == 0 and 'A: ' in answer
+    assert not shown
+    ours, theirs = os.openpty()
+    child = subprocess.Popen(
+        [sys.executable, '-m', 'infinipot_ros.cli.main', *map(str, command)],
+        stdout=subprocess.DEVNULL, stderr=theirs, env=environment(TERM='xterm'))
+    os.close(theirs)
+    shown = ''
+    # Linux reports a terminal that nobody writes to any longer as an error.
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 4096):
+            shown += part.decode(errors='replace')
+    os.close(ours)
+    assert child.wait(60) == 0
+    assert 'answering' in shown
 
 
 def test_ask_notes_on_stderr_what_the_bundled_model_knows_wherever_it_lies(folder, tmp_path):
