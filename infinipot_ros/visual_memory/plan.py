@@ -212,6 +212,11 @@ def _language_bytes(shape: TextShape, new: int, capacity: int, kv: CacheShape) -
     return (repeated + activations) * kv.dtype.itemsize + mask + 8 * shape.vocabulary
 
 
+def interpreter_bytes() -> int:
+    """Return the resident bytes of this process: before a model is loaded, of Python itself."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def available_bytes(device: str) -> int:
     """Return the bytes that can be allocated on a device now."""
     parsed = parse_device(device)
