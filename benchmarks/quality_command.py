@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 POLICIES = (
     'full', 'infinipot_v', 'rarity', 'infinipot_v/paper', 'infinipot_v/official',
-    'infinipot_v/content_keys', 'tar', 'van', 'uniform', 'recent', 'swa', 'random')
+    'infinipot_v/content_keys', 'tar', 'van', 'uniform', 'uniform_released', 'recent', 'swa',
+    'random')
 HEADLINE_BUDGET = '/8'
 BUDGETS = ('/2', '/4', HEADLINE_BUDGET, '/16', '512', '1024', '2048')
 # No seed that was trained on is ever asked about.
@@ -87,7 +88,8 @@ def quality(
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            help='/8 for an eighth of the stream, or a number of tokens; may be repeated.',
+            help='/8 for an eighth of the stream, a number of tokens, or of grids (32g); may be '
+                 'repeated.',
             show_default=' '.join(BUDGETS)),
     ] = None,
     streams: Annotated[

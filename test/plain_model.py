@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,36 @@ class PlainModel:
             pixel_values_videos=pixels, video_grid_thw=grid,
             position_ids=positions_of_4_57(prefix, rows, columns, times, suffix))
         return output.logits[0, len(ids) - 1:].float()
+
+    @torch.inference_mode()
+    def generate(
+        self, frames: Tensor, question: str, times: list[int], **settings: Any,
+    ) -> list[int]:
+        """
+        What transformers' own ``generate`` answers, by the checkpoint's own settings.
+
+        :param settings: overriding those.
+        """
+        pixels, grid = patchify(frames)
+        rows, columns = int(grid[0, 1]) // 2, int(grid[0, 2]) // 2
+        visual = int(grid[0, 0]) * rows * columns
+        ids = self.chat_ids(question, visual)
+        prefix = ids.index(self.tokenizer.convert_tokens_to_ids('<|vision_start|>')) + 1
+        positions = positions_of_4_57(prefix, rows, columns, times, len(ids) - prefix - visual)
+        delta = positions.max() + 1 - len(ids)
+        inner, arguments = self.model.model, {}
+        if 'mm_token_type_ids' in inspect.signature(inner.get_rope_index).parameters:
+            kinds = torch.zeros(1, len(ids), dtype=torch.int32)
+            kinds[0, prefix:prefix + visual] = 2
+            arguments['mm_token_type_ids'] = kinds
+        # Releases number an answer's positions differently; which tokens are chosen is at stake.
+        inner.get_rope_index = lambda *_, **__: (positions, delta.view(1, 1))
+        prompt = torch.tensor([ids])
+        output = self.model.generate(
+            input_ids=prompt, attention_mask=torch.ones_like(prompt), pixel_values_videos=pixels,
+            video_grid_thw=grid, **arguments, **settings)
+        found: list[int] = output[0, len(ids):].tolist()
+        return found
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,6 +76,8 @@ def ask(
             max_new_tokens=max_new_tokens)
         settings.validate()
         report = _watch_and_answer(source, settings, questions, since, until)
+    for warning in report.warnings:
+        typer.echo(f'warning: {warning}', err=True)
     if report.caveat:
         typer.echo(f'note: {report.caveat}', err=True)
     typer.echo(report.as_json() if as_json else report.as_text())
@@ -84,7 +87,7 @@ def _watch_and_answer(
     source: FrameSource, settings: MemoryConfig, questions: list[str],
     since: str | None, until: str | None,
 ) -> AskReport:
-    """Build the memory, show it the recording and ask, with a progress bar on stderr."""
+    """Build the memory, show it the recording and ask; a terminal sees the progress."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -97,7 +100,8 @@ def _watch_and_answer(
 
     with Progress(
             TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+            TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True),
+            disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(f'loading {settings.model}', total=None)
         # Its advice, not its errors, would break the progress bar.
         from transformers.utils import logging
@@ -123,7 +127,9 @@ def _watch_and_answer(
             for text in (since, until))
         scope = Scope(since_ns, until_ns)
         answers = [memory.ask(question, scope=scope) for question in questions]
-        return AskReport(source, settings, run, memory.status(), questions, answers, memory.caveat)
+        return AskReport(
+            source, settings, run, memory.status(), questions, answers, memory.caveat,
+            memory.warnings)
 
 
 def _check_questions(memory: VisualMemory, questions: list[str]) -> None:

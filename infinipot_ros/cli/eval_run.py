@@ -121,6 +121,8 @@ class EvalRun:
         settings = replace(self._settings, max_question_chars=max(MIN_QUESTION_CHARS, longest))
         if self._caveat:
             self._note(f'note: {self._caveat}')
+        if settings.warning:
+            self._note(f'warning: {settings.warning}')
         lines = [each.reason for each in found.left_out]
         if len(lines) > MAX_LISTED:
             lines[MAX_LISTED:] = [f'and {len(lines) - MAX_LISTED:,} more recordings, all listed '

@@ -58,7 +58,8 @@ def evaluate(
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            help='A number of tokens, or /8 for an eighth of the stream; may be repeated.',
+            help='A number of tokens or, with a g, of grids, or /8 for an eighth of the stream; '
+                 'may be repeated.',
             show_default='4096'),
     ] = None,
     preset: Annotated[

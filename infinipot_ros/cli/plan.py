@@ -39,7 +39,7 @@ def plan(
     """Show how many MiB a memory takes at most, part by part; nothing is loaded."""
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
     from infinipot_ros.visual_memory.model_shapes import SHAPES, shape_config
-    from infinipot_ros.visual_memory.plan import plan_memory
+    from infinipot_ros.visual_memory.plan import MIB, interpreter_bytes, plan_memory
     from infinipot_ros.visual_memory.plan_table import BUDGETS, PARTS, markdown, plan_row
     from infinipot_ros.vlm.loading import load_config
 
@@ -57,4 +57,10 @@ def plan(
         settings.validate()
         rows.append(plan_row(plan_memory(config, settings), tokens))
     typer.echo(f'MiB of {kind} memory at most, {dtype}, by visual tokens of budget:\n')
-    typer.echo(markdown(PARTS, rows), nl=False)
+    typer.echo(markdown(PARTS, rows))
+    typer.echo(
+        f'Python, torch and transformers take {interpreter_bytes() / MIB:,.0f} MiB besides, of '
+        + ('the same memory' if kind == 'cpu' else "the host's memory, not the GPU's")
+        + ': resident in this process, before anything is loaded.')
+    if settings.warning:
+        typer.echo(f'warning: {settings.warning}', err=True)

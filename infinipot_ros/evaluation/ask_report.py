@@ -35,7 +35,8 @@ class AskReport:
 
     :param status: of the memory after the last answer.
     :param questions: at least one; ``answers`` are in the same order.
-    :param caveat: what to know before believing the answers; empty where nothing is needed.
+    :param caveat: what to know before believing the answers; empty where nothing is needed;
+        ``warnings``, what to know of model and settings.
     """
 
     source: FrameSource
@@ -45,6 +46,7 @@ class AskReport:
     questions: Sequence[str]
     answers: Sequence[Answer]
     caveat: str = ''
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """
@@ -63,6 +65,7 @@ class AskReport:
             },
             'settings': asdict(self.settings),
             'caveat': self.caveat or None,
+            'warnings': list(self.warnings),
             'answers': [
                 {'question': question, **_plain(answer)}
                 for question, answer in zip(self.questions, self.answers)

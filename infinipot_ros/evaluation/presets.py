@@ -5,9 +5,9 @@ Named sets of settings: those InfiniPot-V's figures were measured with.
 
 ``infinipot-v-paper`` is the paper's offline setting (arXiv:2506.15745v2, section 5: M of 6K,
 alpha 0.5, r 0.125, C = 0.75 M; up to 768 frames of Qwen2-VL's sampling, 128 tokens a grid).
-``infinipot-v-code`` is that of the authors' repository: a memory of 32 grids that is compressed to
-24, a quarter of which are recent, values not pooled. Both compare tokens by cache slot, and so do
-these presets; give ``--policy infinipot_v`` for true coordinates.
+``infinipot-v-code`` is that of the authors' repository: a memory of 32 grids, whatever the tokens
+of a grid, that is compressed to 24, a quarter of which are recent, values not pooled. Both compare
+tokens by cache slot, and so do these presets; give ``--policy infinipot_v`` for true coordinates.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({
         # 12 grids, what a compression frees: the memory is full whenever it is compressed.
         block_size=24, max_frames=768, max_new_tokens=300),
     'infinipot-v-code': Preset(
-        policies=('infinipot_v/official',), budgets=(str(32 * GRID_TOKENS),),
+        policies=('infinipot_v/official',), budgets=('32g',),
         keep_ratio=24 / 32, tar_ratio=0.5, recent_ratio=0.25,
         # 32 grids at first, then the 8 that a compression to 24 frees.
         block_size=64, max_frames=768, max_new_tokens=300),

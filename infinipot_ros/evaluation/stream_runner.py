@@ -152,7 +152,10 @@ class VariantRun:
             self._met += 1
             try:
                 with timeline.watching():
-                    memory.add_frame(frame.rgb, frame.stamp_ns, frame.camera, frame.pose)
+                    memory.add_frame(
+                        frame.rgb, frame.stamp_ns, frame.camera, frame.pose,
+                        frames_left=max(0, stream.survey().frames - len(self._stamps) - 1)
+                        if variant.fills_up else None)
             except FrameError as error:
                 refused[error.reason] += 1
                 reason = reason or str(error)

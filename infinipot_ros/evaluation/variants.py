@@ -4,7 +4,8 @@
 The variants that an evaluation compares: a policy at a budget each.
 
 A budget is a share of the stream's visual tokens, so that streams of any length are compressed
-alike, or a fixed number of tokens, as on a robot.
+alike, a fixed number of tokens, as on a robot, or a fixed number of grids, as in InfiniPot-V's
+released code, whatever the tokens of a grid.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
 DEFAULT_POLICY = MemoryConfig.policy
+GRIDS = 'g'
 FULL = 'full'
 """The policy that evicts nothing, and the budget that holds a whole stream."""
 
@@ -25,11 +27,22 @@ class Variant:
     """
     A policy at a budget.
 
-    :param budget: ``full``; ``/4``, a share of the stream's visual tokens; or a number of tokens.
+    :param budget: ``full``; ``/4``, a share of the stream's visual tokens; ``4096``, a number of
+        tokens; or ``32g``, a number of grids.
     """
 
     policy: str
     budget: str
+
+    @property
+    def fills_up(self) -> bool:
+        """
+        Whether the memory is full at the end of a stream whose length is known.
+
+        So it is with budgets in grids, after the released code's loop: what comes before the last
+        block is compressed only as far as that block needs.
+        """
+        return self.budget.endswith(GRIDS)
 
     def tokens(
         self, grids: int, grid_tokens: int, block_grids: int, *, leave_out: bool = True,
@@ -46,7 +59,10 @@ class Variant:
         divisor = budget_divisor(self.budget)
         if divisor == 1:
             return (grids + block_grids) * grid_tokens
-        kept = round(grids / divisor) if divisor else int(self.budget) // grid_tokens
+        if divisor:
+            kept = round(grids / divisor)
+        else:
+            kept = budget_size(self.budget) // (1 if self.fills_up else grid_tokens)
         if not kept:
             raise ConfigurationError(
                 f'budget {self.budget} of a stream of {grids} grids holds no grid of '
@@ -70,7 +86,7 @@ class Variant:
 
 def budget_divisor(budget: str) -> int | None:
     """
-    Parse a budget: 1 for ``full``, 8 for ``/8``, None for a number of tokens.
+    Parse a budget: 1 for ``full``, 8 for ``/8``, None for a number of tokens or grids.
 
     :raises ConfigurationError: it is none of these.
     """
@@ -78,11 +94,16 @@ def budget_divisor(budget: str) -> int | None:
         return 1
     if budget.startswith('/') and budget[1:].isdecimal() and int(budget[1:]) > 1:
         return int(budget[1:])
-    if budget.isdecimal() and int(budget) > 0:
+    if budget.removesuffix(GRIDS).isdecimal() and budget_size(budget) > 0:
         return None
     raise ConfigurationError(
-        f"budget {budget!r} is not valid; give 'full', a share of the stream such as /8, or a "
-        'number of visual tokens such as 1024')
+        f"budget {budget!r} is not valid; give 'full', a share of the stream such as /8, a "
+        'number of visual tokens such as 1024, or of grids such as 32g')
+
+
+def budget_size(budget: str) -> int:
+    """Return the number of a fixed budget, of tokens or of grids."""
+    return int(budget.removesuffix(GRIDS))
 
 
 def make_variants(policies: Iterable[str], budgets: Iterable[str]) -> list[Variant]:

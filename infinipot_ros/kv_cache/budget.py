@@ -50,17 +50,19 @@ class Budget:
         """C, the tokens left after a compression."""
         return max(1, int(self.tokens * self.keep_ratio))
 
-    def target_before(self, incoming: int) -> int:
+    def target_before(self, incoming: int, *, last: bool = False) -> int:
         """
         Return how many tokens may stay for ``incoming`` more to fit: C, or less for a large block.
 
+        :param last: nothing comes after them, so that more than C may stay.
         :raises ConfigurationError: ``incoming`` alone is more than the budget.
         """
         if incoming > self.tokens:
             raise ConfigurationError(
                 f'one append of {incoming} visual tokens is more than the whole budget of '
                 f'{self.tokens}; raise the budget or lower max_pixels or block_size')
-        return min(self.target, self.tokens - incoming)
+        room = self.tokens - incoming
+        return room if last else min(self.target, room)
 
 
 @dataclass(frozen=True)

@@ -266,17 +266,18 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             placed.append(replace(view, starts=own, rotation=rotation))
         return placed
 
-    def make_room(self, tokens: int, policy: EvictionPolicy) -> bool:
+    def make_room(self, tokens: int, policy: EvictionPolicy, *, last: bool = False) -> bool:
         """
         Compress, if ``tokens`` more would pass the budget (Algorithm 1).
 
+        :param last: nothing comes after them, so that all that fits beside them may stay.
         :return: whether it had to.
         :raises ConfigurationError: ``tokens`` alone is more than the budget.
         :raises MemoryFullError: the policy never compresses.
         """
         if self.memory_length + tokens <= self.budget.tokens:
             return False
-        self.compress(policy, self.budget.target_before(tokens))
+        self.compress(policy, self.budget.target_before(tokens, last=last))
         return True
 
     def compress(self, policy: EvictionPolicy, target: int) -> None:

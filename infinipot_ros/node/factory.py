@@ -31,6 +31,8 @@ def build_memory(values: Mapping[str, Any], node: str, log: Log) -> VisualMemory
     """
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
     memory = VisualMemory(parameters.memory_config(values))
+    for warning in memory.warnings:
+        log.warn(warning, warning)
     if values['storage.load_at_configure']:
         _load(memory, values, node, log)
     return memory

@@ -118,7 +118,7 @@ class FrameEncoder:
 
     def add(
         self, frame: PendingFrame, jumped: bool, queued_frames: int = 0,
-        thumbnail: Thumbnail | None = None,
+        thumbnail: Thumbnail | None = None, frames_left: int | None = None,
     ) -> None:
         """
         Add a frame to its camera's block, and encode the block if it is complete.
@@ -126,6 +126,7 @@ class FrameEncoder:
         :param jumped: whether the clock jumped, see ``StampOrder.check``.
         :param queued_frames: frames of the same camera that follow at once.
         :param thumbnail: to find duplicates of this frame by.
+        :param frames_left: frames of any camera that follow until the stream ends; None: unknown.
         :raises FrameError: the frame is lost, or the block that it completed.
         """
         height, width = frame.pixels.shape[:2]
@@ -139,7 +140,8 @@ class FrameEncoder:
             self.encode_block(*self.blocks)
         elif frame.camera in self.blocks and not self.blocks[frame.camera].takes(frame.pixels):
             self.encode_block(frame.camera)
-        block = self.blocks.get(frame.camera) or self._begin_block(frame.camera, tokens)
+        block = self.blocks.get(frame.camera) or self._begin_block(
+            frame.camera, tokens, frames_left)
         if jumped or not self.stamps.segments:
             self.timeline = self.timeline.new_segment(frame.stamp_ns)
         newcomer = frame.camera not in self.stamps.cameras
@@ -202,18 +204,23 @@ class FrameEncoder:
                 self.encode_block(camera)
         return True
 
-    def _begin_block(self, camera: str, grid_tokens: int) -> PendingBlock:
+    def _begin_block(
+        self, camera: str, grid_tokens: int, frames_left: int | None = None,
+    ) -> PendingBlock:
         """Make room now, so that questions can read incomplete blocks at any time."""
         cameras = len({*self.stamps.cameras, camera})
         per_grid = self._model.family.FRAMES_PER_GRID
-        block = PendingBlock(
-            self.settings.grids_per_block(grid_tokens, cameras, frames_per_grid=per_grid),
-            grid_tokens, per_grid)
+        grids = self.settings.grids_per_block(grid_tokens, cameras, frames_per_grid=per_grid)
+        last = frames_left is not None and 1 + frames_left <= grids * per_grid
+        if frames_left is not None and last:
+            grids = -(-(1 + frames_left) // per_grid)
+        block = PendingBlock(grids, grid_tokens, per_grid)
         # Of blocks that do not fit beside each other, the oldest is encoded first.
         while self.blocks and self.reserved + block.tokens > self.cache.budget.tokens:
             self.encode_block(next(iter(self.blocks)))
         try:
-            compressed = self.cache.make_room(self.reserved + block.tokens, self.policy)
+            compressed = self.cache.make_room(
+                self.reserved + block.tokens, self.policy, last=last)
         except MemoryFullError as error:
             raise FrameError('memory_full', str(error)) from error
         if compressed:

@@ -13,6 +13,7 @@ from infinipot_ros.kv_cache.budget import Budget
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.visual_memory.policy_names import POSITIONS
+from infinipot_ros.vlm.cpu_units import slow_dtype_warning
 from infinipot_ros.vlm.families.model_family import ModelFamily
 from infinipot_ros.vlm.quantization import check_weights
 
@@ -181,6 +182,11 @@ class MemoryConfig:
     def compact(self, family: ModelFamily) -> bool:
         """Return whether positions are closed up at every compression."""
         return (family.POSITIONS if self.positions == 'auto' else self.positions) == 'compact'
+
+    @property
+    def warning(self) -> str:
+        """What to know of these settings on this machine; empty: nothing."""
+        return slow_dtype_warning(self.device, self.dtype)
 
     def check_block(self, family: ModelFamily) -> None:
         """:raises ConfigurationError: a block is no whole grids of this family."""

@@ -16,7 +16,6 @@ from typing import Any
 
 import psutil
 import torch
-from transformers import AutoModelForImageTextToText
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import CacheShape, RecurrentShape
@@ -29,6 +28,7 @@ from infinipot_ros.vlm.families.model_family import ModelFamily, TextShape
 from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
 from infinipot_ros.vlm.quantization import scratch_bytes, weight_bytes
+from infinipot_ros.vlm.transformers_parts import AutoModelForImageTextToText
 
 PREFIX_ROOM = 64
 MIB = 1024 ** 2
@@ -238,6 +238,11 @@ def _linear_bytes(shape: TextShape, new: int, kv: CacheShape) -> int:
     per_token = heads * (LINEAR_COPIES * (key + value) + LINEAR_PAIRS * CHUNK)
     around = tokens * (2 * channels + 4 * shape.hidden) + width * channels
     return 4 * (tokens * per_token + 2 * heads * key * value) + around * kv.dtype.itemsize
+
+
+def interpreter_bytes() -> int:
+    """Return the resident bytes of this process: before a model is loaded, of Python itself."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def available_bytes(device: str) -> int:

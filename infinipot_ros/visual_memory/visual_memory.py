@@ -95,6 +95,11 @@ class VisualMemory:
         """What to know before its answers are believed; empty: nothing."""
         return caveat_of(self.model.config)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of the model and its settings here, a sentence each."""
+        return tuple(filter(None, (self.settings.warning, *self.model.warnings)))
+
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""
         self._encoder.reset()
@@ -123,7 +128,7 @@ class VisualMemory:
 
     def add_frame(
         self, rgb: RgbImage, stamp_ns: int, camera: str = '', pose: Pose | None = None,
-        queued_frames: int = 0,
+        queued_frames: int = 0, frames_left: int | None = None,
     ) -> FrameOutcome:
         """
         Add one frame; a question asked right after it sees it.
@@ -135,6 +140,8 @@ class VisualMemory:
             any order.
         :param queued_frames: frames of this camera that follow at once: up to ``max_batch`` are
             encoded in one forward pass.
+        :param frames_left: how many frames follow until the stream ends, where that is known: the
+            last block then evicts no more than it needs room for, and the memory ends up full.
         :raises FrameError: the frame is refused, and with it the block that it completed, if
             that could not be encoded; what is remembered is as it was.
         """
@@ -151,7 +158,9 @@ class VisualMemory:
                 camera, thumbnail, stamp_ns, queued_frames):
             return FrameOutcome('duplicate', encoder.stamps.newest_ns)
         pixels = self.model.fit(rgb, self.settings.max_pixels)
-        encoder.add(PendingFrame(pixels, stamp_ns, camera, pose), jumped, queued_frames, thumbnail)
+        encoder.add(
+            PendingFrame(pixels, stamp_ns, camera, pose), jumped, queued_frames, thumbnail,
+            frames_left)
         return FrameOutcome('stored', encoder.stamps.newest_ns)
 
     @property

@@ -63,10 +63,13 @@ class CudaGraphDecoder:
                 'change from token to token; or set cuda_graph to false')
         self._model, self._layers = model, cache.kv_layers
         shape, device, self._capacity = model.shape, model.device, cache.kv_layers[0].capacity
-        #: The token to read next, int64 ``[1, 1]``; after a step, the one with the best score.
+        #: The token to read next, int64 ``[1, 1]``; after a step, the one with the best score,
+        #: after the checkpoint's repetition penalty.
         self.token = torch.zeros(1, 1, dtype=torch.int64, device=device)
         #: Scores of the last step, float32 ``[vocabulary]``.
         self.scores = torch.zeros(shape.vocabulary, device=device)
+        #: What ``token`` is chosen by besides the scores; the caller starts it for each answer.
+        self.penalty = model.make_penalty()
         self._position = torch.zeros(AXES, 1, 1, dtype=torch.int64, device=device)
         self._slot = torch.zeros(1, dtype=torch.int64, device=device)
         self._unseen = torch.ones(
@@ -118,7 +121,8 @@ class CudaGraphDecoder:
         hidden = self._model.forward(
             self._model.embed(self.token), self._position, self, self._hook)
         self.scores.copy_(self._model.logits(hidden[0, -1]))
-        self.token.copy_(self.scores.argmax())
+        self.penalty.add(self.token)
+        self.token.copy_(self.penalty.apply(self.scores).argmax())
         self._position.add_(1)
         self._slot.add_(1)
 

@@ -4,7 +4,8 @@
 Greedy or sampled decoding that streams text as it becomes certain.
 
 It does not use the library's ``generate``, which derives positions from the cache's length: wrong
-for a compressed cache.
+for a compressed cache. Of a checkpoint's own settings the repetition penalty counts, as there
+(``generation_settings``).
 """
 
 from __future__ import annotations
@@ -162,6 +163,8 @@ def decode(
     """
     generator = torch.Generator().manual_seed(sampling.seed)
     sampled = sampling.temperature > 0.0
+    penalty = model.make_penalty() if step is None else step.penalty
+    model.start_penalty(penalty, prompt_ids)
     ids = prompt_ids
     for count in range(max_new_tokens):
         scores = forward_tokens(
@@ -171,10 +174,11 @@ def decode(
         if step is not None and count and not sampled:
             token = int(step.token)
         else:
-            token = sample_token(scores, sampling, generator)
+            token = sample_token(penalty.apply(scores), sampling, generator)
         if token in model.stop_ids:
             return
         yield token
+        penalty.add(torch.tensor([token], device=model.device))
         if step is not None and not count:
             step.start(token, start, hook)
         elif step is not None and sampled:

@@ -15,12 +15,6 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import (
-    AutoConfig,
-    AutoModelForImageTextToText,
-    AutoTokenizer,
-    GenerationConfig,
-)
 from transformers.utils import GENERATION_CONFIG_NAME, is_flash_attn_2_available
 
 from infinipot_ros.errors import ConfigurationError
@@ -37,6 +31,12 @@ from infinipot_ros.vlm.model_folder import (
 )
 from infinipot_ros.vlm.processor_files import read_chat_template, read_video_settings
 from infinipot_ros.vlm.quantization import quantize
+from infinipot_ros.vlm.transformers_parts import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    GenerationConfig,
+)
 
 ATTENTION = ('sdpa', 'eager', 'flash_attention_2')
 DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}

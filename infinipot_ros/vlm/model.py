@@ -27,6 +27,11 @@ from infinipot_ros.vlm.attention_hook import AttentionHook, StaticAttentionHook,
 from infinipot_ros.vlm.families.model_family import VisualBlock
 from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.fingerprint import ModelFingerprint, sample_weights
+from infinipot_ros.vlm.generation_settings import (
+    RepetitionPenalty,
+    read_repetition_penalty,
+    unsupported_warning,
+)
 from infinipot_ros.vlm.positions import Timeline
 from infinipot_ros.vlm.prompt import Prompt, read_template
 from infinipot_ros.vlm.quantization import held_bytes
@@ -76,7 +81,10 @@ class VisionLanguageModel:
     :param weights: how its language model is quantised: int8, int4 or empty.
     :param sample: its ``sample_weights`` before that; None computes them when needed.
     :param processor: what its processor file says about videos, if it has one.
-    :raises ConfigurationError: the tokenizer lacks what the family's prompt is made of.
+    :ivar repetition_penalty: of its generation_config.json; 1: none.
+    :ivar warnings: what to know before it is used, a sentence each.
+    :raises ConfigurationError: the tokenizer lacks what the family's prompt is made of, or its
+        generation_config.json is invalid.
     """
 
     def __init__(
@@ -96,6 +104,8 @@ class VisionLanguageModel:
         self.device: torch.device = model.device
         self.stop_ids = self._find_stop_ids(model)
         self.prompt = self._make_prompt()
+        self.repetition_penalty = read_repetition_penalty(model.generation_config)
+        self.warnings = tuple(filter(None, [unsupported_warning(model.generation_config)]))
         self.supports_hook = register_attention(model)
         family.attach(self._core)
 
@@ -190,6 +200,27 @@ class VisionLanguageModel:
             return found if text else []
 
         return ids(before), ids(after)
+
+    @cached_property
+    def _stream_ids(self) -> frozenset[int]:
+        """The tokens of every stream: prefix, visual tokens, and the text of grids."""
+        # Which digits the times of grids have had is not kept: after a while all ten.
+        texts = (self.grid_text(1_111_111.1 * digit) for digit in range(10))
+        return frozenset({
+            *self.prompt.prefix_ids, self.tokenizer.convert_tokens_to_ids(self.family.MARK),
+            *(token for both in texts for text in both for token in text)})
+
+    def make_penalty(self) -> RepetitionPenalty:
+        """Build the checkpoint's repetition penalty; ``start_penalty`` begins an answer."""
+        return RepetitionPenalty(self.repetition_penalty, self.shape.vocabulary, self.device)
+
+    def start_penalty(self, penalty: RepetitionPenalty, prompt_ids: list[int]) -> None:
+        """
+        Have a penalty count what a prompt consists of, as ``generate`` does for the whole prompt.
+
+        :param prompt_ids: what follows the vision.
+        """
+        penalty.start({*self._stream_ids, *prompt_ids})
 
     @torch.inference_mode()
     def fit(self, rgb: npt.NDArray[np.uint8], max_pixels: int) -> Tensor:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -290,6 +291,44 @@ def test_ask_bundled_model_about_bundled_tour():
     assert report['memory']['compressions'] > 0
     assert report['memory']['peak_tokens'] <= 480
     assert report['answers'][0]['text']
+
+
+@pytest.mark.parametrize(('device', 'where'), [('cpu', 'of the same memory'),
+                                               ('cuda', "of the host's memory, not the GPU's")])
+def test_plan_says_what_the_interpreter_takes(device, where):
+    child = process('plan', '2B', '--budget', 2048, '--device', device)
+    text, warnings = child.communicate(timeout=60)
+    assert child.returncode == 0, warnings
+    [taken] = re.findall(r'^Python, torch and transformers take ([\d,]+) MiB besides, (.*):', text,
+                         re.MULTILINE)
+    # torch alone takes more than 100 MiB.
+    assert 100 < int(taken[0].replace(',', '')) < 2000
+    assert taken[1] == where
+    # Not part of the sum.
+    row = [int(cell.replace(',', '')) for cell in re.findall(r'[\d,]+', text.splitlines()[4])]
+    assert abs(row[-1] - (row[1] + row[2] + row[3] + max(row[4], row[5]) + row[6])) <= 4
+
+
+def test_ask_shows_progress_on_a_terminal_alone(folder, model):
+    command = ('ask', folder, QUESTION, '--model', model, '--max-pixels', PIXELS)
+    # Colours may be forced in a log, too; a bar that is drawn again and again is for eyes.
+    child = process(*command, FORCE_COLOR='1')
+    answer, shown = child.communicate(timeout=60)
+    assert child.returncode == 0 and 'A: ' in answer
+    assert not shown
+    ours, theirs = os.openpty()
+    child = subprocess.Popen(
+        [sys.executable, '-m', 'infinipot_ros.cli.main', *map(str, command)],
+        stdout=subprocess.DEVNULL, stderr=theirs, env=environment(TERM='xterm'))
+    os.close(theirs)
+    shown = ''
+    # Linux reports a terminal that nobody writes to any longer as an error.
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 4096):
+            shown += part.decode(errors='replace')
+    os.close(ours)
+    assert child.wait(60) == 0
+    assert 'answering' in shown
 
 
 def test_ask_notes_on_stderr_what_the_bundled_model_knows_wherever_it_lies(folder, tmp_path):

@@ -14,11 +14,12 @@ from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
 
 
-def memory_of(chosen):
-    """Build what a preset says, as a run does."""
+def memory_of(chosen, grid_tokens=128):
+    """Build what a preset says, as a run does, for a long stream of such grids."""
     [variant] = make_variants(chosen.policies, chosen.budgets)
+    budget = variant.tokens(10_000, grid_tokens, chosen.block_size // 2)
     return variant.apply(MemoryConfig(
-        'none', budget=int(variant.budget), keep_ratio=chosen.keep_ratio,
+        'none', budget=budget, keep_ratio=chosen.keep_ratio,
         tar_ratio=chosen.tar_ratio, recent_ratio=chosen.recent_ratio, block_size=chosen.block_size,
         max_pixels=chosen.max_pixels, max_new_tokens=chosen.max_new_tokens))
 
@@ -38,13 +39,15 @@ def test_the_papers_setting():
     assert settings.grids_per_block(128) == (budget.tokens - budget.target) // 128
 
 
-def test_the_codes_setting():
+@pytest.mark.parametrize('grid_tokens', [128, 120, 112, 70])
+def test_the_codes_setting(grid_tokens):
     chosen = preset('infinipot-v-code')
-    settings = memory_of(chosen)
+    settings = memory_of(chosen, grid_tokens)
     settings.validate()
     budget = settings.make_budget()
-    assert (budget.tokens // 128, budget.target // 128) == (32, 24)
-    assert settings.grids_per_block(128) == 8
+    # Grids, whatever the tokens of one: those of a 16:9 picture are fewer than 128.
+    assert (budget.tokens, budget.target) == (32 * grid_tokens, 24 * grid_tokens)
+    assert settings.grids_per_block(grid_tokens) == 8
     policy = settings.make_policy()
     assert isinstance(policy, InfinipotV)
     assert policy.variant == VARIANTS['infinipot_v/official']

@@ -59,6 +59,21 @@ def common(folder):
     return replace(quality_settings(folder), max_new_tokens=4)
 
 
+@pytest.mark.parametrize('frames, otherwise', [(22, 7), (26, 7), (27, 8), (32, 8)])
+def test_a_budget_in_grids_is_full_at_the_end(common, model, frames, otherwise):
+    stream = make_stream(frames=frames)
+    stream = replace(stream, questions=[
+        replace(each, ask_at_ns=None) for each in stream.questions])
+    held = {
+        budget: [each.memory_tokens for run in run_stream(
+            stream, [Variant('recent', budget)], replace(common, block_size=4), model)
+            for each in run.outcomes]
+        for budget in ('8g', str(8 * GRID_TOKENS))}
+    assert set(held['8g']) == {8 * GRID_TOKENS}
+    # A robot's memory does not know when its stream ends.
+    assert set(held[str(8 * GRID_TOKENS)]) == {otherwise * GRID_TOKENS}
+
+
 def outcomes(stream, variants, common, model):
     return [untimed(each) for run in run_stream(stream, variants, common, model)
             for each in run.outcomes]

@@ -72,3 +72,26 @@ def test_frames_that_were_announced_and_do_not_come(tiny) -> None:
     assert memory.status().frames_pending == 0
     assert [(each.first_ns, each.last_ns) for _, each in memory.moments()] == [
         (SECOND, 2 * SECOND), (3 * SECOND, 4 * SECOND)]
+
+
+@pytest.mark.parametrize('frames', [16, 17, 18, 20, 23, 24, 37, 40])
+def test_a_stream_of_known_length_ends_with_a_full_memory(tiny, frames) -> None:
+    """As in the loop of the released code; block by block, grid by grid, in plain numbers."""
+    most, left, block = 8, 6, 2
+    held: list[int] = []
+    grids = -(-frames // 2)
+    for first in range(0, grids, block):
+        new = list(range(first, min(grids, first + block)))
+        if len(held) + len(new) > most:
+            last = first + block >= grids
+            held = held[-(most - len(new) if last else left):]
+        held += new
+    memory = VisualMemory(MemoryConfig(
+        tiny, budget=most * 6, keep_ratio=left / most, block_size=2 * block, policy='recent',
+        max_pixels=56 * 84, max_new_tokens=1))
+    for index, rgb in enumerate(pictures()[:frames]):
+        memory.add_frame(rgb, (index + 1) * SECOND, frames_left=frames - 1 - index)
+    # An odd last frame waits for its partner, but has its room.
+    assert memory.ask('what?').memory_tokens == 6 * len(held)
+    kept = memory.coordinates()[..., 0].unique().tolist()
+    assert kept == held[:len(held) - len(new) * (frames % 2)]

@@ -33,7 +33,13 @@ import numpy.typing as npt
 
 from infinipot_ros.evaluation.outcome import Outcome
 from infinipot_ros.evaluation.report.statistics import Interval, difference_of, mean_of, share_of
-from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Variant, budget_divisor
+from infinipot_ros.evaluation.variants import (
+    DEFAULT_POLICY,
+    FULL,
+    Variant,
+    budget_divisor,
+    budget_size,
+)
 from infinipot_ros.visual_memory.answer import same_answer
 
 ALL_SUITES = 'all suites'
@@ -159,7 +165,7 @@ def as_row(figures: Figures) -> dict[str, str | float | None]:
 def variant_order(variant: Variant) -> tuple[float, int, str]:
     """Sort key: full first, then shares from large to small, fixed sizes, default policy first."""
     divisor = budget_divisor(variant.budget)
-    size = float(divisor) if divisor else 1e9 + int(variant.budget)
+    size = float(divisor) if divisor else 1e9 + budget_size(variant.budget)
     rank = 0 if variant.policy == FULL else 1 if variant.policy == DEFAULT_POLICY else 2
     return size, rank, variant.policy
 
@@ -354,7 +360,7 @@ def main_budget(outcomes: Iterable[Outcome]) -> str:
     most = [budget for budget, policies in count.items() if policies == max(count.values())]
     # Among shares the largest divisor is the smallest budget, among fixed sizes the number is.
     return min(most, default=FULL, key=lambda budget: (
-        budget_divisor(budget) is None, -(budget_divisor(budget) or -int(budget))))
+        budget_divisor(budget) is None, -(budget_divisor(budget) or -budget_size(budget))))
 
 
 def on_shared_streams(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -91,6 +91,39 @@ def test_uniform_drops_whichever_grid_is_most_crowded_then(grids, missing, share
     assert drop_most_crowded(*arguments) == dropped_one_by_one(*arguments)
 
 
+@given(st.integers(2, 40), st.data())
+def test_the_released_uniform_keeps_slots_at_one_distance(grids, data):
+    cache = filled(grids)
+    tokens = 4 * grids
+    target = data.draw(st.integers(0, tokens - 1))
+    before = cache.views()[1].coordinates[1].tolist()
+    cache.compress(make_policy('uniform_released'), target)
+    # The released rule: the whole part of i times the step.
+    assert cache.views()[1].coordinates[1].tolist() == [
+        before[int(number * (tokens / target))] for number in range(target)]
+
+
+def test_the_released_uniform_thins_the_past_at_every_compression():
+    generator = torch.Generator().manual_seed(0)
+    cache, policy = make_cache(Budget(128)), make_policy('uniform_released')
+    append(cache, 32, 2, 2, generator)
+    for age in range(1, 6):
+        cache.compress(policy, 96)
+        append(cache, 8, 2, 2, generator)
+        first = sum(grid < 32 for grid in kept_grids(cache))
+        assert abs(first - 128 * 0.75 ** age) <= age
+
+
+@given(st.integers(2, 12), st.data())
+def test_the_released_swa_has_no_sink(grids, data):
+    target = data.draw(st.integers(0, 4 * grids - 1))
+    cache, other = filled(grids), filled(grids)
+    before = kept_grids(cache)
+    cache.compress(make_policy('swa_released'), target)
+    other.compress(make_policy('recent'), target)
+    assert kept_grids(cache) == before[4 * grids - target:] == kept_grids(other)
+
+
 def test_random_is_an_even_sample_of_all_that_was_ever_seen():
     generator = torch.Generator().manual_seed(0)
     cache, policy = make_cache(Budget(256), CacheShape(3, 2, 8)), make_policy('random')
