@@ -96,7 +96,7 @@ class MemoryConfig:
     def validate(self) -> None:
         """:raises ConfigurationError: the first invalid value, with the valid range."""
         check_weights(self.weights)
-        self._check_graph()
+        self.check_graph(self.weights)
         self.make_budget()
         self.make_policy()
         if self.positions not in POSITIONS:
@@ -129,15 +129,22 @@ class MemoryConfig:
                 f'camera_shares are {list(shares)} of the cameras {list(self.cameras)}; give each '
                 'camera a share above 0, together 1, or none at all')
 
-    def _check_graph(self) -> None:
+    def check_graph(self, weights: str) -> None:
+        """
+        Check that answers can be decoded by a CUDA graph, if they are to be.
+
+        :param weights: how the weights are quantised, by setting or in the checkpoint.
+        :raises ConfigurationError: they cannot, and why.
+        """
         if self.cuda_graph and not self.device.startswith('cuda'):
             raise ConfigurationError(
                 f'cuda_graph is set, but there are no CUDA graphs on device {self.device!r}; use '
                 'cuda, or set cuda_graph to false')
-        if self.cuda_graph and self.weights:
+        if self.cuda_graph and weights:
             raise ConfigurationError(
-                f'cuda_graph is set, but kernels for weights {self.weights!r} may wait for the '
-                'host, which a graph cannot do; leave weights empty, or set cuda_graph to false')
+                f'cuda_graph is set, but kernels for weights {weights!r} may wait for the host, '
+                'which a graph cannot do; use weights that are not quantised, or set cuda_graph '
+                'to false')
 
     def check_change(self, new: MemoryConfig, family: ModelFamily) -> None:
         """

@@ -28,7 +28,12 @@ from infinipot_ros.vlm.families.model_family import ModelFamily, TextShape
 from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.loading import parse_device, parse_dtype
 from infinipot_ros.vlm.quantization import scratch_bytes, weight_bytes
-from infinipot_ros.vlm.transformers_parts import AutoModelForImageTextToText
+from infinipot_ros.vlm.quantized_checkpoint import (
+    check_quantized_once,
+    find_method,
+    stored_bytes,
+)
+from infinipot_ros.vlm.stored_weights import make_skeleton
 
 PREFIX_ROOM = 64
 MIB = 1024 ** 2
@@ -119,8 +124,9 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     Compute what a memory of these settings takes; the device need not be present.
 
     :param config: of a model of a known family.
-    :raises ConfigurationError: a single grid may be larger than the whole budget, or these
-        settings do not work with the family.
+    :raises ConfigurationError: a single grid may be larger than the whole budget, these settings
+        do not work with the family, or the files of a quantised checkpoint, which are counted, are
+        not there.
     """
     family = make_family(config)
     shape = family.text_shape()
@@ -129,11 +135,15 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     kv = _planned_shape(shape, settings)
     budget = settings.make_budget()
     grid_tokens = settings.max_grid_tokens(family)
-    with torch.device('meta'):
-        # Weights are the same with every kernel; one that a configuration names might be fetched.
-        model = AutoModelForImageTextToText.from_config(
-            config, attn_implementation='sdpa', trust_remote_code=False)
-    weights = weight_bytes(model, settings.weights, kv.dtype.itemsize)
+    model = make_skeleton(config)
+    largest, quantised = shape.hidden * shape.intermediate, settings.weights
+    if method := find_method(config):
+        check_quantized_once(config, settings.weights)
+        settings.check_graph(method)
+        weights, largest = stored_bytes(config, model, kv.dtype.itemsize)
+        quantised = method
+    else:
+        weights = weight_bytes(model, settings.weights, kv.dtype.itemsize)
     capacity = PREFIX_ROOM + budget.tokens + settings.tail_room
     block = grid_tokens * settings.grids_per_block(
         grid_tokens, frames=settings.max_block_frames, frames_per_grid=family.FRAMES_PER_GRID)
@@ -159,8 +169,7 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
         language=(
             max(_language_bytes(shape, new, capacity, kv), _linear_bytes(shape, new, kv))
             + eager_language + _hook_bytes(config, capacity, kv) + workspace
-            + scratch_bytes(
-                shape.hidden * shape.intermediate, new, shape.intermediate, settings.weights)),
+            + scratch_bytes(largest, new, shape.intermediate, quantised)),
         compression=compression_bytes(
             kv, budget.tokens, content=family.CONTENT_KEYS, text=bool(family.MAX_GRID_TEXT)),
         moments=_moment_bytes(settings, kv, family),

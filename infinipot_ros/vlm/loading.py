@@ -15,12 +15,15 @@ from typing import Any
 
 import torch
 import transformers
+from transformers import CONFIG_MAPPING
 from transformers.utils import GENERATION_CONFIG_NAME, is_flash_attn_2_available
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.vlm.families.registry import check_model_type
+from infinipot_ros.vlm.config_forms import translate
+from infinipot_ros.vlm.config_schema import check_numbers
+from infinipot_ros.vlm.families.registry import check_model_type, make_family
 from infinipot_ros.vlm.fingerprint import sample_weights
-from infinipot_ros.vlm.model import VisionLanguageModel
+from infinipot_ros.vlm.model import VisionLanguageModel, make_prompt
 from infinipot_ros.vlm.model_folder import (
     CONFIG,
     find_config,
@@ -30,15 +33,23 @@ from infinipot_ros.vlm.model_folder import (
     resolve_model,
 )
 from infinipot_ros.vlm.processor_files import read_chat_template, read_video_settings
-from infinipot_ros.vlm.quantization import quantize
+from infinipot_ros.vlm.quantization import check_weights, quantize
+from infinipot_ros.vlm.quantized_checkpoint import (
+    check_loads,
+    check_quantized_once,
+    find_method,
+)
+from infinipot_ros.vlm.stored_weights import check_shapes, check_ties, make_skeleton, read_stored
 from infinipot_ros.vlm.transformers_parts import (
-    AutoConfig,
     AutoModelForImageTextToText,
     AutoTokenizer,
     GenerationConfig,
 )
 
 ATTENTION = ('sdpa', 'eager', 'flash_attention_2')
+TOKENIZER = 'tokenizer_config.json'
+# The classes that transformers 5 writes for what is in tokenizer.json.
+MODERN_TOKENIZERS = ('TokenizersBackend', 'SentencePieceBackend', 'PythonBackend')
 DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
 
@@ -66,22 +77,47 @@ def load_config(name: str, *, local_files_only: bool = True) -> Any:
     """
     Read a model's configuration.
 
-    :raises ConfigurationError: not on disk, not readable, or of no known family.
+    :return: in the form of the installed transformers; ``name_or_path`` is its folder.
+    :raises ConfigurationError: not on disk, not readable, out of range, or of no known family.
     """
     folder = find_config(name, local_files_only=local_files_only)
-    described = read_json(folder / CONFIG)
+    file = folder / CONFIG
+    described = read_json(file)
+    kind = described.get('model_type')
     # Before transformers reads it, and because 4.57.1 may return the language model's type.
     own_code = ', and code that comes with a model (auto_map) is never run'
     check_model_type(
-        described.get('model_type'), str(resolve_model(name)),
-        own_code if 'auto_map' in described else '')
+        kind, str(resolve_model(name)), own_code if 'auto_map' in described else '')
+    check_numbers(described, file)
+    if kind not in CONFIG_MAPPING:
+        raise ConfigurationError(
+            f'{file} is of a {kind!r} model, which transformers {transformers.__version__} does '
+            "not know yet; install a later one: pip install -U 'transformers<6'")
     try:
-        return AutoConfig.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False)
+        config = CONFIG_MAPPING[kind].from_dict(translate(described))
+        # With the defaults of what the file leaves out.
+        effective = config.to_dict()
     except Exception as error:
         # A damaged file raises many kinds of errors, depending on the damage and the release.
         raise ConfigurationError(
             f'model {resolve_model(name)!r} cannot be loaded: {reason_of(error)}') from error
+    check_numbers(effective, file)
+    _check_text_was_read(described, config, file)
+    config.name_or_path = str(folder)
+    find_method(config)
+    return config
+
+
+def _check_text_was_read(described: dict[str, Any], config: Any, file: Path) -> None:
+    # A family that looks for text_config only takes its defaults: a model of gigabytes.
+    text = described.get('text_config') or described
+    given, read = text.get('hidden_size'), config.get_text_config().hidden_size
+    if given != read:
+        raise ConfigurationError(
+            f'{file} gives the language model the hidden_size {given}, but transformers '
+            f'{transformers.__version__} reads {read}: a {described["model_type"]} configuration '
+            'must have all values of the language model in text_config; use the config.json that '
+            'the model was published with')
 
 
 def load_model(
@@ -107,23 +143,29 @@ def load_model(
     config = load_config(name, local_files_only=local_files_only)
     torch_device, torch_dtype = parse_device(device), parse_dtype(dtype)
     check_attention(attn_implementation)
+    check_weights(weights)
+    check_quantized_once(config, weights)
     path = resolve_model(name)
-    folder = str(find_model(name, local_files_only=local_files_only))
-    processor, template = read_video_settings(Path(folder)), read_chat_template(Path(folder))
+    folder = find_model(name, local_files_only=local_files_only)
+    processor = read_video_settings(folder)
+    check_loads(config, torch_device, torch_dtype)
+    tokenizer = _load_tokenizer(path, folder, config)
+    stored = read_stored(folder)
+    check_shapes(make_skeleton(config), stored)
+    check_ties(bool(config.tie_word_embeddings), stored)
+    quantised = find_method(config)
+    # Quantised matrices cannot be moved once they are made.
+    placed = {'device_map': {'': torch_device}} if quantised else {}
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
-            folder, config=config, dtype=torch_dtype, attn_implementation=attn_implementation,
-            generation_config=_generation_config(folder, config), local_files_only=True,
-            output_loading_info=True, use_safetensors=True, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False)
+            str(folder), config=config, dtype=torch_dtype,
+            attn_implementation=attn_implementation,
+            generation_config=_generation_config(str(folder), config), local_files_only=True,
+            output_loading_info=True, use_safetensors=True, trust_remote_code=False, **placed)
     except Exception as error:
         raise ConfigurationError(
-            f'model {path!r} cannot be loaded: {reason_of(error)}'
-            f'{_way_out(config, error)}') from error
-    if template is not None:
-        tokenizer.chat_template = template
-    # transformers replaces missing parts by random numbers or an empty vocabulary.
+            f'model {path!r} cannot be loaded: {reason_of(error)}') from error
+    # transformers replaces missing parts by random numbers.
     missing = sorted(report['missing_keys'])
     if missing:
         raise ConfigurationError(
@@ -136,10 +178,40 @@ def load_model(
         quantize(model.model.language_model, weights, torch_device)
     try:
         return VisionLanguageModel(
-            model.to(torch_device).eval(), tokenizer, weights=weights, sample=sample,
-            processor=processor)
+            (model if quantised else model.to(torch_device)).eval(), tokenizer,
+            weights=weights or quantised, sample=sample, processor=processor)
     except ConfigurationError as error:
         raise ConfigurationError(f'model {path!r} cannot be used: {error}') from error
+
+
+def _load_tokenizer(path: str, folder: Path, config: Any) -> Any:
+    """
+    Load a model's tokenizer, and check that its family's prompt can be made with it.
+
+    :raises ConfigurationError: it cannot be read, or lacks what the prompt is made of.
+    """
+    settings = folder / TOKENIZER
+    kind = read_json(settings).get('tokenizer_class') if settings.is_file() else None
+    if kind in MODERN_TOKENIZERS and int(transformers.__version__.partition('.')[0]) < 5:
+        raise ConfigurationError(
+            f'{settings} was written by transformers 5 (tokenizer_class {kind!r}), which '
+            f"{transformers.__version__} cannot read; pip install 'transformers>=5,<6', or copy "
+            'the tokenizer files that the model was published with')
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise ConfigurationError(
+            f'the tokenizer of model {path!r} cannot be loaded: {reason_of(error)}; fetch or copy '
+            'all files of the model again') from error
+    template = read_chat_template(folder)
+    if template is not None:
+        tokenizer.chat_template = template
+    try:
+        make_prompt(tokenizer, make_family(config))
+    except ConfigurationError as error:
+        raise ConfigurationError(f'model {path!r} cannot be used: {error}') from error
+    return tokenizer
 
 
 def _generation_config(folder: str, config: Any) -> Any:
@@ -172,15 +244,6 @@ def check_attention(name: str) -> None:
             else 'the installed flash_attn needs a CUDA device, and to be 2.3.3 or later')
         raise ConfigurationError(
             f'attn_implementation flash_attention_2 cannot be used: {reason}; or set it to sdpa')
-
-
-def _way_out(config: Any, error: Exception) -> str:
-    quantised = getattr(config, 'quantization_config', None) is not None
-    if not quantised or not isinstance(error, ImportError):
-        return ''
-    return (
-        '; this checkpoint is quantised: without that package use the checkpoint it was made '
-        'from, with weights int8 or int4 if memory is short')
 
 
 def weights_digest(model: str, *, local_files_only: bool = True) -> str:

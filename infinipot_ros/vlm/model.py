@@ -11,6 +11,7 @@ cache. It keeps no state between calls. What differs between families of models 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.attention_hook import AttentionHook, StaticAttentionHook, register_attention
-from infinipot_ros.vlm.families.model_family import VisualBlock
+from infinipot_ros.vlm.families.model_family import ModelFamily, VisualBlock
 from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.fingerprint import ModelFingerprint, sample_weights
 from infinipot_ros.vlm.generation_settings import (
@@ -73,12 +74,48 @@ def cache_argument(module: nn.Module) -> str:
         "pip install 'transformers>=4.57,<6'")
 
 
+def make_prompt(tokenizer: Any, family: ModelFamily) -> Prompt:
+    """
+    Build the prompt of a family, as a model's own chat template has it.
+
+    :raises ConfigurationError: the tokenizer lacks what it is made of, or belongs to another
+        model.
+    """
+    template = read_template(tokenizer, family.PLACEHOLDER, family.TEMPLATE)
+    text = family.grid_text(LONGEST_S)
+    known = tokenizer.get_vocab()
+    pieces = (family.MARK, template.prefix, template.before_question, template.after_question,
+              template.before_answer, template.after_answer, *text)
+    for token in re.findall(r'<\|\w+\|>', ''.join(pieces)):
+        if token not in known:
+            raise ConfigurationError(
+                f'its tokenizer has no {token!r}, which the prompt is made of; the model is '
+                'incomplete, or this is the tokenizer of a model without eyes: fetch it again')
+    rows, last = family.text_shape().vocabulary, max(known.values())
+    if last >= rows:
+        raise ConfigurationError(
+            f'its tokenizer has tokens up to number {last}, but the model has {rows} embeddings '
+            '(vocab_size); use the tokenizer that the model was published with')
+    tokens = sum(len(_text_ids(tokenizer, each)) for each in text)
+    if tokens > family.MAX_GRID_TEXT:
+        raise ConfigurationError(
+            f'its tokenizer makes {tokens} tokens of the text of a frame, at most '
+            f'{family.MAX_GRID_TEXT} are planned for; use the tokenizer that the model was '
+            'published with')
+    return Prompt(tokenizer, template, family.MARK, family.END_TOKENS)
+
+
+def _text_ids(tokenizer: Any, text: str) -> list[int]:
+    found: list[int] = tokenizer(text, add_special_tokens=False)['input_ids'] if text else []
+    return found
+
+
 class VisionLanguageModel:
     """
     A loaded model and its tokenizer.
 
     :param model: a transformers model of one of the families.
-    :param weights: how its language model is quantised: int8, int4 or empty.
+    :param weights: how it is quantised: int8, int4, the method of its checkpoint, or empty.
     :param sample: its ``sample_weights`` before that; None computes them when needed.
     :param processor: what its processor file says about videos, if it has one.
     :ivar repetition_penalty: of its generation_config.json; 1: none.
@@ -103,7 +140,7 @@ class VisionLanguageModel:
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
         self.stop_ids = self._find_stop_ids(model)
-        self.prompt = self._make_prompt()
+        self.prompt = make_prompt(tokenizer, family)
         self.repetition_penalty = read_repetition_penalty(model.generation_config)
         self.warnings = tuple(filter(None, [unsupported_warning(model.generation_config)]))
         self.supports_hook = register_attention(model)
@@ -115,22 +152,6 @@ class VisionLanguageModel:
         # A tokenizer may know an unknown token's id instead.
         ids |= {self.tokenizer.eos_token_id, self.tokenizer.get_vocab().get('<|im_end|>')}
         return frozenset(i for i in ids if i is not None)
-
-    def _make_prompt(self) -> Prompt:
-        family, known = self.family, self.tokenizer.get_vocab()
-        if family.MARK not in known:
-            raise ConfigurationError(
-                f'its tokenizer has no {family.MARK!r}, which stands for what a camera saw; the '
-                'model is incomplete, fetch it again')
-        template = read_template(self.tokenizer, family.PLACEHOLDER, family.TEMPLATE)
-        prompt = Prompt(self.tokenizer, template, family.MARK, family.END_TOKENS)
-        before, after = map(len, self.grid_text(LONGEST_S))
-        if before + after > family.MAX_GRID_TEXT:
-            raise ConfigurationError(
-                f'its tokenizer makes {before + after} tokens of the text of a frame, at most '
-                f'{family.MAX_GRID_TEXT} are planned for; use the tokenizer that the model was '
-                'published with')
-        return prompt
 
     @property
     def weight_bytes(self) -> int:
@@ -194,12 +215,7 @@ class VisionLanguageModel:
         :param seconds: its time since the first frame of the stream.
         """
         before, after = self.family.grid_text(seconds)
-
-        def ids(text: str) -> list[int]:
-            found: list[int] = self.tokenizer(text, add_special_tokens=False)['input_ids']
-            return found if text else []
-
-        return ids(before), ids(after)
+        return _text_ids(self.tokenizer, before), _text_ids(self.tokenizer, after)
 
     @cached_property
     def _stream_ids(self) -> frozenset[int]:

@@ -25,7 +25,7 @@ from infinipot_ros.errors import ConfigurationError
 CONFIG = 'config.json'
 WEIGHTS = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
-ADAPTER = 'adapter_config.json'
+ADAPTERS = ('adapter_config.json', 'adapter_model.safetensors')
 PICKLED = ('*.bin', '*.pt', '*.pth', '*.ckpt', '*.pkl')
 #: Files of a hub repository that are read besides weights: configurations and tokenizers.
 DESCRIPTION = ('*.json', '*.txt', '*.model', '*.jinja')
@@ -65,6 +65,7 @@ def find_config(name: str, *, local_files_only: bool = True) -> Path:
             "no model is set; give a folder, a hub id, or 'infinipot-tiny' for the bundled one")
     folder = Path(path)
     if folder.is_dir():
+        _refuse_adapter(folder)
         if not (folder / CONFIG).is_file():
             raise ConfigurationError(
                 f'{folder} has no {CONFIG}, so it is not a model folder; check the model '
@@ -75,8 +76,11 @@ def find_config(name: str, *, local_files_only: bool = True) -> Path:
             f'there is no model folder {path}; check the model parameter, or give a hub id')
     try:
         if not local_files_only:
-            _fetch(path, (CONFIG,))
+            _fetch(path, (CONFIG, ADAPTERS[0]))
         found = try_to_load_from_cache(path, CONFIG)
+        for each in (ADAPTERS[0], CONFIG):
+            if isinstance(place := try_to_load_from_cache(path, each), str):
+                _refuse_adapter(Path(place).parent)
     except HFValidationError as error:
         raise ConfigurationError(
             f'there is no model folder {path}, and it is not a hub id (owner/name) either; check '
@@ -197,11 +201,31 @@ def _refuse_other_weights(folder: Path) -> None:
             f'{folder / CONFIG} sets transformers_weights to {explicit!r}; weights are read from '
             f'{WEIGHTS} or {INDEX} only: remove the entry, or save the model again with '
             'save_pretrained')
-    if (folder / ADAPTER).is_file():
-        raise ConfigurationError(
-            f'{folder} holds an adapter ({ADAPTER}); merge it into its model first '
-            "(peft's merge_and_unload, then save_pretrained), or move the file away where that "
-            'is done')
+
+
+def merge_advice(base: str) -> str:
+    """Return how an adapter becomes part of its model, as text."""
+    return (
+        f'merge it into {base} first, in Python with peft: '
+        'PeftModel.from_pretrained(base_model, adapter_folder).merge_and_unload()'
+        ".save_pretrained(new_folder), then copy the base model's tokenizer there")
+
+
+def _refuse_adapter(folder: Path) -> None:
+    """:raises ConfigurationError: a folder holds an adapter (LoRA), alone or beside weights."""
+    there = [each for each in ADAPTERS if (folder / each).is_file()]
+    if not there:
+        return
+    base = None
+    if there[0] == ADAPTERS[0]:
+        base = read_json(folder / ADAPTERS[0]).get('base_model_name_or_path')
+    named = isinstance(base, str) and base
+    alone = '' if weight_files(folder) else ' and no weights of a model'
+    raise ConfigurationError(
+        f'{folder} holds an adapter ({there[0]}) of '
+        f'{f"the base model {base!r}" if named else "a base model that it does not name"}{alone}; '
+        f'{merge_advice(repr(base) if named else "its base model")}; where that is done, move the '
+        'adapter files away')
 
 
 def _without_weights(path: str, folder: Path, way_out: str) -> str:

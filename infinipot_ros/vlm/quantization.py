@@ -24,8 +24,9 @@ from infinipot_ros.errors import ConfigurationError
 WEIGHTS = ('', 'int8', 'int4')
 # The magnitude from which activations are outliers, from the paper of LLM.int8().
 OUTLIER = 6.0
-# 64 weights in 4 bits share one float32 scale (as a CPU's kernels hold it).
-INT4_BYTES = 0.5 + 4 / 64
+# 64 weights in 4 bits share one float32 scale (as a CPU's kernels hold it); a matrix has a table
+# of the 16 values they stand for.
+INT4_BYTES, INT4_TABLE = 0.5 + 4 / 64, 16 * 4
 
 
 def check_weights(weights: str) -> None:
@@ -54,15 +55,7 @@ def quantize(language_model: nn.Module, weights: str, device: torch.device) -> N
     :raises ConfigurationError: bitsandbytes is missing or does not work on this device.
     """
     check_weights(weights)
-    # It would warn at each integer product that activations are rounded.
-    logging.getLogger('bitsandbytes').setLevel(logging.ERROR)
-    try:
-        with _nothing_fetched():
-            import bitsandbytes
-    except ImportError as error:
-        raise ConfigurationError(
-            f'weights {weights!r} take bitsandbytes, which is not installed; '
-            "pip install '.[quantized]' in a clone") from error
+    bitsandbytes = import_bitsandbytes(f'weights {weights!r}')
     try:
         for parent, name, linear in matrices(language_model):
             setattr(parent, name, _quantized(bitsandbytes.nn, linear, weights, device))
@@ -71,6 +64,25 @@ def quantize(language_model: nn.Module, weights: str, device: torch.device) -> N
         raise ConfigurationError(
             f'weights {weights!r} do not work on {device} ({reason}); leave weights empty, or '
             'use a bitsandbytes made for this device') from error
+
+
+def import_bitsandbytes(what: str) -> Any:
+    """
+    Return the package bitsandbytes.
+
+    :param what: needs it, for the message.
+    :raises ConfigurationError: it is not installed.
+    """
+    # It would warn at each integer product that activations are rounded.
+    logging.getLogger('bitsandbytes').setLevel(logging.ERROR)
+    try:
+        with _nothing_fetched():
+            import bitsandbytes
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{what} needs bitsandbytes, which is not installed; pip install '.[quantized]' in a "
+            'clone') from error
+    return bitsandbytes
 
 
 @contextmanager
@@ -130,7 +142,8 @@ def weight_bytes(model: Any, weights: str, itemsize: int) -> int:
     for _, _, linear in matrices(model.model.language_model):
         outputs, inputs = linear.weight.shape
         # Each row of integers has a scale, float32.
-        own = outputs * (inputs + 4) if weights == 'int8' else int(outputs * inputs * INT4_BYTES)
+        own = outputs * (inputs + 4) if weights == 'int8' else (
+            int(outputs * inputs * INT4_BYTES) + INT4_TABLE)
         saved += outputs * inputs * itemsize - own
     return plain - saved
 
@@ -146,15 +159,19 @@ def scratch_bytes(largest: int, new: int, wide: int, weights: str) -> int:
     return 4 * largest + 8 * new * wide if weights else 0
 
 
-def held_bytes(model: Any) -> int:
+def held_bytes(model: nn.Module) -> int:
     """Return the bytes of a loaded model's weights, with the scales of quantised ones."""
     total: int = sum(weight.nbytes for weight in model.parameters())
-    for _, _, linear in matrices(model.model.language_model):
+    for linear in model.modules():
+        if not isinstance(linear, nn.Linear):
+            continue
         blocks = getattr(linear.weight, 'quant_state', None)
-        # Where bitsandbytes keeps scales: of rows (once used, in its state), and of blocks.
+        nested = getattr(blocks, 'state2', None)
+        # Where bitsandbytes keeps scales: of rows (once used, in its state), and of blocks, which
+        # have a table of the values that 4 bits stand for.
         places = (
-            (linear.weight, 'SCB'), (getattr(linear, 'state', None), 'SCB'), (blocks, 'absmax'),
-            (getattr(blocks, 'state2', None), 'absmax'))
+            (linear.weight, 'SCB'), (getattr(linear, 'state', None), 'SCB'),
+            *((each, name) for each in (blocks, nested) for name in ('absmax', 'code')))
         for holder, name in places:
             scales = getattr(holder, name, None)
             total += scales.nbytes if isinstance(scales, torch.Tensor) else 0

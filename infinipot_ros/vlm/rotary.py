@@ -40,7 +40,7 @@ def rope_settings(config: Any) -> dict[str, Any]:
 
 def rope_sections(config: Any) -> list[int]:
     """Return the share of each M-RoPE axis in a head's dimensions; empty: one axis."""
-    return list(rope_settings(config).get('mrope_section', ()))
+    return list(rope_settings(config).get('mrope_section') or ())
 
 
 def known_positions(config: Any) -> int:

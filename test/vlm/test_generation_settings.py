@@ -19,6 +19,7 @@ from transformers import RepetitionPenaltyLogitsProcessor
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
+from infinipot_ros.vlm.decoding import TextStream
 from infinipot_ros.vlm.generation_settings import RepetitionPenalty
 from infinipot_ros.vlm.loading import load_model
 
@@ -52,17 +53,17 @@ def answers(checkpoint, video, *, static=False):
     if static:
         memory.use_static_decoding()
     tokens: list[int] = []
-    decode = memory.model.tokenizer.decode
+    push = TextStream.push
 
-    def listening(ids, **options):
-        if ids:
-            tokens.append(ids[-1])
-        return decode(ids, **options)
+    def listening(stream, token):
+        tokens.append(token)
+        return push(stream, token)
 
-    memory.model.tokenizer.decode = listening
     memory.model.stop_ids = frozenset()
-    memory.ask(QUESTION)
-    return tokens[:TOKENS]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(TextStream, 'push', listening)
+        memory.ask(QUESTION)
+    return tokens
 
 
 @pytest.mark.parametrize('static', [False, True])

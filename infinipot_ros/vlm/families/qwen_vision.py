@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.families.model_family import ModelFamily, VisualBlock
 from infinipot_ros.vlm.patch_embedding import make_linear
 from infinipot_ros.vlm.pixels import patchify, resize, smart_resize
@@ -27,6 +28,11 @@ class QwenVision(ModelFamily):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
+        if not rope_sections(config):
+            raise ConfigurationError(
+                'rope_parameters (rope_scaling in older files) in config.json has no '
+                'mrope_section, the frequencies of time, row and column; use the config.json that '
+                'the model was published with')
         vision = config.vision_config
         self.patch_size: int = vision.patch_size
         self.merge_size: int = vision.spatial_merge_size

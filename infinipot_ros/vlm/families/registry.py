@@ -75,8 +75,16 @@ def check_model_type(kind: object, model: str, note: str = '') -> None:
         return
     near = difflib.get_close_matches(str(kind), MODEL_TYPES, n=1)
     example = _FAMILIES[near[0] if near else 'qwen2_5_vl'][2]
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    )
+    text_only = str(kind).endswith('_text') or (
+        str(kind) in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        and str(kind) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+    eyes = ', a language model without eyes (no vision tower)' if text_only else ''
     raise ConfigurationError(
-        f'{model} is a {kind!r} model; this memory works with {", ".join(MODEL_TYPES)} '
+        f'{model} is a {kind!r} model{eyes}; this memory works with {", ".join(MODEL_TYPES)} '
         f'checkpoints, such as {example}{note}')
 
 

@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 The infinipot_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""
+Checkpoints that were published quantised: AWQ, GPTQ, bitsandbytes, torchao, FP8.
+
+Their packages load them, by transformers. Here it is checked that they can, before anything is
+allocated, and counted what the files hold.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.quantizers import auto as quantizers
+
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.vlm.model_folder import reason_of
+from infinipot_ros.vlm.quantization import import_bitsandbytes
+from infinipot_ros.vlm.stored_weights import FLOATS, StoredTensor, read_stored
+
+#: What installs the packages of a method.
+INSTALL = {
+    'bitsandbytes': "pip install '.[quantized]' in a clone",
+    'awq': 'pip install gptqmodel accelerate (with transformers 4.57: autoawq accelerate)',
+    'gptq': 'pip install optimum gptqmodel',
+    'torchao': 'pip install torchao accelerate',
+    'fp8': 'pip install accelerate',
+    'fbgemm_fp8': 'pip install fbgemm-gpu accelerate',
+    'compressed-tensors': 'pip install compressed-tensors accelerate'}
+_PLAIN = 'or use the checkpoint it was made from, with weights int8 or int4 if memory is short'
+
+
+def find_method(config: Any) -> str:
+    """
+    Return how a checkpoint is quantised: bitsandbytes, awq, ...; empty: it is not.
+
+    :param config: as transformers read it.
+    :raises ConfigurationError: its ``quantization_config`` does not say.
+    """
+    given = getattr(config, 'quantization_config', None)
+    if given is None:
+        return ''
+    if not isinstance(given, dict):
+        given = given.to_dict()
+    method = given.get('quant_method')
+    if method is None and (given.get('load_in_8bit') or given.get('load_in_4bit')):
+        method = 'bitsandbytes'
+    if not isinstance(method, str) or not method:
+        raise ConfigurationError(
+            f'quantization_config in config.json has the quant_method {method!r}; it must name '
+            f'the method, such as {", ".join(INSTALL)}: use the config.json that the model was '
+            'published with')
+    return method
+
+
+def check_quantized_once(config: Any, weights: str) -> None:
+    """
+    Check that a quantised checkpoint is not to be quantised again.
+
+    :param weights: int8, int4 or empty.
+    :raises ConfigurationError: it is; the message names both.
+    """
+    method = find_method(config)
+    if method and weights:
+        raise ConfigurationError(
+            f'weights is {weights!r}, but this checkpoint is quantised already ({method}); leave '
+            'weights empty, or use the checkpoint it was made from')
+
+
+def check_loads(config: Any, device: torch.device, dtype: torch.dtype) -> None:
+    """
+    Check that the packages for a quantised checkpoint are there and work on a device.
+
+    :raises ConfigurationError: they do not; the message has the reason and the way out.
+    """
+    method = find_method(config)
+    if not method:
+        return
+    if method == 'bitsandbytes':
+        import_bitsandbytes(f'this checkpoint ({method})')
+    try:
+        # A copy: the quantiser writes its findings into the configuration.
+        quantizers.AutoHfQuantizer.from_config(
+            copy.deepcopy(config.quantization_config), pre_quantized=True,
+        ).validate_environment(
+            device_map={'': device}, dtype=dtype, torch_dtype=dtype, weights_only=True)
+    except ImportError as error:
+        raise ConfigurationError(
+            f'this checkpoint is quantised ({method}), for which a package is missing: '
+            f'{reason_of(error)}; install it ({INSTALL.get(method, "see its model card")}), '
+            f'{_PLAIN}') from error
+    except Exception as error:
+        # Each method raises errors of its own.
+        raise ConfigurationError(
+            f'this checkpoint is quantised ({method}), which does not work on {device}: '
+            f'{reason_of(error)}; use a device that it works on, {_PLAIN}') from error
+
+
+def stored_bytes(config: Any, skeleton: nn.Module, itemsize: int) -> tuple[int, int]:
+    """
+    Count what the weights of a quantised checkpoint take.
+
+    :param config: as it was loaded from a folder, whose files are counted.
+    :param itemsize: bytes of a weight that is not quantised, once loaded.
+    :return: bytes of all weights, and the values of the largest matrix, which may be expanded as a
+        whole.
+    :raises ConfigurationError: there are no files to count, or they cannot be read.
+    """
+    folder = Path(config.name_or_path)
+    stored = read_stored(folder) if config.name_or_path and folder.is_dir() else {}
+    if not stored:
+        raise ConfigurationError(
+            f'this checkpoint is quantised ({find_method(config)}): what it takes is counted in '
+            f'its weights files, and {folder} has none; fetch the whole model first')
+    tied = bool(getattr(config, 'tie_word_embeddings', False))
+    counted = {
+        name: tensor for name, tensor in stored.items()
+        if not (tied and name.endswith('lm_head.weight'))}
+    total = sum(tensor.loaded_bytes(name, itemsize) for name, tensor in counted.items())
+    plain = itemsize * sum(weight.numel() for weight in skeleton.parameters())
+    if _expands(find_method(config)):
+        total = max(total, plain)
+    largest = max(
+        (math.prod(weight.shape[-2:]) for name, weight in skeleton.named_parameters()
+         if weight.ndim > 1 and not _is_plain(name, stored)), default=0)
+    return total, largest
+
+
+def _is_plain(name: str, stored: dict[str, StoredTensor]) -> bool:
+    tail = '.'.join(name.split('.')[-3:])
+    return any(
+        each.endswith(tail) and tensor.dtype in FLOATS for each, tensor in stored.items())
+
+
+def _expands(method: str) -> bool:
+    """Return whether a method expands all weights where its kernels do not run."""
+    return 'fp8' in method and not torch.cuda.is_available()
