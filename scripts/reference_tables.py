@@ -191,6 +191,13 @@ def figures() -> str:
     return str(table.markdown(('model', *table.PARTS), table.shape_rows()))
 
 
+def token_costs() -> str:
+    """Return the table of what a token takes, by model (imports torch)."""
+    costs = import_module('infinipot_ros.visual_memory.token_costs')
+    table = import_module('infinipot_ros.visual_memory.plan_table')
+    return str(table.markdown(costs.COLUMNS, costs.cost_rows()))
+
+
 def commands() -> str:
     """Return a section for each command: what it does, its arguments and options."""
     from typer.main import get_command
@@ -247,6 +254,7 @@ BLOCKS: dict[str, tuple[str, Callable[[], str]]] = {
     'error codes': ('codes.md', error_codes),
     'drop reasons': ('codes.md', drop_reasons),
     'figures': ('memory-figures.md', figures),
+    'token costs': ('memory-figures.md', token_costs),
     'commands': ('command-line.md', commands),
     **{f'api {room}': (f'api/{room}.md', partial(api, room)) for room in ROOMS},
 }
