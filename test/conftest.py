@@ -141,6 +141,23 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f'INFINIPOT_REQUIRE_ROS is set, but {NO_ROS}')
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what ``scripts/reference_tables.py`` reads."""
+    parser.addoption(
+        '--family-cells', action='store_true',
+        help='with --collect-only: list which test holds which property of which family')
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """List property, kind of model and test, tab-separated, one test a line."""
+    if not session.config.getoption('family_cells'):
+        return
+    for item in session.items:
+        for mark in item.iter_markers('family_cell'):
+            print('family-cell', mark.args[0], item.callspec.params['kind'],
+                  item.nodeid.partition('[')[0], sep='\t')
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat property tests while fuzzing: most say themselves how many examples are enough."""
     if PROFILE == 'fuzz' and is_hypothesis_test(metafunc.function):

@@ -17,6 +17,8 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeConfig,
+    Qwen3VLMoeForConditionalGeneration,
 )
 
 SPECIAL = (
@@ -53,8 +55,9 @@ def make_tiny(
     """
     Save a random checkpoint with its tokenizer.
 
-    :param kind: ``qwen2_vl``, ``qwen2_5_vl`` or ``qwen3_vl``.
-    :param layers: decoder layers; 3 is no multiple of 4 on purpose.
+    :param kind: ``qwen2_vl``, ``qwen2_5_vl``, ``qwen3_vl`` or ``qwen3_vl_moe``.
+    :param layers: decoder layers; 3 is no multiple of 4 on purpose. Qwen3-VL has one more than
+        depths of features, which are 3.
     :param positions: how many it declares to know.
     :return: the folder.
     """
@@ -93,6 +96,11 @@ def make_tiny(
         tokenizer.chat_template = QWEN3_TEMPLATE
         config = Qwen3VLConfig(**_qwen3_vl(text, patch_hidden), **common)
         model = Qwen3VLForConditionalGeneration(config)
+    elif kind == 'qwen3_vl_moe':
+        tokenizer.chat_template = QWEN3_TEMPLATE
+        text |= {'num_experts': 4, 'num_experts_per_tok': 2, 'moe_intermediate_size': 32}
+        config = Qwen3VLMoeConfig(**_qwen3_vl(text, patch_hidden), **common)
+        model = Qwen3VLMoeForConditionalGeneration(config)
     else:
         raise ValueError(f'{kind!r} is not one of {KINDS}')
     model.generation_config.eos_token_id = ids('<|im_end|>')
@@ -110,13 +118,14 @@ def make_tiny(
 
 
 def _qwen3_vl(text: dict[str, Any], patch_hidden: int) -> dict[str, Any]:
-    """Features of three depths, as published models have them, in a tower of four blocks."""
+    """Features of up to three depths, as published models have, in a tower of four blocks."""
+    layers = text['num_hidden_layers']
     rope = {'rope_type': 'default', 'mrope_section': [4, 2, 2], 'mrope_interleaved': True}
     text = {**text, 'head_dim': 16, 'rope_scaling': rope, 'rope_theta': 5e6,
-            'num_hidden_layers': max(4, text['num_hidden_layers'])}
+            'num_hidden_layers': layers if layers < 3 else max(4, layers)}
     return {
         'text_config': text,
         'vision_config': {
             'depth': 4, 'hidden_size': patch_hidden, 'out_hidden_size': text['hidden_size'],
             'num_heads': 2, 'intermediate_size': 48, 'patch_size': 16,
-            'num_position_embeddings': 64, 'deepstack_visual_indexes': [0, 1, 2]}}
+            'num_position_embeddings': 64, 'deepstack_visual_indexes': list(range(min(3, layers)))}}

@@ -20,8 +20,13 @@ HALF = (0.5, 0.5, 0.5)
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    return make_tiny('qwen3_vl', tmp_path_factory.mktemp('qwen3_vl'))
+def folder(kind, tmp_path_factory):
+    return make_tiny(kind, tmp_path_factory.mktemp(kind))
+
+
+@pytest.fixture(scope='module', params=['qwen3_vl', 'qwen3_vl_moe'])
+def kind(request):
+    return request.param
 
 
 def make(folder, **changes):
@@ -49,6 +54,7 @@ def plain_scores(folder, video, question, answer, seconds):
     return output.logits[0, len(ids) - 1:].float()
 
 
+@pytest.mark.family_cell('equality')
 @pytest.mark.parametrize('frames', [2, 9, 24])
 @pytest.mark.parametrize('block_size', [2, 8])
 def test_an_uncompressed_memory_equals_the_plain_model(folder, frames, block_size):
