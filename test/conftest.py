@@ -43,7 +43,8 @@ LONGEST = (
     'evaluation/test_eval_refusals.py',
     'process/test_images.py', 'vlm/test_cuda_graph.py', 'process/test_demo.py',
     'evaluation/test_eval.py', 'process/test_asking.py', 'visual_memory/test_bound.py',
-    'process/test_cameras.py', 'visual_memory/test_position_rebase.py',
+    'process/test_cameras.py', 'visual_memory/test_families.py',
+    'visual_memory/test_position_rebase.py',
     'process/test_bad_input.py',
     'tools/tiny_model/test_eval.py', 'visual_memory/test_storage.py', 'vlm/test_quantization.py',
     'evaluation/report/test_quality_page.py')

@@ -128,4 +128,5 @@ def _qwen3_vl(text: dict[str, Any], patch_hidden: int) -> dict[str, Any]:
         'vision_config': {
             'depth': 4, 'hidden_size': patch_hidden, 'out_hidden_size': text['hidden_size'],
             'num_heads': 2, 'intermediate_size': 48, 'patch_size': 16,
-            'num_position_embeddings': 64, 'deepstack_visual_indexes': list(range(min(3, layers)))}}
+            'num_position_embeddings': 64,
+            'deepstack_visual_indexes': list(range(min(3, layers)))}}

@@ -7,6 +7,7 @@ A test marked ``family_cell`` is named in docs/explanation/equality.md, once for
 """
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -171,8 +172,8 @@ def test_pixels_are_those_of_the_familys_processor(kind, folder):
         process(images=Image.fromarray(frame), return_tensors='pt')['pixel_values'].float()
         for frame in frames)
     # A picture stands for both frames of its grid; a video has the first in the first half.
-    patches = first.view(len(first), 3, 2, -1)[:, :, 0], second.view(len(second), 3, 2, -1)[:, :, 1]
-    theirs = torch.stack(patches, dim=2).flatten(1)
+    halves = [each.view(len(each), 3, 2, -1) for each in (first, second)]
+    theirs = torch.stack([halves[0][:, :, 0], halves[1][:, :, 1]], dim=2).flatten(1)
     assert torch.allclose(pixels_of(memory, frames, family.tower), theirs, atol=1e-5)
 
 
@@ -436,7 +437,7 @@ def test_compact_positions_are_closed_up_at_every_compression(kind, folder):
             memory.model.grid_text_tokens)] * len(state.times)
     starts = list(state.times.values())
     # After the last compression one more block came, in real time.
-    assert all(a < b for a, b in zip(starts, starts[1:], strict=False))
+    assert all(a < b for a, b in pairwise(starts))
     assert starts[-2] - starts[0] <= sum(widths) + 2
     check_keys(memory)
     memory.ask(QUESTION)
