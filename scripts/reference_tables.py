@@ -4,7 +4,8 @@
 Make the parts of ``docs/reference`` that come from the code.
 
 Interfaces and error codes are read from the .msg, .srv and .action files, parameters from the
-node's own table, options from the commands, memory figures from the published configurations.
+node's own table, options from the commands, memory figures from the published configurations,
+and what is tested for each family of models from the tests' marks.
 
     python scripts/reference_tables.py               # print all of them
     python scripts/reference_tables.py interfaces    # print one
@@ -15,8 +16,11 @@ node's own table, options from the commands, memory figures from the published c
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -191,6 +195,13 @@ def figures() -> str:
     return str(table.markdown(('model', *table.PARTS), table.shape_rows()))
 
 
+def token_costs() -> str:
+    """Return the table of what a token takes, by model (imports torch)."""
+    costs = import_module('infinipot_ros.visual_memory.token_costs')
+    table = import_module('infinipot_ros.visual_memory.plan_table')
+    return str(table.markdown(costs.COLUMNS, costs.cost_rows()))
+
+
 def commands() -> str:
     """Return a section for each command: what it does, its arguments and options."""
     from typer.main import get_command
@@ -218,6 +229,41 @@ def _options(command: object) -> Iterator[str]:
         yield f'| `{names}` | {shown} | {_cell(getattr(each, "help", None) or "")} |'
 
 
+# -- tests ------------------------------------------------------------------------------------
+
+
+def family_cells() -> str:
+    """
+    Return the table of what is tested for each family: how many tests, by property.
+
+    :raises RuntimeError: the tests cannot be collected.
+    """
+    served = import_module('infinipot_ros.vlm.families.registry').MODEL_TYPES
+    # The checkout's tests on the checkout's code, whatever is built and sourced.
+    environment = {name: each for name, each in os.environ.items() if name != 'PYTHONPATH'}
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '--collect-only', '-q', '--family-cells', '-m',
+         'family_cell', '-p', 'no:cacheprovider', 'test/visual_memory', 'test/vlm'],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise RuntimeError(f'the tests of the families: {done.stdout}{done.stderr}')
+    counts = Counter(
+        tuple(line.split('\t')[1:]) for line in done.stdout.splitlines()
+        if line.startswith('family-cell\t'))
+    kinds = [kind for kind in served if any(kind == known for _, known, _ in counts)]
+    rows = [f'| {property_} | {_short(test)} | ' + ' | '.join(
+        str(counts[property_, kind, test] or '') for kind in kinds) + ' |'
+        for property_, test in dict.fromkeys((each[0], each[2]) for each in counts)]
+    head = ['| what | test | ' + ' | '.join(f'`{kind}`' for kind in kinds) + ' |',
+            '|---|---' + '|---' * len(kinds) + '|']
+    return '\n'.join([*head, *sorted(rows), ''])
+
+
+def _short(test: str) -> str:
+    path, _, name = test.partition('::')
+    return f'`{name}` in `{path}`'
+
+
 # -- the API ----------------------------------------------------------------------------------
 
 
@@ -240,14 +286,16 @@ def api(room: str) -> str:
 
 # -- pages ------------------------------------------------------------------------------------
 
-#: What is made, and the page below docs/reference it stands in.
+#: What is made, and the page it stands in, from docs/reference.
 BLOCKS: dict[str, tuple[str, Callable[[], str]]] = {
     'interfaces': ('interfaces.md', interfaces),
     'parameters': ('parameters.md', parameters),
     'error codes': ('codes.md', error_codes),
     'drop reasons': ('codes.md', drop_reasons),
     'figures': ('memory-figures.md', figures),
+    'token costs': ('memory-figures.md', token_costs),
     'commands': ('command-line.md', commands),
+    'family tests': ('../explanation/equality.md', family_cells),
     **{f'api {room}': (f'api/{room}.md', partial(api, room)) for room in ROOMS},
 }
 
@@ -291,7 +339,7 @@ def main(arguments: list[str]) -> int:
     if arguments in (['--write'], ['--check']):
         changed = update(write=arguments == ['--write'])
         for path in changed:
-            print(path.relative_to(ROOT))
+            print(path.resolve().relative_to(ROOT))
         return int(arguments == ['--check'] and bool(changed))
     unknown = [name for name in arguments if name not in BLOCKS]
     if unknown:

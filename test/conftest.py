@@ -43,7 +43,8 @@ LONGEST = (
     'evaluation/test_eval_refusals.py',
     'process/test_images.py', 'vlm/test_cuda_graph.py', 'process/test_demo.py',
     'evaluation/test_eval.py', 'process/test_asking.py', 'visual_memory/test_bound.py',
-    'process/test_cameras.py', 'visual_memory/test_position_rebase.py',
+    'process/test_cameras.py', 'visual_memory/test_families.py',
+    'visual_memory/test_position_rebase.py',
     'process/test_bad_input.py',
     'tools/tiny_model/test_eval.py', 'visual_memory/test_storage.py', 'vlm/test_quantization.py',
     'evaluation/report/test_quality_page.py')
@@ -139,6 +140,23 @@ def pytest_configure() -> None:
     """Refuse to run without ROS where it is required."""
     if NO_ROS and os.environ.get('INFINIPOT_REQUIRE_ROS') == '1':
         raise pytest.UsageError(f'INFINIPOT_REQUIRE_ROS is set, but {NO_ROS}')
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what ``scripts/reference_tables.py`` reads."""
+    parser.addoption(
+        '--family-cells', action='store_true',
+        help='with --collect-only: list which test holds which property of which family')
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """List property, kind of model and test, tab-separated, one test a line."""
+    if not session.config.getoption('family_cells'):
+        return
+    for item in session.items:
+        for mark in item.iter_markers('family_cell'):
+            print('family-cell', mark.args[0], item.callspec.params['kind'],
+                  item.nodeid.partition('[')[0], sep='\t')
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

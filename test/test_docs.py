@@ -20,6 +20,8 @@ from streams import append, make_cache
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, POLICY_NAMES
 from infinipot_ros.node.parameters import BY_NAME
+from infinipot_ros.visual_memory.model_shapes import shape_config
+from infinipot_ros.vlm.families.registry import MODEL_TYPES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / 'docs'
@@ -120,7 +122,9 @@ def test_links_lead_to_files_and_headings_that_exist() -> None:
 
 
 #: What pages name that is in no checkout: made by a command, or an example of the reader's own.
-MADE = {'docs/_build/html', 'infinipot_ros/kv_cache/policies/large_values.py'}
+MADE = {
+    'docs/_build/html', 'infinipot_ros/kv_cache/policies/large_values.py',
+    'infinipot_ros/vlm/families/another_vl.py'}
 
 
 def test_files_that_pages_name_are_there() -> None:
@@ -163,6 +167,34 @@ def test_the_policy_of_the_how_to_keeps_the_contract() -> None:
     norms = values.norm(dim=-1)
     for head in range(2):
         assert slots[head].tolist() == sorted(norms[head].topk(5).indices.tolist())
+
+
+def test_the_family_of_the_how_to_is_one() -> None:
+    """As it stands on the page."""
+    text = (DOCS / 'how-to/add-a-family.md').read_text(encoding='utf-8')
+    [code] = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    names: dict[str, object] = {'__name__': 'another_vl'}
+    exec(compile(code, 'add-a-family.md', 'exec'), names)
+    family = names['AnotherVL'](shape_config('Qwen3-VL-2B'))
+    assert family.MODEL_TYPES == ('another_vl',) and not set(family.MODEL_TYPES) & set(MODEL_TYPES)
+    assert family.grid_size(*family.encoded_size(720, 1280, 100_352)) == (7, 13)
+    assert family.grid_text(12.5)[0].startswith('<12.5 seconds>')
+
+
+def test_every_family_is_tested_for_every_property() -> None:
+    """By the page's table, which is made from the tests' marks."""
+    page = (DOCS / 'explanation/equality.md').read_text(encoding='utf-8')
+    table = page.partition('<!-- family tests -->')[2].partition('<!-- /family tests -->')[0]
+    head, _, *rows = [
+        [cell.strip() for cell in line.strip('|').split('|')]
+        for line in table.splitlines() if line.startswith('|')]
+    tested = {
+        (row[0], kind.strip('`')) for row in rows
+        for kind, count in zip(head[2:], row[2:], strict=True) if count}
+    properties = {row[0] for row in rows}
+    assert {'equality', 'prompt', 'pixels', 'rollback', 're-base', 'evidence'} <= properties
+    missing = {(each, kind) for each in properties for kind in MODEL_TYPES} - tested
+    assert not missing, 'test/families.py and the mark family_cell say how'
 
 
 def test_no_page_is_left_out_of_the_table_of_contents() -> None:

@@ -124,7 +124,8 @@ def make_tiny(
     :param kind: ``qwen2_vl``, ``qwen2_5_vl``, ``qwen3_vl``, ``qwen3_vl_moe``, ``qwen3_5``,
         ``qwen3_5_moe``, ``llava_onevision`` or ``llava_next_video``; Qwen3.5's skip the test where
         transformers is too old for them.
-    :param layers: decoder layers; 3 is no multiple of 4 on purpose.
+    :param layers: decoder layers; 3 is no multiple of 4 on purpose. Qwen3-VL has one more than
+        depths of features, which are 3.
     :param positions: how many it declares to know.
     :return: the folder.
     """
@@ -241,16 +242,18 @@ def _make_llava(
 
 
 def _qwen3_vl(text: dict[str, Any], patch_hidden: int) -> dict[str, Any]:
-    """Features of three depths, as published models have them, in a tower of four blocks."""
+    """Features of up to three depths, as published models have, in a tower of four blocks."""
+    layers = text['num_hidden_layers']
     rope = {'rope_type': 'default', 'mrope_section': [4, 2, 2], 'mrope_interleaved': True}
     text = {**text, 'head_dim': 16, 'rope_scaling': rope, 'rope_theta': 5e6,
-            'num_hidden_layers': max(4, text['num_hidden_layers'])}
+            'num_hidden_layers': layers if layers < 3 else max(4, layers)}
     return {
         'text_config': text,
         'vision_config': {
             'depth': 4, 'hidden_size': patch_hidden, 'out_hidden_size': text['hidden_size'],
             'num_heads': 2, 'intermediate_size': 48, 'patch_size': 16,
-            'num_position_embeddings': 64, 'deepstack_visual_indexes': [0, 1, 2]}}
+            'num_position_embeddings': 64,
+            'deepstack_visual_indexes': list(range(min(3, layers)))}}
 
 
 def _qwen3_5(text: dict[str, Any], patch_hidden: int) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from typing import Annotated
 import typer
 
 FPS = 'Frames a second to take; 0 takes all.'
-MAX_PIXELS = 'Pixels a frame is shrunk to; 784 make one visual token.'
-BLOCK_SIZE = 'Frames encoded in one forward pass, even.'
+MAX_PIXELS = (
+    'Pixels a frame is shrunk to; 784 make a visual token of Qwen2-VL and Qwen2.5-VL, 1024 one of '
+    'Qwen3-VL.')
+BLOCK_SIZE = 'Frames encoded in one forward pass; whole grids, of two frames for Qwen-VL.'
 KEEP_RATIO = 'Share of the budget left after a compression.'
 MAX_NEW_TOKENS = 'Most tokens of an answer.'
 

@@ -18,8 +18,9 @@ def plan(
     model: Annotated[
         str,
         typer.Argument(
-            metavar='MODEL', help='2B, 3B or 7B for the published shapes; or a folder, a hub id '
-            'in the local cache, or a bundled name, of which config.json is read.'),
+            metavar='MODEL', help='The name of a published model, such as Qwen3-VL-8B (2B, 3B '
+            'and 7B for short, of Qwen2-VL and Qwen2.5-VL); or a folder, a hub id in the local '
+            'cache, or a bundled name, of which config.json is read.'),
     ],
     budget: Annotated[
         list[int] | None,
@@ -38,7 +39,7 @@ def plan(
 ) -> None:
     """Show how many MiB a memory takes at most, part by part; nothing is loaded."""
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
-    from infinipot_ros.visual_memory.model_shapes import SHAPES, shape_config
+    from infinipot_ros.visual_memory.model_shapes import find_shape, shape_config
     from infinipot_ros.visual_memory.plan import MIB, interpreter_bytes, plan_memory
     from infinipot_ros.visual_memory.plan_table import BUDGETS, PARTS, markdown, plan_row
     from infinipot_ros.vlm.loading import load_config
@@ -46,8 +47,8 @@ def plan(
     kind = device.partition(':')[0]
     if kind not in DEVICES:
         raise ConfigurationError(f'device {device!r} is not one of {", ".join(DEVICES)}')
-    shape = model.upper()
-    config = shape_config(shape) if shape in SHAPES else load_config(
+    shape = find_shape(model)
+    config = shape_config(shape) if shape is not None else load_config(
         model, local_files_only=not allow_download)
     rows = []
     for tokens in budget or BUDGETS:

@@ -29,7 +29,7 @@ class Preset:
 
     :param policies: and ``budgets``, the variants.
     :param fps: frames per second; ``max_frames`` limits them, evenly spread over the stream.
-    :param max_pixels: 784 pixels make one visual token.
+    :param max_pixels: 784 pixels make one visual token of Qwen2-VL and Qwen2.5-VL.
     """
 
     policies: tuple[str, ...] = (DEFAULT_POLICY,)

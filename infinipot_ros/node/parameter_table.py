@@ -106,9 +106,10 @@ def plain(value: Value) -> str:
 
 TABLE = (
     Parameter('model', 'infinipot-tiny',
-              'The Qwen2-VL or Qwen2.5-VL to load: a directory (`~` is the home), a hub id that '
-              'is already on this machine, or `infinipot-tiny`, the bundled one, which knows its '
-              'simulated houses only.', UNCONFIGURED, setting='model'),
+              'The vision-language model to load, of a family that is served: a directory (`~` is '
+              'the home), a hub id that is already on this machine, or `infinipot-tiny`, the '
+              'bundled one, which knows its simulated houses only.', UNCONFIGURED,
+              setting='model'),
     Parameter('device', 'cpu', 'Where the model runs: `cpu`, `cuda`, `cuda:0`, ...',
               UNCONFIGURED, setting='device'),
     Parameter('dtype', 'float32', 'The number format of weights and memory.',

@@ -131,7 +131,7 @@ def weight_bytes(model: Any, weights: str, itemsize: int) -> int:
     """
     Return the bytes of a model's weights, before it is loaded.
 
-    :param model: a Qwen-VL model on any device, possibly ``meta``, not quantised.
+    :param model: a model of a known family, on any device, possibly ``meta``, not quantised.
     :param itemsize: bytes of a weight that is not quantised.
     """
     check_weights(weights)

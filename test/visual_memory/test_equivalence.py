@@ -19,6 +19,7 @@ from infinipot_ros.visual_memory.visual_memory import VisualMemory
 QUESTION = 'Where did I leave the red mug?'
 
 
+@pytest.mark.family_cell('equality')
 @pytest.mark.parametrize('kind', ['qwen2_vl', 'qwen2_5_vl'])
 @pytest.mark.parametrize('frames', [2, 9, 24])
 @pytest.mark.parametrize('block_size', [2, 8])

@@ -15,9 +15,14 @@ from infinipot_ros.visual_memory.visual_memory import VisualMemory
 QUESTION = 'Where did I leave the red mug?'
 
 
+@pytest.fixture(scope='module')
+def folder(kind, tmp_path_factory):
+    return make_tiny(kind, tmp_path_factory.mktemp(kind))
+
+
 @pytest.fixture(scope='module', params=['qwen3_vl', 'qwen3_vl_moe'])
-def folder(request, tmp_path_factory):
-    return make_tiny(request.param, tmp_path_factory.mktemp(request.param))
+def kind(request):
+    return request.param
 
 
 def make(folder, **changes):
@@ -26,6 +31,7 @@ def make(folder, **changes):
         **changes}))
 
 
+@pytest.mark.family_cell('equality')
 @pytest.mark.parametrize('frames', [2, 9, 24])
 @pytest.mark.parametrize('block_size', [2, 8])
 def test_an_uncompressed_memory_equals_the_plain_model(folder, frames, block_size):

@@ -24,7 +24,10 @@ def test_every_shape_and_budget_has_a_figure():
     assert len(shape_rows()) == len(SHAPES) * len(BUDGETS)
 
 
-@pytest.mark.parametrize(('name', 'parameters'), [('2B', 2.21e9), ('3B', 3.75e9), ('7B', 8.29e9)])
+@pytest.mark.parametrize(('name', 'parameters'), [
+    ('2B', 2.21e9), ('3B', 3.75e9), ('7B', 8.29e9), ('Qwen2.5-VL-32B', 33.45e9),
+    ('Qwen2-VL-72B', 73.4e9), ('Qwen3-VL-4B', 4.44e9), ('Qwen3-VL-8B', 8.77e9),
+    ('Qwen3-VL-30B-A3B', 31.07e9), ('Qwen3-VL-235B-A22B', 235.7e9)])
 def test_weights_are_those_of_the_published_models(name, parameters):
     settings = MemoryConfig(name, dtype='bfloat16')
     plan = plan_memory(shape_config(name), settings)
@@ -62,6 +65,10 @@ def test_the_command_tells_the_figure_before_anything_is_loaded():
     [row] = [line for line in result.output.splitlines() if line.startswith('| 4,096 ')]
     total = int(row.rstrip('| ').rpartition('|')[2].replace(',', ''))
     assert 7_161 < total < 8_500
+    by_name = runner.invoke(app, ['plan', 'qwen2.5-vl-3b', '--budget', '4096'])
+    assert by_name.output == result.output
+    unknown = runner.invoke(app, ['plan', 'Qwen3.5-4B'])
+    assert unknown.exit_code == 2 and 'give the folder or the hub id' in unknown.stderr
     refused = runner.invoke(app, ['plan', 'nobody/nothing'])
     assert refused.exit_code == 2 and '--allow-download' in refused.stderr
     assert '--allow-download' in runner.invoke(app, ['plan', '--help']).stdout
