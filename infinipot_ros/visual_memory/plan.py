@@ -22,6 +22,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import CacheShape
 from infinipot_ros.kv_cache.scores import RARITY_SAMPLES
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.position_rebase import last_time
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.vlm.attention_hook import ROWS
 from infinipot_ros.vlm.families.model_family import ModelFamily, TextShape
@@ -110,13 +111,15 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     Compute what a memory of these settings takes; the device need not be present.
 
     :param config: of a model of a known family.
-    :raises ConfigurationError: a single grid may be larger than the whole budget.
+    :raises ConfigurationError: a single grid may be larger than the whole budget, or the model
+        knows too few positions.
     """
     family = make_family(config)
     shape = family.text_shape()
     kv = _planned_shape(shape, settings)
     budget = settings.make_budget()
     grid_tokens = settings.max_grid_tokens(family)
+    last_time(family, settings)
     with torch.device('meta'):
         # Weights are the same with every kernel; one that a configuration names might be fetched.
         model = AutoModelForImageTextToText.from_config(
