@@ -50,6 +50,7 @@ class FrameEncoder:
         self._model = model
         self._prefix = model.prompt.prefix_ids
         self._compact = settings.compact(model.family)
+        self.last_time = last_time(model.family, settings, len(self._prefix))
         self.cache = BoundedCache(
             cache_shape(model.shape, settings), settings.make_budget(),
             prefix_room=PREFIX_ROOM, tail_room=settings.tail_room,
@@ -58,7 +59,6 @@ class FrameEncoder:
         self.thumbnails = Thumbnails(settings.thumbnail_bytes)
         self._duplicates = DuplicateFilter()
         self.reset()
-        self.last_time = last_time(model, settings, self.cache)
 
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""

@@ -21,8 +21,10 @@ from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.observations import Observations
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.visual_memory.thumbnails import Thumbnails
+from infinipot_ros.vlm.families.model_family import ModelFamily
 from infinipot_ros.vlm.model import LONGEST_S, VisionLanguageModel
 from infinipot_ros.vlm.positions import SequenceAxis, Timeline, compress_time_gaps
+from infinipot_ros.vlm.rotary import known_positions
 
 # Grids are renumbered shortly before the last number.
 RENUMBER_AT = MAX_GRIDS - 63
@@ -34,41 +36,51 @@ def key_rotation(model: VisionLanguageModel, compact: bool) -> KeyRotation:
 
     :param compact: whether positions are closed up at every compression.
     """
-    rotary, axis = model.rotary, model.timeline()
+    family, rotary, axis = model.family, model.rotary, model.timeline()
     return KeyRotation(
         frequencies=rotary.frequencies, half=rotary.half, axes=rotary.axes,
         offsets=axis.offsets if isinstance(axis, SequenceAxis) else None,
-        content=model.family.CONTENT_KEYS,
-        by_slot=compact and isinstance(axis, SequenceAxis) and axis.flat)
+        content=family.CONTENT_KEYS, by_slot=counts_by_slot(family, compact))
 
 
-def last_time(model: VisionLanguageModel, settings: MemoryConfig, cache: BoundedCache) -> int:
+def counts_by_slot(family: ModelFamily, compact: bool) -> bool:
+    """
+    Return whether a token's position is its slot.
+
+    :param compact: whether positions are closed up at every compression.
+    """
+    axis = family.timeline()
+    return compact and isinstance(axis, SequenceAxis) and axis.flat
+
+
+def last_time(family: ModelFamily, settings: MemoryConfig, prefix: int = 0) -> int:
     """
     Return the largest position of a grid that leaves some for a question and its answer.
 
+    :param prefix: its tokens; 0 where they are not known yet.
     :raises ConfigurationError: the model knows too few positions for these settings.
     """
-    taken = cache.prefix_length + cache.tail_room
-    most = model.most_positions - 1 - taken
-    if cache.by_slot:
+    known = known_positions(family.config)
+    taken = prefix + settings.tail_room
+    most = known - 1 - taken
+    if counts_by_slot(family, settings.compact(family)):
         # Every token takes one, remembered or pending: together they are within the budget.
         least, what = settings.budget, 'the budget'
     else:
         cameras = len(settings.cameras) or MAX_CAMERAS
-        family = model.family
         tokens = family.max_visual_tokens(settings.max_pixels)
         # A grid is widest in one row; what waits is within the budget.
         width = max(
-            model.timeline().width(1, tokens, model.grid_text_tokens) if tokens else 1, 1)
+            family.timeline().width(1, tokens, family.MAX_GRID_TEXT) if tokens else 1, 1)
         waiting = cameras * settings.max_block_frames // family.FRAMES_PER_GRID
         # Re-basing leaves one half free, which must hold the pending frames.
         least, what = 2 * min(waiting * width, settings.budget), 'time'
     if most < least:
+        others = 'prefix, question and answer' if prefix else 'question and answer'
         raise ConfigurationError(
-            f'the model knows {model.most_positions} positions; prefix, question and answer take '
-            f'{taken} of them, which leaves {most} for {what}, at least {least} are needed; lower '
-            'max_question_chars, max_new_tokens, session_tokens, block_size, max_batch or the '
-            'budget')
+            f'the model knows {known} positions; {others} take {taken} of them, which leaves '
+            f'{most} for {what}, at least {least} are needed; lower max_question_chars, '
+            'max_new_tokens, session_tokens, block_size, max_batch or the budget')
     return most
 
 

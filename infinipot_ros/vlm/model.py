@@ -36,7 +36,7 @@ from infinipot_ros.vlm.generation_settings import (
 from infinipot_ros.vlm.positions import Timeline
 from infinipot_ros.vlm.prompt import Prompt, read_template
 from infinipot_ros.vlm.quantization import held_bytes
-from infinipot_ros.vlm.rotary import Rotary, known_positions
+from infinipot_ros.vlm.rotary import Rotary
 
 #: The latest time of a grid that text is planned for, in seconds: 115 days.
 LONGEST_S = 9_999_999.9
@@ -157,11 +157,6 @@ class VisionLanguageModel:
     def weight_bytes(self) -> int:
         """Bytes of the weights."""
         return held_bytes(self._model)
-
-    @property
-    def most_positions(self) -> int:
-        """How many positions the checkpoint supports."""
-        return known_positions(self.config)
 
     @cached_property
     def rotary(self) -> Rotary:

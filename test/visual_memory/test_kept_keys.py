@@ -21,6 +21,7 @@ from infinipot_ros.kv_cache.coordinates import AFTER, BEFORE
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
+from infinipot_ros.vlm.rotary import known_positions
 
 FAMILIES = ('qwen2_vl', 'qwen2_5_vl', 'qwen3_vl', 'llava_onevision', 'llava_next_video')
 FLAT = FAMILIES[3:]
@@ -153,7 +154,7 @@ def test_no_position_is_below_the_prefix_or_beyond_the_known(folders, kind, posi
     memory.model.forward = lambda embeddings, places, *rest, **named: (
         seen.append((int(places.min()), int(places.max()))),
         forward(embeddings, places, *rest, **named))[1]
-    prefix, known = memory.debug_state().prefix_length, memory.model.most_positions
+    prefix, known = memory.debug_state().prefix_length, known_positions(memory.model.config)
     try:
         for index in feed(memory, 120):
             if index % 5 == 0:
