@@ -5,8 +5,8 @@ Quantise the language model's matrices to 8 or 4 bits, by bitsandbytes.
 
 ``int8`` is LLM.int8() (Dettmers et al. 2022): matrix products in integers, except for outliers of
 the activations. ``int4`` is NF4 (Dettmers et al. 2023): weights in blocks of 64 that are expanded
-when they are used. Embeddings, head and vision tower stay as they are, and so do gates and the experts
-of a mixture, which are no matrices of their own.
+when they are used. Embeddings, head and vision tower stay as they are, and so do gates, and the
+experts of a mixture where transformers holds all of a layer in one tensor.
 """
 
 from __future__ import annotations
