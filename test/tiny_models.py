@@ -264,8 +264,9 @@ def _qwen3_5(text: dict[str, Any], patch_hidden: int) -> dict[str, Any]:
     text = {
         **text, 'head_dim': 32, 'rope_parameters': rope,
         'num_hidden_layers': max(8, text['num_hidden_layers']),
-        'linear_key_head_dim': 8, 'linear_value_head_dim': 8, 'linear_num_key_heads': 2,
-        'linear_num_value_heads': 4}
+        # Inputs of matrices are multiples of 64, as int4 takes them.
+        'intermediate_size': 128, 'linear_key_head_dim': 8, 'linear_value_head_dim': 16,
+        'linear_num_key_heads': 2, 'linear_num_value_heads': 4}
     del text['rope_scaling']
     return {
         'text_config': text,
@@ -282,6 +283,6 @@ def _make_qwen3_5(kind: str, parts: dict[str, Any]) -> Any:
     if kind == 'qwen3_5':
         return transformers.Qwen3_5ForConditionalGeneration(transformers.Qwen3_5Config(**parts))
     parts['text_config'] = {
-        **parts['text_config'], **EXPERTS, 'shared_expert_intermediate_size': 32}
+        **parts['text_config'], **EXPERTS, 'shared_expert_intermediate_size': 64}
     return transformers.Qwen3_5MoeForConditionalGeneration(
         transformers.Qwen3_5MoeConfig(**parts))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 
 import torch
 
@@ -365,13 +366,11 @@ class FrameEncoder:
     def debug_state(self) -> DebugState:
         """Return a view of the internals, see ``DebugState``."""
         cache, length = self.cache, self.cache.get_seq_length()
+        filled = (
+            (layer.keys[:, :, :length], layer.values[:, :, :length],
+             layer.coordinates[:, :cache.memory_length]) for layer in cache.kv_layers)
         return DebugState(
-            tensors=tuple(
-                tensor for layer in [
-                    *((layer.keys[:, :, :length], layer.values[:, :, :length],
-                       layer.coordinates[:, :cache.memory_length])
-                      for layer in cache.kv_layers),
-                    *cache.states.tensors()] for tensor in layer),
+            tensors=tuple(chain.from_iterable(chain(filled, cache.states.tensors()))),
             prefix_length=cache.prefix_length, next_grid=cache.next_grid,
             renumberings=cache.renumberings, grid_runs=len(cache.grid_shapes),
             pending_blocks=len(self.blocks), pending_tokens=self.reserved,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from torch import Tensor
@@ -149,9 +150,9 @@ class MemorySnapshot:
                     f'its {self.tokens} tokens are more than the budget of '
                     f'{budget.tokens}: {error}') from error
             fitted = FittedLayers(views, kept[0].shape[1], kept)
-        pairs = ((keys, values) for keys, values, _ in fitted)
-        inputs = ((convolution,) for convolution, _ in self.states)
-        for numbers in (each for group in (pairs, inputs) for pair in group for each in pair):
+        vectors = chain.from_iterable((keys, values) for keys, values, _ in fitted)
+        inputs = (convolution for convolution, _ in self.states)
+        for numbers in chain(vectors, inputs):
             if not bool(numbers.to(shape.dtype).isfinite().all()):
                 raise StorageError(
                     f'it is not finite in {shape.dtype}; set dtype to bfloat16 or float32')

@@ -5,7 +5,8 @@ Quantise the language model's matrices to 8 or 4 bits, by bitsandbytes.
 
 ``int8`` is LLM.int8() (Dettmers et al. 2022): matrix products in integers, except for outliers of
 the activations. ``int4`` is NF4 (Dettmers et al. 2023): weights in blocks of 64 that are expanded
-when they are used. Embeddings, head and vision tower stay as they are.
+when they are used. Embeddings, head and vision tower stay as they are, and so do gates, and the
+experts of a mixture where transformers holds all of a layer in one tensor.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ OUTLIER = 6.0
 # 64 weights in 4 bits share one float32 scale (as a CPU's kernels hold it); a matrix has a table
 # of the 16 values they stand for.
 INT4_BYTES, INT4_TABLE = 0.5 + 4 / 64, 16 * 4
+# A matrix with so few outputs for its inputs is a gate, with a number a head or an expert: small,
+# and a rounded one chooses wrongly. Kernels for int4 take outputs by the block, too.
+GATE_SHARE = 16
 
 
 def check_weights(weights: str) -> None:
@@ -38,10 +42,15 @@ def check_weights(weights: str) -> None:
 
 
 def matrices(language_model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
-    """Yield each matrix of the decoder layers, with the module it sits in and its name there."""
+    """
+    Yield each matrix of the decoder layers, with the module it sits in and its name there.
+
+    Gates are left out, see ``GATE_SHARE``.
+    """
     layers: Any = language_model.layers
     for path, module in list(layers.named_modules()):
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and (
+                module.out_features * GATE_SHARE > module.in_features):
             parent, _, name = path.rpartition('.')
             yield layers.get_submodule(parent), name, module
 

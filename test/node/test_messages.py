@@ -139,6 +139,13 @@ def test_responses() -> None:
     assert (response.success, response.error_code, response.message) == (False, 7, 'wait')
 
 
+def test_an_answer_s_note_is_its_message() -> None:
+    answered = Answered(replace(ANSWER, text='', note='still thinking'), caveat='tiny')
+    response = messages.answer_response(Query.Response(), answered, 1.0, FRAME_IDS.get)
+    assert (response.success, response.answer) == (True, '')
+    assert response.message == 'still thinking. tiny'
+
+
 def test_an_answer_with_a_nul_is_told_to_its_end() -> None:
     response = messages.answer_response(
         Query.Response(), Answered(replace(ANSWER, text='a\0b')), 1.0, FRAME_IDS.get)

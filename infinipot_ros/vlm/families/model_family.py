@@ -59,7 +59,7 @@ class TextShape:
     The part of the language model's configuration that a cache must match.
 
     :param layers: decoder layers with keys and values; ``linear``, those without, if any.
-    :param intermediate: numbers a token takes inside an MLP, of all experts that read it.
+    :param intermediate: numbers a token takes inside an MLP, or inside all experts that read it.
     """
 
     layers: int
@@ -234,10 +234,15 @@ class ModelFamily(ABC):
 
 
 def _intermediate(text: Any) -> int:
-    """Return the width of the widest MLP; of experts, of all that a token is given to."""
+    """
+    Return the width of the widest MLP.
+
+    Of experts, of all that a token is given to, each with a copy of the token.
+    """
     dense: int = getattr(text, 'intermediate_size', None) or 0
     experts: int = (
-        getattr(text, 'num_experts_per_tok', 0) * getattr(text, 'moe_intermediate_size', 0)
+        getattr(text, 'num_experts_per_tok', 0)
+        * (getattr(text, 'moe_intermediate_size', 0) + text.hidden_size)
         + getattr(text, 'shared_expert_intermediate_size', 0))
     return max(dense, experts)
 
