@@ -37,7 +37,7 @@ from infinipot_ros.vlm.model_folder import (
     reason_of,
     resolve_model,
 )
-from infinipot_ros.vlm.quantization import check_weights, quantize
+from infinipot_ros.vlm.quantization import check_weights, keep_unpacked, quantize
 from infinipot_ros.vlm.quantized_checkpoint import (
     check_loads,
     check_quantized_once,
@@ -100,8 +100,8 @@ def load_config(name: str, *, local_files_only: bool = True) -> Any:
         # A damaged file raises many kinds of errors, depending on the damage and the release.
         raise ConfigurationError(
             f'model {resolve_model(name)!r} cannot be loaded: {reason_of(error)}') from error
-    check_numbers(effective, file)
     _check_text_was_read(described, config, file)
+    check_numbers(effective, file)
     config.name_or_path = str(folder)
     find_method(config)
     return config
@@ -169,6 +169,7 @@ def load_model(
         raise ConfigurationError(
             f'model {path!r} lacks {len(missing)} of its weights, {missing[0]} first; it is '
             'incomplete, fetch it again')
+    keep_unpacked(model)
     sample = None
     if weights:
         # A memory identifies its model by the weights before quantisation.

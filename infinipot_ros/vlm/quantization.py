@@ -24,9 +24,12 @@ from infinipot_ros.errors import ConfigurationError
 WEIGHTS = ('', 'int8', 'int4')
 # The magnitude from which activations are outliers, from the paper of LLM.int8().
 OUTLIER = 6.0
-# 64 weights in 4 bits share one float32 scale (as a CPU's kernels hold it); a matrix has a table
-# of the 16 values they stand for.
-INT4_BYTES, INT4_TABLE = 0.5 + 4 / 64, 16 * 4
+# The switch of bitsandbytes' Linear4bit for packing.
+PACKS = 'support_avx512bf16_for_cpu'
+BLOCK = 64
+# A block of weights in 4 bits shares one float32 scale (as a CPU's kernels hold it); a matrix
+# has a table of the 16 values they stand for.
+INT4_BYTES, INT4_TABLE = 0.5 + 4 / BLOCK, 16 * 4
 
 
 def check_weights(weights: str) -> None:
@@ -122,9 +125,22 @@ def _quantized(
         made.weight = library.Params4bit(
             weight, requires_grad=False, quant_type='nf4', module=made)
     made.bias = linear.bias
+    keep_unpacked(made)
     # Moving to a device quantises, even to the same one.
     result: nn.Module = made.to(device).eval()
     return result
+
+
+def keep_unpacked(model: nn.Module) -> None:
+    """
+    Keep bitsandbytes from packing matrices that its fastest CPU kernel does not take.
+
+    On processors with bfloat16 it packs those of 4 bits at their first product, and fails where
+    the inputs are not whole blocks, such as the 3,420 of Qwen2.5-VL's vision tower.
+    """
+    for module in model.modules():
+        if hasattr(module, PACKS) and module.in_features % BLOCK:
+            setattr(module, PACKS, False)
 
 
 def weight_bytes(model: Any, weights: str, itemsize: int) -> int:

@@ -150,6 +150,12 @@ def test_rotary_settings_that_cannot_be_are_refused(kind, rope, expected, config
         plan(folder, config)
 
 
+def test_a_visual_token_of_more_pixels_than_a_frame_may_have_is_refused(configs, folder):
+    config = replaced(configs['qwen2_vl'], ('vision_config', 'patch_size'), 255)
+    with pytest.raises(ConfigurationError, match='max_pixels is 50176, it must be at least'):
+        plan(folder, config)
+
+
 def test_a_budget_below_one_grid_is_refused_by_the_configuration_alone(configs, folder):
     (folder / 'config.json').write_text(json.dumps(configs['qwen2_vl']))
     with pytest.raises(ConfigurationError, match='64 tokens, more than the budget of 32'):
