@@ -26,7 +26,7 @@ WEIGHTS = ('', 'int8', 'int4')
 OUTLIER = 6.0
 # The switch of bitsandbytes' Linear4bit for packing.
 PACKS = 'support_avx512bf16_for_cpu'
-BLOCK = 64
+BLOCK, PACKED_ROWS = 64, 32
 # A block of weights in 4 bits shares one float32 scale (as a CPU's kernels hold it); a matrix
 # has a table of the 16 values they stand for.
 INT4_BYTES, INT4_TABLE = 0.5 + 4 / BLOCK, 16 * 4
@@ -136,10 +136,12 @@ def keep_unpacked(model: nn.Module) -> None:
     Keep bitsandbytes from packing matrices that its fastest CPU kernel does not take.
 
     On processors with bfloat16 it packs those of 4 bits at their first product, and fails where
-    the inputs are not whole blocks, such as the 3,420 of Qwen2.5-VL's vision tower.
+    the inputs are not whole blocks, such as the 3,420 of Qwen2.5-VL's vision tower, or the outputs
+    not whole groups of rows.
     """
     for module in model.modules():
-        if hasattr(module, PACKS) and module.in_features % BLOCK:
+        if isinstance(module, nn.Linear) and hasattr(module, PACKS) and (
+                module.in_features % BLOCK or module.out_features % PACKED_ROWS):
             setattr(module, PACKS, False)
 
 
