@@ -58,7 +58,9 @@ class FrameEncoder:
         self.thumbnails = Thumbnails(settings.thumbnail_bytes)
         self._duplicates = DuplicateFilter()
         self.reset()
-        self.last_time = last_time(model, settings, self.cache)
+        self.last_time = last_time(
+            model.family, settings, prefix=self.cache.prefix_length,
+            grid_text=model.grid_text_tokens)
 
     def reset(self) -> None:
         """Forget everything; buffers and model stay."""

@@ -21,6 +21,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import CacheShape
 from infinipot_ros.kv_cache.scores import RARITY_SAMPLES
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.position_rebase import last_time
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.vlm.attention_hook import ROWS
 from infinipot_ros.vlm.families.model_family import ModelFamily, TextShape
@@ -115,14 +116,15 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     Compute what a memory of these settings takes; the device need not be present.
 
     :param config: of a model of a known family.
-    :raises ConfigurationError: a single grid may be larger than the whole budget, or the files of
-        a quantised checkpoint, which are counted, are not there.
+    :raises ConfigurationError: a single grid may be larger than the whole budget, the model knows
+        too few positions, or the files of a quantised checkpoint, which are counted, are missing.
     """
     family = make_family(config)
     shape = family.text_shape()
     kv = _planned_shape(shape, settings)
     budget = settings.make_budget()
     grid_tokens = settings.max_grid_tokens(family)
+    last_time(family, settings)
     model = make_skeleton(config)
     largest, quantised = shape.hidden * shape.intermediate, settings.weights
     if method := find_method(config):

@@ -21,6 +21,7 @@ from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.observations import Observations
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.visual_memory.thumbnails import Thumbnails
+from infinipot_ros.vlm.families.model_family import ModelFamily
 from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import SequenceAxis, Timeline, compress_time_gaps
 
@@ -42,33 +43,37 @@ def key_rotation(model: VisionLanguageModel, compact: bool) -> KeyRotation:
         by_slot=compact and isinstance(axis, SequenceAxis) and axis.flat)
 
 
-def last_time(model: VisionLanguageModel, settings: MemoryConfig, cache: BoundedCache) -> int:
+def last_time(
+    family: ModelFamily, settings: MemoryConfig, *, prefix: int = 0, grid_text: int = 0,
+) -> int:
     """
     Return the largest position of a grid that leaves some for a question and its answer.
 
+    Before the tokenizer is loaded, a model that cannot do with any prompt is refused.
+
+    :param prefix: tokens of the prompt before the first grid; ``grid_text``, of a grid's text.
     :raises ConfigurationError: the model knows too few positions for these settings.
     """
-    taken = cache.prefix_length + cache.tail_room
-    most = model.most_positions - 1 - taken
-    if cache.rotation is not None and cache.rotation.by_slot:
+    taken = prefix + settings.tail_room
+    most = family.most_positions - 1 - taken
+    timeline = family.timeline()
+    if settings.compact(family) and isinstance(timeline, SequenceAxis) and timeline.flat:
         # Every token takes one, remembered or pending: together they are within the budget.
         least, what = settings.budget, 'the budget'
     else:
         cameras = len(settings.cameras) or MAX_CAMERAS
-        family = model.family
         tokens = family.max_visual_tokens(settings.max_pixels)
         # A grid is widest in one row; what waits is within the budget.
-        width = max(
-            model.timeline().width(1, tokens, model.grid_text_tokens) if tokens else 1, 1)
+        width = max(timeline.width(1, tokens, grid_text) if tokens else 1, 1)
         waiting = cameras * settings.max_block_frames // family.FRAMES_PER_GRID
         # Re-basing leaves one half free, which must hold the pending frames.
         least, what = 2 * min(waiting * width, settings.budget), 'time'
     if most < least:
         raise ConfigurationError(
-            f'the model knows {model.most_positions} positions; prefix, question and answer take '
-            f'{taken} of them, which leaves {most} for {what}, at least {least} are needed; lower '
-            'max_question_chars, max_new_tokens, session_tokens, block_size, max_batch or the '
-            'budget')
+            f'the model knows {family.most_positions} positions; prefix, question and answer take '
+            f'{taken} of them or more, which leaves {most} for {what}, at least {least} are '
+            'needed; lower max_question_chars, max_new_tokens, session_tokens, block_size, '
+            'max_batch or the budget')
     return most
 
 

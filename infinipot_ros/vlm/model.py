@@ -143,12 +143,6 @@ class VisionLanguageModel:
         """Bytes of the weights."""
         return held_bytes(self._model)
 
-    @property
-    def most_positions(self) -> int:
-        """How many positions the checkpoint supports."""
-        most: int = self.config.get_text_config().max_position_embeddings
-        return most
-
     @cached_property
     def rotary(self) -> Rotary:
         """Which rotations of a key move with its grid."""

@@ -161,3 +161,16 @@ def test_a_budget_below_one_grid_is_refused_by_the_configuration_alone(configs, 
     with pytest.raises(ConfigurationError, match='64 tokens, more than the budget of 32'):
         plan_memory(load_config(str(folder)), MemoryConfig(
             str(folder), budget=32, max_pixels=64 * 784))
+
+
+@pytest.mark.parametrize('positions', ['absolute', 'compact'])
+@pytest.mark.parametrize('kind', KINDS)
+def test_too_few_positions_are_refused_by_the_configuration_alone(
+        kind, positions, configs, folder):
+    config = replaced(configs[kind], ('text_config', 'max_position_embeddings'), 1600)
+    (folder / 'config.json').write_text(json.dumps(config))
+    memory = MemoryConfig(
+        str(folder), budget=512, max_pixels=64 * 784, positions=positions,
+        max_question_chars=2000)
+    with pytest.raises(ConfigurationError, match='the model knows 1600 positions'):
+        plan_memory(load_config(str(folder)), memory)

@@ -133,6 +133,12 @@ class ModelFamily(ABC):
     def vision_scores(self, grid_tokens: int) -> int:
         """Return how many attention scores the vision tower computes at once for a grid."""
 
+    @property
+    def most_positions(self) -> int:
+        """How many positions the checkpoint supports."""
+        most: int = self.config.get_text_config().max_position_embeddings
+        return most
+
     def text_shape(self) -> TextShape:
         """
         Read the language model's shape.
