@@ -116,7 +116,7 @@ def make_tokenizer(special: tuple[str, ...] = SPECIAL) -> PreTrainedTokenizerFas
 
 def make_tiny(
     kind: str, path: Path | str, *, layers: int = 3, seed: int = 0, patch_hidden: int = 32,
-    positions: int = 32768,
+    positions: int = 32768, tied: bool = False,
 ) -> Path:
     """
     Save a random checkpoint with its tokenizer.
@@ -127,6 +127,7 @@ def make_tiny(
     :param layers: decoder layers; 3 is no multiple of 4 on purpose. Qwen3-VL has one more than
         depths of features, which are 3.
     :param positions: how many it declares to know.
+    :param tied: whether the head is the embeddings, as in published models of up to 3B.
     :return: the folder.
     """
     if kind.startswith('llava'):
@@ -136,14 +137,14 @@ def make_tiny(
     text = {
         'vocab_size': len(tokenizer), 'hidden_size': 64, 'intermediate_size': 96,
         'num_hidden_layers': layers, 'num_attention_heads': 4, 'num_key_value_heads': 2,
-        'max_position_embeddings': positions, 'tie_word_embeddings': False,
+        'max_position_embeddings': positions, 'tie_word_embeddings': tied,
         'rope_scaling': {'type': 'mrope', 'rope_type': 'default', 'mrope_section': [2, 3, 3]},
         'bos_token_id': None, 'eos_token_id': ids('<|im_end|>'),
     }
     common = {
         'image_token_id': ids('<|image_pad|>'), 'video_token_id': ids('<|video_pad|>'),
         'vision_start_token_id': ids('<|vision_start|>'),
-        'vision_end_token_id': ids('<|vision_end|>'), 'tie_word_embeddings': False,
+        'vision_end_token_id': ids('<|vision_end|>'), 'tie_word_embeddings': tied,
     }
     torch.manual_seed(seed)
     if kind == 'qwen2_vl':

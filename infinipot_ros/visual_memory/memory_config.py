@@ -207,10 +207,16 @@ class MemoryConfig:
         """
         Return the tokens of the largest grid, its text included.
 
-        :raises ConfigurationError: more than the whole budget, or a block is no whole grids.
+        :raises ConfigurationError: none, more than the whole budget, or a block is no whole
+            grids.
         """
         self.check_block(family)
-        grid_tokens = family.max_visual_tokens(self.max_pixels) + family.MAX_GRID_TEXT
+        visual = family.max_visual_tokens(self.max_pixels)
+        if visual < 1:
+            raise ConfigurationError(
+                f'max_pixels is {self.max_pixels}, it must be at least {family.pixels_for(1)}: '
+                'one visual token of this model')
+        grid_tokens = visual + family.MAX_GRID_TEXT
         if grid_tokens > self.budget:
             pixels = family.pixels_for(max(1, self.budget - family.MAX_GRID_TEXT))
             raise ConfigurationError(

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import FULL_NAMES, SHAPES, shape_config
 from infinipot_ros.visual_memory.plan import MIB, MemoryPlan, plan_memory
+from infinipot_ros.visual_memory.position_rebase import last_time
+from infinipot_ros.vlm.families.registry import make_family
 
 BUDGETS = (2048, 4096, 8192)
 PARTS = ('budget', 'weights', 'cache', 'question and answer', "a block's activations",
@@ -26,12 +29,21 @@ def plan_row(plan: MemoryPlan, budget: int) -> Row:
 
 
 def shape_rows(device: str = 'cuda', dtype: str = 'bfloat16') -> list[Row]:
-    """Return the plans of the published shapes at ``BUDGETS``: name, then ``PARTS``."""
+    """
+    Return the plans of the published shapes at ``BUDGETS``: name, then ``PARTS``.
+
+    A budget that a model knows too few positions for is left out.
+    """
     rows: list[Row] = []
     for name in SHAPES:
         config = shape_config(name)
+        family = make_family(config)
         for budget in BUDGETS:
             settings = MemoryConfig(name, device=device, dtype=dtype, budget=budget)
+            try:
+                last_time(family, settings)
+            except ConfigurationError:
+                continue
             rows.append([FULL_NAMES[name], *plan_row(plan_memory(config, settings), budget)])
     return rows
 

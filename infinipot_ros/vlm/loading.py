@@ -33,7 +33,7 @@ from infinipot_ros.vlm.model_folder import (
     resolve_model,
 )
 from infinipot_ros.vlm.processor_files import read_chat_template, read_video_settings
-from infinipot_ros.vlm.quantization import check_weights, quantize
+from infinipot_ros.vlm.quantization import check_weights, keep_unpacked, quantize
 from infinipot_ros.vlm.quantized_checkpoint import (
     check_loads,
     check_quantized_once,
@@ -101,17 +101,18 @@ def load_config(name: str, *, local_files_only: bool = True) -> Any:
         # A damaged file raises many kinds of errors, depending on the damage and the release.
         raise ConfigurationError(
             f'model {resolve_model(name)!r} cannot be loaded: {reason_of(error)}') from error
-    check_numbers(effective, file)
     _check_text_was_read(described, config, file)
+    check_numbers(effective, file)
     config.name_or_path = str(folder)
     find_method(config)
     return config
 
 
 def _check_text_was_read(described: dict[str, Any], config: Any, file: Path) -> None:
-    # A family that looks for text_config only takes its defaults: a model of gigabytes.
-    text = described.get('text_config') or described
-    given, read = text.get('hidden_size'), config.get_text_config().hidden_size
+    if isinstance(described.get('text_config'), dict):
+        return
+    # A family that looks there only takes its defaults: a model of gigabytes.
+    given, read = described.get('hidden_size'), config.get_text_config().hidden_size
     if given != read:
         raise ConfigurationError(
             f'{file} gives the language model the hidden_size {given}, but transformers '
@@ -171,6 +172,7 @@ def load_model(
         raise ConfigurationError(
             f'model {path!r} lacks {len(missing)} of its weights, {missing[0]} first; it is '
             'incomplete, fetch it again')
+    keep_unpacked(model)
     sample = None
     if weights:
         # A memory identifies its model by the weights before quantisation.

@@ -25,9 +25,12 @@ from infinipot_ros.errors import ConfigurationError
 WEIGHTS = ('', 'int8', 'int4')
 # The magnitude from which activations are outliers, from the paper of LLM.int8().
 OUTLIER = 6.0
-# 64 weights in 4 bits share one float32 scale (as a CPU's kernels hold it); a matrix has a table
-# of the 16 values they stand for.
-INT4_BYTES, INT4_TABLE = 0.5 + 4 / 64, 16 * 4
+# The switch of bitsandbytes' Linear4bit for packing.
+PACKS = 'support_avx512bf16_for_cpu'
+BLOCK, PACKED_ROWS = 64, 32
+# A block of weights in 4 bits shares one float32 scale (as a CPU's kernels hold it); a matrix
+# has a table of the 16 values they stand for.
+INT4_BYTES, INT4_TABLE = 0.5 + 4 / BLOCK, 16 * 4
 # A matrix with so few outputs for its inputs is a gate, with a number a head or an expert: small,
 # and a rounded one chooses wrongly. Kernels for int4 take outputs by the block, too.
 GATE_SHARE = 16
@@ -131,9 +134,24 @@ def _quantized(
         made.weight = library.Params4bit(
             weight, requires_grad=False, quant_type='nf4', module=made)
     made.bias = linear.bias
+    keep_unpacked(made)
     # Moving to a device quantises, even to the same one.
     result: nn.Module = made.to(device).eval()
     return result
+
+
+def keep_unpacked(model: nn.Module) -> None:
+    """
+    Keep bitsandbytes from packing matrices that its fastest CPU kernel does not take.
+
+    On processors with bfloat16 it packs those of 4 bits at their first product, and fails where
+    the inputs are not whole blocks, such as the 3,420 of Qwen2.5-VL's vision tower, or the outputs
+    not whole groups of rows.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and hasattr(module, PACKS) and (
+                module.in_features % BLOCK or module.out_features % PACKED_ROWS):
+            setattr(module, PACKS, False)
 
 
 def weight_bytes(model: Any, weights: str, itemsize: int) -> int:

@@ -4,7 +4,7 @@
 Checkpoints that were published quantised: AWQ, GPTQ, bitsandbytes, torchao, FP8.
 
 Their packages load them, by transformers. Here it is checked that they can, before anything is
-allocated, and counted what the files hold.
+allocated, and counted what the files hold. Other methods might fetch code, so they are refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ INSTALL = {
     'fp8': 'pip install accelerate',
     'fbgemm_fp8': 'pip install fbgemm-gpu accelerate',
     'compressed-tensors': 'pip install compressed-tensors accelerate'}
-_PLAIN = 'or use the checkpoint it was made from, with weights int8 or int4 if memory is short'
+_PLAIN = 'use the checkpoint it was made from, with weights int8 or int4 if memory is short'
 
 
 def find_method(config: Any) -> str:
@@ -40,7 +40,7 @@ def find_method(config: Any) -> str:
     Return how a checkpoint is quantised: bitsandbytes, awq, ...; empty: it is not.
 
     :param config: as transformers read it.
-    :raises ConfigurationError: its ``quantization_config`` does not say.
+    :raises ConfigurationError: by none of those in ``INSTALL``.
     """
     given = getattr(config, 'quantization_config', None)
     if given is None:
@@ -50,12 +50,15 @@ def find_method(config: Any) -> str:
     method = given.get('quant_method')
     if method is None and (given.get('load_in_8bit') or given.get('load_in_4bit')):
         method = 'bitsandbytes'
-    if not isinstance(method, str) or not method:
+    if not isinstance(method, str) or method not in INSTALL:
         raise ConfigurationError(
-            f'quantization_config in config.json has the quant_method {method!r}; it must name '
-            f'the method, such as {", ".join(INSTALL)}: use the config.json that the model was '
-            'published with')
+            f'{_name(config)} is quantised by {method!r} (quant_method in its config.json), which '
+            f'is not one of {", ".join(INSTALL)}; {_PLAIN}')
     return method
+
+
+def _name(config: Any) -> str:
+    return f'model {config.name_or_path!r}' if config.name_or_path else 'this model'
 
 
 def check_quantized_once(config: Any, weights: str) -> None:
@@ -68,7 +71,7 @@ def check_quantized_once(config: Any, weights: str) -> None:
     method = find_method(config)
     if method and weights:
         raise ConfigurationError(
-            f'weights is {weights!r}, but this checkpoint is quantised already ({method}); leave '
+            f'weights is {weights!r}, but {_name(config)} is quantised already ({method}); leave '
             'weights empty, or use the checkpoint it was made from')
 
 
@@ -82,7 +85,7 @@ def check_loads(config: Any, device: torch.device, dtype: torch.dtype) -> None:
     if not method:
         return
     if method == 'bitsandbytes':
-        import_bitsandbytes(f'this checkpoint ({method})')
+        import_bitsandbytes(_name(config))
     try:
         # A copy: the quantiser writes its findings into the configuration.
         quantizers.AutoHfQuantizer.from_config(
@@ -91,14 +94,13 @@ def check_loads(config: Any, device: torch.device, dtype: torch.dtype) -> None:
             device_map={'': device}, dtype=dtype, torch_dtype=dtype, weights_only=True)
     except ImportError as error:
         raise ConfigurationError(
-            f'this checkpoint is quantised ({method}), for which a package is missing: '
-            f'{reason_of(error)}; install it ({INSTALL.get(method, "see its model card")}), '
-            f'{_PLAIN}') from error
+            f'{_name(config)} is quantised ({method}), for which a package is missing: '
+            f'{reason_of(error)}; install it ({INSTALL[method]}), or {_PLAIN}') from error
     except Exception as error:
         # Each method raises errors of its own.
         raise ConfigurationError(
-            f'this checkpoint is quantised ({method}), which does not work on {device}: '
-            f'{reason_of(error)}; use a device that it works on, {_PLAIN}') from error
+            f'{_name(config)} is quantised ({method}), which does not work on {device}: '
+            f'{reason_of(error)}; use a device that it works on, or {_PLAIN}') from error
 
 
 def stored_bytes(config: Any, skeleton: nn.Module, itemsize: int) -> tuple[int, int]:
@@ -115,8 +117,8 @@ def stored_bytes(config: Any, skeleton: nn.Module, itemsize: int) -> tuple[int, 
     stored = read_stored(folder) if config.name_or_path and folder.is_dir() else {}
     if not stored:
         raise ConfigurationError(
-            f'this checkpoint is quantised ({find_method(config)}): what it takes is counted in '
-            f'its weights files, and {folder} has none; fetch the whole model first')
+            f'{_name(config)} is quantised ({find_method(config)}): what it takes is counted in '
+            'its weights files, and there are none; fetch the whole model first')
     tied = bool(getattr(config, 'tie_word_embeddings', False))
     counted = {
         name: tensor for name, tensor in stored.items()

@@ -44,14 +44,17 @@ class StoredTensor:
 
     def loaded_bytes(self, name: str, itemsize: int) -> int:
         """
-        Return the bytes it takes in a model.
+        Return the most bytes it takes in a model.
 
         Plain weights take the model's dtype; what belongs to quantised ones stays as it is.
 
         :param itemsize: bytes of one value of the model's dtype.
         """
-        plain = self.dtype in FLOATS and name.rpartition('.')[2] in ('weight', 'bias')
-        return math.prod(self.shape) * itemsize if plain else self.bytes
+        last = name.rpartition('.')[2]
+        if self.dtype in FLOATS and last in ('weight', 'bias'):
+            return math.prod(self.shape) * itemsize
+        # Scales in 8 bits, which bitsandbytes may expand to 16 on a processor.
+        return 2 * self.bytes if last == 'absmax' and self.dtype == 'U8' else self.bytes
 
 
 def read_stored(folder: Path) -> dict[str, StoredTensor]:

@@ -150,8 +150,27 @@ def test_rotary_settings_that_cannot_be_are_refused(kind, rope, expected, config
         plan(folder, config)
 
 
+def test_a_visual_token_of_more_pixels_than_a_frame_may_have_is_refused(configs, folder):
+    config = replaced(configs['qwen2_vl'], ('vision_config', 'patch_size'), 255)
+    with pytest.raises(ConfigurationError, match='max_pixels is 50176, it must be at least'):
+        plan(folder, config)
+
+
 def test_a_budget_below_one_grid_is_refused_by_the_configuration_alone(configs, folder):
     (folder / 'config.json').write_text(json.dumps(configs['qwen2_vl']))
     with pytest.raises(ConfigurationError, match='64 tokens, more than the budget of 32'):
         plan_memory(load_config(str(folder)), MemoryConfig(
             str(folder), budget=32, max_pixels=64 * 784))
+
+
+@pytest.mark.parametrize('positions', ['absolute', 'compact'])
+@pytest.mark.parametrize('kind', KINDS)
+def test_too_few_positions_are_refused_by_the_configuration_alone(
+        kind, positions, configs, folder):
+    config = replaced(configs[kind], ('text_config', 'max_position_embeddings'), 1600)
+    (folder / 'config.json').write_text(json.dumps(config))
+    memory = MemoryConfig(
+        str(folder), budget=512, max_pixels=64 * 784, positions=positions,
+        max_question_chars=2000)
+    with pytest.raises(ConfigurationError, match='the model knows 1600 positions'):
+        plan_memory(load_config(str(folder)), memory)

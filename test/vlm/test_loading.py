@@ -62,7 +62,7 @@ def test_a_configuration_of_wrong_types_is_refused(tmp_path):
     config = json.loads((path / 'config.json').read_text())
     config['text_config']['hidden_size'] = 'wide'
     (path / 'config.json').write_text(json.dumps(config))
-    with pytest.raises(ConfigurationError, match=r"text_config\.hidden_size is 'wide'"):
+    with pytest.raises(ConfigurationError, match=r"hidden_size is 'wide', it must be a whole"):
         load_model(str(path))
 
 
