@@ -13,7 +13,8 @@ transformers 5.24 where that is what it leaves out. Where that file was not at h
   declared by vllm-ascend's tests, which quote config.json. The tower of 4B, and 2B and 122B-A10B
   altogether, are not known here: they are left out.
 - LLaVA: the language models are Qwen2, Vicuna 7B and Yi 34B, with the vocabularies of these; the
-  published checkpoints add some rows. Towers as in the defaults of their classes.
+  published checkpoints add some rows. Towers are SigLIP so400m and CLIP ViT-L/14, as in the
+  defaults of the models' classes.
 """
 
 from __future__ import annotations
@@ -103,6 +104,14 @@ def _tower_3(
         'num_position_embeddings': 2304, 'out_hidden_size': hidden, **deep}
 
 
+_SIGLIP = {
+    'model_type': 'siglip_vision_model', 'hidden_size': 1152, 'intermediate_size': 4304,
+    'num_hidden_layers': 26, 'num_attention_heads': 16, 'patch_size': 14, 'image_size': 384,
+    'vision_use_head': False}
+_CLIP = {
+    'model_type': 'clip_vision_model', 'hidden_size': 1024, 'intermediate_size': 4096,
+    'num_hidden_layers': 24, 'num_attention_heads': 16, 'patch_size': 14, 'image_size': 336,
+    'projection_dim': 768}
 _SMALL_TAPS, _LARGE_TAPS = (5, 11, 17), (8, 16, 24)
 #: Of all published models that are known, those of families that are not served included.
 PUBLISHED: dict[str, Shape] = {
@@ -146,14 +155,14 @@ PUBLISHED: dict[str, Shape] = {
             2048, 512, 40, 16, 2, linear_num_value_heads=32, moe_intermediate_size=512,
             shared_expert_intermediate_size=512), _tower_3(2048)),
     'LLaVA-OneVision-0.5B': Shape(
-        'llava_onevision', _sizes(896, 4864, 24, 14, 2, **_TIED), {}),
-    'LLaVA-OneVision-7B': Shape('llava_onevision', _sizes(3584, 18944, 28, 28, 4), {}),
-    'LLaVA-OneVision-72B': Shape('llava_onevision', _sizes(8192, 29568, 80, 64, 8), {}),
-    'LLaVA-NeXT-Video-7B': Shape('llava_next_video', _sizes(4096, 11008, 32, 32, 32), {}),
+        'llava_onevision', _sizes(896, 4864, 24, 14, 2, **_TIED), _SIGLIP),
+    'LLaVA-OneVision-7B': Shape('llava_onevision', _sizes(3584, 18944, 28, 28, 4), _SIGLIP),
+    'LLaVA-OneVision-72B': Shape('llava_onevision', _sizes(8192, 29568, 80, 64, 8), _SIGLIP),
+    'LLaVA-NeXT-Video-7B': Shape('llava_next_video', _sizes(4096, 11008, 32, 32, 32), _CLIP),
     'LLaVA-NeXT-Video-34B': Shape(
         'llava_next_video', _sizes(
             7168, 20480, 60, 56, 8, vocab_size=64000, max_position_embeddings=4096,
-            rope_theta=5_000_000.0, rope_scaling=None), {}),
+            rope_theta=5_000_000.0, rope_scaling=None), _CLIP),
 }
 
 #: Those that can be planned for: of a family that is served, whole, and that transformers knows.
