@@ -44,7 +44,7 @@ def write(cache, tokens, generator, *, broken=None):
         state = torch.randn(1, *LINEAR.state, generator=generator)
         seen = cache.update_conv_state(inputs, layer, conv_kernel_size=4)
         assert torch.equal(seen[..., -tokens:], inputs)
-        before = cache.get_recurrent_state(layer)
+        before = cache.layers[layer].states[1]
         cache.update_recurrent_state(state + before / 2, layer)
 
 
