@@ -59,7 +59,7 @@ def last_time(model: VisionLanguageModel, settings: MemoryConfig, cache: Bounded
         tokens = family.max_visual_tokens(settings.max_pixels)
         # A grid is widest in one row; what waits is within the budget.
         width = max(
-            model.timeline().width(1, tokens, model.grid_text_tokens) if tokens else 1, 1)
+            model.timeline().width(1, tokens, family.MAX_GRID_TEXT) if tokens else 1, 1)
         waiting = cameras * settings.max_block_frames // family.FRAMES_PER_GRID
         # Re-basing leaves one half free, which must hold the pending frames.
         least, what = 2 * min(waiting * width, settings.budget), 'time'
@@ -74,12 +74,13 @@ def last_time(model: VisionLanguageModel, settings: MemoryConfig, cache: Bounded
 
 def rebase_positions(
     cache: BoundedCache, timeline: Timeline, newest_ns: int, most: int,
-    model: VisionLanguageModel, *, compact: bool = False,
+    text: int, *, compact: bool = False,
 ) -> Timeline:
     """
     Move what is remembered to other positions, so that all of it takes half of ``most``.
 
     :param newest_ns: stamp of the newest frame, which may be pending.
+    :param text: the most tokens of text that stand with a grid.
     :param compact: close up all gaps.
     :return: the timeline to go on with: as far from the newest moment as real time is.
     """
@@ -88,8 +89,7 @@ def rebase_positions(
     last = max(timeline.last, 0)
     due = max(last, timeline.due(newest_ns))
     widths = [
-        timeline.width(*cache.grid_shapes.of(grid)[:2], model.grid_text_tokens)
-        for grid in starts]
+        timeline.width(*cache.grid_shapes.of(grid)[:2], text) for grid in starts]
     places = [*starts.values(), last, due]
     # What follows the newest grid is as far from it as it was.
     after_last = due - last if isinstance(timeline, SequenceAxis) else 1

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.attention_hook import AttentionHook, StaticAttentionHook, register_attention
-from infinipot_ros.vlm.families.model_family import VisualBlock
+from infinipot_ros.vlm.families.model_family import MAX_LABEL, VisualBlock, camera_label
 from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.fingerprint import ModelFingerprint, sample_weights
 from infinipot_ros.vlm.generation_settings import (
@@ -35,6 +35,9 @@ from infinipot_ros.vlm.positions import Timeline
 from infinipot_ros.vlm.prompt import Prompt, read_template
 from infinipot_ros.vlm.quantization import held_bytes
 from infinipot_ros.vlm.rotary import Rotary
+
+#: The longest time a grid's text can name, as long as it is planned for.
+LONGEST_S = 9_999_999.9
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,11 @@ class VisionLanguageModel:
                 'model is incomplete, fetch it again')
         template = read_template(self.tokenizer, family.PLACEHOLDER, family.TEMPLATE)
         prompt = Prompt(self.tokenizer, template, family.MARK)
-        before, after = map(len, self.grid_text(9_999_999.9))
-        if before + after > family.MAX_GRID_TEXT:
+        most = sum(len(self.tokenizer(text, add_special_tokens=False)['input_ids'])
+                   for text in family.grid_text(LONGEST_S, camera_label('W' * MAX_LABEL)) if text)
+        if most > family.MAX_GRID_TEXT:
             raise ConfigurationError(
-                f'its tokenizer makes {before + after} tokens of the text of a frame, at most '
+                f'its tokenizer makes {most} tokens of the text of a frame, at most '
                 f'{family.MAX_GRID_TEXT} are planned for; use the tokenizer that the model was '
                 'published with')
         return prompt
@@ -170,23 +174,28 @@ class VisionLanguageModel:
         """Return rows and columns of visual tokens of a frame encoded at this size."""
         return self.family.grid_size(height, width)
 
-    def grid_tokens(self, height: int, width: int) -> int:
-        """Return the most tokens of a grid of frames encoded at this size, its text included."""
+    def grid_tokens(self, height: int, width: int, label: str = '') -> int:
+        """
+        Return the most tokens of a grid of frames encoded at this size, its text included.
+
+        :param label: of its camera, see ``grid_text``.
+        """
         rows, columns = self.family.grid_size(height, width)
-        return rows * columns + self.grid_text_tokens
+        return rows * columns + self.grid_text_tokens(label)
 
-    @cached_property
-    def grid_text_tokens(self) -> int:
-        """The most tokens of text that stand with a grid."""
-        return sum(map(len, self.grid_text(9_999_999.9)))
+    def grid_text_tokens(self, label: str = '') -> int:
+        """Return the most tokens of text that stand with a grid of a camera."""
+        return sum(map(len, self.grid_text(LONGEST_S, label)))
 
-    def grid_text(self, seconds: float) -> tuple[list[int], list[int]]:
+    def grid_text(self, seconds: float, label: str = '') -> tuple[list[int], list[int]]:
         """
         Return token ids of the text before and behind the visual tokens of a grid.
 
         :param seconds: its time since the first frame of the stream.
+        :param label: what to call its camera, from ``camera_label``; special tokens in it are left
+            out. Empty: not at all, as with a single camera.
         """
-        before, after = self.family.grid_text(seconds)
+        before, after = self.family.grid_text(seconds, self.prompt.plain(label))
 
         def ids(text: str) -> list[int]:
             found: list[int] = self.tokenizer(text, add_special_tokens=False)['input_ids']
