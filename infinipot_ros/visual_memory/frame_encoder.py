@@ -35,6 +35,7 @@ from infinipot_ros.visual_memory.position_rebase import (
 )
 from infinipot_ros.visual_memory.stamps import StampOrder
 from infinipot_ros.visual_memory.thumbnails import Thumbnails, make_thumbnail
+from infinipot_ros.vlm.families.model_family import camera_label
 from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import SequenceAxis, text_positions
 
@@ -89,7 +90,7 @@ class FrameEncoder:
         policy = settings.make_policy()
         if settings.camera_shares:
             policy = PerSourcePolicy(policy, shares)
-        return GridTextPolicy(policy) if self._model.grid_text_tokens else policy
+        return GridTextPolicy(policy) if self._model.grid_text_tokens() else policy
 
     def change(self, settings: MemoryConfig) -> None:
         """
@@ -131,7 +132,8 @@ class FrameEncoder:
         :raises FrameError: the frame is lost, or the block that it completed.
         """
         height, width = frame.pixels.shape[:2]
-        tokens = self._model.grid_tokens(height, width)
+        label = self._label(frame.camera)
+        tokens = self._model.grid_tokens(height, width, label)
         if tokens > self.cache.budget.tokens:
             raise FrameError(
                 'too_many_tokens',
@@ -142,7 +144,7 @@ class FrameEncoder:
         elif frame.camera in self.blocks and not self.blocks[frame.camera].takes(frame.pixels):
             self.encode_block(frame.camera)
         block = self.blocks.get(frame.camera) or self._begin_block(
-            frame.camera, tokens, frames_left)
+            frame.camera, tokens, frames_left, label)
         if jumped or not self.stamps.segments:
             self.timeline = self.timeline.new_segment(frame.stamp_ns)
         newcomer = frame.camera not in self.stamps.cameras
@@ -163,18 +165,35 @@ class FrameEncoder:
         blocks = self.blocks.values()
         if self.cache.next_grid + sum(block.grids for block in blocks) > RENUMBER_AT:
             renumber(self.cache, self.observations, self.thumbnails)
-        text = self._model.grid_text_tokens
         steps = sum(
             block.grids * self.timeline.width(
-                *self._model.grid_size(*block.frames[0].pixels.shape[:2]), text)
+                *self._model.grid_size(*block.frames[0].pixels.shape[:2]),
+                self._model.grid_text_tokens(block.label))
             for block in blocks)
         if self.timeline.reach(self.stamps.newest_ns, steps) > self.last_time:
             self._rebase()
 
     def _rebase(self, *, compact: bool = False) -> None:
         self.timeline = rebase_positions(
-            self.cache, self.timeline, self.stamps.newest_ns, self.last_time, self._model,
-            compact=compact)
+            self.cache, self.timeline, self.stamps.newest_ns, self.last_time,
+            self._model.family.MAX_GRID_TEXT if self._several()
+            else self._model.grid_text_tokens(), compact=compact)
+
+    def _several(self, *more: str) -> bool:
+        """Return whether several cameras are known, with these."""
+        return len({*self.settings.cameras, *self.stamps.cameras, *more}) > 1
+
+    def _label(self, camera: str) -> str:
+        """Return what the text of a camera's grids calls it: nothing, if there is no other."""
+        return camera_label(camera) if self._several(camera) else ''
+
+    def _newest_index(self, camera: int) -> int | None:
+        """Return the largest index of a camera's remembered grids; None: there is no other."""
+        if len(self.stamps.cameras) <= 1:
+            return None
+        shapes = self.cache.grid_shapes
+        return max((start for grid, start in self.cache.grid_starts.items()
+                    if shapes.of(grid)[2] == camera), default=-1)
 
     def skip_duplicate(
         self, camera: str, thumbnail: Thumbnail, stamp_ns: int, queued_frames: int = 0,
@@ -206,7 +225,7 @@ class FrameEncoder:
         return True
 
     def _begin_block(
-        self, camera: str, grid_tokens: int, frames_left: int | None = None,
+        self, camera: str, grid_tokens: int, frames_left: int | None, label: str,
     ) -> PendingBlock:
         """Make room now, so that questions can read incomplete blocks at any time."""
         cameras = len({*self.stamps.cameras, camera})
@@ -215,7 +234,7 @@ class FrameEncoder:
         last = frames_left is not None and 1 + frames_left <= grids * per_grid
         if frames_left is not None and last:
             grids = -(-(1 + frames_left) // per_grid)
-        block = PendingBlock(grids, grid_tokens, per_grid)
+        block = PendingBlock(grids, grid_tokens, per_grid, label=label)
         # Of blocks that do not fit beside each other, the oldest is encoded first.
         while self.blocks and self.reserved + block.tokens > self.cache.budget.tokens:
             self.encode_block(next(iter(self.blocks)))
@@ -326,17 +345,21 @@ class FrameEncoder:
         model, cache = self._model, self.cache
         first_grid, grids = cache.next_grid, waiting.by_grid()
         block = model.encode(torch.stack([frame.pixels for frame in waiting.frames]))
+        source = self.stamps.number(waiting.frames[0].camera)
+        behind = self._newest_index(source)
         timeline, starts, texts, lengths = self.timeline, [], [], []
         for frames in grids:
-            texts.append(model.grid_text(timeline.seconds([frame.stamp_ns for frame in frames])))
-            lengths.append((len(texts[-1][0]), len(texts[-1][1])))
+            texts.append(model.grid_text(
+                timeline.seconds([frame.stamp_ns for frame in frames]), waiting.label))
+            before, after = map(len, texts[-1])
+            lengths.append((before, after))
+            starts.append(timeline.start_of(frames[0].stamp_ns, before, behind))
             timeline = timeline.advance(
-                frames[0].stamp_ns, block.rows, block.columns, *lengths[-1])
-            starts.append(timeline.last)
+                frames[0].stamp_ns, block.rows, block.columns, before, after, behind)
+            behind = None if behind is None else starts[-1]
         sequence = model.lay_out(
             block, timeline.grid_positions(
                 cache.prefix_length, starts, block.rows, block.columns, lengths), texts)
-        source = self.stamps.number(waiting.frames[0].camera)
         with cache.writing_grids(
                 len(grids), block.rows, block.columns, source, lengths, starts):
             hidden = model.forward(
@@ -449,16 +472,21 @@ class FrameEncoder:
     def _requeue_pending(self, snapshot: MemorySnapshot) -> int:
         """Take over pending blocks, or, where blocks are smaller now, add their frames again."""
         self.blocks = {}
+
+        def tokens_of(block: PendingBlock, label: str) -> int:
+            height, width = block.frames[0].pixels.shape[:2]
+            return self._model.grid_tokens(height, width, label)
+
+        labels = [self._label(block.frames[0].camera) for block in snapshot.blocks]
         blocks = [
             replace(
-                block, grid_tokens=self._model.grid_tokens(*block.frames[0].pixels.shape[:2]),
-                frames=[
+                block, label=label, grid_tokens=tokens_of(block, label), frames=[
                     replace(frame, pixels=frame.pixels.to(self.cache.shape.device))
                     for frame in block.frames])
-            for block in snapshot.blocks]
+            for block, label in zip(snapshot.blocks, labels, strict=True)]
         # The largest frame under these settings, which the plan has room for.
         max_tokens = self._model.family.max_visual_tokens(
-            self.settings.max_pixels) + self._model.grid_text_tokens
+            self.settings.max_pixels) + self._model.family.MAX_GRID_TEXT
         room = self.cache.budget.tokens - self.cache.memory_length
         if sum(block.tokens for block in blocks) <= room and all(
                 block.grid_tokens <= max_tokens

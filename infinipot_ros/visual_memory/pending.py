@@ -40,12 +40,14 @@ class PendingBlock:
     :param grids: how many grids make it complete; the cache has room for them.
     :param grid_tokens: most tokens of one of them.
     :param frames_per_grid: frames that make one.
+    :param label: of the camera, in the text of its grids; empty: none.
     """
 
     grids: int
     grid_tokens: int
     frames_per_grid: int = 2
     frames: list[PendingFrame] = field(default_factory=list)
+    label: str = ''
 
     @property
     def tokens(self) -> int:

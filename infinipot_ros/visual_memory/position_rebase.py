@@ -22,7 +22,7 @@ from infinipot_ros.visual_memory.observations import Observations
 from infinipot_ros.visual_memory.stamps import MAX_CAMERAS
 from infinipot_ros.visual_memory.thumbnails import Thumbnails
 from infinipot_ros.vlm.families.model_family import ModelFamily
-from infinipot_ros.vlm.model import LONGEST_S, VisionLanguageModel
+from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import SequenceAxis, Timeline, compress_time_gaps
 from infinipot_ros.vlm.rotary import known_positions
 
@@ -86,12 +86,13 @@ def last_time(family: ModelFamily, settings: MemoryConfig, prefix: int = 0) -> i
 
 def rebase_positions(
     cache: BoundedCache, timeline: Timeline, newest_ns: int, most: int,
-    model: VisionLanguageModel, *, compact: bool = False,
+    text: int, *, compact: bool = False,
 ) -> Timeline:
     """
     Move what is remembered to other positions, so that all of it takes half of ``most``.
 
     :param newest_ns: stamp of the newest frame, which may be pending.
+    :param text: the most tokens of text that stand with a grid.
     :param compact: close up all gaps.
     :return: the timeline to go on with: as far from the newest moment as real time is.
     """
@@ -100,14 +101,13 @@ def rebase_positions(
     last = max(timeline.last, 0)
     due = max(last, timeline.due(newest_ns))
     widths = [
-        timeline.width(*cache.grid_shapes.of(grid)[:2], model.grid_text_tokens)
-        for grid in starts]
+        timeline.width(*cache.grid_shapes.of(grid)[:2], text) for grid in starts]
     places = [*starts.values(), last, due]
     # What follows the newest grid is as far from it as it was.
     after_last = due - last if isinstance(timeline, SequenceAxis) else 1
     widths += [after_last, 1]
     # The text of the oldest grid goes before its start, and behind the prefix.
-    lead = min(min(starts.values(), default=0), len(model.grid_text(LONGEST_S)[0]))
+    lead = min(min(starts.values(), default=0), text)
     moved = compress_time_gaps(places, most // 2 - lead, widths)
     if compact:
         closed = compress_time_gaps(places, None, widths)

@@ -36,7 +36,7 @@ from infinipot_ros.visual_memory.snapshot_schema import (
 from infinipot_ros.visual_memory.stamps import StampOrder
 from infinipot_ros.vlm.fingerprint import ModelFingerprint
 from infinipot_ros.vlm.loading import DTYPES
-from infinipot_ros.vlm.positions import SequenceAxis, TemporalAxis
+from infinipot_ros.vlm.positions import SequenceAxis, TemporalAxis, Timeline
 
 POSE = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
 COVARIANCE = 36
@@ -165,12 +165,12 @@ def _read(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> MemorySnapshot
         if timeline.end != facts.tokens:
             raise StorageError(
                 f'its positions end at {timeline.end}, but it has {facts.tokens} tokens')
-    if times and any(a > b for a, b in pairwise([0, *times, timeline.last])):
-        raise StorageError('its observations are not in the order of time')
     shapes = GridShapes()
     shapes.restore((
         tuple(start for start, *_ in facts.shapes),
         tuple((rows, columns, camera) for _, rows, columns, camera in facts.shapes)))
+    if not by_slot:
+        _check_order(grids, times, timeline, shapes)
     views = _read_views(facts, tensors, shapes)
     for view in views:
         _check_coordinates(view, tensors['grids'])
@@ -186,6 +186,20 @@ def _read(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> MemorySnapshot
         blocks=_read_blocks(facts, tensors),
         thumbnails=_read_thumbnails(tensors, facts.next_grid),
         states=_read_states(facts.model, tensors, views[0].keys.dtype))
+
+
+def _check_order(
+    grids: Sequence[int], times: Sequence[int], timeline: Timeline, shapes: GridShapes,
+) -> None:
+    """:raises StorageError: grids are not in the order of time; on real time, of a camera."""
+    by_camera: dict[int, list[int]] = {}
+    for grid, start in zip(grids, times, strict=True):
+        # Blocks of several cameras are written one after another, for the same time.
+        camera = shapes.of(grid)[2] if isinstance(timeline, TemporalAxis) and len(shapes) else 0
+        by_camera.setdefault(camera, [0]).append(start)
+    for own in by_camera.values():
+        if any(a > b for a, b in pairwise([*own, timeline.last])):
+            raise StorageError('its observations are not in the order of time')
 
 
 def _read_integers(column: Tensor) -> list[int]:

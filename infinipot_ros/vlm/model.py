@@ -25,7 +25,12 @@ from torch import Tensor, nn
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.attention_hook import AttentionHook, StaticAttentionHook, register_attention
-from infinipot_ros.vlm.families.model_family import ModelFamily, VisualBlock
+from infinipot_ros.vlm.families.model_family import (
+    MAX_LABEL,
+    ModelFamily,
+    VisualBlock,
+    camera_label,
+)
 from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.fingerprint import ModelFingerprint, sample_weights
 from infinipot_ros.vlm.generation_settings import (
@@ -82,7 +87,7 @@ def make_prompt(tokenizer: Any, family: ModelFamily) -> Prompt:
         model.
     """
     template = read_template(tokenizer, family.PLACEHOLDER, family.TEMPLATE)
-    text = family.grid_text(LONGEST_S)
+    text = family.grid_text(LONGEST_S, camera_label('W' * MAX_LABEL))
     known = tokenizer.get_vocab()
     pieces = (family.MARK, template.prefix, template.before_question, template.after_question,
               template.before_answer, template.after_answer, *text)
@@ -193,23 +198,28 @@ class VisionLanguageModel:
         """Return rows and columns of visual tokens of a frame encoded at this size."""
         return self.family.grid_size(height, width)
 
-    def grid_tokens(self, height: int, width: int) -> int:
-        """Return the most tokens of a grid of frames encoded at this size, its text included."""
+    def grid_tokens(self, height: int, width: int, label: str = '') -> int:
+        """
+        Return the most tokens of a grid of frames encoded at this size, its text included.
+
+        :param label: of its camera, see ``grid_text``.
+        """
         rows, columns = self.family.grid_size(height, width)
-        return rows * columns + self.grid_text_tokens
+        return rows * columns + self.grid_text_tokens(label)
 
-    @cached_property
-    def grid_text_tokens(self) -> int:
-        """The most tokens of text that stand with a grid."""
-        return sum(map(len, self.grid_text(LONGEST_S)))
+    def grid_text_tokens(self, label: str = '') -> int:
+        """Return the most tokens of text that stand with a grid of a camera."""
+        return sum(map(len, self.grid_text(LONGEST_S, label)))
 
-    def grid_text(self, seconds: float) -> tuple[list[int], list[int]]:
+    def grid_text(self, seconds: float, label: str = '') -> tuple[list[int], list[int]]:
         """
         Return token ids of the text before and behind the visual tokens of a grid.
 
         :param seconds: its time since the first frame of the stream.
+        :param label: what to call its camera, from ``camera_label``; special tokens in it are left
+            out. Empty: not at all, as with a single camera.
         """
-        before, after = self.family.grid_text(seconds)
+        before, after = self.family.grid_text(seconds, self.prompt.plain(label))
         return _text_ids(self.tokenizer, before), _text_ids(self.tokenizer, after)
 
     @cached_property

@@ -51,9 +51,10 @@ class TemporalAxis:
     The temporal axis of a stream; immutable, so keeping the old one is a rollback.
 
     Qwen2.5-VL counts real time, ``tokens_per_second`` a second; Qwen2-VL (None) counts grids.
-    Grids closer together than one step still get a step each.
+    Grids of one camera closer together than one step still get a step each; those of several
+    cameras at the same time share an index.
 
-    :param last: the newest grid's index; -1 before the first.
+    :param last: the largest index so far, with one camera the newest grid's; -1 before the first.
     :param extent: one past the largest row or column index so far.
     :param _origin_ns: the stamp whose index is ``_offset``; -1 before the first.
     """
@@ -64,17 +65,30 @@ class TemporalAxis:
     _origin_ns: int = -1
     _offset: int = 0
 
+    def start_of(self, stamp_ns: int, before: int = 0, behind: int | None = None) -> int:
+        """
+        Return the index that a grid gets when it is appended.
+
+        :param stamp_ns: stamp of its first frame, not before the last grid's of its camera.
+        :param behind: the largest index of its own camera, -1 for none; None: there is one camera.
+        """
+        if behind is None:
+            return max(self.last + 1, self.due(stamp_ns))
+        # A camera whose frames lag behind does not reach into the time before a jump.
+        return max(behind + 1, self.due(stamp_ns), self._offset, 0)
+
     def advance(
         self, stamp_ns: int, rows: int, columns: int, before: int = 0, after: int = 0,
+        behind: int | None = None,
     ) -> TemporalAxis:
         """
         Append one grid, without text.
 
-        :param stamp_ns: stamp of its first frame, not before the last grid's.
-        :return: the timeline with the grid; its index is ``.last``.
+        :param stamp_ns: and ``behind``, as for ``start_of``.
+        :return: the timeline with the grid; with one camera its index is ``.last``.
         """
         return replace(
-            self, last=max(self.last + 1, self.due(stamp_ns)),
+            self, last=max(self.last, self.start_of(stamp_ns, before, behind)),
             extent=max(self.extent, rows, columns), _origin_ns=self._origin(stamp_ns))
 
     def due(self, stamp_ns: int) -> int:
@@ -146,17 +160,23 @@ class SequenceAxis:
     _offset_ns: int = 0
     _elapsed_ns: int = 0
 
+    def start_of(self, stamp_ns: int, before: int = 0, behind: int | None = None) -> int:
+        """Return where a grid's visual tokens start, behind ``before`` tokens of text."""
+        return self.end + before
+
     def advance(
         self, stamp_ns: int, rows: int, columns: int, before: int = 0, after: int = 0,
+        behind: int | None = None,
     ) -> SequenceAxis:
         """
         Append one grid and its text.
 
         :param stamp_ns: stamp of its first frame.
         :param before: tokens of text before its visual tokens; ``after``, behind them.
+        :param behind: not used, for grids of all cameras follow each other.
         :return: the axis with the grid; its start is ``.last``.
         """
-        start = self.end + before
+        start = self.start_of(stamp_ns, before)
         return replace(
             self, last=start, end=start + self._extent(rows, columns) + after,
             _origin_ns=self._origin(stamp_ns),
@@ -215,7 +235,7 @@ class SequenceAxis:
         Return positions of the tokens of consecutive grids, text included.
 
         :param base: the first position after the prefix.
-        :param starts: where each grid starts: ``last`` of the axis it was appended to.
+        :param starts: where each grid starts: ``start_of``, when it was appended.
         :param texts: tokens of text before and after each; empty: none.
         :return: int64 ``[3, 1, n]``: time, row, column.
         """

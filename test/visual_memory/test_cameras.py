@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several cameras, one memory."""
 
+from itertools import pairwise
+
 import pytest
 from camera import noise, stamp
 from hypothesis import given, settings
@@ -11,7 +13,9 @@ from streams import assert_same, contents
 from infinipot_ros.errors import ConfigurationError, FrameError
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.snapshot_codec import from_file, to_file
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
+from infinipot_ros.vlm.positions import TemporalAxis
 
 CAMERAS = ('front', 'rear')
 
@@ -113,3 +117,44 @@ def test_cameras_that_were_not_declared_are_refused(tiny):
 def test_impossible_cameras_are_refused(tiny, change):
     with pytest.raises(ConfigurationError, match='camera'):
         make(tiny, **change)
+
+
+@pytest.mark.parametrize('block_size', [2, 8])
+def test_the_clock_of_several_cameras_is_real_time(tiny, block_size):
+    memory = make(
+        tiny, budget=96, max_pixels=784, block_size=block_size, policy='recent', keep_ratio=0.5)
+    # Two minutes of three cameras at two frames a second, a little apart.
+    for index in range(240):
+        for offset, camera in enumerate(('front', 'left', 'rear')):
+            memory.add_frame(
+                noise(index, 28, 28), stamp(index) + offset * 30_000_000, camera=camera)
+    state, moments = memory.debug_state(), dict(memory.moments())
+    assert memory.status().compressions and len(moments) > 30
+    for grid, start in state.times.items():
+        # Qwen2.5-VL counts two a second.
+        assert abs(start - 2 * (moments[grid].first_ns - stamp(0)) / 1e9) <= 1
+    for camera in ('front', 'left', 'rear'):
+        own = [state.times[grid] for grid, moment in moments.items() if moment.camera == camera]
+        assert own and all(a < b for a, b in pairwise(own))
+    answer = memory.ask('What is there?')
+    restored = make(tiny, budget=96, max_pixels=784, block_size=block_size, policy='recent')
+    restored.restore(from_file(*to_file(memory.capture())))
+    assert restored.debug_state().times == state.times
+    assert restored.ask('What is there?').text == answer.text
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from('abc'), st.integers(0, 3_000_000_000)), min_size=1,
+             max_size=40),
+    st.sampled_from([None, 2, 4.0]))
+def test_no_two_grids_of_a_camera_share_a_position(frames, per_second):
+    timeline, now, own = TemporalAxis(per_second), 10**12, {}
+    for camera, step in frames:
+        now += step
+        behind = own.get(camera, -1)
+        start = timeline.start_of(now, behind=behind)
+        timeline = timeline.advance(now, 2, 2, behind=behind)
+        assert behind < start <= timeline.last
+        if per_second:
+            assert start >= round((now - 10**12 - frames[0][1]) / 1e9 * per_second)
+        own[camera] = start

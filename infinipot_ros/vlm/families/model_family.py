@@ -21,6 +21,9 @@ from infinipot_ros.vlm.positions import Timeline
 from infinipot_ros.vlm.prompt import Template
 from infinipot_ros.vlm.rotary import Rotary
 
+#: Bytes of a camera's label; a tokenizer of bytes makes at most as many tokens of it.
+MAX_LABEL = 23
+
 
 @dataclass(frozen=True)
 class VisualBlock:
@@ -36,6 +39,14 @@ class VisualBlock:
     rows: int
     columns: int
     deep: tuple[Tensor, ...] = ()
+
+
+def camera_label(camera: str) -> str:
+    """Return what to call a camera in the text of its grids: at most ``MAX_LABEL`` bytes."""
+    name = ' '.join(camera.split()).encode('utf-8', 'ignore')[:MAX_LABEL - len('Camera ')]
+    # Cutting may have split the last character.
+    found = name.decode('utf-8', 'ignore').strip()
+    return f'Camera {found}' if found else ''
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ class ModelFamily(ABC):
     TEMPLATE: ClassVar[Template | None] = None
     #: Whether policies compare keys as if all grids started at one position.
     CONTENT_KEYS: ClassVar[bool] = True
-    #: Most tokens of the text that stands with a grid.
+    #: Most tokens of the text that stands with a grid, the label of its camera included.
     MAX_GRID_TEXT: ClassVar[int] = 0
     #: Tokens that end a video, behind the last of its frames.
     END_TOKENS: ClassVar[int] = 0
@@ -173,11 +184,12 @@ class ModelFamily(ABC):
 
     # -- text ---------------------------------------------------------------------------------
 
-    def grid_text(self, seconds: float) -> tuple[str, str]:
+    def grid_text(self, seconds: float, label: str = '') -> tuple[str, str]:
         """
         Return the text before and behind the visual tokens of a grid.
 
         :param seconds: its time since the first frame of the stream.
+        :param label: what to call its camera, from ``camera_label``; empty: not at all.
         """
         return '', ''
 

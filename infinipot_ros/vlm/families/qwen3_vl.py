@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from infinipot_ros.vlm.families.model_family import VisualBlock
+from infinipot_ros.vlm.families.model_family import MAX_LABEL, VisualBlock
 from infinipot_ros.vlm.families.qwen_vision import QwenVision
 from infinipot_ros.vlm.positions import SequenceAxis
 from infinipot_ros.vlm.rotary import Rotary, interleaved_axes, rope_sections
@@ -25,8 +25,9 @@ class Qwen3VL(QwenVision):
     MODEL_TYPES = ('qwen3_vl', 'qwen3_vl_moe')
     EXAMPLE = 'Qwen/Qwen3-VL-2B-Instruct'
     PLACEHOLDER = '<|vision_start|><|video_pad|><|vision_end|>'
-    # <9999999.9 seconds> (115 days) and the two tags: 14 tokens of Qwen's, 21 if each byte is one.
-    MAX_GRID_TEXT = 24
+    # <9999999.9 seconds> (115 days) and the two tags: 14 tokens of Qwen's, 21 if each byte is one;
+    # and the label of a camera with a space.
+    MAX_GRID_TEXT = 24 + MAX_LABEL + 1
     MEAN = STD = (0.5, 0.5, 0.5)
 
     def timeline(self) -> SequenceAxis:
@@ -38,9 +39,10 @@ class Qwen3VL(QwenVision):
         return Rotary(
             frequencies.float(), len(frequencies), interleaved_axes(rope_sections(self.config)))
 
-    def grid_text(self, seconds: float) -> tuple[str, str]:
-        """Return the time of a grid and the tags around it."""
-        return f'<{seconds:.1f} seconds><|vision_start|>', '<|vision_end|>'
+    def grid_text(self, seconds: float, label: str = '') -> tuple[str, str]:
+        """Return the camera and the time of a grid, and the tags around it."""
+        named = f'{label} ' if label else ''
+        return f'{named}<{seconds:.1f} seconds><|vision_start|>', '<|vision_end|>'
 
     def language_arguments(self, block: VisualBlock, visual: Tensor) -> dict[str, Any]:
         """Return the features that are added after the first decoder layers (DeepStack)."""
