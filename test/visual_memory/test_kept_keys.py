@@ -19,6 +19,7 @@ from transformers import DynamicCache
 
 from infinipot_ros.kv_cache.coordinates import AFTER, BEFORE
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.storage import load, save
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
 from infinipot_ros.vlm.rotary import known_positions
@@ -193,3 +194,15 @@ def test_frames_that_queue_make_the_same_keys(folders):
             memory.add_frame(noise(index, 64, 96), at(index), queued_frames=queued)
         keys.append(np.concatenate([view.keys.numpy() for view in memory.capture().views]))
     assert np.allclose(*keys, atol=1e-4)
+
+
+@pytest.mark.parametrize('kind', FAMILIES)
+def test_a_smaller_memory_loads_keys_as_the_model_writes_them(folders, kind, tmp_path):
+    memory = make(folders[kind], policy='uniform', positions='compact')
+    for _ in feed(memory, 60):
+        pass
+    save(memory, tmp_path / 'memory')
+    smaller = make(folders[kind], policy='uniform', positions='compact', budget=45)
+    load(smaller, tmp_path / 'memory')
+    assert smaller.status().tokens <= 45
+    assert_as_fresh(smaller, kind, Fresh(smaller))

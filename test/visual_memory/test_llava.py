@@ -15,6 +15,7 @@ from tiny_models import make_tiny
 from infinipot_ros.errors import ConfigurationError, FrameError, StorageError
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.scope import Scope
+from infinipot_ros.visual_memory.snapshot_codec import from_file, to_file
 from infinipot_ros.visual_memory.storage import load, save
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
@@ -137,6 +138,27 @@ def test_a_memory_that_counts_positions_otherwise_is_refused(folder, tmp_path):
     save(fed(make(folder, positions='absolute'), 3), tmp_path / 'memory')
     with pytest.raises(StorageError, match='set positions to absolute'):
         load(make(folder), tmp_path / 'memory')
+
+
+def test_a_file_whose_positions_are_not_its_slots_is_refused(folder):
+    state = fed(make(folder, budget=95), 30).capture()
+    facts, tensors = to_file(state)
+    assert from_file(facts, tensors).timeline == state.timeline
+    for changes in ({'end': state.tokens + 1}, {'flat': False}):
+        with pytest.raises(StorageError):
+            from_file({**facts, 'timeline': {**facts['timeline'], **changes}}, tensors)
+    with pytest.raises(StorageError):
+        from_file(facts, tensors | {'times': torch.tensor([0])})
+
+
+def test_a_waiting_frame_of_another_size_is_refused(folder):
+    memory = make(folder, block_size=4)
+    memory.add_frame(noise(0), stamp(0))
+    facts, tensors = to_file(memory.capture())
+    pixels = tensors['pending.0.pixels']
+    assert from_file(facts, tensors).blocks[0].grid_tokens == 9
+    with pytest.raises(StorageError, match='a pending frame is'):
+        from_file(facts, tensors | {'pending.0.pixels': pixels[:-4]})
 
 
 def test_a_frame_far_from_square_is_refused(folder):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import make_tokenizer
+from tiny_models import make_sentencepiece_tokenizer, make_tokenizer
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.decoding import Sampling, TextStream, sample_token
@@ -22,6 +22,16 @@ def test_streamed_pieces_make_the_text_and_never_split_a_character(text):
         TOKENIZER(text)['input_ids'], skip_special_tokens=True)
     if '\ufffd' not in text:
         assert not any('\ufffd' in piece for piece in pieces)
+
+
+@given(st.text(st.characters(codec='utf-8', exclude_characters='\u2581'), max_size=40))
+def test_pieces_that_begin_with_a_space_keep_it(text):
+    tokenizer = make_sentencepiece_tokenizer()
+    ids = tokenizer(text)['input_ids']
+    stream = TextStream(tokenizer)
+    pieces = [stream.push(token) for token in ids]
+    assert ''.join(pieces) + stream.flush() == tokenizer.decode(
+        ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 def test_half_a_character_comes_with_the_flush():

@@ -112,8 +112,8 @@ class LlavaVision(ModelFamily):
         """Return the most bytes of activations while so many visual tokens are encoded."""
         vision, text = self.config.vision_config, self.config.get_text_config()
         # Of one frame at a time: what every layer returns, and what one computes.
-        states = (vision.num_hidden_layers + 11) * vision.hidden_size
-        inner = 3 * vision.intermediate_size
+        states = (vision.num_hidden_layers + 16) * vision.hidden_size
+        inner = 5 * vision.intermediate_size
         projected = 6 * text.hidden_size
         frame = (self.patches ** 2 + 1) * (states + inner + projected) * itemsize
         pixels = 3 * self.frames.side ** 2 * (1 + 3 * 4 + itemsize)
