@@ -152,7 +152,7 @@ def text(
             len(each[:, GRID].unique()) for view in views for each in view.coordinates])
         typer.echo(f'| {due} | {(index + 1) // 2} | {grids:.0f} | {100 * share:.0f} % |')
         due *= 2
-    typer.echo(f'\n{memory.model.grid_text_tokens} tokens of text a grid at most', err=True)
+    typer.echo(f'\n{memory.model.grid_text_tokens()} tokens of text a grid at most', err=True)
 
 
 if __name__ == '__main__':

@@ -213,7 +213,7 @@ def test_a_compressed_memory_stays_within_its_budget(folder):
         text = text_tokens(layer)
         for coordinates, own in zip(layer, text, strict=True):
             seen = coordinates[~own][:, GRID].unique()
-            with_text = memory.model.grid_text_tokens > 0
+            with_text = memory.model.grid_text_tokens() > 0
             assert torch.equal(coordinates[own][:, GRID].unique(), seen[:len(seen) * with_text])
     memory.ask(QUESTION)
 
@@ -434,7 +434,7 @@ def test_compact_positions_are_closed_up_at_every_compression(kind, folder):
     widths = [
         memory.model.timeline().width(
             *memory.model.grid_size(*memory.model.encoded_size(56, 84, 12 * 784)),
-            memory.model.grid_text_tokens)] * len(state.times)
+            memory.model.grid_text_tokens())] * len(state.times)
     starts = list(state.times.values())
     # After the last compression one more block came, in real time.
     assert all(a < b for a, b in pairwise(starts))

@@ -174,7 +174,7 @@ def test_no_position_is_below_the_prefix_or_beyond_the_known(folders, kind, posi
 @pytest.mark.parametrize('kind', FAMILIES[:3])
 def test_a_compression_closes_up_grids(folders, kind):
     memory = make(folders[kind], policy='uniform', positions='compact')
-    text = memory.model.grid_text_tokens
+    text = memory.model.grid_text_tokens()
     for _ in feed(memory, 80):
         starts = list(memory.debug_state().times.values())
         gaps = [b - a for a, b in itertools.pairwise(starts)]
