@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -83,6 +85,21 @@ def load_config(name: str, *, local_files_only: bool = True) -> Any:
             f'model {resolve_model(name)!r} cannot be loaded: {reason_of(error)}') from error
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """
+    A model as transformers loads it, but for ``weights``; on its device.
+
+    :param weights: how its language model is quantised, see ``load_model``.
+    :param sample: its ``sample_weights`` before that; None: it was not quantised.
+    """
+
+    model: Any
+    tokenizer: Any
+    weights: str
+    sample: Tensor | None
+
+
 def load_model(
     name: str,
     *,
@@ -93,13 +110,38 @@ def load_model(
     local_files_only: bool = True,
 ) -> VisionLanguageModel:
     """
-    Load weights and tokenizer.
+    Load weights and tokenizer, as ``load_checkpoint`` does, for a memory.
+
+    :raises ConfigurationError: the model cannot be loaded or used, with the way out.
+    """
+    loaded = load_checkpoint(
+        name, device=device, dtype=dtype, attn_implementation=attn_implementation,
+        weights=weights, local_files_only=local_files_only)
+    try:
+        return VisionLanguageModel(
+            loaded.model, loaded.tokenizer, weights=weights, sample=loaded.sample)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f'model {resolve_model(name)!r} cannot be used: {error}') from error
+
+
+def load_checkpoint(
+    name: str,
+    *,
+    device: str = 'cpu',
+    dtype: str = 'float32',
+    attn_implementation: str = 'sdpa',
+    weights: str = '',
+    local_files_only: bool = True,
+) -> Checkpoint:
+    """
+    Load weights and tokenizer with nothing of this package around them.
 
     :param name: a folder, a hub id in the local cache, or a bundled name.
     :param attn_implementation: one of ``ATTENTION``.
     :param weights: ``int8`` or ``int4`` quantises the language model; empty: as published.
     :param local_files_only: False downloads what is missing.
-    :raises ConfigurationError: the model cannot be loaded or used, with the way out.
+    :raises ConfigurationError: the model cannot be loaded, with the way out.
     """
     # Progress bars do not belong in a node's log.
     transformers.utils.logging.disable_progress_bar()
@@ -130,11 +172,7 @@ def load_model(
         # A memory identifies its model by the weights before quantisation.
         sample = sample_weights(model.model)
         quantize(model.model.language_model, weights, torch_device)
-    try:
-        return VisionLanguageModel(
-            model.to(torch_device).eval(), tokenizer, weights=weights, sample=sample)
-    except ConfigurationError as error:
-        raise ConfigurationError(f'model {path!r} cannot be used: {error}') from error
+    return Checkpoint(model.to(torch_device).eval(), tokenizer, weights, sample)
 
 
 def _generation_config(folder: str, config: Any) -> Any:

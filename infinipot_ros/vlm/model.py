@@ -11,6 +11,7 @@ cache. It keeps no state between calls. What differs between families of models 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -88,6 +89,8 @@ class VisionLanguageModel:
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
         self.stop_ids = self._find_stop_ids(model)
+        #: Called with the scores of each forward pass, which it must not change.
+        self.on_scores: Callable[[Tensor], None] | None = None
         self.prompt = self._make_prompt()
         self.supports_hook = register_attention(model)
         family.attach(self._core)
@@ -270,5 +273,7 @@ class VisionLanguageModel:
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """Return next-token scores of hidden states: float32 ``[..., vocabulary]``."""
-        scores: Tensor = self._model.lm_head(hidden)
-        return scores.float()
+        scores: Tensor = self._model.lm_head(hidden).float()
+        if self.on_scores is not None:
+            self.on_scores(scores)
+        return scores
