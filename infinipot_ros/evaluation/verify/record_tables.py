@@ -33,11 +33,12 @@ def record_tables(record: VerificationRecord, *, brief: bool = False) -> Iterato
     parts = {} if brief else memory.plan
     yield from lay_out(
         'Most memory, weights included, against the plan',
-        ['', 'verdict', 'peak', 'planned', *parts, 'skipped'],
+        ['', 'verdict', 'peak', 'planned', 'libraries', *parts, 'skipped'],
         [['memory', VERDICTS[memory.passed],
           '' if memory.peak_bytes is None else size_text(memory.peak_bytes),
-          size_text(memory.planned_bytes), *map(size_text, parts.values()),
-          memory.skipped]])
+          size_text(memory.planned_bytes),
+          size_text(memory.allowed_bytes) if memory.allowed_bytes else '',
+          *map(size_text, parts.values()), memory.skipped]])
     yield from lay_out(
         'The stream, by visual tokens seen',
         ['memory', 'tokens seen', 'frames/s', 'ms to first token', 'tokens/s', 'cache', 'W',
