@@ -89,12 +89,14 @@ class OneShotModel:
 
         They are on the CPU.
         """
+        kept = prompt.answer + 1
         with _exact():
             output = self._model(
-                **self._inputs(prompt), logits_to_keep=prompt.answer + 1, use_cache=False,
+                **self._inputs(prompt), logits_to_keep=kept, use_cache=False,
                 position_ids=self._family.position_ids(
                     prompt.positions.to(self._model.device)))
-        scores: Tensor = output.logits[0].float().cpu()
+        # Some models of 4.57 return all of them.
+        scores: Tensor = output.logits[0, -kept:].float().cpu()
         return scores
 
     @torch.inference_mode()
@@ -125,7 +127,9 @@ class OneShotModel:
     def _inputs(self, prompt: OneShotPrompt) -> dict[str, Tensor]:
         """Return what the model takes besides positions."""
         device, mean, std = self._model.device, self.normalisation.mean, self.normalisation.std
-        inputs = {'input_ids': torch.tensor([prompt.ids], device=device)}
+        ids = torch.tensor([prompt.ids], device=device)
+        # As a processor gives it. Without, 4.57 takes positions that jump for several sequences.
+        inputs = {'input_ids': ids, 'attention_mask': torch.ones_like(ids)}
         pixels = prompt.pixels.to(device).permute(0, 3, 1, 2).float() / 255
         pixels = (pixels - pixels.new_tensor(mean)[:, None, None]) / pixels.new_tensor(
             std)[:, None, None]
