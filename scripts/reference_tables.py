@@ -5,7 +5,8 @@ Make the parts of ``docs/reference`` that come from the code.
 
 Interfaces and error codes are read from the .msg, .srv and .action files, parameters from the
 node's own table, options from the commands, memory figures from the published configurations,
-and what is tested for each family of models from the tests' marks.
+what is tested for each family of models from the tests' marks, and measurements from the records
+in ``docs/measured``.
 
     python scripts/reference_tables.py               # print all of them
     python scripts/reference_tables.py interfaces    # print one
@@ -26,10 +27,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'infinipot_ros'
 REFERENCE = ROOT / 'docs' / 'reference'
+#: Records of `infinipot verify` that were sent in.
+MEASURED = ROOT / 'docs' / 'measured'
 #: What the parts of a file are called, by its suffix.
 PARTS = {'.msg': ('',), '.srv': ('request', 'response'), '.action': ('goal', 'result', 'feedback')}
 FIELD = re.compile(r'(?P<type>[\w/\[\]<=]+) +(?P<name>\w+)(?P<constant>=\S+)? *(# *(?P<what>.*))?')
@@ -66,14 +70,15 @@ REASONS = {
 
 #: The commands and where their options are declared.
 COMMANDS = {
-    **dict.fromkeys(('ask', 'plan', 'eval', 'demo', 'replay'), 'infinipot_ros.cli.main:app'),
+    **dict.fromkeys(
+        ('ask', 'plan', 'verify', 'eval', 'demo', 'replay'), 'infinipot_ros.cli.main:app'),
     **dict.fromkeys(('bench quality', 'bench speed'), 'benchmarks.command:bench_app'),
     **dict.fromkeys(('tour', 'train'), 'tools.tiny_model.command:world_app'),
 }
 
 #: The rooms whose docstrings become pages, and the folders left out of them.
 ROOMS = ('kv_cache', 'vlm', 'visual_memory', 'images', 'recordings', 'evaluation')
-INTERNAL = ('report', 'benchmarks')
+INTERNAL = ('report', 'benchmarks', 'verify')
 
 
 # -- interfaces -------------------------------------------------------------------------------
@@ -262,6 +267,64 @@ def family_cells() -> str:
 def _short(test: str) -> str:
     path, _, name = test.partition('::')
     return f'`{name}` in `{path}`'
+# -- measurements -----------------------------------------------------------------------------
+
+
+def measured() -> str:
+    """Return what was sent in: the checks of every record, and its figures by tokens seen."""
+    module = import_module('infinipot_ros.evaluation.verify.verification_record')
+    records = [module.read_record(path) for path in sorted(MEASURED.glob('*.json'))]
+    if not records:
+        return 'No row has been sent in yet.\n'
+    checks = [
+        '| model | machine | dtype | equal to the plain pipeline | peak, of the plan | right '
+        'answers: full, bounded | date |', '|---' * 7 + '|']
+    figures = [
+        '| model | machine | memory | tokens seen | frames/s | ms to first token | tokens/s | '
+        'cache, MiB | W |', '|---' * 9 + '|']
+    for each in records:
+        name = f'{each.model.name} | {_machine(each.machine)}'
+        checks.append('| ' + ' | '.join([
+            name, ' '.join(filter(None, (each.options.dtype, each.options.weights))),
+            _equality(each.equality), _peak(each.memory), _right(each.answers),
+            each.date[:10]]) + ' |')
+        figures += ['| ' + ' | '.join([
+            name, f'{row.memory}, {each.options.budget:,}' if row.memory == 'bounded' else 'full',
+            f'{row.tokens_seen:,}', *([_cell(row.skipped), *[''] * 4] if row.skipped else [
+                f'{row.frames_per_s:.3g}', f'{row.first_token_ms:,.3g}',
+                f'{row.tokens_per_s:.3g}', f'{row.cache_bytes / 2 ** 20:,.0f}',
+                '' if row.power_w is None else f'{row.power_w:.1f}'])]) + ' |'
+            for row in each.speed]
+    return '\n'.join([*checks, '', *figures, ''])
+
+
+def _machine(machine: Any) -> str:
+    if machine.gpu:
+        return str(machine.gpu)
+    return f'{machine.processor}, {machine.cores} cores'
+
+
+def _equality(found: list[Any]) -> str:
+    words = {True: 'yes', False: 'NO', None: 'not compared'}
+    return _cell('; '.join(
+        f'{each.dtype} {words[each.passed]}' + (
+            f' ({each.difference:.1e}, limit {each.limit:.1e})' if each.limit else '')
+        for each in found))
+
+
+def _peak(memory: Any) -> str:
+    if memory.peak_bytes is None:
+        return 'not measured'
+    return (f'{memory.peak_bytes / 2 ** 20:,.0f} of {memory.planned_bytes / 2 ** 20:,.0f} MiB, '
+            f'{"within" if memory.passed else "OVER"}')
+
+
+def _right(answers: list[Any]) -> str:
+    found = {each.policy: each.answers for each in answers}
+    return ', '.join(
+        f'{sum(one.right for one in found[name])} of {len(found[name])}'
+        for name in ('full', import_module(
+            'infinipot_ros.visual_memory.policy_names').DEFAULT_POLICY) if name in found)
 
 
 # -- the API ----------------------------------------------------------------------------------
@@ -296,6 +359,7 @@ BLOCKS: dict[str, tuple[str, Callable[[], str]]] = {
     'token costs': ('memory-figures.md', token_costs),
     'commands': ('command-line.md', commands),
     'family tests': ('../explanation/equality.md', family_cells),
+    'measured': ('measured.md', measured),
     **{f'api {room}': (f'api/{room}.md', partial(api, room)) for room in ROOMS},
 }
 

@@ -19,7 +19,7 @@ import sys
 import torch
 from camera import noise, stamp
 
-from benchmarks.speed.allocation import most_allocated
+from infinipot_ros.evaluation.verify.peak_memory import most_allocated
 from infinipot_ros.visual_memory.frame import RgbImage
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.scope import Scope

@@ -23,9 +23,12 @@ ARROWS = {
     'images': {'visual_memory'},
     'recordings': {'images', 'visual_memory'},
     'evaluation': {'recordings', 'visual_memory'},
+    'evaluation/verify': {'evaluation', 'recordings', 'visual_memory', 'vlm'},
     'node': {'images', 'visual_memory'},
     'node/replay': {'node', 'evaluation', 'images', 'recordings', 'visual_memory', 'vlm'},
-    'cli': {'node', 'node/replay', 'evaluation', 'recordings', 'visual_memory', 'vlm'},
+    'cli': {
+        'node', 'node/replay', 'evaluation', 'evaluation/verify', 'recordings', 'visual_memory',
+        'vlm'},
 }
 INTERFACES = {'action', 'msg', 'srv'}
 # Rooms that may import ROS.

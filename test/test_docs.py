@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -210,6 +211,18 @@ def test_what_comes_from_the_code_is_current() -> None:
         f'{done.stdout}{done.stderr}run: python scripts/reference_tables.py --write')
     unknown = run('scripts/reference_tables.py', 'interface')
     assert unknown.returncode == 2 and 'interfaces, parameters' in unknown.stderr
+
+
+def test_records_that_were_sent_in_are_rows_and_without_any_the_page_says_so(tmp_path) -> None:
+    code = ('import sys; sys.path.insert(0, "."); from pathlib import Path; '
+            'from scripts import reference_tables; print(reference_tables.measured()); '
+            f'reference_tables.MEASURED = Path({str(tmp_path)!r}); '
+            'print(reference_tables.measured())')
+    done = run('-c', code)
+    assert done.returncode == 0, done.stderr
+    for path in (DOCS / 'measured').glob('*.json'):
+        assert f'| {json.loads(path.read_text())["model"]["name"]} |' in done.stdout
+    assert done.stdout.endswith('No row has been sent in yet.\n\n')
 
 
 def test_every_policy_is_described_and_the_default_is_named() -> None:

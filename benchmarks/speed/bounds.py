@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.speed.allocation import most_allocated
 from benchmarks.speed.filling import watch_random
 from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
+from infinipot_ros.evaluation.verify.peak_memory import most_allocated
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.memory_config import MemoryConfig

@@ -26,7 +26,8 @@ from benchmarks.speed.bundled_stream import bundled_table
 from benchmarks.speed.filling import lengthen, watch_random
 from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Curves, Section, SpeedOptions, Table, Target
-from benchmarks.speed.side_by_side import Spread, side_by_side, wait_for
+from benchmarks.speed.side_by_side import Spread, side_by_side
+from infinipot_ros.evaluation.verify.peak_memory import wait_for
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy

@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
-from benchmarks.speed.side_by_side import Spread, wait_for
+from benchmarks.speed.side_by_side import Spread
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.evaluation.verify.peak_memory import wait_for
 from infinipot_ros.share import find_share
 
 if TYPE_CHECKING:

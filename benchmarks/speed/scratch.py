@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed.allocation import most_on_gpu
+from infinipot_ros.evaluation.verify.peak_memory import most_allocated
 
 
 def peak_scratch(action: Callable[[], object], device: torch.device | str = 'cpu') -> int:
@@ -21,7 +21,7 @@ def peak_scratch(action: Callable[[], object], device: torch.device | str = 'cpu
     On a processor that is the profiler's, which sees what operators allocate within them too.
     """
     if torch.device(device).type == 'cuda':
-        return most_on_gpu(action, device)
+        return most_allocated(action, device)
     with torch.profiler.profile(
             activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
         action()

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import torch
 
+from infinipot_ros.evaluation.verify.peak_memory import wait_for
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -51,12 +53,6 @@ class SideBySide:
         return Spread.of([
             one / other
             for one, other in zip(self.seconds[name], self.seconds[to], strict=True)])
-
-
-def wait_for(device: torch.device | str) -> None:
-    """Wait until a device has done what it was given."""
-    if torch.device(device).type == 'cuda':
-        torch.cuda.synchronize(device)
 
 
 def side_by_side(

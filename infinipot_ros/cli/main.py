@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from infinipot_ros.cli import ask, checkout, demo, evaluate, plan, replay
+from infinipot_ros.cli import ask, checkout, demo, evaluate, plan, replay, verify
 from infinipot_ros.cli.model_options import CONTEXT
 from infinipot_ros.cli.ray_option import RayCommand
 from infinipot_ros.errors import InfinipotError
@@ -110,6 +110,7 @@ app.command(context_settings=CONTEXT)(ask.ask)
 app.command()(demo.demo)
 app.command()(replay.replay)
 app.command()(plan.plan)
+app.command()(verify.verify)
 for _name, (_, _, _help) in FROM_CLONE.items():
     app.command(_name, help=_help)(_stand_in)
 app.command('eval', cls=RayCommand, context_settings=CONTEXT)(evaluate.evaluate)

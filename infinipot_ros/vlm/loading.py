@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from torch import Tensor
 from transformers import CONFIG_MAPPING
 from transformers.utils import GENERATION_CONFIG_NAME, is_flash_attn_2_available
 
@@ -121,6 +123,23 @@ def _check_text_was_read(described: dict[str, Any], config: Any, file: Path) -> 
             'the model was published with')
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """
+    A model as transformers loads it, but for ``weights``; on its device.
+
+    :param weights: how it is quantised: int8, int4, the method of its checkpoint, or empty.
+    :param sample: its ``sample_weights`` before that; None: it was not quantised.
+    :param processor: what its processor file says about videos, if it has one.
+    """
+
+    model: Any
+    tokenizer: Any
+    weights: str
+    sample: Tensor | None
+    processor: dict[str, Any]
+
+
 def load_model(
     name: str,
     *,
@@ -131,13 +150,39 @@ def load_model(
     local_files_only: bool = True,
 ) -> VisionLanguageModel:
     """
-    Load weights and tokenizer.
+    Load weights and tokenizer, as ``load_checkpoint`` does, for a memory.
+
+    :raises ConfigurationError: the model cannot be loaded or used, with the way out.
+    """
+    loaded = load_checkpoint(
+        name, device=device, dtype=dtype, attn_implementation=attn_implementation,
+        weights=weights, local_files_only=local_files_only)
+    try:
+        return VisionLanguageModel(
+            loaded.model, loaded.tokenizer, weights=loaded.weights, sample=loaded.sample,
+            processor=loaded.processor)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f'model {resolve_model(name)!r} cannot be used: {error}') from error
+
+
+def load_checkpoint(
+    name: str,
+    *,
+    device: str = 'cpu',
+    dtype: str = 'float32',
+    attn_implementation: str = 'sdpa',
+    weights: str = '',
+    local_files_only: bool = True,
+) -> Checkpoint:
+    """
+    Load weights and tokenizer with nothing of this package around them.
 
     :param name: a folder, a hub id in the local cache, or a bundled name.
     :param attn_implementation: one of ``ATTENTION``.
     :param weights: ``int8`` or ``int4`` quantises the language model; empty: as published.
     :param local_files_only: False downloads what is missing.
-    :raises ConfigurationError: the model cannot be loaded or used, with the way out.
+    :raises ConfigurationError: the model cannot be loaded, with the way out.
     """
     # Progress bars do not belong in a node's log.
     transformers.utils.logging.disable_progress_bar()
@@ -178,12 +223,9 @@ def load_model(
         # A memory identifies its model by the weights before quantisation.
         sample = sample_weights(model.model)
         quantize(model.model.language_model, weights, torch_device)
-    try:
-        return VisionLanguageModel(
-            (model if quantised else model.to(torch_device)).eval(), tokenizer,
-            weights=weights or quantised, sample=sample, processor=processor)
-    except ConfigurationError as error:
-        raise ConfigurationError(f'model {path!r} cannot be used: {error}') from error
+    return Checkpoint(
+        (model if quantised else model.to(torch_device)).eval(), tokenizer,
+        weights or quantised, sample, processor)
 
 
 def _load_tokenizer(path: str, folder: Path, config: Any) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -148,6 +148,8 @@ class VisionLanguageModel:
         self.prompt = make_prompt(tokenizer, family)
         self.repetition_penalty = read_repetition_penalty(model.generation_config)
         self.warnings = tuple(filter(None, [unsupported_warning(model.generation_config)]))
+        #: Called with the scores of each forward pass, which it must not change.
+        self.on_scores: Callable[[Tensor], None] | None = None
         self.supports_hook = register_attention(model)
         family.attach(self._core)
 
@@ -334,5 +336,7 @@ class VisionLanguageModel:
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """Return next-token scores of hidden states: float32 ``[..., vocabulary]``."""
-        scores: Tensor = self._model.lm_head(hidden)
-        return scores.float()
+        scores: Tensor = self._model.lm_head(hidden).float()
+        if self.on_scores is not None:
+            self.on_scores(scores)
+        return scores

@@ -28,7 +28,7 @@ from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
 from infinipot_ros.vlm.knowledge import CAVEAT
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ('ask', 'demo', 'replay', 'plan', 'train', 'tour', 'bench', 'eval')
+COMMANDS = ('ask', 'demo', 'replay', 'plan', 'verify', 'train', 'tour', 'bench', 'eval')
 QUESTION = 'What did you see?'
 PIXELS = 24 * 784  # 24 tokens a grid: a picture of 168x112 as it is
 

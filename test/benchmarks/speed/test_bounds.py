@@ -8,11 +8,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from benchmarks.speed.allocation import most_allocated
 from benchmarks.speed.bounds import (
     steps_of,
 )
 from infinipot_ros.cli.main import app
+from infinipot_ros.evaluation.verify.peak_memory import most_allocated
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import SHAPES, shape_config
 from infinipot_ros.visual_memory.plan import plan_memory
