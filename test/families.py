@@ -9,10 +9,13 @@ A new family is one entry of ``FAMILIES``, and a kind of ``tiny_models.make_tiny
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+RELEASE = tuple(int(part) for part in transformers.__version__.split('.')[:2])
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5)
@@ -55,6 +58,7 @@ class Family:
         family has another, and a test of its own.
     :param tower: the attribute of the model that is its vision tower.
     :param flat: whether every visual token takes a position of its own.
+    :param linear: whether its first layers have linear attention.
     """
 
     expand: Callable[[Sequence[float], int], str]
@@ -64,6 +68,7 @@ class Family:
     image_processor: dict[str, Any] | None = None
     tower: str = 'visual'
     flat: bool = False
+    linear: bool = False
 
 
 _QWEN2 = Family(
@@ -73,6 +78,19 @@ _QWEN3 = Family(
     grids_with_time, '<|vision_start|><|video_pad|><|vision_end|>',
     image_processor={'patch_size': 16, 'image_mean': HALF, 'image_std': HALF})
 
-_ALL = {'qwen2_vl': _QWEN2, 'qwen2_5_vl': _QWEN2, 'qwen3_vl': _QWEN3, 'qwen3_vl_moe': _QWEN3}
+_LLAVA = Family(lambda seconds, tokens: '<video>' * tokens * len(seconds), '<video>', flat=True)
+
+_ALL = {
+    'qwen2_vl': _QWEN2, 'qwen2_5_vl': _QWEN2, 'qwen3_vl': _QWEN3, 'qwen3_vl_moe': _QWEN3,
+    'qwen3_5': replace(_QWEN3, linear=True), 'qwen3_5_moe': replace(_QWEN3, linear=True),
+    'llava_onevision': _LLAVA, 'llava_next_video': _LLAVA}
 #: By model type: those that the installed transformers has.
-FAMILIES = {kind: family for kind, family in _ALL.items() if kind in CONFIG_MAPPING}
+FAMILIES = {
+    kind: family for kind, family in _ALL.items()
+    if kind in CONFIG_MAPPING and (not family.linear or RELEASE >= (5, 14))}
+#: Those whose prompt and pixels are written out here.
+WRITTEN_OUT = [kind for kind, family in FAMILIES.items() if family.image_processor]
+#: Those whose grids share a position per row and column.
+GRIDS = [kind for kind, family in FAMILIES.items() if not family.flat]
+#: Those of them where the keys of the first layer depend on nothing but token and position.
+FIRST_LAYER_KEYS = [kind for kind in GRIDS if not FAMILIES[kind].linear]

@@ -16,11 +16,6 @@ import torch
 
 from infinipot_ros.errors import ConfigurationError
 
-__all__ = [
-    'ALL_ATTENTION_FUNCTIONS', 'ALL_MASK_ATTENTION_FUNCTIONS', 'AttentionInterface',
-    'AttentionMaskInterface', 'AutoConfig', 'AutoModelForImageTextToText', 'AutoTokenizer',
-    'GenerationConfig']
-
 
 def _explain(error: Exception) -> Exception:
     """Return what to raise for an import that failed: the reason, if it is torchvision."""
@@ -47,15 +42,14 @@ def _explain(error: Exception) -> Exception:
 
 
 try:
-    from transformers import (
-        AttentionInterface,
-        AttentionMaskInterface,
-        AutoConfig,
-        AutoModelForImageTextToText,
-        AutoTokenizer,
-        GenerationConfig,
+    from transformers import AttentionInterface as AttentionInterface
+    from transformers import AttentionMaskInterface as AttentionMaskInterface
+    from transformers import AutoModelForImageTextToText as AutoModelForImageTextToText
+    from transformers import AutoTokenizer as AutoTokenizer
+    from transformers import GenerationConfig as GenerationConfig
+    from transformers.masking_utils import (
+        ALL_MASK_ATTENTION_FUNCTIONS as ALL_MASK_ATTENTION_FUNCTIONS,
     )
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS as ALL_ATTENTION_FUNCTIONS
 except Exception as failed:
     raise _explain(failed) from failed

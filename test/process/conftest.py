@@ -18,6 +18,31 @@ for _folder in (Path(__file__).parent, Path(__file__).parents[1]):
     if str(_folder) not in sys.path:
         sys.path.append(str(_folder))
 
+# Participants of one process, as tests have several, deliver to each other directly; one that
+# leaves while another does can then wait for ever for the other's discovery (Fast DDS 3.2).
+NOT_DIRECTLY = """<?xml version="1.0" encoding="UTF-8"?>
+<dds xmlns="http://www.eprosima.com"><library_settings>
+<intraprocess_delivery>OFF</intraprocess_delivery></library_settings></dds>
+"""
+
+
+@pytest.fixture(scope='session', autouse=True)
+def indirect_delivery(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let participants of this process deliver as those of two processes do."""
+    rclpy = pytest.importorskip('rclpy')
+    profile = tmp_path_factory.mktemp('fastdds') / 'not_directly.xml'
+    profile.write_text(NOT_DIRECTLY)
+    with pytest.MonkeyPatch.context() as patched:
+        # Read once, with the first participant; nodes that tests start do not inherit it.
+        for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
+            patched.setenv(name, str(profile))
+        context = rclpy.Context()
+        rclpy.init(context=context)
+        node = rclpy.create_node('first', context=context)
+    node.destroy_node()
+    context.shutdown()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:

@@ -126,6 +126,8 @@ def assert_as_fresh(memory, kind, fresh):
     assert view.keys.std() > 0.1
 
 
+@pytest.mark.family_cell('re-base')
+@pytest.mark.family_cell('compact positions')
 @pytest.mark.parametrize('positions', ['compact', 'absolute'])
 @pytest.mark.parametrize('policy', ['infinipot_v', 'random'])
 @pytest.mark.parametrize('kind', FAMILIES)

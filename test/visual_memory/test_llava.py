@@ -26,8 +26,13 @@ TURNS = [('What is there?', 'A cat.'), ('And US there?', 'The other one')]
 
 
 @pytest.fixture(scope='module', params=LLAVAS)
-def folder(request, tmp_path_factory):
-    return make_tiny(request.param, tmp_path_factory.mktemp(request.param))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def folder(kind, tmp_path_factory):
+    return make_tiny(kind, tmp_path_factory.mktemp(kind))
 
 
 @cache
@@ -51,6 +56,7 @@ def fed(memory, frames, **sizes):
 # -- the plain model's numbers ----------------------------------------------------------------
 
 
+@pytest.mark.family_cell('equality')
 @pytest.mark.parametrize('frames', [2, 9, 24])
 @pytest.mark.parametrize('block_size', [1, 2, 8])
 def test_an_uncompressed_memory_equals_the_plain_model(folder, frames, block_size):
@@ -69,6 +75,7 @@ def test_an_uncompressed_memory_equals_the_plain_model(folder, frames, block_siz
     assert theirs.std() > 0.1
 
 
+@pytest.mark.family_cell('prompt')
 @pytest.mark.parametrize('turns', [[], TURNS[:1], TURNS])
 def test_the_prompt_is_that_of_the_processors_template(folder, turns):
     prompt, plain = loaded(str(folder)).prompt, PlainLlava(folder)
@@ -77,6 +84,7 @@ def test_the_prompt_is_that_of_the_processors_template(folder, turns):
         2, QUESTION, turns)
 
 
+@pytest.mark.family_cell('pixels')
 @pytest.mark.parametrize('size', [(50, 70), (70, 50), (24, 24), (20, 20), (7, 9), (480, 640)])
 def test_pixels_and_visual_tokens_are_those_of_the_processor(folder, size):
     model, plain = loaded(str(folder)), PlainLlava(folder)

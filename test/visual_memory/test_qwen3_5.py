@@ -38,8 +38,13 @@ LINEAR = 6
 
 
 @pytest.fixture(scope='module', params=['qwen3_5', 'qwen3_5_moe'])
-def folder(request, tmp_path_factory):
-    return make_tiny(request.param, tmp_path_factory.mktemp(request.param))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def folder(kind, tmp_path_factory):
+    return make_tiny(kind, tmp_path_factory.mktemp(kind))
 
 
 @pytest.fixture(scope='module')
@@ -75,6 +80,7 @@ def essence(memory):
 # -- as the plain model -----------------------------------------------------------------------
 
 
+@pytest.mark.family_cell('equality')
 @pytest.mark.parametrize('frames', [2, 9, 24])
 @pytest.mark.parametrize('block_size', [2, 8])
 def test_an_uncompressed_memory_equals_the_plain_model(folder, frames, block_size):
