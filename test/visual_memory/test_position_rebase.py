@@ -75,14 +75,15 @@ def robot_day(frames, seed=0):
 
 
 def assert_in_order(memory):
-    """Remembered moments stand in time in the order they came, below the last position."""
-    state = memory.debug_state()
-    times = list(state.times.values())
-    assert list(state.times) == [grid for grid, _ in memory.moments()]
-    rising = itertools.pairwise([-1, *times, state.timeline.last + 1])
+    """A camera's moments stand in time in the order they came, below the last position."""
+    state, moments = memory.debug_state(), dict(memory.moments())
+    assert list(state.times) == list(moments)
     # Heads may know other grids each: only of more than there is room for any share a place.
-    share = len(times) > state.last_time // 2
-    assert all(a < b or (share and a == b) for a, b in rising)
+    share = len(state.times) > state.last_time // 2
+    for camera in {moment.camera for moment in moments.values()}:
+        own = [place for grid, place in state.times.items() if moments[grid].camera == camera]
+        rising = itertools.pairwise([-1, *own, state.timeline.last + 1])
+        assert all(a < b or (share and a == b) for a, b in rising)
     assert state.timeline.last <= state.last_time
 
 
