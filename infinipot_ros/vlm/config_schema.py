@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, PlainValidator, ValidationError, model_validator
 
@@ -103,8 +103,26 @@ class RopeNumbers(BaseModel):
         return self
 
 
-class TextNumbers(BaseModel):
+class PartNumbers(BaseModel):
+    """Of a part of the model, in which some numbers may be missing but never null."""
+
+    REQUIRED: ClassVar[tuple[str, ...]]
+
+    @model_validator(mode='after')
+    def _check_null(self) -> PartNumbers:
+        # transformers 4.57 takes null for a value.
+        for name in self.REQUIRED:
+            if name in self.model_fields_set and getattr(self, name) is None:
+                raise ValueError(f'{name} is null, it must be a number')
+        return self
+
+
+class TextNumbers(PartNumbers):
     """Of the language model."""
+
+    REQUIRED = (
+        'hidden_size', 'intermediate_size', 'num_hidden_layers', 'num_attention_heads',
+        'vocab_size', 'max_position_embeddings')
 
     hidden_size: Channels = None
     intermediate_size: Inner = None
@@ -185,8 +203,12 @@ class TextNumbers(BaseModel):
         return self
 
 
-class VisionNumbers(BaseModel):
+class VisionNumbers(PartNumbers):
     """Of the vision tower."""
+
+    REQUIRED = (
+        'depth', 'hidden_size', 'num_heads', 'patch_size', 'spatial_merge_size',
+        'temporal_patch_size', 'tokens_per_second')
 
     depth: Layers = None
     num_hidden_layers: Layers = None

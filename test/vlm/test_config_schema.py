@@ -108,6 +108,8 @@ def test_any_number_replaced_is_refused_or_planned_and_never_allocated(kind, con
     ('qwen2_vl', 'text_config.num_attention_heads', 0, 'a whole number from 1 to 1,024'),
     ('qwen2_vl', 'text_config.num_key_value_heads', 3, 'must divide num_attention_heads, 4'),
     ('qwen2_vl', 'text_config.rms_norm_eps', float('nan'), 'a number from 0 to 1'),
+    ('qwen2_vl', 'text_config.max_position_embeddings', None, 'null'),
+    ('qwen2_vl', 'vision_config.patch_size', None, 'null'),
     ('qwen2_vl', 'vision_config.patch_size', -14, 'a whole number from 1 to 1,024'),
     ('qwen2_vl', 'vision_config.spatial_merge_size', 0, 'a whole number from 1 to 64'),
     ('qwen2_vl', 'vision_config.hidden_size', 32, 'must be 64'),
