@@ -44,7 +44,7 @@ def test_transitions_and_bad_configurations(start, tiny, tmp_path) -> None:
             ({'model': str(other)}, ("'bert'", 'qwen2_5_vl')),
             ({'model': str(tiny), 'memory__budget': 900_000_000},
              ('MiB too little', 'lower the budget')),
-            ({'memory__budget': 64, 'block_size': 3}, ('block_size is 3', 'even')),
+            ({'memory__budget': 64, 'block_size': 3}, ('block_size is 3', 'a multiple of 2')),
     ):
         assert client.set(**changes).successful if changes else True
         assert not client.change('configure')
