@@ -14,14 +14,18 @@ from benchmarks.speed.bounds import (
 from infinipot_ros.cli.main import app
 from infinipot_ros.evaluation.verify.peak_memory import most_allocated
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-from infinipot_ros.visual_memory.model_shapes import SHAPES, shape_config
+from infinipot_ros.visual_memory.model_shapes import FULL_NAMES, SHAPES, shape_config
 from infinipot_ros.visual_memory.plan import plan_memory
 from infinipot_ros.visual_memory.plan_table import BUDGETS, shape_rows
 from infinipot_ros.vlm.loading import load_model
 
 
 def test_every_shape_and_budget_has_a_figure():
-    assert len(shape_rows()) == len(SHAPES) * len(BUDGETS)
+    rows = [(row[0], row[1]) for row in shape_rows()]
+    # One model knows too few positions for two of them.
+    few = {('LLaVA-NeXT-Video-34B', budget) for budget in BUDGETS[1:]}
+    assert {*rows} == {
+        (FULL_NAMES[name], budget) for name in SHAPES for budget in BUDGETS} - few
 
 
 @pytest.mark.parametrize(('name', 'parameters'), [
