@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -76,12 +77,12 @@ def python(code, *arguments):
     )
 
 
-def process(*arguments, **extra):
+def process(*arguments, stderr=subprocess.PIPE, **extra):
     """Start a command in a process of its own, in a session of its own."""
     return subprocess.Popen(
         [sys.executable, '-m', 'infinipot_ros.cli.main', *map(str, arguments)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         env=environment(**extra),
         start_new_session=True,
@@ -506,22 +507,37 @@ def test_ctrl_c_ends_cleanly(model, tmp_path):
     picture.save(tmp_path / '0.png')
     for index in range(1, 5000):
         os.link(tmp_path / '0.png', tmp_path / f'{index}.png')
-    child = process('ask', tmp_path, QUESTION, '--model', model, '--json', TTY_COMPATIBLE='1')
+    # Progress is drawn on a terminal alone.
+    ours, theirs = pty.openpty()
+    child = process('ask', tmp_path, QUESTION, '--model', model, '--json', stderr=theirs)
+    os.close(theirs)
+    shown, signalled = '', False
+    deadline = time.monotonic() + 120
     try:
-        shown = ''
-        deadline = time.monotonic() + 120
-        while 'watching' not in shown:
+        while part := read_terminal(ours):
             assert time.monotonic() < deadline, shown
-            shown += child.stderr.read(50)
-        child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=30)
+            shown += part
+            if 'watching' in shown and not signalled:
+                child.send_signal(signal.SIGINT)
+                signalled = True
+        out = child.stdout.read()
     finally:
         child.kill()
         child.wait()
+        child.stdout.close()
+        os.close(ours)
     assert child.returncode == 130
     assert not out
-    assert 'infinipot: interrupted' in err
-    assert 'Traceback' not in err
+    assert 'infinipot: interrupted' in shown
+    assert 'Traceback' not in shown
+
+
+def read_terminal(terminal):
+    """Return what was written to a terminal since; empty once nobody holds its other end."""
+    try:
+        return os.read(terminal, 4096).decode(errors='replace')
+    except OSError:
+        return ''
 
 
 def test_demo_without_ros_says_what_is_missing():

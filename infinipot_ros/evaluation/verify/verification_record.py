@@ -18,13 +18,13 @@ from infinipot_ros.errors import ConfigurationError
 FORMAT = 1
 
 
-class Figures(BaseModel):
+class StrictRecord(BaseModel):
     """Base of the parts of a record: unknown fields are refused."""
 
     model_config = ConfigDict(extra='forbid', frozen=True)
 
 
-class Machine(Figures):
+class Machine(StrictRecord):
     """The class of a machine; nothing names the machine itself."""
 
     device: str
@@ -36,7 +36,7 @@ class Machine(Figures):
     system: str
 
 
-class VerifiedModel(Figures):
+class VerifiedModel(StrictRecord):
     """The model; ``name`` is the last part of what it was called, without folders."""
 
     name: str
@@ -47,7 +47,7 @@ class VerifiedModel(Figures):
     weight_bytes: int
 
 
-class Options(Figures):
+class Options(StrictRecord):
     """How it was run."""
 
     dtype: str
@@ -59,7 +59,7 @@ class Options(Figures):
     quick: bool
 
 
-class Equality(Figures):
+class Equality(StrictRecord):
     """
     The memory's next-token scores against the plain pipeline's, at one dtype.
 
@@ -79,7 +79,7 @@ class Equality(Figures):
     skipped: str = ''
 
 
-class PositionCheck(Figures):
+class PositionCheck(StrictRecord):
     """
     Positions of the prompt against those that this release of transformers computes.
 
@@ -92,7 +92,7 @@ class PositionCheck(Figures):
     note: str
 
 
-class MemoryCheck(Figures):
+class MemoryCheck(StrictRecord):
     """
     The most bytes a memory took, weights included, against the plan.
 
@@ -107,7 +107,7 @@ class MemoryCheck(Figures):
     skipped: str = ''
 
 
-class SpeedRow(Figures):
+class SpeedRow(StrictRecord):
     """
     What a stream costs when ``tokens_seen`` visual tokens have passed.
 
@@ -124,7 +124,7 @@ class SpeedRow(Figures):
     skipped: str = ''
 
 
-class PolicyAnswer(Figures):
+class PolicyAnswer(StrictRecord):
     """An answer to a question of the clip."""
 
     question: str
@@ -133,7 +133,7 @@ class PolicyAnswer(Figures):
     right: bool
 
 
-class PolicyAnswers(Figures):
+class PolicyAnswers(StrictRecord):
     """What a policy's memory answered; ``skipped`` says why it did not."""
 
     policy: str
@@ -143,7 +143,7 @@ class PolicyAnswers(Figures):
     skipped: str = ''
 
 
-class VerificationRecord(Figures):
+class VerificationRecord(StrictRecord):
     """
     All of it.
 
