@@ -18,8 +18,8 @@ from infinipot_ros.evaluation.task_runner import quality_settings
 from infinipot_ros.evaluation.variants import make_variants
 from infinipot_ros.visual_memory.shared_model import load_shared_model
 
-FRAMES, STEP_NS = 24, 500_000_000
-ASKED = (9, 14, 23)
+FRAMES, STEP_NS = 48, 500_000_000
+ASKED = (19, 28, 47)
 #: Tokens of a frame's share of a grid: of 64 x 96 pixels, or of any.
 TOKENS = {'qwen3_vl': 3, 'llava_onevision': 9, 'llava_next_video': 9}
 

@@ -256,7 +256,7 @@ def test_a_flat_configuration_of_a_family_that_has_none_is_not_taken_for_another
 
 
 @pytest.mark.parametrize(('other', 'nearest'), [
-    ('qwen2', 'Qwen/Qwen2'), ('qwen3', 'Qwen/Qwen3-VL'), ('qwen3_5_text', 'Qwen/Qwen3'),
+    ('qwen2', 'Qwen/Qwen2'), ('qwen3', 'Qwen/Qwen3'), ('qwen3_5_text', 'Qwen/Qwen3'),
     ('llama', 'Qwen/'), ('qwen2_5_vl_text', 'Qwen/Qwen2.5-VL')])
 def test_a_model_without_eyes_is_said_to_have_none(other, nearest, tmp_path):
     write(tmp_path, {'model_type': other})

@@ -12,10 +12,9 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import transformers
 
 from infinipot_ros.errors import ConfigurationError
 
@@ -89,11 +88,16 @@ def check_model_type(kind: object, model: str, note: str = '') -> None:
 
 
 def _check_release(kind: str, model: str) -> None:
-    needed, installed = _FAMILIES[kind][3], transformers.__version__
+    needed, installed = _FAMILIES[kind][3], installed_release()
     if needed and _numbers(installed) < _numbers(needed):
         raise ConfigurationError(
             f'{model} is a {kind} model, which takes transformers {needed} or later; '
             f"{installed} is installed: pip install 'transformers>={needed},<6'")
+
+
+def installed_release() -> str:
+    """Return the version of transformers that is installed."""
+    return version('transformers')
 
 
 def _numbers(release: str) -> tuple[int, ...]:
