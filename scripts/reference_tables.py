@@ -245,7 +245,9 @@ def family_cells() -> str:
     """
     served = import_module('infinipot_ros.vlm.families.registry').MODEL_TYPES
     # The checkout's tests on the checkout's code, whatever is built and sourced.
-    environment = {name: each for name, each in os.environ.items() if name != 'PYTHONPATH'}
+    environment = {
+        name: each for name, each in os.environ.items()
+        if name != 'PYTHONPATH' and not name.startswith(('PYTEST_', 'INFINIPOT_'))}
     done = subprocess.run(
         [sys.executable, '-m', 'pytest', '--collect-only', '-q', '--family-cells', '-m',
          'family_cell', '-p', 'no:cacheprovider', 'test/visual_memory', 'test/vlm'],
