@@ -120,11 +120,14 @@ def _planned_shape(shape: TextShape, settings: MemoryConfig) -> CacheShape:
         recurrent=linear)
 
 
-def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
+def plan_memory(
+    config: Any, settings: MemoryConfig, skeleton: Any | None = None,
+) -> MemoryPlan:
     """
     Compute what a memory of these settings takes; the device need not be present.
 
     :param config: of a model of a known family.
+    :param skeleton: its ``make_skeleton``, where several plans need it.
     :raises ConfigurationError: a single grid may be larger than the whole budget, the model knows
         too few positions, these settings do not work with the family, or the files of a quantised
         checkpoint, which are counted, are not there.
@@ -137,7 +140,7 @@ def plan_memory(config: Any, settings: MemoryConfig) -> MemoryPlan:
     budget = settings.make_budget()
     grid_tokens = settings.max_grid_tokens(family)
     last_time(family, settings)
-    model = make_skeleton(config)
+    model = make_skeleton(config) if skeleton is None else skeleton
     largest, quantised = shape.hidden * shape.intermediate, settings.weights
     if method := find_method(config):
         check_quantized_once(config, settings.weights)

@@ -12,6 +12,7 @@ from infinipot_ros.visual_memory.model_shapes import FULL_NAMES, SHAPES, shape_c
 from infinipot_ros.visual_memory.plan import MIB, MemoryPlan, plan_memory
 from infinipot_ros.visual_memory.position_rebase import last_time
 from infinipot_ros.vlm.families.registry import make_family
+from infinipot_ros.vlm.stored_weights import make_skeleton
 
 BUDGETS = (2048, 4096, 8192)
 PARTS = ('budget', 'weights', 'cache', 'question and answer', "a block's activations",
@@ -37,14 +38,15 @@ def shape_rows(device: str = 'cuda', dtype: str = 'bfloat16') -> list[Row]:
     rows: list[Row] = []
     for name in SHAPES:
         config = shape_config(name)
-        family = make_family(config)
+        family, skeleton = make_family(config), make_skeleton(config)
         for budget in BUDGETS:
             settings = MemoryConfig(name, device=device, dtype=dtype, budget=budget)
             try:
                 last_time(family, settings)
             except ConfigurationError:
                 continue
-            rows.append([FULL_NAMES[name], *plan_row(plan_memory(config, settings), budget)])
+            plan = plan_memory(config, settings, skeleton)
+            rows.append([FULL_NAMES[name], *plan_row(plan, budget)])
     return rows
 
 
