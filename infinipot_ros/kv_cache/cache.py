@@ -335,6 +335,11 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             for layer in self.kv_layers]
         return torch.cat([grids for grids, _ in runs]), torch.cat([counts for _, counts in runs])
 
+    def newest_start(self, source: int) -> int:
+        """Return the largest start of a source's remembered grids; -1: it has none."""
+        return max((start for grid, start in self.grid_starts.items()
+                    if self.grid_shapes.of(grid)[2] == source), default=-1)
+
     def source_tokens(self) -> dict[int, float]:
         """Return the remembered tokens of each source, mean over layers and KV heads."""
         sources = self.grid_shapes.sources

@@ -187,14 +187,6 @@ class FrameEncoder:
         """Return what the text of a camera's grids calls it: nothing, if there is no other."""
         return camera_label(camera) if self._several(camera) else ''
 
-    def _newest_index(self, camera: int) -> int | None:
-        """Return the largest index of a camera's remembered grids; None: there is no other."""
-        if len(self.stamps.cameras) <= 1:
-            return None
-        shapes = self.cache.grid_shapes
-        return max((start for grid, start in self.cache.grid_starts.items()
-                    if shapes.of(grid)[2] == camera), default=-1)
-
     def skip_duplicate(
         self, camera: str, thumbnail: Thumbnail, stamp_ns: int, queued_frames: int = 0,
     ) -> bool:
@@ -346,7 +338,7 @@ class FrameEncoder:
         first_grid, grids = cache.next_grid, waiting.by_grid()
         block = model.encode(torch.stack([frame.pixels for frame in waiting.frames]))
         source = self.stamps.number(waiting.frames[0].camera)
-        behind = self._newest_index(source)
+        behind = self.cache.newest_start(source) if len(self.stamps.cameras) > 1 else None
         timeline, starts, texts, lengths = self.timeline, [], [], []
         for frames in grids:
             texts.append(model.grid_text(

@@ -127,7 +127,7 @@ def test_sigint_while_the_model_loads(start, tiny) -> None:
     process, client = start(model=tiny)
     client.wait_status(lambda s: s.state == 'configuring', 'configuring', 30.0)
     process.send(signal.SIGINT)
-    assert process.wait(STOP_S) == 0
+    assert process.wait(STOP_S) == 0, process.output()
     assert 'Traceback' not in process.output()
 
 

@@ -70,7 +70,9 @@ def test_the_command_tells_the_figure_before_anything_is_loaded():
     total = int(row.rstrip('| ').rpartition('|')[2].replace(',', ''))
     assert 7_161 < total < 8_500
     by_name = runner.invoke(app, ['plan', 'qwen2.5-vl-3b', '--budget', '4096'])
-    assert by_name.output == result.output
+    # But for what this process takes by now.
+    table = [line for line in result.output.splitlines() if line.startswith('|')]
+    assert [line for line in by_name.output.splitlines() if line.startswith('|')] == table
     unknown = runner.invoke(app, ['plan', 'Qwen3.5-4B'])
     assert unknown.exit_code == 2 and 'give the folder or the hub id' in unknown.stderr
     refused = runner.invoke(app, ['plan', 'nobody/nothing'])

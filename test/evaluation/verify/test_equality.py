@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from families import FAMILIES
 from safetensors.torch import load_file, save_file
-from tiny_models import KINDS, make_tiny
+from tiny_models import make_tiny
 
 from infinipot_ros.evaluation.verify import equality
 from infinipot_ros.evaluation.verify.bundled_clip import BundledClip
@@ -21,8 +22,6 @@ from infinipot_ros.vlm.families.qwen2_vl import Qwen2VL
 from infinipot_ros.vlm.loading import load_checkpoint
 from infinipot_ros.vlm.pixels import patchify
 
-#: Kinds of tiny models; a new one is a word here.
-FAMILIES = (*KINDS, 'qwen3_vl')
 MAX_PIXELS = 8 * 1024
 
 
