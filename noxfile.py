@@ -47,8 +47,11 @@ def py310(session: nox.Session) -> None:
         session.skip('no Python 3.10 on this machine: looked for python3.10 on PATH and in pyenv')
     session.install('--quiet', TORCH, 'transformers>=4.57,<5', '-e', '.[test,world]')
     # What depends on transformers; the rest is held to Python 3.10 by ruff and mypy.
-    tests = ['kv_cache/test_cache.py', 'kv_cache/test_recurrent_states.py', 'visual_memory', 'vlm',
-             'evaluation/verify', 'evaluation/test_families.py', 'cli/test_commands.py']
+    memory = ('equivalence', 'families', 'qwen3_vl', 'qwen3_5', 'llava', 'kept_keys', 'evidence',
+              'scope', 'storage', 'old_files', 'visual_memory', 'plan')
+    tests = [
+        'kv_cache/test_cache.py', 'kv_cache/test_recurrent_states.py', 'vlm', 'evaluation/verify',
+        'evaluation/test_families.py', *(f'visual_memory/test_{name}.py' for name in memory)]
     session.run('pytest', '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder',
                 '-m', 'not soak', *(f'test/{each}' for each in tests), *session.posargs,
                 env={'PYTHONPATH': ''})
