@@ -30,6 +30,19 @@ FRAMES = 32
 CONFIG = {'model': 'random', 'block_size': 8}
 
 
+class Blind:
+    """A model whose vision tower must not be used."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def encode(self, frames):
+        raise AssertionError('a frame was encoded')
+
+
 def make_stream(suite='noise', seed=0, frames=FRAMES, questions=3):
     """Random frames of 2 x 3 tokens; one question in three has no evidence."""
     rng = np.random.default_rng([seed, len(suite)])

@@ -315,9 +315,10 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     def _forget_grids(self) -> None:
         """Drop the shapes and starts of grids without a token left."""
         # The usual single shape stays as long as any token is left.
-        if self.grid_starts or not (self.grid_shapes.uniform and self.memory_length):
+        keeps_shapes = self.grid_shapes.uniform and self.memory_length
+        if self.grid_starts or not keeps_shapes:
             grids = self.remembered_grids()
-            if not (self.grid_shapes.uniform and self.memory_length):
+            if not keeps_shapes:
                 self.grid_shapes.keep(grids)
             self.grid_starts = {
                 grid: self.grid_starts[grid] for grid in grids if grid in self.grid_starts}

@@ -57,12 +57,7 @@ class KeyRotation:
         """
         offsets = self._offsets(coordinates, shapes)
         angles = self._angles(after, offsets).double() - self._angles(before, offsets).double()
-        cosine, sine = angles.cos().float(), angles.sin().float()
-        count = len(self.frequencies)
-        one, other = keys[..., :count], keys[..., self.half:self.half + count]
-        turned = one * cosine - other * sine, other * cosine + one * sine
-        keys[..., :count], keys[..., self.half:self.half + count] = turned
-        return keys
+        return self._rotate(keys, angles.cos().float(), angles.sin().float())
 
     def turn_back(self, keys: Tensor, starts: Tensor) -> Tensor:
         """
@@ -77,12 +72,14 @@ class KeyRotation:
         places, place = torch.unique(starts, return_inverse=True)
         angles = (places.double().unsqueeze(-1) * self.frequencies.to(places.device).double())
         cosine, sine = (each.float()[place] for each in (angles.cos(), angles.sin()))
-        content = keys.to(torch.float32, copy=True)
+        return self._rotate(keys.to(torch.float32, copy=True), cosine, -sine)
+
+    def _rotate(self, keys: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         count = len(self.frequencies)
-        one, other = content[..., :count], content[..., self.half:self.half + count]
-        turned = one * cosine + other * sine, other * cosine - one * sine
-        content[..., :count], content[..., self.half:self.half + count] = turned
-        return content
+        one, other = keys[..., :count], keys[..., self.half:self.half + count]
+        turned = one * cosine - other * sine, other * cosine + one * sine
+        keys[..., :count], keys[..., self.half:self.half + count] = turned
+        return keys
 
     def _offsets(self, coordinates: Tensor, shapes: GridShapes) -> Tensor | None:
         if self.offsets is None or self.by_slot:

@@ -295,16 +295,21 @@ class VisionLanguageModel:
         :param positions: of all of them, int64 ``[3, 1, n]``.
         :param texts: of each grid, from ``grid_text``.
         """
-        parts, visual = [], []
-        for tokens, (before, after) in zip(block.tokens, texts, strict=True):
-            for text, own in ((before, None), ([], tokens), (after, None)):
-                part = own if own is not None else self.embed(text)[0] if text else None
-                if part is not None:
-                    parts.append(part.to(self.dtype))
-                    visual.append(torch.full((len(part),), own is not None, device=self.device))
+        tokens = block.tokens.flatten(0, 1).to(self.dtype)
+        if any(before or after for before, after in texts):
+            # The text of all grids at once: each call of the embedding copies to the device.
+            mark, count = self.prompt.mark_id, block.tokens.shape[1]
+            ids = [each for before, after in texts
+                   for each in (*before, *[mark] * count, *after)]
+            visual = torch.tensor(ids, device=self.device) == mark
+            embeddings = self.embed(ids)[0].to(self.dtype)
+            embeddings[visual] = tokens
+        else:
+            visual = torch.ones(len(tokens), dtype=torch.bool, device=self.device)
+            embeddings = tokens
         return GridSequence(
-            torch.cat(parts).unsqueeze(0), positions,
-            self.family.language_arguments(block, torch.cat(visual).unsqueeze(0)))
+            embeddings.unsqueeze(0), positions,
+            self.family.language_arguments(block, visual.unsqueeze(0)))
 
     @torch.inference_mode()
     def forward(

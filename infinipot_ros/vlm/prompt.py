@@ -105,6 +105,7 @@ class Prompt:
         self._end_tokens = end_tokens
         self._mark = mark
         self.mark_id: int = tokenizer.convert_tokens_to_ids(mark)
+        self._special_tokens = special_tokens(tokenizer)
         self.prefix_ids = self._encode('')[0]
 
     @property
@@ -143,7 +144,7 @@ class Prompt:
         found = True
         while found:
             found = False
-            for token in special_tokens(self.tokenizer):
+            for token in self._special_tokens:
                 if token in text:
                     text, found = text.replace(token, ''), True
         return text

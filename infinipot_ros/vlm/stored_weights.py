@@ -4,7 +4,7 @@
 The weights of a checkpoint as its files hold them, from the headers of the safetensors files.
 
 Names, dtypes, shapes and bytes are known before a single weight is read. Where they contradict the
-configuration, transformers either fills in random numbers or ends amid loading.
+configuration, transformers either fills in random numbers or fails while loading.
 """
 
 from __future__ import annotations

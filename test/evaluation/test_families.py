@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image as PilImage
-from quality_streams import untimed
+from quality_streams import Blind, untimed
 from tiny_models import make_tiny
 
 from infinipot_ros.evaluation.question import Question
@@ -40,19 +40,6 @@ def recording(tmp_path):
         Question(f'q{frame}', f'What was it at {frame}?', 'this', 'colour',
                  ask_at_ns=frame * STEP_NS, clock='start') for frame in ASKED]
     return Recording('walk', 'sort', 0, folder, questions, output=tmp_path / 'output')
-
-
-class Blind:
-    """A model whose vision tower must not be used."""
-
-    def __init__(self, model):
-        self.model = model
-
-    def __getattr__(self, name):
-        return getattr(self.model, name)
-
-    def encode(self, frames):
-        pytest.fail('a frame was encoded')
 
 
 def test_a_stream_is_counted_dumped_and_loaded(kind, recording, tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PilImage
-from quality_streams import untimed
+from quality_streams import Blind, untimed
 from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError, SourceError
@@ -31,19 +31,6 @@ FRAMES = 24
 STEP_NS = 500_000_000
 VARIANTS = make_variants(('full', 'uniform'), ('/3',))
 MADE_WITH = {'weights_sha256': 'abc', 'fps': None}
-
-
-class Blind:
-    """A model whose vision tower must not be used."""
-
-    def __init__(self, model):
-        self.model = model
-
-    def __getattr__(self, name):
-        return getattr(self.model, name)
-
-    def encode(self, frames):
-        pytest.fail('a frame was encoded')
 
 
 @pytest.fixture(scope='module')

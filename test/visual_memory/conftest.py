@@ -14,3 +14,8 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(scope='session')
 def tiny(checkpoints):
     return str(checkpoints['qwen2_5_vl'])
+
+
+@pytest.fixture(scope='module')
+def folder(kind, tmp_path_factory):
+    return make_tiny(kind, tmp_path_factory.mktemp(kind))

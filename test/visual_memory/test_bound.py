@@ -38,16 +38,16 @@ def test_a_long_stream_stays_within_the_figure_and_keeps_nothing_of_a_frame(tiny
     """INFINIPOT_SOAK_FRAMES=100000 makes it twenty times longer."""
     if device == 'cuda' and not torch.cuda.is_available():
         pytest.skip('this machine has no GPU that torch can use')
-    told = watched(tiny, device)
-    settled, *later = told['samples'][SETTLED // EVERY - 1:]
+    seen = watched(tiny, device)
+    settled, *later = seen['samples'][SETTLED // EVERY - 1:]
     frames = FRAMES - SETTLED
     for before, after, least in zip(
             settled, map(max, *later), (LEAST_LEAK, LEAST_SHARE), strict=True):
-        assert after - before < least * frames, told
+        assert after - before < least * frames, seen
 
 
 def watched(model, device):
-    """What a stream in a process of its own told, within its bounds."""
+    """What a stream in a process of its own reported, within its bounds."""
     # The checkout last, for benchmarks: in front it would hide the built package.
     paths = os.pathsep.join([
         str(SCRIPT.parent), os.environ.get('PYTHONPATH', ''), str(SCRIPT.parents[1])])
@@ -55,13 +55,13 @@ def watched(model, device):
         [sys.executable, str(SCRIPT), model, device, str(FRAMES)], capture_output=True, text=True,
         env={**os.environ, **EXACT, 'PYTHONPATH': paths}, timeout=600)
     assert result.returncode == 0, result.stderr
-    told = json.loads(result.stdout.splitlines()[-1])
-    assert told['seen'] == FRAMES
-    assert told['tokens'] <= 64
-    assert told['moments'] <= 64 * 3 * 2
-    assert told['compressions'] > FRAMES / 20
-    assert told['most'] <= told['figure'], told
-    return told
+    report = json.loads(result.stdout.splitlines()[-1])
+    assert report['seen'] == FRAMES
+    assert report['tokens'] <= 64
+    assert report['moments'] <= 64 * 3 * 2
+    assert report['compressions'] > FRAMES / 20
+    assert report['most'] <= report['figure'], report
+    return report
 
 
 class Allocations(TorchDispatchMode):

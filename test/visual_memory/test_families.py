@@ -54,11 +54,6 @@ def kind(request):
 
 
 @pytest.fixture(scope='module')
-def folder(kind, tmp_path_factory):
-    return make_tiny(kind, tmp_path_factory.mktemp(kind))
-
-
-@pytest.fixture(scope='module')
 def short(kind, tmp_path_factory):
     """A model that knows few positions."""
     return make_tiny(kind, tmp_path_factory.mktemp('short'), positions=known(kind))

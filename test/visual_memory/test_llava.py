@@ -30,11 +30,6 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(scope='module')
-def folder(kind, tmp_path_factory):
-    return make_tiny(kind, tmp_path_factory.mktemp(kind))
-
-
 @cache
 def loaded(path):
     return load_model(path)

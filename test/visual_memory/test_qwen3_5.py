@@ -43,11 +43,6 @@ def kind(request):
 
 
 @pytest.fixture(scope='module')
-def folder(kind, tmp_path_factory):
-    return make_tiny(kind, tmp_path_factory.mktemp(kind))
-
-
-@pytest.fixture(scope='module')
 def dense(tmp_path_factory):
     return make_tiny('qwen3_5', tmp_path_factory.mktemp('dense'))
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plain_model import assert_like_plain
 from streams import contents
-from tiny_models import make_tiny
 
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -17,11 +16,6 @@ from infinipot_ros.vlm.families.model_family import camera_label
 from infinipot_ros.vlm.loading import load_model
 
 QUESTION = 'Where did I leave the red mug?'
-
-
-@pytest.fixture(scope='module')
-def folder(kind, tmp_path_factory):
-    return make_tiny(kind, tmp_path_factory.mktemp(kind))
 
 
 @pytest.fixture(scope='module', params=['qwen3_vl', 'qwen3_vl_moe'])

@@ -35,7 +35,7 @@ class Qwen3VL(QwenVision):
         return SequenceAxis(flat=False)
 
     def rotary(self, frequencies: Tensor) -> Rotary:
-        """Describe the rotations: all move, for every axis starts anew with a grid."""
+        """Describe the rotations: all move, for every axis starts again with each grid."""
         return Rotary(
             frequencies.float(), len(frequencies), interleaved_axes(rope_sections(self.config)))
 
