@@ -4,9 +4,10 @@
 The process around the node: signals, threads, exit status.
 
 Handlers are installed before anything slow is imported. ``ros2 launch`` and a terminal both
-send SIGINT on Ctrl-C, so it comes twice; the handlers only set an event, as often as they like.
-The process leaves within ``STOP_S`` whatever the model does: status 0 when it was asked to
-stop, 1 when it could not start.
+send SIGINT on Ctrl-C, so it comes twice. The handlers only note it: they run between any two
+steps of the main thread, which may hold the lock of the event that it waits for. The process
+leaves within ``STOP_S`` whatever the model does: status 0 when it was asked to stop, 1 when it
+could not start.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
 #: Seconds the worker gets to finish what cannot be interrupted, before it is left behind.
 STOP_S = 2.0
 #: Seconds between two looks whether a signal came.
-WAKE_S = 0.2
+WAKE_S = 0.1
 
 
 def main(args: list[str] | None = None) -> NoReturn:
@@ -30,10 +32,10 @@ def main(args: list[str] | None = None) -> NoReturn:
 
     :param args: command line with ROS arguments; ``sys.argv`` when None.
     """
-    stop = threading.Event()
+    signals: list[int] = []
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
@@ -41,7 +43,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     sys.setswitchinterval(0.001)
     # Progress bars do not belong into a log.
     os.environ.setdefault('TQDM_DISABLE', '1')
-    status = _serve(args, stop)
+    status = _serve(args, signals)
     # Not through the interpreter's own end: a thread inside a forward pass or a model load cannot
     # be joined and must not have it torn down under it, and what is left of rclpy, once collected
     # there, waits for threads of the middleware that wait for the interpreter.
@@ -50,7 +52,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     os._exit(status)
 
 
-def _serve(args: list[str] | None, stop: threading.Event) -> int:
+def _serve(args: list[str] | None, signals: Sequence[int]) -> int:
     import rclpy
     from rclpy.logging import get_logger
     from rclpy.signals import SignalHandlerOptions
@@ -60,6 +62,7 @@ def _serve(args: list[str] | None, stop: threading.Event) -> int:
     from infinipot_ros.node.shutdown import leave_ros
 
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = threading.Event()
     node = None
     try:
         try:
@@ -77,9 +80,9 @@ def _serve(args: list[str] | None, stop: threading.Event) -> int:
 
         spinner = threading.Thread(target=spin, name='infinipot_spin', daemon=True)
         spinner.start()
-        # A signal that comes just before a wait does not end it: the handler runs after it.
         while not stop.wait(WAKE_S):
-            pass
+            if signals:
+                stop.set()
         node.stop_work(STOP_S)
         spinner.join(1.0)
         if not spinner.is_alive():
@@ -87,7 +90,11 @@ def _serve(args: list[str] | None, stop: threading.Event) -> int:
         return node.exit_status
     finally:
         # Even if a model's thread is left behind: os._exit frees nothing.
-        leave_ros(node)
+        try:
+            leave_ros(node)
+        except Exception as error:
+            # A transition that is left behind may still create what is destroyed here.
+            get_logger('infinipot').error(f'left ROS with {type(error).__name__}: {error}')
 
 
 if __name__ == '__main__':
