@@ -193,6 +193,14 @@ TABLE = (
     Parameter('ingest.starvation_timeout', 5.0,
               'Seconds without any image after which /diagnostics warns.',
               AT_ONCE, 0.1, 86_400.0),
+    Parameter('recent.frames', 0,
+              'The newest frames that every question sees encoded anew, whole, in place of what '
+              'the memory kept of them; their tokens are kept free within `memory.budget`. 0: '
+              'none. Not for Qwen3.5, nor with flash_attention_2.',
+              UNCONFIGURED, 0, 64, setting='recent_frames'),
+    Parameter('recent.max_pixels', 0,
+              'They are resized to at most this many pixels; 0: to `ingest.max_pixels`.',
+              UNCONFIGURED, 0, 16_777_216, setting='recent_max_pixels'),
     Parameter('query.max_new_tokens', 64,
               'The longest answer in tokens; a request may ask for less, 0 asks for this. With '
               'a model loaded it can rise no further than it was when that was configured.',

@@ -22,8 +22,8 @@ class DebugState:
     :param prefix_length: tokens before the visual tokens.
     :param next_grid: number of the next grid; ``renumberings``, how often grids were renumbered.
     :param grid_runs: length of the table of grid shapes.
-    :param pending_blocks: blocks of frames that are not encoded yet, with at most
-        ``pending_tokens`` visual tokens when they are complete.
+    :param pending_blocks: blocks of frames that are not encoded yet; ``pending_tokens``, what is
+        kept free within the budget for them and for the recent frames of a question.
     :param times: where each remembered grid starts (for Qwen2.5-VL its temporal index), by grid.
     :param last_time: largest such position before positions are re-based.
     :param camera_shares: share of each camera in a compression, by number; may be empty.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -19,6 +19,7 @@ from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.policies.grid_text import GridTextPolicy
 from infinipot_ros.kv_cache.policies.per_source import PerSourcePolicy
 from infinipot_ros.ros_time import SECOND_NS
+from infinipot_ros.visual_memory.attention_evidence import hidden_tokens
 from infinipot_ros.visual_memory.debug_state import DebugState
 from infinipot_ros.visual_memory.duplicate_filter import DuplicateFilter, Thumbnail
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
@@ -33,8 +34,10 @@ from infinipot_ros.visual_memory.position_rebase import (
     rebase_positions,
     renumber,
 )
+from infinipot_ros.visual_memory.recent_frames import NewestGrids, RecentFrames, shown_in
 from infinipot_ros.visual_memory.stamps import StampOrder
 from infinipot_ros.visual_memory.thumbnails import Thumbnails, make_thumbnail
+from infinipot_ros.vlm.attention_hook import AttentionHook
 from infinipot_ros.vlm.families.model_family import camera_label
 from infinipot_ros.vlm.model import VisionLanguageModel
 from infinipot_ros.vlm.positions import SequenceAxis, text_positions
@@ -59,6 +62,8 @@ class FrameEncoder:
             rotation=key_rotation(model, self._compact))
         self.observations = Observations()
         self.thumbnails = Thumbnails(settings.thumbnail_bytes)
+        self.recent = RecentFrames(settings.recent_frames)
+        self._recent_room = settings.recent_tokens(model.family)
         self._duplicates = DuplicateFilter()
         self.reset()
 
@@ -69,6 +74,7 @@ class FrameEncoder:
         self.cache.clear()
         self.observations.clear()
         self.thumbnails.clear()
+        self.recent.start_over(0)
         self._duplicates.clear()
         self.timeline = self._model.timeline()
         self.stamps = StampOrder()
@@ -121,6 +127,7 @@ class FrameEncoder:
     def add(
         self, frame: PendingFrame, jumped: bool, queued_frames: int = 0,
         thumbnail: Thumbnail | None = None, frames_left: int | None = None,
+        recent: PendingFrame | None = None,
     ) -> None:
         """
         Add a frame to its camera's block, and encode the block if it is complete.
@@ -129,6 +136,7 @@ class FrameEncoder:
         :param queued_frames: frames of the same camera that follow at once.
         :param thumbnail: to find duplicates of this frame by.
         :param frames_left: frames of any camera that follow until the stream ends; None: unknown.
+        :param recent: the frame as it is encoded while it is recent; None: it is not kept.
         :raises FrameError: the frame is lost, or the block that it completed.
         """
         height, width = frame.pixels.shape[:2]
@@ -141,6 +149,7 @@ class FrameEncoder:
                 f'budget is {self.cache.budget.tokens}; raise the budget or lower max_pixels')
         if jumped:
             self.encode_block(*self.blocks)
+            self.recent.start_over(self.cache.next_grid)
         elif frame.camera in self.blocks and not self.blocks[frame.camera].takes(frame.pixels):
             self.encode_block(frame.camera)
         block = self.blocks.get(frame.camera) or self._begin_block(
@@ -153,6 +162,8 @@ class FrameEncoder:
             self.count_cameras()
         self.blocks[frame.camera] = block
         block.frames.append(frame)
+        if recent is not None:
+            self.recent.add(recent)
         self._fit_to_load(block, queued_frames)
         self.make_position_room()
         if block.complete:
@@ -162,9 +173,11 @@ class FrameEncoder:
 
     def make_position_room(self) -> None:
         """Re-base positions and renumber grids if pending frames would pass the last one."""
-        blocks = self.blocks.values()
+        blocks = [*self.blocks.values(), *self.recent.blocks(
+            self._model, self._label, self._recent_room)]
         if self.cache.next_grid + sum(block.grids for block in blocks) > RENUMBER_AT:
             renumber(self.cache, self.observations, self.thumbnails)
+            self.recent.start_over(self.cache.next_grid)
         steps = sum(
             block.grids * self.timeline.width(
                 *self._model.grid_size(*block.frames[0].pixels.shape[:2]),
@@ -207,6 +220,7 @@ class FrameEncoder:
         elif block is not None or not self.observations.extend(camera, until_ns, stamp_ns):
             return False
         self._duplicates.extend(camera, stamp_ns)
+        self.recent.extend(camera, stamp_ns)
         self.stamps.take(camera, stamp_ns, jumped=False)
         self.frames_still += 1
         if block is not None:
@@ -258,8 +272,8 @@ class FrameEncoder:
 
     @property
     def reserved(self) -> int:
-        """Tokens that the pending blocks will have at most."""
-        return sum(block.tokens for block in self.blocks.values())
+        """Tokens that the pending blocks and, at a question, the recent frames have at most."""
+        return self._recent_room + sum(block.tokens for block in self.blocks.values())
 
     def drop_evicted(self) -> None:
         """Follow a compression: forget what has no token left, and close up positions."""
@@ -304,33 +318,76 @@ class FrameEncoder:
             self.last_ingest_s = time.perf_counter() - started
 
     @contextmanager
-    def pending_appended(
-        self,
-    ) -> Iterator[tuple[dict[int, list[PendingFrame]], FrameError | None]]:
+    def newest_appended(self) -> Iterator[NewestGrids]:
         """
-        Write pending blocks into the cache, oldest first; on leaving, the cache is rolled back.
+        Write pending and recent frames into the cache; on leaving, the cache is rolled back.
 
-        :return: the frames of each new grid; why a block was left out, if one was: once it is
-            complete, its frames are refused for that reason.
+        A pending block whose frames are all recent is written once, as recent frames. Where those
+        cannot be encoded, the memory answers without them.
+
+        :return: what was written; once a block that was left out is complete, its frames are
+            refused for the same reason.
         """
         checkpoint, timeline = self.cache.checkpoint(), self.timeline
-        grids: dict[int, list[PendingFrame]] = {}
-        fault = None
         try:
-            for block in sorted(self.blocks.values(), key=lambda block: block.frames[0].stamp_ns):
-                try:
-                    grids.update(self.write_block(block))
-                except FrameError as error:
-                    fault = error
-            yield grids, fault
+            try:
+                newest = self._write_newest()
+            except FrameError as error:
+                self.cache.rollback(checkpoint)
+                self.timeline = timeline
+                newest = replace(self._write_pending(self.blocks.values()), fault=error)
+            yield newest
         finally:
             self.cache.rollback(checkpoint)
             self.timeline = timeline
 
-    def write_block(self, waiting: PendingBlock) -> list[tuple[int, list[PendingFrame]]]:
+    def _write_pending(self, blocks: Iterable[PendingBlock]) -> NewestGrids:
+        """Write pending blocks into the cache, oldest first."""
+        grids: dict[int, list[PendingFrame]] = {}
+        fault = None
+        for block in sorted(blocks, key=lambda block: block.frames[0].stamp_ns):
+            try:
+                grids.update(self.write_block(block))
+            except FrameError as error:
+                fault = error
+        return NewestGrids(grids, fault=fault)
+
+    def _write_newest(self) -> NewestGrids:
+        """
+        Write pending and recent frames, as far as there is room for the recent ones.
+
+        :raises FrameError: recent frames cannot be encoded; some may be written.
+        """
+        cache, pending = self.cache, self.blocks.values()
+        recent = self.recent.blocks(
+            self._model, self._label, cache.budget.tokens - cache.memory_length
+            - sum(block.tokens for block in pending))
+        newest = self._write_pending(
+            block for block in pending if not shown_in(recent, Observation.of(block.frames)))
+        known = dict(self.observations.items())
+        known |= {grid: Observation.of(frames) for grid, frames in newest.frames.items()}
+        replaced = {
+            grid for grid, each in known.items()
+            if grid >= self.recent.first_grid and shown_in(recent, each)}
+        hook = None
+        if replaced:
+            # Frames that are encoded again do not see what is left of their first encoding.
+            hook = AttentionHook(
+                cache.prefix_length, cache.memory_length,
+                hidden=hidden_tokens(cache.views(), [*known.keys() - replaced]))
+            self.timeline = self.timeline.rewound(cache.grid_starts, replaced)
+        grids = dict(newest.frames)
+        for block in recent:
+            grids.update(self.write_block(block, hook))
+        return NewestGrids(grids, replaced, newest.fault)
+
+    def write_block(
+        self, waiting: PendingBlock, hook: AttentionHook | None = None,
+    ) -> list[tuple[int, list[PendingFrame]]]:
         """
         Write a block's keys and values into the cache.
 
+        :param hook: hides what the block is not to attend to.
         :return: each grid and its frames.
         :raises FrameError: ``overflow``: not finite in this dtype; nothing was written.
         """
@@ -355,7 +412,8 @@ class FrameEncoder:
         with cache.writing_grids(
                 len(grids), block.rows, block.columns, source, lengths, starts):
             hidden = model.forward(
-                sequence.embeddings, sequence.positions, cache, arguments=sequence.arguments)
+                sequence.embeddings, sequence.positions, cache, hook,
+                arguments=sequence.arguments)
             # Once stored they would spread to all later frames and answers that attend to them.
             if not bool(hidden.isfinite().all()):
                 raise FrameError(

@@ -13,6 +13,7 @@ from infinipot_ros.kv_cache.budget import Budget
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
 from infinipot_ros.visual_memory.policy_names import POSITIONS
+from infinipot_ros.vlm.attention_hook import WRAPPED
 from infinipot_ros.vlm.cpu_units import slow_dtype_warning
 from infinipot_ros.vlm.families.model_family import ModelFamily
 from infinipot_ros.vlm.quantization import check_weights
@@ -22,7 +23,8 @@ TEMPLATE_TOKENS = 32
 # Settings that model, buffers and plan follow from.
 FIXED = (
     'model', 'device', 'dtype', 'weights', 'attn_implementation', 'local_files_only', 'block_size',
-    'max_batch', 'max_pixels', 'cameras', 'cuda_graph', 'positions')
+    'max_batch', 'max_pixels', 'cameras', 'cuda_graph', 'positions',
+    'recent_frames', 'recent_max_pixels')
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class MemoryConfig:
         Qwen2.5-VL, 1024 one of Qwen3-VL; LLaVA has a size of its own.
     :param positions: ``absolute``, as counted by the stream, or ``compact``, closed up at every
         compression; ``auto``: what suits the model's family.
+    :param recent_frames: the newest frames that every question sees encoded anew, whole, in place
+        of what a compression left of them; their tokens are kept free within the budget. 0: none.
+    :param recent_max_pixels: pixels they are shrunk to; 0: ``max_pixels``.
     :param max_new_tokens: most tokens of an answer.
     :param max_question_chars: most characters, and about the most tokens, of a question.
     :param session_tokens: most tokens of the dialogue before a question.
@@ -79,6 +84,8 @@ class MemoryConfig:
     max_batch: int = 8
     max_pixels: int = 128 * 28 * 28
     positions: str = 'auto'
+    recent_frames: int = 0
+    recent_max_pixels: int = 0
     max_new_tokens: int = 64
     max_question_chars: int = 1000
     session_tokens: int = 512
@@ -104,8 +111,9 @@ class MemoryConfig:
                 f'positions is {self.positions!r}, it must be one of {", ".join(POSITIONS)}')
         for name, least in (
                 ('max_pixels', 28 * 28), ('block_size', 1), ('max_batch', 1),
-                ('max_new_tokens', 1), ('max_question_chars', 1), ('session_tokens', 0),
-                ('max_evidence', 0), ('thumbnail_bytes', 0)):
+                ('recent_frames', 0), ('recent_max_pixels', 0), ('max_new_tokens', 1),
+                ('max_question_chars', 1), ('session_tokens', 0), ('max_evidence', 0),
+                ('thumbnail_bytes', 0)):
             if getattr(self, name) < least:
                 raise ConfigurationError(
                     f'{name} is {getattr(self, name)}, it must be at least {least}')
@@ -225,7 +233,40 @@ class MemoryConfig:
                 f'max_pixels of {self.max_pixels} lets one grid have {grid_tokens} tokens, more '
                 f'than the budget of {self.budget}; lower max_pixels to {pixels} or raise the '
                 'budget')
+        self._check_recent(family, grid_tokens)
         return grid_tokens
+
+    def _check_recent(self, family: ModelFamily, grid_tokens: int) -> None:
+        """:raises ConfigurationError: recent frames cannot be encoded anew, or lack the room."""
+        if not self.recent_frames:
+            return
+        pixels = self.recent_max_pixels or self.max_pixels
+        if family.max_visual_tokens(pixels) < 1:
+            raise ConfigurationError(
+                f'recent_max_pixels is {pixels}, it must be at least {family.pixels_for(1)}: one '
+                'visual token of this model, or 0 for max_pixels')
+        if family.text_shape().linear is not None:
+            raise ConfigurationError(
+                f'recent_frames is {self.recent_frames}, but layers with linear attention mix all '
+                'frames into one state, so none can be taken out and encoded anew; set it to 0')
+        if self.attn_implementation not in WRAPPED:
+            raise ConfigurationError(
+                f'recent_frames is {self.recent_frames}, but attn_implementation '
+                f'{self.attn_implementation} cannot hide what they replace; use '
+                f'{" or ".join(WRAPPED)}, or set it to 0')
+        budget, recent = self.make_budget(), self.recent_tokens(family)
+        most = budget.tokens - max(budget.tokens - budget.target, grid_tokens)
+        if recent > most:
+            raise ConfigurationError(
+                f'{self.recent_frames} recent frames take up to {recent} tokens; of the budget of '
+                f'{budget.tokens}, {most} are left beside a block; lower recent_frames or '
+                'recent_max_pixels, or raise the budget')
+
+    def recent_tokens(self, family: ModelFamily) -> int:
+        """Return the tokens within the budget that are kept free for recent frames."""
+        grids = -(-self.recent_frames // family.FRAMES_PER_GRID)
+        pixels = self.recent_max_pixels or self.max_pixels
+        return grids * (family.max_visual_tokens(pixels) + family.MAX_GRID_TEXT)
 
     def grids_per_block(
         self, grid_tokens: int, cameras: int = 1, frames: int = 0, frames_per_grid: int = 2,

@@ -152,6 +152,7 @@ def plan_memory(
     capacity = PREFIX_ROOM + budget.tokens + settings.tail_room
     block = grid_tokens * settings.grids_per_block(
         grid_tokens, frames=settings.max_block_frames, frames_per_grid=family.FRAMES_PER_GRID)
+    block = max(block, settings.recent_tokens(family))
     new = max(block, settings.tail_room)
     eager_vision = eager_language = 0
     if settings.attn_implementation == 'eager':
@@ -159,7 +160,8 @@ def plan_memory(
         score = 2 * kv.dtype.itemsize + 4
         heads = config.get_text_config().num_attention_heads
         eager_vision = family.vision_scores(
-            family.max_visual_tokens(settings.max_pixels)) * score
+            family.max_visual_tokens(
+                max(settings.max_pixels, settings.recent_max_pixels))) * score
         eager_language = heads * new * capacity * score
     on_cuda = settings.device.startswith('cuda')
     workspace = CUDA_WORKSPACE if on_cuda else 0
@@ -205,8 +207,10 @@ def _moment_bytes(settings: MemoryConfig, kv: CacheShape, family: ModelFamily) -
     cameras = len(settings.cameras) or MAX_CAMERAS
     pixels = family.max_frame_pixels(settings.max_pixels)
     waiting = 3 * pixels * settings.max_block_frames * cameras
+    recent = 3 * settings.recent_frames * family.max_frame_pixels(
+        settings.recent_max_pixels or settings.max_pixels)
     attention = 2 * 4 * kv.layers * kv.kv_heads * settings.budget if settings.max_evidence else 0
-    return settings.thumbnail_bytes + waiting + attention
+    return settings.thumbnail_bytes + waiting + recent + attention
 
 
 def _hook_bytes(config: Any, capacity: int, kv: CacheShape) -> int:

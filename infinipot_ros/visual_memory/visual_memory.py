@@ -158,9 +158,14 @@ class VisualMemory:
                 camera, thumbnail, stamp_ns, queued_frames):
             return FrameOutcome('duplicate', encoder.stamps.newest_ns)
         pixels = self.model.fit(rgb, self.settings.max_pixels)
+        recent = None
+        if self.settings.recent_frames:
+            whole = self.settings.recent_max_pixels
+            recent = PendingFrame(
+                self.model.fit(rgb, whole) if whole else pixels, stamp_ns, camera, pose)
         encoder.add(
             PendingFrame(pixels, stamp_ns, camera, pose), jumped, queued_frames, thumbnail,
-            frames_left)
+            frames_left, recent)
         return FrameOutcome('stored', encoder.stamps.newest_ns)
 
     @property
@@ -202,19 +207,20 @@ class VisualMemory:
         self._check_scope(scope)
         deadline.check(0)
         try:
-            known = dict(self._encoder.observations.items())
-            with self._encoder.pending_appended() as (pending, fault):
-                known |= {grid: Observation.of(frames) for grid, frames in pending.items()}
+            with self._encoder.newest_appended() as newest:
+                known = dict(self._encoder.observations.items())
+                known |= {grid: Observation.of(frames) for grid, frames in newest.frames.items()}
                 if not known:
                     raise QuestionError(
-                        QuestionCode.NOTHING_OBSERVED,
-                        f'nothing that was observed can be encoded: {fault}') from fault
-                inside = scope.choose(known)
-                hidden = None
-                if len(inside) < len(known):
-                    hidden = hidden_tokens(self._cache.views(), inside)
-                    known = {grid: known[grid] for grid in inside}
-                return self._answer(ids, new_tokens, deadline, on_text, hidden, known, pending)
+                        QuestionCode.NOTHING_OBSERVED, 'nothing that was observed can be '
+                        f'encoded: {newest.fault}') from newest.fault
+                grids = len(known)
+                known = {grid: known[grid] for grid in known if grid not in newest.replaced}
+                known = {grid: known[grid] for grid in scope.choose(known)}
+                hidden = hidden_tokens(
+                    self._cache.views(), [*known]) if len(known) < grids else None
+                return self._answer(
+                    ids, new_tokens, deadline, on_text, hidden, known, newest.frames)
         finally:
             self._last_query_s = deadline.elapsed_s()
 
