@@ -359,9 +359,9 @@ class FrameEncoder:
         :raises FrameError: recent frames cannot be encoded; some may be written.
         """
         cache, pending = self.cache, self.blocks.values()
-        recent = self.recent.blocks(
-            self._model, self._label, cache.budget.tokens - cache.memory_length
-            - sum(block.tokens for block in pending))
+        # A memory that was loaded may leave less room than was planned.
+        room = cache.budget.tokens - cache.memory_length - sum(block.tokens for block in pending)
+        recent = self.recent.blocks(self._model, self._label, min(room, self._recent_room))
         newest = self._write_pending(
             block for block in pending if not shown_in(recent, Observation.of(block.frames)))
         known = dict(self.observations.items())
@@ -463,7 +463,8 @@ class FrameEncoder:
             frames_encoded=self.frames_encoded, stamps=self.stamps.copy(),
             observations=dict(self.observations.items()), times=dict(cache.grid_starts),
             blocks=[replace(block, frames=[*block.frames]) for block in self.blocks.values()],
-            thumbnails=self.thumbnails.items(), states=cache.states.tensors())
+            thumbnails=self.thumbnails.items(), recent=self.recent.items(),
+            recent_grid=self.recent.first_grid, states=cache.states.tensors())
 
     def fit(self, snapshot: MemorySnapshot) -> tuple[FittedLayers, EvictionPolicy]:
         """
@@ -513,6 +514,9 @@ class FrameEncoder:
         self.thumbnails.restore(snapshot.thumbnails)
         # A snapshot has no thumbnails to compare with, though stamps may be equal.
         self._duplicates.clear()
+        self.recent.restore(
+            (replace(frame, pixels=frame.pixels.to(self.cache.shape.device))
+             for frame in snapshot.recent), snapshot.recent_grid)
         self.drop_evicted()
         lost = self._requeue_pending(snapshot)
         # It may have been saved with more room for positions.

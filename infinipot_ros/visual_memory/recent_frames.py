@@ -58,6 +58,15 @@ class RecentFrames:
         self._frames.clear()
         self.first_grid = first_grid
 
+    def items(self) -> list[PendingFrame]:
+        """Return the frames, oldest first."""
+        return [*self._frames]
+
+    def restore(self, frames: Iterable[PendingFrame], first_grid: int) -> None:
+        """Replace the frames; the newest that fit stay."""
+        self.start_over(first_grid)
+        self._frames.extend(frames)
+
     def extend(self, camera: str, stamp_ns: int) -> None:
         """Extend the time of a camera's newest frame to a duplicate of it."""
         for index in reversed(range(len(self._frames))):

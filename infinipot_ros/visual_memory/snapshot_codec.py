@@ -51,8 +51,8 @@ def to_file(snapshot: MemorySnapshot) -> tuple[dict[str, Any], dict[str, Tensor]
     """Return the facts and tensors of a snapshot; keys and values are not copied."""
     grids = sorted(snapshot.observations)
     seen, seen_names = _to_columns([snapshot.observations[grid] for grid in grids])
-    frames = [frame for block in snapshot.blocks for frame in block.frames]
-    pending, pending_names = _to_columns([Observation.of([frame]) for frame in frames])
+    pending, pending_names = _frames_to_file(
+        'pending', [frame for block in snapshot.blocks for frame in block.frames])
     facts = {
         'model': snapshot.fingerprint.layout,
         'dtype': str(snapshot.fingerprint.dtype).removeprefix('torch.'),
@@ -77,14 +77,27 @@ def to_file(snapshot: MemorySnapshot) -> tuple[dict[str, Any], dict[str, Tensor]
         tensors[f'linear.{index}.convolution'] = convolution
         tensors[f'linear.{index}.state'] = state
     tensors |= {f'observations.{name}': column for name, column in seen.items()}
-    tensors |= {f'pending.{name}': column for name, column in pending.items()}
-    tensors |= {f'pending.{index}.pixels': frame.pixels for index, frame in enumerate(frames)}
+    tensors |= pending
+    if snapshot.recent:
+        recent, recent_names = _frames_to_file('recent', snapshot.recent)
+        facts |= {'recent': {'names': recent_names}, 'recent_grid': snapshot.recent_grid}
+        tensors |= recent
     jpegs = [jpeg for _, jpeg in snapshot.thumbnails]
     tensors['thumbnails.grids'] = _integers([grid for grid, _ in snapshot.thumbnails])
     tensors['thumbnails.sizes'] = _integers([len(jpeg) for jpeg in jpegs])
     tensors['thumbnails.jpegs'] = torch.from_numpy(
         np.frombuffer(b''.join(jpegs), np.uint8).copy())
     return facts, tensors
+
+
+def _frames_to_file(
+    table: str, frames: Sequence[PendingFrame],
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Write frames as ``_to_columns`` does, and their pixels."""
+    columns, names = _to_columns([Observation.of([frame]) for frame in frames])
+    tensors = {f'{table}.{name}': column for name, column in columns.items()}
+    pixels = {f'{table}.{index}.pixels': frame.pixels for index, frame in enumerate(frames)}
+    return tensors | pixels, names
 
 
 def _integers(numbers: Sequence[int]) -> Tensor:
@@ -185,6 +198,7 @@ def _read(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> MemorySnapshot
         times={} if by_slot else dict(zip(grids, times, strict=True)),
         blocks=_read_blocks(facts, tensors),
         thumbnails=_read_thumbnails(tensors, facts.next_grid),
+        recent=_read_recent(facts, tensors), recent_grid=facts.recent_grid,
         states=_read_states(facts.model, tensors, views[0].keys.dtype))
 
 
@@ -333,10 +347,7 @@ def _check_coordinates(view: LayerView, known_grids: Tensor) -> None:
 def _read_blocks(
     facts: SnapshotFacts, tensors: Mapping[str, Tensor],
 ) -> list[PendingBlock]:
-    frames = [
-        PendingFrame(_read_pixels(tensors[f'pending.{index}.pixels'], facts.model), seen.first_ns,
-                     seen.camera, seen.pose, seen.last_ns)
-        for index, seen in enumerate(_from_columns(tensors, 'pending', facts.pending.names))]
+    frames = _read_frames('pending', facts.pending.names, facts.model, tensors)
     known = {name for name, *_ in facts.cameras}
     blocks: dict[str, PendingBlock] = {}
     for grids, count in facts.blocks:
@@ -353,6 +364,28 @@ def _read_blocks(
     if frames:
         raise StorageError('a pending frame belongs to no block')
     return list(blocks.values())
+
+
+def _read_recent(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> list[PendingFrame]:
+    if 'recent.stamps' not in tensors:
+        return []
+    frames = _read_frames('recent', facts.recent.names, facts.model, tensors)
+    known = {name for name, *_ in facts.cameras}
+    if any(frame.camera not in known for frame in frames) or any(
+            before.stamp_ns >= after.stamp_ns for before, after in pairwise(frames)
+            if before.camera == after.camera):
+        raise StorageError('its recent frames are of an unknown camera or out of order')
+    return frames
+
+
+def _read_frames(
+    table: str, names: Sequence[str], model: ModelLayout, tensors: Mapping[str, Tensor],
+) -> list[PendingFrame]:
+    """Read what ``_frames_to_file`` wrote."""
+    return [
+        PendingFrame(_read_pixels(tensors[f'{table}.{index}.pixels'], model), seen.first_ns,
+                     seen.camera, seen.pose, seen.last_ns)
+        for index, seen in enumerate(_from_columns(tensors, table, names))]
 
 
 def _read_pixels(pixels: Tensor, model: ModelLayout) -> Tensor:

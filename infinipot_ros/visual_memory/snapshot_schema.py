@@ -107,6 +107,7 @@ class SnapshotFacts(_Strict):
     :param rebases: not in files of version 1.
     :param shapes: first grid, rows, columns and camera of each run of equal grids.
     :param cameras: name, segment and stamp of each camera's newest frame.
+    :param recent: not in files without recent frames, nor is ``recent_grid``.
     :param blocks: of each pending block, the grids that complete it and its frames so far.
     """
 
@@ -128,6 +129,8 @@ class SnapshotFacts(_Strict):
     observations: Names
     pending: Names
     blocks: list[tuple[Some, Some]]
+    recent: Names = Names(names=[])
+    recent_grid: Grid = 0
 
     @model_validator(mode='after')
     def _check_agreement(self) -> SnapshotFacts:

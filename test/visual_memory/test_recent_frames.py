@@ -15,10 +15,12 @@ from plain_model import watch_scores
 from streams import assert_same, contents
 from tiny_models import make_tiny
 
-from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.errors import ConfigurationError, StorageError
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.scope import Scope
+from infinipot_ros.visual_memory.snapshot_codec import from_file, to_file
+from infinipot_ros.visual_memory.storage import load, save
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 QUESTION = 'What is there?'
@@ -179,3 +181,31 @@ def test_they_are_planned_for(tiny):
     assert recent.plan.moments - plain.plan.moments == 4 * 3 * 20 * 784
     assert recent.plan.cache == plain.plan.cache
     assert np.isfinite(recent.plan.total)
+
+
+@pytest.mark.parametrize('frames', [5, 41])
+def test_they_are_saved_and_loaded(tiny, tmp_path, frames):
+    memory = fill(make(tiny, recent_frames=4), frames)
+    saved = save(memory, tmp_path / 'memory.safetensors')
+    again = make(tiny, recent_frames=4)
+    load(again, saved.path)
+    scores = [watch_scores(each) for each in (memory, again)]
+    answers = [each.ask(QUESTION) for each in (memory, again)]
+    assert answers[0].text == answers[1].text
+    assert answers[0].memory_tokens == answers[1].memory_tokens
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*scores, strict=True))
+    # Where none are kept they are left out, and the other way round.
+    load(make(tiny), saved.path)
+    plain = fill(make(tiny), frames)
+    load(again, save(plain, tmp_path / 'plain.safetensors').path)
+    assert again.ask(QUESTION).text == plain.ask(QUESTION).text
+
+
+def test_a_saved_frame_of_an_unknown_camera_is_refused(tiny):
+    facts, tensors = to_file(fill(make(tiny, recent_frames=4), 9).capture())
+    from_file(facts, tensors)
+    for name in (['x'], []):
+        with pytest.raises(StorageError):
+            from_file({**facts, 'recent': {'names': name}}, tensors)
+    with pytest.raises(StorageError, match='out of order'):
+        from_file(facts, {**tensors, 'recent.stamps': tensors['recent.stamps'].flip(0)})
