@@ -41,7 +41,7 @@ from infinipot_ros.node.replay.replay_record import ReplayRecord
 from infinipot_ros.node.replay.session import Pace, ReplayResult, play_session
 from infinipot_ros.recordings.bags import BagSource
 from infinipot_ros.share import find_share
-from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.answer_text import same_answer
 from infinipot_ros.visual_memory.model_shapes import shape_config
 from infinipot_ros.visual_memory.shared_model import model_caveat, model_family, weights_digest
 from infinipot_ros.vlm.families.model_family import ModelFamily

@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass
 
 from infinipot_ros.errors import BusyError, InfinipotError
+from infinipot_ros.visual_memory.answer_text import same_answer
 
 #: Standing questions a node keeps.
 MAX_WATCHES = 8
@@ -47,8 +48,6 @@ class Watch:
 
     def record_answer(self, answer: str) -> bool:
         """Store an answer; return whether to raise an alert."""
-        # Imports torch, which the node does only in the worker's thread, as this is.
-        from infinipot_ros.visual_memory.answer import same_answer
         before, first = self.answer, self.asked == 0
         self.answer, self.asked = answer, self.asked + 1
         if not self.value:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -71,12 +70,3 @@ class MemoryStatus:
     camera_tokens: Mapping[str, int] = field(default_factory=dict)
     frames_still: int = 0
     rebases: int = 0
-
-
-def same_answer(answer: str, expected: str) -> bool:
-    """Compare two answers; case, punctuation and white space do not count."""
-    return _plain(answer) == _plain(expected)
-
-
-def _plain(text: str) -> str:
-    return ' '.join(text.casefold().translate(str.maketrans('', '', string.punctuation)).split())
