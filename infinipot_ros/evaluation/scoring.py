@@ -31,6 +31,7 @@ from infinipot_ros.evaluation.choice_parsing import LETTERS, option_letter
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.visual_memory.answer_text import (
     ascii_punctuation,
+    matches,
     plain,
     same_answer,
     yes_or_no,
@@ -127,8 +128,7 @@ def _minutes(question: Question, answer: str) -> float:
 
 
 def _phrase(question: Question, answer: str) -> float:
-    padded = f' {plain(answer)} '
-    return float(any(f' {plain(right)} ' in padded for right in _right(question)))
+    return float(any(matches(answer, right, 'contains') for right in _right(question)))
 
 
 def _f1(question: Question, answer: str) -> float:

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compare answers as texts: case, punctuation, white space and forms of letters do not count."""
+"""
+Answers as texts: compared, matched with what is waited for, printed.
+
+Case, punctuation of any script, white space and compatibility forms of characters do not count.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ import re
 import string
 import unicodedata
 
+#: The rules of ``matches``.
+MATCHES = ('exact', 'leading', 'contains')
 # Written for an apostrophe, but letters or symbols to Unicode.
 _APOSTROPHES = dict.fromkeys(map(ord, '\u00b4\u02bc'), "'")
 _ASCII = set(string.punctuation)
@@ -58,3 +64,28 @@ def yes_or_no(answer: str) -> str | None:
     if found is None or re.match(r'(?:yes|no) (?:or|and) (?:yes|no)\b', text):
         return None
     return found.group(1)
+
+
+def matches(answer: str, value: str, rule: str = '') -> bool:
+    """
+    Return whether an answer is, or says, what is waited for.
+
+    :param rule: one of ``MATCHES``: ``exact``, the whole answer is the value; ``leading``, it
+        opens with it; ``contains``, it has it anywhere, as whole words. Empty: ``exact``, but for
+        a value of yes or no an answer that opens with that.
+    """
+    text, wanted = plain(answer), plain(value)
+    if not rule and wanted in ('yes', 'no'):
+        return yes_or_no(answer) == wanted
+    if rule not in ('leading', 'contains'):
+        return text == wanted
+    # Scripts that are written wide, Chinese for one, do not part words.
+    wide = [unicodedata.east_asian_width(each) in 'FW' for each in (wanted[:1], wanted[-1:])]
+    before, after = ('' if wide[0] else r'(?<!\w)'), ('' if wide[1] else r'(?!\w)')
+    pattern = f'{before}{re.escape(wanted)}{after}'
+    return bool(re.match(pattern, text) if rule == 'leading' else re.search(pattern, text))
+
+
+def printable(text: str) -> str:
+    """Replace control characters but line ends, so that a text cannot command a terminal."""
+    return ''.join(mark if mark.isprintable() or mark == '\n' else '\ufffd' for mark in text)

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infinipot_ros.visual_memory.answer_text import (
+    MATCHES,
     ascii_punctuation,
+    matches,
     plain,
     same_answer,
     yes_or_no,
@@ -66,3 +68,27 @@ def test_punctuation_becomes_ascii(text: str) -> None:
 ])
 def test_yes_or_no(answer: str, found: str | None) -> None:
     assert yes_or_no(answer) == found
+
+
+@pytest.mark.parametrize(('answer', 'value', 'rules'), [
+    # The rules by which it is met: '' is the one that is taken where none is named.
+    ('red', 'Red.', {'', 'exact', 'leading', 'contains'}),
+    ('A red box', 'red', {'contains'}), ('Red, I think', 'red', {'leading', 'contains'}),
+    ('reddish', 'red', set()), ('infrared', 'red', set()),
+    ('the living room.', 'living room', {'contains'}),
+    ('Yes, the door is open.', 'yes', {'', 'leading', 'contains'}),
+    ('No. Yes?', 'yes', {'contains'}), ('The answer is yes', 'Yes', {'', 'contains'}),
+    ('yes or no', 'yes', {'leading', 'contains'}), ('Nothing', 'no', set()),
+    ('门是红色的。', '红色', {'contains'}), ('红色的', '红色', {'leading', 'contains'}),
+    ('3', '３', {'', 'exact', 'leading', 'contains'}), ('13', '3', set()),
+    ('a.b', 'a+b', {'', 'exact', 'leading', 'contains'}), ('', 'red', set()),
+])
+def test_by_which_rule_an_answer_meets_a_value(answer: str, value: str, rules: set[str]) -> None:
+    assert {rule for rule in ('', *MATCHES) if matches(answer, value, rule)} == rules
+
+
+@given(st.text(), st.text(min_size=1), st.sampled_from(['', *MATCHES]))
+def test_a_value_meets_itself_and_no_text_breaks_a_rule(
+        answer: str, value: str, rule: str) -> None:
+    assert matches(answer, value, rule) in (True, False)
+    assert matches(value, value, rule)
