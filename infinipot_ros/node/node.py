@@ -87,7 +87,7 @@ class InfinipotNode(LifecycleNode):
             self, host, steady, self._watches.counts, self._saver.last_save_ns)
         diagnostics = DiagnosticsPublisher(
             self, host, steady, self._images.states, self._images.times, self._poses.state,
-            segment)
+            lambda: self._saver.problem, segment)
         for listener in (diagnostics.on_frame, self._watches.on_frame):
             host.add_frame_listener(listener)
         handler = QuestionHandler(host, EvidenceMarkers(self, host).show)
