@@ -36,7 +36,7 @@ from infinipot_ros.evaluation.report.statistics import bootstrap_mean
 from infinipot_ros.evaluation.stream import QualityStream
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY
 from infinipot_ros.node.pose_buffer import interpolate
-from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.answer_text import same_answer
 from infinipot_ros.visual_memory.frame import Pose
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory

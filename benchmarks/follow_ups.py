@@ -27,7 +27,7 @@ from rich.progress import track
 from benchmarks.quality_streams import load_film
 from infinipot_ros.evaluation.report.statistics import bootstrap_mean
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY
-from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.answer_text import same_answer
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.sessions import Turn
 from infinipot_ros.visual_memory.visual_memory import VisualMemory

@@ -32,7 +32,7 @@ from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY
 from infinipot_ros.node.replay.session import ReplayResult, run_session
 from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.share import find_share
-from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.answer_text import same_answer
 from infinipot_ros.vlm.loading import load_model
 from tools.tiny_model.bag import TourQuestion, write_bag, write_questions
 from tools.tiny_model.exam import examine

@@ -27,7 +27,8 @@ from infinipot_ros.node.pictures import Moment, remembered_moments
 from infinipot_ros.recordings.sources import open_source
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.share import find_share
-from infinipot_ros.visual_memory.answer import Answer, same_answer
+from infinipot_ros.visual_memory.answer import Answer
+from infinipot_ros.visual_memory.answer_text import same_answer
 from infinipot_ros.visual_memory.frame import RgbImage
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from infinipot_ros.errors import SourceError
 from infinipot_ros.ros_time import nanoseconds
-from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.answer_text import same_answer
 
 JPEG = b'\xff\xd8\xff'
 Range = tuple[float, float]

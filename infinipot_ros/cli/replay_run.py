@@ -24,7 +24,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from infinipot_ros.cli.result_tables import overview_table
 from infinipot_ros.errors import ConfigurationError, SourceError
-from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.evaluation.eval_inputs import Wanted, named_recordings
 from infinipot_ros.evaluation.recorded_stream import RecordedStream, Recording
 from infinipot_ros.evaluation.report.quality_report import write_report
@@ -41,7 +40,7 @@ from infinipot_ros.node.replay.replay_record import ReplayRecord
 from infinipot_ros.node.replay.session import Pace, ReplayResult, play_session
 from infinipot_ros.recordings.bags import BagSource
 from infinipot_ros.share import find_share
-from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.answer_text import printable, same_answer
 from infinipot_ros.visual_memory.model_shapes import shape_config
 from infinipot_ros.visual_memory.shared_model import model_caveat, model_family, weights_digest
 from infinipot_ros.vlm.families.model_family import ModelFamily
@@ -116,10 +115,10 @@ class ReplayRun(ReplayObserver):
                 f'{FRESH}')
         recording, source = self._open_recording()
         with self._progress, self._node(source) as node:
-            frames = node.client.status.frames_encoded
-            if frames and not options.keep_memory:
+            newest = node.client.status.newest_stamp
+            if (newest.sec or newest.nanosec) and not options.keep_memory:
                 raise ConfigurationError(
-                    f'{node.client.name} remembers {frames} frames already, and answers would '
+                    f'{node.client.name} remembers frames already, and answers would '
                     f'rest on them: `ros2 lifecycle set {node.client.name} deactivate`, then '
                     'cleanup, configure, activate; or --keep-memory')
             fps = float(node.parameters['ingest.fps']) or None

@@ -13,6 +13,7 @@ from infinipot_ros.evaluation.playback import Replay
 from infinipot_ros.evaluation.report.formatting import clock_text, size_text
 from infinipot_ros.recordings.frame_source import FrameSource
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
+from infinipot_ros.visual_memory.answer_text import printable
 from infinipot_ros.visual_memory.evidence import Evidence
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
@@ -162,7 +163,3 @@ class AskReport:
             f'recording {run.total_s:.1f} s'
         )
 
-
-def printable(text: str) -> str:
-    """Replace control characters, so that a model's words cannot command a terminal."""
-    return ''.join(mark if mark.isprintable() or mark == '\n' else '\ufffd' for mark in text)

@@ -16,12 +16,13 @@ import string
 from collections.abc import Sequence
 
 from infinipot_ros.errors import SourceError
+from infinipot_ros.visual_memory.answer_text import ascii_punctuation, plain
 
 LETTERS = string.ascii_uppercase
 UNLISTED = 8
 """How many letters count where the options are not known."""
 
-_WRAPPING = ' \t\r\n*_`"\'\u201c\u201d\u2018\u2019'
+_WRAPPING = ' \t\r\n*_`"\''
 # An article precedes a noun; a letter precedes the end, punctuation or one of these words.
 _NO_ARTICLE = (
     r"(?=\s*(?:$|[.,:;!?()\[\]{}*\"\n]|'(?!\w)|\s-\s)|\s+(?:is|was|because|since|as|seems|based)\b)")
@@ -44,12 +45,6 @@ _ANNOUNCEMENT = re.compile(
     rf'(?:{"|".join(_ANNOUNCED)})[\s:]*', re.IGNORECASE)
 
 
-def plain(text: str) -> str:
-    """Remove case, punctuation and repeated white space; a text of only these stays as it is."""
-    bare = text.casefold().translate(str.maketrans('', '', string.punctuation))
-    return ' '.join(bare.split()) or ' '.join(text.split())
-
-
 def option_letter(answer: str, options: Sequence[str]) -> str | None:
     """
     Find the letter of the option that an answer names.
@@ -58,7 +53,7 @@ def option_letter(answer: str, options: Sequence[str]) -> str | None:
     :return: the capital letter of an option, the first of equal ones; None where no option is
         named, or more than one.
     """
-    text = answer.strip(_WRAPPING)
+    text = ascii_punctuation(answer).strip(_WRAPPING)
     known = LETTERS[:len(options) or UNLISTED]
     if bare := re.fullmatch(rf'{_OPEN}([A-Za-z])[\s)\]}}.,:;!?*_`"\']*', text):
         letter = bare.group(1).upper()

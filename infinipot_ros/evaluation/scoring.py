@@ -27,9 +27,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.choice_parsing import LETTERS, option_letter, plain
+from infinipot_ros.evaluation.choice_parsing import LETTERS, option_letter
 from infinipot_ros.evaluation.question import Question
-from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.answer_text import (
+    ascii_punctuation,
+    matches,
+    plain,
+    same_answer,
+    yes_or_no,
+)
 
 Scorer = Callable[[Question, str], float]
 
@@ -45,22 +51,6 @@ _NUMBERS = {word: float(value) for value, word in enumerate((
 _IN_MINUTES = {'s': 1 / 60, 'm': 1.0, 'h': 60.0}
 
 
-def yes_or_no(answer: str) -> str | None:
-    """
-    Reduce an answer to yes or no.
-
-    :return: ``yes`` or ``no`` where it opens with that, is Y or N alone, or announces it ('the
-        answer is no'); None for anything else.
-    """
-    text = plain(answer)
-    if text in ('y', 'n'):
-        return 'yes' if text == 'y' else 'no'
-    found = re.match(r'(?:.*\banswer(?: is)? )?(yes|no)\b', text)
-    if found is None or re.match(r'(?:yes|no) (?:or|and) (?:yes|no)\b', text):
-        return None
-    return found.group(1)
-
-
 def number(answer: str) -> float | None:
     """
     Find the number an answer gives.
@@ -68,6 +58,7 @@ def number(answer: str) -> float | None:
     :return: the one number in digits, or else the one in words, zero to twenty; None where there
         is no number, or several different ones.
     """
+    answer = ascii_punctuation(answer)
     digits = {float(found.replace(',', '')) for found in
               re.findall(r'(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\d])', answer)}
     found = digits or {_NUMBERS[word] for word in plain(answer).split() if word in _NUMBERS}
@@ -83,7 +74,7 @@ def minutes(answer: str) -> float | None:
     """
     spans = re.findall(
         r'(\d+(?:\.\d+)?|\.\d+)[\s-]*(h|m|s)(?:ours?|rs?|inutes?|ins?|econds?|ecs?)?\b',
-        answer.lower())
+        ascii_punctuation(answer).lower())
     if spans:
         return sum(float(value) * _IN_MINUTES[unit] for value, unit in spans)
     return number(answer)
@@ -137,8 +128,7 @@ def _minutes(question: Question, answer: str) -> float:
 
 
 def _phrase(question: Question, answer: str) -> float:
-    padded = f' {plain(answer)} '
-    return float(any(f' {plain(right)} ' in padded for right in _right(question)))
+    return float(any(matches(answer, right, 'contains') for right in _right(question)))
 
 
 def _f1(question: Question, answer: str) -> float:

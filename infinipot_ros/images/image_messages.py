@@ -28,6 +28,9 @@ from infinipot_ros.visual_memory.frame import RgbImage
 MAX_PIXELS = 64_000_000
 """Limit of an image's pixels; more is treated as a decompression bomb."""
 
+MAX_FRAME_ID = 256
+"""Limit of a ``frame_id``'s characters: a camera goes by it in every status and saved memory."""
+
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_CHUNK = struct.Struct('>I4s')
 # Chunks of a png besides one for each KiB; libpng writes pixels in chunks of 8 KiB.
@@ -105,6 +108,22 @@ def to_rgb(msg: Any, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
         packed = stored.astype(np.uint16)
     shape = (height, width) if layout.channels == 1 else (height, width, layout.channels)
     return _convert(packed.reshape(shape), layout.conversion)
+
+
+def frame_id_of(msg: Any) -> str:
+    """
+    Return an image message's ``header.frame_id``.
+
+    :raises FrameError: ``malformed``: longer than ``MAX_FRAME_ID``.
+    """
+    frame_id = str(msg.header.frame_id)
+    if len(frame_id) > MAX_FRAME_ID:
+        raise FrameError(
+            'malformed',
+            f'header.frame_id has {len(frame_id)} characters, the limit is {MAX_FRAME_ID}: set a '
+            'shorter one in the camera driver',
+        )
+    return frame_id
 
 
 def peek(msg: Any, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:

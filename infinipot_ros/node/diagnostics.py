@@ -328,13 +328,21 @@ def model_status(node: str, model: str, snapshot: WorkerStatus | None) -> Diagno
     return _with(status, {'model': model})
 
 
-def memory_status(node: str, snapshot: WorkerStatus | None) -> DiagnosticStatus:
-    """Report on the memory, and an error where it is above its budget."""
+def memory_status(node: str, snapshot: WorkerStatus | None,
+                  save_problem: str = '') -> DiagnosticStatus:
+    """
+    Report on the memory, and an error where it is above its budget.
+
+    :param save_problem: why the node's own file lacks what is remembered.
+    """
     status = _status(f'{node}: memory', DiagnosticStatus.OK, 'no memory allocated')
     memory = snapshot.memory if snapshot is not None else None
     if memory is None:
         return status
     status.message = f'{memory.tokens} of {memory.budget_tokens} tokens'
+    if save_problem:
+        status.level = DiagnosticStatus.WARN
+        status.message += f'; {save_problem}'
     if memory.tokens > memory.budget_tokens or memory.bytes > memory.budget_bytes:
         status.level = DiagnosticStatus.ERROR
         status.message += ': above the budget, please report this'

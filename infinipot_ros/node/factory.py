@@ -35,6 +35,8 @@ def build_memory(values: Mapping[str, Any], node: str, log: Log) -> VisualMemory
         log.warn(warning, warning)
     if values['storage.load_at_configure']:
         _load(memory, values, node, log)
+    if values['storage.autosave_period']:
+        _check_autosave(memory, values, node, log)
     return memory
 
 
@@ -70,3 +72,16 @@ def _load(memory: VisualMemory, values: Mapping[str, Any], node: str, log: Log) 
         log.error(f'the saved memory is not taken, the memory starts empty: {loaded}')
     else:
         log.info(loaded.describe())
+
+
+def _check_autosave(
+    memory: VisualMemory, values: Mapping[str, Any], node: str, log: Log,
+) -> None:
+    """Warn of what every autosave would be refused for, before there is something to lose."""
+    from infinipot_ros.visual_memory.storage import check_replaceable
+    try:
+        check_replaceable(memory, saved_path(
+            values['storage.directory'], memory_name(values['storage.name'], node)), False)
+    except StorageError as error:
+        log.warn('storage', f'nothing will be saved by itself: {error}. With '
+                 'storage.load_at_configure the node goes on with what is there')

@@ -21,7 +21,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from infinipot_ros.errors import FrameError
-from infinipot_ros.images.image_messages import peek, pixel_bytes, to_rgb
+from infinipot_ros.images.image_messages import frame_id_of, peek, pixel_bytes, to_rgb
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import RgbImage
 
@@ -81,8 +81,9 @@ class ImageDecoder:
             raise FrameError(
                 'malformed',
                 f'{len(raw)} bytes are not a valid {self._type.__name__}: {error}') from error
+        frame_id = frame_id_of(message)
         rgb = to_rgb(message) if self._bridge is None else self._through_bridge(message)
-        return rgb, str(message.header.frame_id)
+        return rgb, frame_id
 
     def _through_bridge(self, message: Any) -> RgbImage:
         assert self._bridge is not None

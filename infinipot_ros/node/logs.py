@@ -13,6 +13,8 @@ import threading
 import time
 from typing import Any, Protocol
 
+from infinipot_ros.visual_memory.answer_text import printable
+
 #: Seconds between two warnings of one kind.
 THROTTLE_S = 10.0
 
@@ -33,7 +35,7 @@ def warn_dropped(log: Log, reason: str, why: str, topic: str = '') -> None:
 
 class NodeLog:
     """
-    A ``Log`` that writes to a ROS logger.
+    A ``Log`` that writes to a ROS logger, without control characters: names come from anywhere.
 
     :param logger: what ``node.get_logger()`` returns.
     """
@@ -46,7 +48,7 @@ class NodeLog:
 
     def info(self, text: str) -> None:
         """Log it."""
-        self._logger.info(text)
+        self._logger.info(printable(text))
 
     def warn(self, key: str, text: str) -> None:
         """Warn, unless the same key was warned about within ``THROTTLE_S``."""
@@ -58,8 +60,8 @@ class NodeLog:
             held = self._held.pop(key, 0)
             self._last[key] = now
         more = f' (and {held} more like it since the last such warning)' if held else ''
-        self._logger.warning(text + more)
+        self._logger.warning(printable(text) + more)
 
     def error(self, text: str) -> None:
         """Log it as an error."""
-        self._logger.error(text)
+        self._logger.error(printable(text))

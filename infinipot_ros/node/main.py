@@ -32,6 +32,11 @@ def main(args: list[str] | None = None) -> NoReturn:
 
     :param args: command line with ROS arguments; ``sys.argv`` when None.
     """
+    args = sys.argv if args is None else args
+    if {'-h', '--help'}.intersection(args):
+        from infinipot_ros.node.parameters import help_text
+        print(help_text(), end='')
+        sys.exit()
     signals: list[int] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -52,24 +57,27 @@ def main(args: list[str] | None = None) -> NoReturn:
     os._exit(status)
 
 
-def _serve(args: list[str] | None, signals: Sequence[int]) -> int:
+def _serve(args: list[str], signals: Sequence[int]) -> int:
     import rclpy
     from rclpy.logging import get_logger
     from rclpy.signals import SignalHandlerOptions
 
     from infinipot_ros.node.executor import FaultTolerantExecutor
     from infinipot_ros.node.node import BLOCKING_CALLBACKS, InfinipotNode
+    from infinipot_ros.node.params_files import unmatched_files
     from infinipot_ros.node.shutdown import leave_ros
 
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()
     node = None
     try:
         try:
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
             node = InfinipotNode(stop)
         except Exception as error:
             get_logger('infinipot').fatal(f'cannot start: {error}')
             return 1
+        for text in unmatched_files(args, node.get_fully_qualified_name()):
+            node.host.log.warn(text, text)
         executor = FaultTolerantExecutor(
             BLOCKING_CALLBACKS + 4, node.host.report_fault)
         executor.add_node(node)

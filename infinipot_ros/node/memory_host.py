@@ -14,6 +14,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any
 
 from infinipot_ros.errors import InfinipotError, QuestionCode, QuestionError
+from infinipot_ros.images.image_messages import MAX_FRAME_ID
 from infinipot_ros.node import parameters
 from infinipot_ros.node.factory import build_memory, build_sessions
 from infinipot_ros.node.frame_decoder import FrameDecoder
@@ -21,6 +22,7 @@ from infinipot_ros.node.frame_queue import IngestPolicy
 from infinipot_ros.node.job_queue import JobQueue
 from infinipot_ros.node.jobs import QuestionJob, QuestionRequest
 from infinipot_ros.node.logs import Log
+from infinipot_ros.node.parameter_table import MAX_CAMERAS
 from infinipot_ros.node.pose_buffer import PoseSource
 from infinipot_ros.node.worker import MemoryWorker
 from infinipot_ros.node.worker_status import WorkerStatus
@@ -124,8 +126,8 @@ class MemoryHost:
 
     @property
     def configured(self) -> bool:
-        """Whether there is a worker, which may still be loading its model."""
-        return self._worker is not None
+        """Whether there is a memory, or one is being made."""
+        return self._worker is not None or self.phase == 'configuring'
 
     # -- frames -------------------------------------------------------------------------------
 
@@ -177,11 +179,30 @@ class MemoryHost:
     def check_cameras(self, names: Sequence[str]) -> None:
         """:raises QuestionError: UNKNOWN_CAMERA, for a name the parameter ``cameras`` lacks."""
         known = self.camera_names
+        longest = max(map(len, names), default=0)
+        if len(names) > MAX_CAMERAS or longest > MAX_FRAME_ID:
+            raise QuestionError(
+                QuestionCode.UNKNOWN_CAMERA,
+                f'{len(names)} cameras, with names of up to {longest} characters: there are at '
+                f'most {MAX_CAMERAS}, with at most {MAX_FRAME_ID}')
         for name in names:
             if known and name not in known:
                 raise QuestionError(
                     QuestionCode.UNKNOWN_CAMERA, f"there is no camera '{name}': the parameter "
                     f'cameras has {", ".join(known)}')
+
+    def check_question(self, question: QuestionRequest) -> None:
+        """
+        Check a question that is to be asked later, and wait for that.
+
+        :raises InfinipotError: it can never be answered, or the node is not configured.
+        """
+        def check(memory: VisualMemory) -> None:
+            from infinipot_ros.visual_memory.scope import Scope
+            memory.check_question(question.text, Scope(cameras=question.cameras))
+
+        self.check_cameras(question.cameras)
+        self.run('watch', check)
 
     def withdraw(self, job: QuestionJob) -> None:
         """Cancel a question if it has not had its turn."""
@@ -198,7 +219,11 @@ class MemoryHost:
         :raises InfinipotError: no model is loaded.
         """
         worker = self._worker
-        if worker is None or self.phase in ('unconfigured', 'configuring'):
+        if self.phase == 'configuring':
+            raise InfinipotError(
+                f'the node is configuring: it has no memory to {action} yet; try again when it is '
+                'inactive or active')
+        if worker is None or self.phase == 'unconfigured':
             raise InfinipotError(
                 f'the node is {self.phase}: it has no memory to {action}; configure it first '
                 '(lifecycle transition configure)')

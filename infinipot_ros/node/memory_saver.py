@@ -20,7 +20,7 @@ from infinipot_ros.visual_memory.file_lock import MemoryLock
 
 if TYPE_CHECKING:
     from infinipot_ros.visual_memory.answer import MemoryStatus
-    from infinipot_ros.visual_memory.storage import Saved
+    from infinipot_ros.visual_memory.storage import Loaded, Saved
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 #: Seconds the last save may take before the memory is dropped without it;
@@ -45,6 +45,8 @@ class MemorySaver:
         self._saving: Future[Saved] | None = None
         self._lock: MemoryLock | None = None
         self._last_save_ns = 0
+        #: Why the node's own file lacks what is remembered; empty: nothing known.
+        self.problem = ''
 
     def last_save_ns(self) -> int:
         """Return when the memory was last saved, by the node's time; 0: never."""
@@ -89,27 +91,27 @@ class MemorySaver:
         saved: Saved = self._host.run(SAVE, self._save_task(name or self._file_name()))
         return saved
 
-    def load(self, name: str = '') -> int:
+    def load(self, name: str = '') -> Loaded:
         """
-        Replace the memory by a saved one and wait for it; return its tokens.
+        Replace the memory by a saved one and wait for it.
 
         :param name: a file in ``storage.directory``; empty: the node's own.
         :raises InfinipotError: it cannot be loaded; the memory stays as it was.
         """
         directory = self._host.value('storage.directory')
 
-        def load(memory: VisualMemory) -> int:
+        def load(memory: VisualMemory) -> Loaded:
             from infinipot_ros.visual_memory import storage
-            loaded = storage.load(memory, saved_path(directory, name or self._file_name()))
-            self._host.log.info(loaded.describe())
-            return int(loaded.tokens)
+            return storage.load(memory, saved_path(directory, name or self._file_name()))
 
-        return int(self._host.run('load', load))
+        loaded: Loaded = self._host.run('load', load)
+        return loaded
 
     # -- by itself ----------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin the autosave's period; the memory is as it was loaded, or empty."""
+        self.problem = ''
         self._autosave = Autosave(float(self._host.value('storage.autosave_period')))
         memory = self._memory()
         if memory is not None:
@@ -149,9 +151,10 @@ class MemorySaver:
             run = worker.queue.run_last if last else worker.queue.run
             saved = _last_saved(worker, run(AUTOSAVE, self._save_task(name)), begin_s)
         except Exception as error:
-            log.error(
+            self.problem = (
                 f'what was remembered since the last save may not be in {name}, which is whole '
                 f'either way: {type(error).__name__}: {error}')
+            log.error(self.problem)
         else:
             self._autosave.start(time.monotonic_ns(), memory)
             log.info(saved.describe())
@@ -173,15 +176,18 @@ class MemorySaver:
     def _put_off(self, autosave: Autosave, error: BaseException) -> None:
         # What was not written stays unsaved, so the end of the memory tries once more.
         autosave.put_off(time.monotonic_ns())
-        self._host.log.warn('autosave', f'autosave failed: {type(error).__name__}: {error}')
+        self.problem = f'autosave failed: {type(error).__name__}: {error}'
+        self._host.log.warn('autosave', self.problem)
 
     def _save_task(self, name: str) -> Callable[[VisualMemory], Saved]:
         directory = self._host.value('storage.directory')
 
         def save(memory: VisualMemory) -> Saved:
             from infinipot_ros.visual_memory import storage
-            saved = storage.save(memory, saved_path(directory, name), self._lock)
+            saved = storage.save(memory, saved_path(directory, name), self._lock, replace=False)
             self._last_save_ns = self._now_ns()
+            if name == self._file_name():
+                self.problem = ''
             return saved
 
         return save

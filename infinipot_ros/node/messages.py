@@ -138,6 +138,9 @@ def status_message(now: Time, state: str, model: str, policy: str,
     message.model = model
     reasons = sorted(snapshot.drops)
     message.frames_seen = snapshot.frames_seen
+    # A block that fails takes frames back that were counted before it.
+    message.frames_encoded = max(0, sum(
+        each.remembered for each in snapshot.cameras.values()))
     message.frames_dropped = sum(snapshot.drops.values())
     message.drop_reasons = reasons
     message.drop_counts = [snapshot.drops[reason] for reason in reasons]
@@ -147,7 +150,7 @@ def status_message(now: Time, state: str, model: str, policy: str,
     message.last_query_ms = snapshot.last_query_ms
     memory = snapshot.memory
     if memory is not None:
-        message.frames_encoded = memory.frames_encoded + memory.frames_pending
+        message.frames_loaded = memory.frames_loaded
         message.memory_tokens = memory.tokens
         message.cameras = sorted(memory.camera_tokens)
         message.camera_tokens = [memory.camera_tokens[name] for name in message.cameras]
@@ -161,17 +164,20 @@ def status_message(now: Time, state: str, model: str, policy: str,
     return message
 
 
-def reply(host: MemoryHost, response: Any, act: Callable[[], object],
+def reply(host: MemoryHost, response: Any, act: Callable[[], str],
           after: Callable[[], None]) -> Any:
     """
     Act, and fill a response's ``success`` and ``message``; never raise.
 
-    :param act: may set other fields of the response; whatever it raises becomes the message.
+    :param act: may set other fields of the response; returns what it did, for the log, if that is
+        anything; whatever it raises becomes the message.
     :param after: called when it is done, whether it worked or not.
     """
     try:
-        act()
+        done = act()
         response.success = True
+        if done:
+            host.log.info(done)
     except InfinipotError as error:
         response.success, response.message = False, str(error)
     except Exception as error:

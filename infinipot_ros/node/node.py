@@ -60,6 +60,9 @@ class InfinipotNode(LifecycleNode):
     """
     The node ``infinipot``.
 
+    Transitions and changes of parameters may wait for the model, so they are in groups of their
+    own: a lifecycle manager gives up on a node that does not answer ``~/get_state`` meanwhile.
+
     :param stop: set by the node when the process should end (autostart failed).
     :raises Exception: whatever rclpy raises about parameters of a wrong type or value.
     """
@@ -72,6 +75,8 @@ class InfinipotNode(LifecycleNode):
         self._action: AskAction | None = None
         self.exit_status = 0
         self._stop = stop
+        transitions = self._regroup('/change_state')
+        self._regroup('/set_parameters', '/set_parameters_atomically')
         log = NodeLog(self.get_logger())
         if segment is not None and segment.shortage:
             log.warn('shared memory', segment.shortage)
@@ -87,7 +92,7 @@ class InfinipotNode(LifecycleNode):
             self, host, steady, self._watches.counts, self._saver.last_save_ns)
         diagnostics = DiagnosticsPublisher(
             self, host, steady, self._images.states, self._images.times, self._poses.state,
-            segment)
+            lambda: self._saver.problem, segment)
         for listener in (diagnostics.on_frame, self._watches.on_frame):
             host.add_frame_listener(listener)
         handler = QuestionHandler(host, EvidenceMarkers(self, host).show)
@@ -99,8 +104,9 @@ class InfinipotNode(LifecycleNode):
         self.create_timer(CHORES_S, self._do_chores, clock=steady,
                           callback_group=MutuallyExclusiveCallbackGroup())
         if host.value('autostart'):
-            # In the default group, as the lifecycle services: one transition at a time.
-            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady)
+            # One transition at a time.
+            self._autostart_timer = self.create_timer(
+                0.0, self._autostart, clock=steady, callback_group=transitions)
         self._publish_status()
 
     def stop_work(self, timeout_s: float) -> None:
@@ -126,22 +132,28 @@ class InfinipotNode(LifecycleNode):
     def set_parameters_atomically(
         self, parameter_list: list[Parameter],
     ) -> SetParametersResult:
-        """Set parameters, which may have their old names; rclpy's services call this, too."""
-        return super().set_parameters_atomically(self._live.rename(parameter_list))
+        """Set parameters, in other forms, too (``adapt``); rclpy's services call this."""
+        with self._live.lock:
+            return super().set_parameters_atomically(self._live.adapt(parameter_list))
 
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and allocate the memory; FAILURE with the figures if it cannot be."""
-        self._enter('configuring')
-        values = self._live.values()
+        with self._live.lock:
+            self._enter('configuring')
+            values = self._live.values()
+        log = self.host.log
+        log.info(
+            f"loading {values['model']} on {values['device']} ({values['dtype']}), for a memory "
+            f"of {values['memory.budget']} tokens")
         try:
             check_poses(values['pose_topic'], values['pose_frame'])
             decoder = ImageDecoder(values['image_transport'])
             self._saver.hold_file()
             snapshot = self.host.configure(values, decoder, self._stop.is_set)
         except InfinipotError as error:
-            self.get_logger().error(f'cannot configure: {error}')
+            log.error(f'cannot configure: {error}')
             self._release()
             self._enter('unconfigured')
             return TransitionCallbackReturn.FAILURE
@@ -149,12 +161,12 @@ class InfinipotNode(LifecycleNode):
             return self._failed('configure', error)
         memory = snapshot.memory
         assert memory is not None
-        self.get_logger().info(
+        log.info(
             f"configured: {values['model']} on {values['device']} ({values['dtype']}), policy "
             f"{values['memory.policy']}, {memory.budget_tokens} tokens = {memory.budget_bytes} "
             f'bytes, pixels by {decoder.converter}')
         if snapshot.caveat:
-            self.get_logger().warning(snapshot.caveat)
+            log.warn('caveat', snapshot.caveat)
         self._saver.start()
         self._enter('inactive')
         return super().on_configure(state)
@@ -167,7 +179,7 @@ class InfinipotNode(LifecycleNode):
             topics = ', '.join(self._images.open())
         except Exception as error:
             return self._failed('activate', error)
-        self.get_logger().info(f'active: remembering {topics}')
+        self.host.log.info(f'active: remembering {topics}')
         self._enter('active')
         return super().on_activate(state)
 
@@ -195,11 +207,19 @@ class InfinipotNode(LifecycleNode):
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free everything after a transition raised; the node can be configured again."""
-        self.get_logger().error('after the failed transition the memory is dropped: configure '
-                                'again')
+        self.host.log.error('after the failed transition the memory is dropped: configure again')
         self._release()
         self._enter('unconfigured')
         return super().on_error(state)
+
+    def _regroup(self, *endings: str) -> MutuallyExclusiveCallbackGroup:
+        """Take services of rclpy's out of the group that it has them all in."""
+        group = MutuallyExclusiveCallbackGroup()
+        for service in self.services:
+            if service.srv_name.endswith(endings):
+                service.callback_group = group
+                group.add_entity(service)
+        return group
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
@@ -230,7 +250,7 @@ class InfinipotNode(LifecycleNode):
 
     def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
         # rclpy would go to ErrorProcessing on the exception itself, but log nothing about it.
-        self.get_logger().error(f'cannot {transition}: {type(error).__name__}: {error}')
+        self.host.log.error(f'cannot {transition}: {type(error).__name__}: {error}')
         return TransitionCallbackReturn.ERROR
 
     def _enter(self, phase: str) -> None:

@@ -10,6 +10,7 @@ Importing this module needs no ROS, so the documentation can be checked anywhere
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from infinipot_ros.node.frame_queue import IngestPolicy
@@ -124,6 +125,22 @@ def descriptor(row: Parameter) -> ParameterDescriptor:
             built.integer_range = [
                 IntegerRange(from_value=int(row.low), to_value=int(row.high), step=1)]
     return built
+
+
+def help_text() -> str:
+    """Return what ``infinipot_node --help`` prints, in 80 columns."""
+    lines = [
+        'usage: infinipot_node [--help] [--ros-args -p NAME:=VALUE ... -r OLD:=NEW ...',
+        '                      --params-file FILE]', '',
+        'Remember what a camera sees in a memory of fixed size, and answer questions.',
+        'Images come on the topic image (-r image:=/camera/image_raw), questions on the',
+        'service ~/query. ros2 launch infinipot_ros infinipot.launch.py starts it, too.',
+        '', 'parameters, with their defaults:']
+    for row in TABLE:
+        lines.append(f'  {row.name}:={plain(row.default)}')
+        lines += wrap(row.description.replace('`', ''), 80, initial_indent='      ',
+                      subsequent_indent='      ')
+    return '\n'.join(lines) + '\n'
 
 
 def markdown_table() -> str:

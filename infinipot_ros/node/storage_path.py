@@ -43,7 +43,8 @@ def saved_path(directory: str, name: str) -> Path:
     """
     try:
         root = Path(directory).expanduser()
-        root.mkdir(parents=True, exist_ok=True)
+        # What is saved shows what the camera saw; a directory that exists stays as it is.
+        root.mkdir(0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:
         # RuntimeError: the home directory of nobody.
         raise StorageError(

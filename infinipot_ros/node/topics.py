@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of a topic: its publishers, by the ROS graph, and how long it has been silent."""
+"""
+What is known of a topic: its publishers, by the ROS graph, and how long it has been silent.
+
+And how many requests the middleware keeps for a service.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,13 @@ from collections.abc import Container
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 
 from infinipot_ros.node.diagnostics import Publisher
+
+#: Of the node's services: requests of so many clients at once are kept until they are read; by
+#: default 10, and who sent another gets no reply.
+SERVICE_PROFILE = QoSProfile(depth=100)
 
 
 def publishers_of(node: Node, topic: str) -> list[Publisher]:

@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass
 
 from infinipot_ros.errors import BusyError, InfinipotError
+from infinipot_ros.visual_memory.answer_text import MATCHES, matches, same_answer
 
 #: Standing questions a node keeps.
 MAX_WATCHES = 8
@@ -28,6 +29,7 @@ class Watch:
 
     :param period_ns: header time between two questions.
     :param value: the answer it waits for; empty for any change.
+    :param match: how an answer meets it, as in ``answer_text.matches``.
     :param cameras: those it is about; none: all.
     :param asked: how often it was answered; ``skipped``: how often it was due but not asked.
     :param passed: how often others were asked instead since its last turn.
@@ -38,6 +40,7 @@ class Watch:
     period_ns: int
     value: str = ''
     cameras: tuple[str, ...] = ()
+    match: str = ''
     answer: str = ''
     asked: int = 0
     skipped: int = 0
@@ -47,13 +50,14 @@ class Watch:
 
     def record_answer(self, answer: str) -> bool:
         """Store an answer; return whether to raise an alert."""
-        # Imports torch, which the node does only in the worker's thread, as this is.
-        from infinipot_ros.visual_memory.answer import same_answer
         before, first = self.answer, self.asked == 0
         self.answer, self.asked = answer, self.asked + 1
         if not self.value:
             return not first and not same_answer(answer, before)
-        return same_answer(answer, self.value) and (first or not same_answer(before, self.value))
+        return self._meets(answer) and (first or not self._meets(before))
+
+    def _meets(self, answer: str) -> bool:
+        return matches(answer, self.value, self.match)
 
 
 class WatchList:
@@ -73,18 +77,24 @@ class WatchList:
     def __len__(self) -> int:
         return len(self._watches)
 
+    def all(self) -> list[Watch]:
+        """Return all, by number."""
+        with self._lock:
+            return sorted(self._watches.values(), key=lambda watch: watch.id)
+
     @property
     def skipped(self) -> int:
         """How often a watch was due but not asked so far, ended watches included."""
         return self._skipped
 
     def begin(self, question: str, period_ns: int, value: str = '',
-              cameras: tuple[str, ...] = ()) -> Watch:
+              cameras: tuple[str, ...] = (), match: str = '') -> Watch:
         """
         Begin a watch; it is due with the next frame.
 
         :raises BusyError: there are ``most`` already.
-        :raises InfinipotError: the question is empty or the period not above 0.
+        :raises InfinipotError: the question is empty, the period not above 0, or ``match`` not a
+            rule or without a value.
         """
         if not question.strip():
             raise InfinipotError('the question is empty: say what to watch for')
@@ -92,13 +102,17 @@ class WatchList:
             raise InfinipotError(
                 f'the period is {period_ns / 1e9} s, it must be above 0: seconds of header time '
                 'between two questions')
+        if match and (match not in MATCHES or not value.strip()):
+            raise InfinipotError(
+                f'match is {match[:40]!r} and value {value[:40]!r}: match is one of '
+                f'{", ".join(MATCHES)}, with a value, or empty')
         with self._lock:
             if len(self._watches) >= self._most:
                 raise BusyError(
                     f'there are {len(self._watches)} watches, the most there may be: end one of '
                     f'them ({", ".join(map(str, sorted(self._watches)))}) first')
             self._last_id = self._next_id()
-            watch = Watch(self._last_id, question, period_ns, value, cameras)
+            watch = Watch(self._last_id, question, period_ns, value, cameras, match)
             self._watches[watch.id] = watch
             return watch
 

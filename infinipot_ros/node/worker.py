@@ -89,6 +89,14 @@ class MemoryWorker:
         self.queue.start_over()
         self.latest = None
 
+    def end_session(self, name: str) -> Callable[[VisualMemory], None]:
+        """Return the task for the queue that ends a dialogue; it raises ``UNKNOWN_SESSION``."""
+        def end(_memory: VisualMemory) -> None:
+            assert self._sessions is not None
+            self._sessions.end(name)
+
+        return end
+
     def cameras(self) -> tuple[str, ...]:
         """Return the names of the cameras in the memory, in the order they were first seen."""
         memory = self._memory

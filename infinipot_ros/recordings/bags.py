@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from infinipot_ros.errors import FrameError, SourceError
-from infinipot_ros.images.image_messages import to_rgb
+from infinipot_ros.images.image_messages import frame_id_of, to_rgb
 from infinipot_ros.recordings.frame_source import FrameSource, Rate
 from infinipot_ros.ros_time import SECOND_NS, nanoseconds
 from infinipot_ros.visual_memory.frame import Frame
@@ -78,12 +78,13 @@ class BagSource(FrameSource):
                     self.skipped += 1
                     continue
                 try:
+                    frame_id = frame_id_of(message)
                     rgb = to_rgb(message)
                 except FrameError as error:
                     self.drop(error)
                     continue
                 if camera is None:
-                    camera = message.header.frame_id
+                    camera = frame_id
                 yield Frame(rgb, stamp_ns, camera)
 
     def _next(self, messages: Iterator[Any]) -> Any:

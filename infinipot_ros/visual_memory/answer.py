@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -45,6 +44,8 @@ class MemoryStatus:
     How full a memory is and what it has seen.
 
     :param frames_pending: frames that wait until their block is complete.
+    :param frames_encoded: all that went into what is remembered, by way of a file, too.
+    :param frames_loaded: of ``frames_encoded`` and ``frames_pending``: by way of a file.
     :param frames_still: duplicates that were skipped.
     :param tokens: visual tokens a layer and KV head holds now, of ``budget_tokens``.
     :param bytes: bytes of the remembered tokens; ``budget_bytes`` of the buffers, allocated once,
@@ -71,12 +72,4 @@ class MemoryStatus:
     camera_tokens: Mapping[str, int] = field(default_factory=dict)
     frames_still: int = 0
     rebases: int = 0
-
-
-def same_answer(answer: str, expected: str) -> bool:
-    """Compare two answers; case, punctuation and white space do not count."""
-    return _plain(answer) == _plain(expected)
-
-
-def _plain(text: str) -> str:
-    return ' '.join(text.casefold().translate(str.maketrans('', '', string.punctuation)).split())
+    frames_loaded: int = 0

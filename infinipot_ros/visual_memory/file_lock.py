@@ -29,17 +29,18 @@ def lock_of(path: Path) -> Path:
     return path.with_name(f'.{path.name}.lock')
 
 
-def open_locked(path: Path) -> int:
+def open_locked(path: Path, mode: int = 0o666) -> int:
     """
     Open a file, created if missing, for the exclusive use of this process.
 
+    :param mode: of a file that is created, less the umask.
     :return: its descriptor; closing it, or the end of the process, releases the file.
     :raises BlockingIOError: another process uses it.
     :raises OSError: it cannot be opened or locked.
     :raises StorageError: it is not a regular file.
     """
     for _ in range(ATTEMPTS):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not stat.S_ISREG(os.fstat(handle).st_mode):

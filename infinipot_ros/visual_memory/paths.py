@@ -11,6 +11,8 @@ from infinipot_ros.errors import StorageError
 
 # File systems allow 255; temporary and refused files have longer names than the file.
 MAX_NAME_BYTES = 200
+# Of the whole path; longer ones are not repeated in messages.
+MAX_PATH_CHARS = 4096
 
 
 def resolve_inside(directory: Path | str, name: str) -> Path:
@@ -20,16 +22,21 @@ def resolve_inside(directory: Path | str, name: str) -> Path:
     :param directory: an existing directory; it may itself be reached through a link.
     :param name: relative to the directory, or absolute and within it.
     :return: the real path, without links or ``..``; its parent exists.
-    :raises StorageError: the name is empty, too long, not a path, names a directory, leads out of
-        the declared one, or lies in a folder that does not exist.
+    :raises StorageError: the name is empty, too long, not printable, not a path, names a
+        directory, leads out of the declared one, or lies in a folder that does not exist.
     """
     if not str(directory):
         raise StorageError(
             'no directory is set for saved memories; set the parameter storage.directory')
     if not name.strip():
         raise StorageError(f'the path is empty; give the name of a file in {directory}')
-    if '\0' in name:
-        raise StorageError(f'the path {name!r} has a NUL character in it; leave it out')
+    if len(name) > MAX_PATH_CHARS:
+        raise StorageError(
+            f'the path of {len(name)} characters is too long, the limit is {MAX_PATH_CHARS}; '
+            'shorten it')
+    if not name.isprintable():
+        raise StorageError(
+            f'the path {name!r} has characters in it that cannot be printed; leave them out')
     try:
         root = Path(directory).resolve(strict=True)
         path = (root / name).resolve()

@@ -15,7 +15,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +37,8 @@ DTYPES = {
 MAX_HEADER_BYTES = 100_000_000  # what the library reads at most
 NO_DIGEST = '0' * hashlib.sha256().digest_size * 2
 LENGTH_BYTES = 8
+#: The mode of a new file: it shows what the camera saw.
+PRIVATE = 0o600
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,12 @@ def _beside(path: Path) -> Iterator[BinaryIO]:
     """
     Open a temporary file that replaces ``path`` once it is on the disk, or is removed.
 
-    Its name is always the same, so that leftovers of a crash are overwritten.
+    Its name is always the same, so that leftovers of a crash are overwritten. Only the owner may
+    read it, or who might read what it replaces.
     """
     part = part_of(path)
     try:
-        handle = open_locked(part)
+        handle = open_locked(part, PRIVATE)
     except BlockingIOError as error:
         raise StorageError(
             f'another process is saving to this file ({part}); wait for it, or give another '
@@ -140,6 +143,8 @@ def _beside(path: Path) -> Iterator[BinaryIO]:
     with open(handle, 'wb') as file:
         try:
             file.truncate(0)
+            with suppress(PermissionError):  # a file system without modes
+                os.fchmod(handle, path.stat().st_mode & 0o777 if path.exists() else PRIVATE)
             yield file
             file.flush()
             os.fsync(handle)
@@ -152,6 +157,15 @@ def _beside(path: Path) -> Iterator[BinaryIO]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def is_snapshot(path: Path) -> bool:
+    """Return whether a file has the header of a saved memory; its contents are not checked."""
+    try:
+        with safe_open(path, framework='pt') as file:
+            return bool((file.metadata() or {}).get('format') == FORMAT)
+    except (OSError, SafetensorError):
+        return False
 
 
 @contextmanager

@@ -17,7 +17,12 @@ from pathlib import Path
 from infinipot_ros.errors import StorageError
 from infinipot_ros.visual_memory.file_lock import MemoryLock
 from infinipot_ros.visual_memory.snapshot_codec import from_file, to_file
-from infinipot_ros.visual_memory.snapshot_file import part_of, read_snapshot, write_snapshot
+from infinipot_ros.visual_memory.snapshot_file import (
+    is_snapshot,
+    part_of,
+    read_snapshot,
+    write_snapshot,
+)
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 REFUSED = '.refused'
@@ -70,19 +75,47 @@ class Loaded:
         return text
 
 
-def save(memory: VisualMemory, path: Path | str, lock: MemoryLock | None = None) -> Saved:
+def save(memory: VisualMemory, path: Path | str, lock: MemoryLock | None = None,
+         replace: bool = True) -> Saved:
     """
     Write all that is remembered to one file, in one step.
 
+    What is no saved memory is never replaced.
+
     :param lock: a lock that the caller holds; if it is of another file, this file is locked too.
+    :param replace: as in ``check_replaceable``.
     :raises MemoryInUseError: another memory is saved to that file.
     :raises StorageError: it could not be written; the old file, if any, is as it was.
     """
     snapshot = memory.capture()
     held = lock is not None and lock.covers(path)
     with nullcontext() if held else MemoryLock(path):
+        check_replaceable(memory, path, replace)
         size = write_snapshot(Path(path), *to_file(snapshot))
+        _note_file(memory, path)
     return Saved(Path(path), size, snapshot.tokens, len(snapshot.observations))
+
+
+def check_replaceable(memory: VisualMemory, path: Path | str, replace: bool) -> None:
+    """
+    Check that a save would replace nothing that is missed.
+
+    :param replace: whether a saved memory may be replaced that this one was neither loaded from
+        nor saved to, or that was changed since.
+    :raises StorageError: another file is there.
+    """
+    version = _version_of(path)
+    # Nothing is lost with an empty file; one that is not regular is refused when it is written.
+    if (not os.path.isfile(path) or version is None or not version[0]
+            or memory.files.get(os.path.realpath(path)) == version):
+        return
+    if not is_snapshot(Path(path)):
+        raise StorageError(
+            f'{path} is there and is not a saved memory; give another name, or move it away')
+    if not replace:
+        raise StorageError(
+            f'{path} holds a memory that this one was neither loaded from nor saved to; load it '
+            'first, give another name, or move it away')
 
 
 def load(memory: VisualMemory, path: Path | str) -> Loaded:
@@ -114,6 +147,7 @@ def load(memory: VisualMemory, path: Path | str) -> Loaded:
         raise StorageError(
             f'{path} cannot be loaded ({type(error).__name__}: {error}); use an earlier copy, or '
             'start with an empty memory') from error
+    _note_file(memory, path)
     now = memory.capture()
     dtype = saved.views[0].keys.dtype
     return Loaded(
@@ -132,8 +166,12 @@ def load_at_start(memory: VisualMemory, path: Path | str) -> Loaded | StorageErr
     :return: what was loaded; why not; None if there is no file.
     """
     path = Path(path)
-    if not os.path.lexists(path):
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        return StorageError(f'{path} cannot be read ({error.strerror or error})')
     try:
         return load(memory, path)
     except StorageError as error:
@@ -149,7 +187,22 @@ def load_at_start(memory: VisualMemory, path: Path | str) -> Loaded | StorageErr
 
 def was_cut_off(path: Path | str) -> bool:
     """Return whether the last save to a file was cut off; the file is then the previous one."""
-    return part_of(Path(path)).is_file()
+    return os.path.isfile(part_of(Path(path)))
+
+
+def _note_file(memory: VisualMemory, path: Path | str) -> None:
+    version = _version_of(path)
+    if version is not None:
+        memory.files[os.path.realpath(path)] = version
+
+
+def _version_of(path: Path | str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    # Not the inode: some network file systems make up another each time.
+    return found.st_size, found.st_mtime_ns
 
 
 def _refused_path(path: Path) -> Path:

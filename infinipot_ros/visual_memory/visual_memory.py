@@ -77,6 +77,9 @@ class VisualMemory:
         if settings.cuda_graph:
             self.use_static_decoding().capture()
         self._last_query_s = 0.0
+        self._frames_loaded = 0
+        #: Files this memory was loaded from or saved to, by real path, as they were then.
+        self.files: dict[str, tuple[int, int]] = {}
 
     def use_static_decoding(self) -> CudaGraphDecoder:
         """
@@ -104,6 +107,7 @@ class VisualMemory:
         """Forget everything; buffers and model stay."""
         self._encoder.reset()
         self._last_query_s = 0.0
+        self._frames_loaded = 0
 
     def warm_up(self) -> None:
         """Run what is slower the first time; the memory stays as it is."""
@@ -224,6 +228,18 @@ class VisualMemory:
         finally:
             self._last_query_s = deadline.elapsed_s()
 
+    def check_question(self, question: str, scope: Scope = EVERYTHING) -> None:
+        """
+        Check what of a question does not depend on what is remembered when it is asked.
+
+        :raises QuestionError: it can never be answered.
+        """
+        encode_question(
+            self.model.prompt, self.settings, question, (), self.settings.max_new_tokens)
+        # Without declared cameras those that are to come have no names yet.
+        self._check_scope(scope if self.settings.cameras or not self.empty
+                          else replace(scope, cameras=()))
+
     @property
     def empty(self) -> bool:
         """Whether nothing is remembered and no frame is pending."""
@@ -330,7 +346,9 @@ class VisualMemory:
         snapshot.check_model(self.capture())
         layers, policy = self._encoder.fit(snapshot)
         try:
-            return self._encoder.restore(snapshot, layers, policy)
+            lost = self._encoder.restore(snapshot, layers, policy)
+            self._frames_loaded = self.frames_held
+            return lost
         except Exception as error:
             # Half of one memory and half of another is none.
             self.reset()
@@ -349,7 +367,7 @@ class VisualMemory:
             oldest_ns=encoder.oldest_ns, newest_ns=encoder.stamps.newest_ns,
             last_ingest_ms=1000 * encoder.last_ingest_s, last_query_ms=1000 * self._last_query_s,
             camera_tokens=dict(encoder.camera_tokens), frames_still=encoder.frames_still,
-            rebases=cache.rebases)
+            rebases=cache.rebases, frames_loaded=self._frames_loaded)
 
     def debug_state(self) -> DebugState:
         """Return a view of the internals, for tests and debugging."""

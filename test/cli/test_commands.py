@@ -24,8 +24,8 @@ from tiny_models import make_tiny
 from typer.testing import CliRunner
 
 from infinipot_ros.cli.main import VERSION, app, main
-from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
+from infinipot_ros.visual_memory.answer_text import printable
 from infinipot_ros.vlm.knowledge import CAVEAT
 
 ROOT = Path(__file__).resolve().parents[2]

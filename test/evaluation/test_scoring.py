@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.choice_parsing import LETTERS, option_letter, plain
+from infinipot_ros.evaluation.choice_parsing import LETTERS, option_letter
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.scoring import (
     SCORERS,
@@ -18,8 +18,8 @@ from infinipot_ros.evaluation.scoring import (
     number,
     score,
     token_f1,
-    yes_or_no,
 )
+from infinipot_ros.visual_memory.answer_text import plain
 
 OPTIONS = ['a cat', 'a dog', 'the table', 'A. J. Brown']
 WORDS = st.text('abcdefghij klmnopqrstuvwxyz', min_size=2, max_size=30).filter(
@@ -46,6 +46,8 @@ def asked(answer, scorer='exact', **more):
     ('The answer to the question is D', 'D'), ('a dog', 'B'), ('A DOG.', 'B'),
     ('The answer is a dog.', 'B'), ('It is a dog', 'B'), ('Answer: the table.', 'C'),
     ('A. J. Brown', 'D'), ('D. A. J. Brown', 'D'), ('C the table', 'C'),
+    ('（A）', 'A'), ('A。', 'A'), ('Ｂ', 'B'), ('【C】', 'C'), ('“D”', 'D'), ('B、 a dog', 'B'),
+    ('Answer：C', 'C'), ('It’s B.', 'B'), ('The answer is （D）。', 'D'), ('the table…', 'C'),
 ])
 def test_the_letter_an_answer_names(answer, letter):
     assert option_letter(answer, OPTIONS) == letter
@@ -56,7 +58,7 @@ def test_the_letter_an_answer_names(answer, letter):
     'A or B', 'A and C', 'A, B', 'A/B', 'A. B. C.', 'Both (A) and (B)', '(A) and (C)',
     'Answer: B, C', 'The answer is B or C', 'Neither A nor B.', 'The answer is not B',
     'Option B is wrong', 'A is wrong', '(A) is wrong', 'Team B scored', 'The answer is a monkey.',
-    'C the red one', 'Vitamin C', 'Cat', 'D-day',
+    'C the red one', 'Vitamin C', 'Cat', 'D-day', 'A、B', '（A）（B）', 'Ａ dog is on the table',
 ])
 def test_what_names_no_option_or_several_is_refused(answer):
     assert option_letter(answer, OPTIONS) is None
@@ -101,18 +103,9 @@ def test_letter_scores_the_option_that_is_right_twice_if_listed_twice():
 
 
 @pytest.mark.parametrize(('answer', 'found'), [
-    ('Yes', 'yes'), ('no.', 'no'), ('N', 'no'), ('y', 'yes'), ('Yes, there is', 'yes'),
-    ('The answer is no', 'no'), ('Answer: Yes', 'yes'), ('"No"', 'no'),
-    ('yes or no', None), ('There is no dog', None), ('Not', None), ('Nothing', None), ('', None),
-    ('I know', None), ('Yesterday', None),
-])
-def test_yes_or_no(answer, found):
-    assert yes_or_no(answer) == found
-
-
-@pytest.mark.parametrize(('answer', 'found'), [
     ('3', 3), ('3 times', 3), ('Three.', 3), ('-4', -4), ('1,200', 1200), ('2.5', 2.5),
-    ('They did it 2 times, 2 in all', 2), ('ten', 10), ('(7)', 7),
+    ('They did it 2 times, 2 in all', 2), ('ten', 10), ('(7)', 7), ('３。', 3), ('（7）', 7),
+    ('−4', -4), ('１，２００', 1200), ('3–5', None),
     ('1 or 2', None), ('one or two', None), ('x4', None), ('many', None), ('', None),
 ])
 def test_the_number_of_an_answer(answer, found):
@@ -122,6 +115,7 @@ def test_the_number_of_an_answer(answer, found):
 @pytest.mark.parametrize(('answer', 'found'), [
     ('15 minutes ago', 15), ('2.3', 2.3), ('1 hour and 5 min', 65), ('90 seconds', 1.5),
     ('1h 5m', 65), ('about .75 minutes', 0.75), ('3-minute', 3), ('a while', None), ('', None),
+    ('１５ minutes。', 15), ('3–minute', 3),
 ])
 def test_the_minutes_of_an_answer(answer, found):
     assert minutes(answer) == pytest.approx(found)

@@ -299,6 +299,10 @@ def test_poses_are_read_whatever_their_type(kind) -> None:
     assert read_pose(message) is None
     pose.orientation.w, pose.position.y = 1.0, float('nan')
     assert read_pose(message) is None
+    pose.position.y = 0.0
+    for length, known in ((256, True), (257, False), (300_000, False)):
+        message.header.frame_id = 'f' * length
+        assert (read_pose(message) is not None) == known
 
 
 def topic(**changes) -> diagnostics.ImageTopic:
@@ -349,6 +353,9 @@ def test_overload_and_heartbeat() -> None:
     assert diagnostics.worker_status('/n', 'active', gone, 0).level == b'\x02'
     assert diagnostics.memory_status('/n', SNAPSHOT).message == '20 of 64 tokens'
     assert diagnostics.memory_status('/n', None).level == b'\x00'
+    unsaved = diagnostics.memory_status('/n', SNAPSHOT, 'autosave failed: full')
+    assert (unsaved.level, unsaved.message) == (
+        b'\x01', '20 of 64 tokens; autosave failed: full')
 
 
 def images(recent: RecentCounts, **changes) -> diagnostics.DiagnosticStatus:

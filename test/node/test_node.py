@@ -21,7 +21,7 @@ def test_a_node_whose_parameters_are_refused_leaves_shared_memory() -> None:
     rclpy.init(args=['--ros-args', '-p', 'block_size:=many'])
     try:
         InfinipotNode(threading.Event())
-    except rclpy.exceptions.InvalidParameterTypeException:
+    except rclpy.exceptions.InvalidParameterValueException:
         segments = own_segments(os.getpid()) - before
     leave_ros(None)
     assert segments
@@ -84,6 +84,34 @@ def test_an_old_name_has_the_limits_of_the_present_one() -> None:
             InfinipotNode(threading.Event())
     finally:
         leave_ros(None)
+
+
+WHOLE_NUMBERS = """
+/**:
+  ros__parameters:
+    ingest.fps: 2
+    pose_max_gap: 1
+    ingest.still_likeness: 1
+    memory.camera_shares: [1, 1]
+"""
+
+
+def test_a_whole_number_is_a_double_where_one_is_meant(start, tmp_path) -> None:
+    from rclpy.parameter import Parameter
+    file = tmp_path / 'whole.yaml'
+    file.write_text(WHOLE_NUMBERS)
+    node = start('--params-file', str(file), '-p', 'query.timeout:=20')
+    for name, value in (('ingest.fps', 2.0), ('pose_max_gap', 1.0), ('query.timeout', 20.0),
+                        ('ingest.duplicate_similarity', 1.0)):
+        found = node.get_parameter(name)
+        assert (found.type_, found.value) == (Parameter.Type.DOUBLE, value), name
+    assert list(node.get_parameter('memory.camera_shares').value) == [1.0, 1.0]
+    for name, value, taken in (
+            ('ingest.fps', 3, True), ('ingest.fps', 1000, False), ('ingest.fps', True, False),
+            ('ingest.fps', '3', False), ('ingest.queue_size', 3.0, False)):
+        result = node.set_parameters_atomically([Parameter(name, value=value)])
+        assert result.successful == taken, (name, value, result.reason)
+    assert node.get_parameter('ingest.fps').value == 3.0
 
 
 def test_old_names_of_parameters_can_be_set_over_ros(start) -> None:

@@ -26,6 +26,17 @@ def test_the_table_can_be_printed_without_ros_or_torch() -> None:
     assert all(f'`{row.name}`' in done.stdout for row in parameters.TABLE)
 
 
+def test_help_is_for_a_terminal_and_needs_no_ros() -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', 'import sys; sys.modules["rclpy"] = sys.modules["torch"] = None; '
+         'from infinipot_ros.node.main import main; main()', '--ros-args', '--help'],
+        capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout == parameters.help_text()
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert all(f'  {row.name}:=' in done.stdout for row in parameters.TABLE)
+
+
 def test_the_defaults_pass_their_own_checks() -> None:
     assert parameters.problems(parameters.defaults()) == []
     assert len(parameters.BY_NAME) == len(parameters.TABLE)

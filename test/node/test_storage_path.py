@@ -18,6 +18,10 @@ def test_the_directory_is_made_and_names_stay_in_it(tmp_path: Path) -> None:
     root = tmp_path / 'new' / 'memories'
     assert saved_path(str(root), 'kitchen') == root.resolve() / 'kitchen'
     assert root.is_dir()
+    assert root.stat().st_mode & 0o777 == 0o700, 'it will show what the camera saw'
+    root.chmod(0o755)
+    saved_path(str(root), 'kitchen')
+    assert root.stat().st_mode & 0o777 == 0o755, 'one that exists stays as it is'
     with pytest.raises(StorageError, match='leads out'):
         saved_path(str(root), '../kitchen')
 

@@ -13,9 +13,9 @@ from infinipot_ros.node.watch_list import MAX_AT_ONCE, MAX_ID, WatchList
 SECOND = 1_000_000_000
 
 
-def alerts(value: str, answers: list[str]) -> list[bool]:
+def alerts(value: str, answers: list[str], match: str = '') -> list[bool]:
     watches = WatchList()
-    watch = watches.begin('Is the door open?', SECOND, value)
+    watch = watches.begin('Is the door open?', SECOND, value, match=match)
     return [watches.record_result(watch, answer) for answer in answers]
 
 
@@ -23,6 +23,26 @@ def test_an_alert_is_a_change_to_the_value() -> None:
     assert alerts('yes', ['no', 'Yes.', 'yes', 'no', 'yes']) == [False, True, False, False, True]
     assert alerts('yes', ['yes', 'yes']) == [True, False]
     assert alerts('', ['red', 'Red.', 'blue', 'red']) == [False, False, True, True]
+    assert alerts('红色', ['红色。', '绿色', '「红色」']) == [True, False, True]
+
+
+def test_a_yes_is_met_by_a_sentence_that_opens_with_it() -> None:
+    answers = ['No, it is shut.', 'Yes, the door is open.', 'Yes.', 'No.', '“Yes”, it is']
+    assert alerts('yes', answers) == [False, True, False, False, True]
+    assert alerts('yes', answers, 'exact') == [False, False, True, False, False]
+    assert alerts('open', answers, 'contains') == [False, True, False, False, False]
+    assert alerts('Yes, the', answers, 'leading') == [False, True, False, False, False]
+
+
+def test_all_can_be_listed() -> None:
+    watches = WatchList()
+    assert watches.all() == []
+    first, second = watches.begin('what?', SECOND), watches.begin('who?', SECOND, 'me', ('a',))
+    watches.record_result(first, 'x')
+    assert watches.all() == [first, second]
+    assert (watches.all()[0].answer, watches.all()[1].cameras) == ('x', ('a',))
+    watches.end(first.id)
+    assert watches.all() == [second]
 
 
 def test_it_is_asked_by_header_time() -> None:
@@ -79,6 +99,10 @@ def test_bounds_and_refusals() -> None:
         watches.begin(' ', SECOND)
     with pytest.raises(InfinipotError, match='above 0'):
         watches.begin('what?', 0)
+    for match, value in (('leading', ''), ('contains', ' '), ('regex', 'x'), ('x' * 9000, 'y')):
+        with pytest.raises(InfinipotError, match='exact, leading, contains') as caught:
+            watches.begin('what?', SECOND, value, match=match)
+        assert len(str(caught.value)) < 200
     first, second = (watches.begin('what?', SECOND) for _ in range(2))
     with pytest.raises(BusyError, match=f'{first.id}, {second.id}'):
         watches.begin('what?', SECOND)

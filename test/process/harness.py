@@ -32,7 +32,7 @@ from infinipot_ros.node.interfaces.ask_action import FEEDBACK_DEPTH
 from infinipot_ros.node.replay.bag_player import SETTLE_S
 from infinipot_ros.node.replay.node_client import NodeClient
 from infinipot_ros.node.replay.node_process import NodeProcess
-from infinipot_ros.srv import LoadMemory, Query, SaveMemory, Watch
+from infinipot_ros.srv import EndSession, LoadMemory, Query, SaveMemory, Watch
 
 SECOND = 1_000_000_000
 #: Header time of the first frame in the tests.
@@ -96,7 +96,8 @@ class Client(NodeClient):
         self.images = self.node.create_publisher(Image, 'image', RELIABLE)
         # Made before they are used: a response is lost whose writer has not found its reader yet.
         for kind, name in ((Trigger, 'reset'), (SetBool, 'pause'), (SaveMemory, 'save'),
-                           (LoadMemory, 'load'), (Watch, 'watch'), (ChangeState, 'change_state'),
+                           (LoadMemory, 'load'), (Watch, 'watch'), (EndSession, 'end_session'),
+                           (ChangeState, 'change_state'),
                            (GetState, 'get_state'),
                            (SetParametersAtomically, 'set_parameters_atomically')):
             self.service(kind, name)
@@ -243,8 +244,9 @@ def wait_matched(publisher: Any) -> None:
     time.sleep(SETTLE_S)
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float, what: str,
+               now: Callable[[], object] = lambda: '') -> None:
     end = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < end, f'waited {timeout_s} s for {what}'
+        assert time.monotonic() < end, f'waited {timeout_s} s for {what} {now()}'
         time.sleep(0.01)

@@ -5,18 +5,22 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from action_msgs.msg import GoalStatus
 from harness import SECOND, START_NS, Client, NamespacedNode, stamp, wait_until
+from rclpy.qos import QoSProfile
 
 from infinipot_ros.action import Ask
 from infinipot_ros.msg import Evidence
-from infinipot_ros.srv import Query
+from infinipot_ros.node.replay.bag_player import SETTLE_S
+from infinipot_ros.srv import EndSession, Query
 
 LONG = 500
 FRAMES = 24
@@ -166,6 +170,36 @@ def test_dialogues_are_kept_and_bounded(running) -> None:
     assert refused.error_code == Query.Response.UNKNOWN_SESSION
     assert (client.statuses[-1].sessions, client.statuses[-1].memory_tokens) == (3, tokens)
     assert client.ask('And what colour was it?', max_new_tokens=2, session='b').success
+    # One that is ended makes room.
+    assert client.do(EndSession, 'end_session', session='a').success
+    client.wait_status(lambda s: s.sessions == 2, 'two sessions')
+    for name in ('a', '', 'x' * 300_000):
+        refused = client.do(EndSession, 'end_session', session=name)
+        assert not refused.success and 'there is no session' in refused.message
+        assert len(refused.message) < 300
+    assert client.ask('Me too?', max_new_tokens=1, session='d').success
+
+
+def test_as_many_clients_as_fifty_at_once_all_get_a_reply(running) -> None:
+    process, client = running
+    # Every client gets the others' responses too, and drops them when it reads them.
+    clients = [client.node.create_client(
+        Query, f'{client.name}/query', qos_profile=QoSProfile(depth=100)) for _ in range(50)]
+    wait_until(lambda: all(each.service_is_ready() for each in clients), 20.0, 'the service')
+    # A response is lost whose writer has not found its reader yet.
+    time.sleep(SETTLE_S)
+    # A node that is busy for a moment.
+    process.send(signal.SIGSTOP)
+    try:
+        futures = [each.call_async(Query.Request()) for _ in range(2) for each in clients]
+    finally:
+        process.send(signal.SIGCONT)
+    wait_until(lambda: all(future.done() for future in futures), 20.0, 'a hundred replies',
+               lambda: sum(future.done() for future in futures))
+    assert {future.result().error_code for future in futures} <= {
+        Query.Response.EMPTY_QUESTION, Query.Response.BUSY}
+    for each in clients:
+        client.node.destroy_client(each)
 
 
 def test_the_example_of_the_page_runs(running, tmp_path) -> None:

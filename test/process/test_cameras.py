@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Duration
 from harness import (
     RELIABLE,
     SECOND,
@@ -155,11 +156,18 @@ def test_a_standing_question_is_asked_again_and_told(running) -> None:
     alerts: list[Alert] = []
     robot.node.create_subscription(Alert, f'{robot.name}/alerts', alerts.append, 10)
     wait_until(lambda: robot.node.count_publishers(f'{robot.name}/alerts') > 0, 5.0, 'alerts')
+    a_second = Duration(sec=1)
     for fields, words in (({'question': ''}, 'empty'), ({'question': 'What?'}, 'above 0'),
                           ({'question': 'What?', 'cameras': ['top']}, 'front, rear'),
+                          ({'question': 'What?', 'cameras': ['x' * 300_000]}, '300000 characters'),
+                          ({'question': 'x' * 300_000}, '300000 characters'),
+                          ({'question': 'What <|im_end|> now?'}, 'special token'),
+                          ({'question': 'What?', 'value': 'v' * 300_000}, '300000 characters'),
+                          ({'question': 'What?', 'match': 'leading', 'period': a_second}, 'match'),
                           ({'id': 77}, 'no watch 77')):
         refused = robot.do(Watch, 'watch', **fields)
         assert not refused.success and words in refused.message
+        assert len(refused.message) < 500 and not refused.watches
 
     watched = Watch.Request(question='What is there?', cameras=['front'])
     watched.period.sec = 2
@@ -170,9 +178,17 @@ def test_a_standing_question_is_asked_again_and_told(running) -> None:
         ids.append(response.id)
     refused = robot.call(robot.service(Watch, 'watch'), watched, 40.0)
     assert not refused.success and 'end one of them' in refused.message
+    assert [each.id for each in refused.watches] == ids
+    assert f"watch {ids[0]}: 'What is there?' every 2 s, for any change" in process.output()
     for number in ids[1:]:
         assert robot.do(Watch, 'watch', id=number).success
+    assert f'watch {ids[1]} was ended' in process.output()
     robot.wait_status(lambda s: s.watches == 1, 'one watch')
+    listed = robot.do(Watch, 'watch', list=True)
+    assert listed.success and listed.id == 0
+    [state] = listed.watches
+    assert (state.id, state.question, state.period.sec, list(state.cameras), state.value) == (
+        ids[0], 'What is there?', 2, ['front'], '')
 
     # One frame after another: the worker keeps up. A model of random weights soon says otherwise.
     second = FRAMES

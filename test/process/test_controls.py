@@ -60,10 +60,11 @@ def running(start, tiny, folder) -> tuple[NamespacedNode, Client]:
 
 
 def test_a_pause_drops_frames_and_answers_questions(running) -> None:
-    _, client = running
+    process, client = running
     before = client.statuses[-1].frames_encoded
     assert client.do(SetBool, 'pause', data=True).success
     client.wait_status(lambda s: s.paused, 'paused')
+    assert 'paused: frames are dropped' in process.output()
     for index in range(100, 103):
         client.publish(START_NS + index * SECOND)
     status = client.wait_status(lambda s: drops(s).get('paused') == 3, 'three dropped')
@@ -71,13 +72,14 @@ def test_a_pause_drops_frames_and_answers_questions(running) -> None:
     assert client.ask('What is there?', max_new_tokens=2).success
     client.wait_diagnostic('images', 'paused')
     assert client.do(SetBool, 'pause', data=False).success
+    assert 'frames are remembered again' in process.output()
     client.feed(START_NS + 110 * SECOND, 2)
 
 
 def test_what_is_saved_is_there_again_after_a_reset(running, folder) -> None:
-    _, client = running
+    process, client = running
     before = client.ask('What is there?')
-    tokens = client.statuses[-1].memory_tokens
+    tokens, seen = client.statuses[-1].memory_tokens, client.statuses[-1].frames_encoded
     saved = client.do(SaveMemory, 'save', path='tour.safetensors')
     assert saved.success, saved.message
     path = folder / 'tour.safetensors'
@@ -87,12 +89,17 @@ def test_what_is_saved_is_there_again_after_a_reset(running, folder) -> None:
 
     assert client.do(Trigger, 'reset').success
     status = client.wait_status(lambda s: s.memory_tokens == 0, 'an empty memory')
-    assert (status.frames_encoded, status.sessions, status.newest_stamp.sec) == (0, 0, 0)
+    assert (status.frames_encoded, status.sessions, status.newest_stamp.sec) == (seen, 0, 0)
     assert client.ask('What is there?').error_code == Query.Response.NOTHING_OBSERVED
 
     loaded = client.do(LoadMemory, 'load', path='tour.safetensors')
     assert loaded.success and loaded.memory_tokens == tokens, loaded.message
-    client.wait_status(lambda s: s.memory_tokens == tokens, 'the memory')
+    status = client.wait_status(lambda s: s.memory_tokens == tokens, 'the memory')
+    # What the file held was not seen by this node now: each message that was is counted once.
+    assert (status.frames_loaded, status.frames_encoded) == (seen, seen)
+    assert status.frames_seen == status.frames_encoded + status.frames_dropped
+    for words in ('saved ', 'reset: nothing is remembered', 'loaded '):
+        assert words in process.output()
     after = client.ask('What is there?')
     assert (after.answer, after.observed_from, after.observed_to) == (
         before.answer, before.observed_from, before.observed_to)
@@ -159,6 +166,7 @@ def test_a_full_disk_leaves_the_file_and_the_node(running, folder, full, words: 
     before = client.ask('What is there?')
     with full(process.pid, inner, size * 3 // 2):
         path.write_bytes((folder / 'tour.safetensors').read_bytes())
+        assert client.do(LoadMemory, 'load', path=first).success
         response = client.do(SaveMemory, 'save', path=first)
         assert not response.success
         assert words in response.message and 'bytes are needed' in response.message

@@ -24,7 +24,7 @@ from sensor_msgs.msg import CompressedImage
 
 from infinipot_ros.cli.demo_run import DemoRun, answer_text, run_demo
 from infinipot_ros.srv import Query
-from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.answer_text import same_answer
 from infinipot_ros.vlm.knowledge import CAVEAT, SIMULATED_ONLY
 
 FRAMES = 60

@@ -10,6 +10,8 @@ import time
 
 import pytest
 from harness import SECOND, START_NS, drops, wait_until
+from rcl_interfaces.srv import GetParameters
+from std_srvs.srv import Trigger
 
 from infinipot_ros.srv import Query
 
@@ -26,8 +28,12 @@ sys.exit(main())
 
 def test_transitions_and_bad_configurations(start, tiny, tmp_path) -> None:
     """One node without autostart, through every state."""
-    process, client = start(autostart=False, model='/no/such/model')
+    file = tmp_path / 'params.yaml'
+    file.write_text('# of another\n/camera:\n  ros__parameters: {block_size: 4}\n')
+    process, client = start('--params-file', str(file), autostart=False, model='/no/such/model')
     client.wait_status(lambda s: s.state == 'unconfigured', 'unconfigured')
+    wait_until(lambda: f'{file} has parameters for /camera (line 2), none for {client.name}'
+               in process.output(), 5.0, 'a warning of the file')
     assert client.state() == 'unconfigured'
     assert client.statuses[-1].model == ''
     response = client.ask('Anybody there?')
@@ -53,6 +59,7 @@ def test_transitions_and_bad_configurations(start, tiny, tmp_path) -> None:
         assert process.running()
     assert client.set(block_size=2).successful
     assert client.change('configure')
+    assert f'loading {tiny} on cpu (float32), for a memory of 64 tokens' in process.output()
     status = client.wait_status(lambda s: s.state == 'inactive', 'inactive')
     assert status.budget_tokens == 64 and status.model == str(tiny)
     assert client.ask('Anybody there?').error_code == Query.Response.INACTIVE
@@ -115,6 +122,20 @@ def test_a_qos_override_that_cannot_work_ends_the_node_with_a_reason(start, tiny
     assert 'cannot activate' in process.output() and 'sometimes' in process.output()
 
 
+@pytest.mark.parametrize(('text', 'words'), [
+    ('/**:\n  ros__parameters:\n    cameras: [a\n    model: x\n', 'near line 3'),
+    ('/**:\n  model: x\n', 'at line 2'), (None, 'Error opening YAML file')])
+def test_a_params_file_that_cannot_be_read_ends_the_node_with_a_reason(
+        start, tmp_path, text, words: str) -> None:
+    file = tmp_path / 'params.yaml'
+    if text is not None:
+        file.write_text(text)
+    process, _ = start('--params-file', str(file))
+    assert process.wait(30.0) == 1
+    assert str(file) in process.output() and words in process.output()
+    assert 'Traceback' not in process.output()
+
+
 @pytest.mark.parametrize('parameter', [{'ingest__queue_size': 'many'}, {'block_size': 0}])
 def test_a_parameter_of_a_wrong_kind_ends_the_node_with_a_reason(start, tiny, parameter) -> None:
     process, _ = start(model=tiny, **parameter)
@@ -126,6 +147,18 @@ def test_a_parameter_of_a_wrong_kind_ends_the_node_with_a_reason(start, tiny, pa
 def test_sigint_while_the_model_loads(start, tiny) -> None:
     process, client = start(model=tiny)
     client.wait_status(lambda s: s.state == 'configuring', 'configuring', 30.0)
+    # Whoever asks is answered meanwhile, and what is set is not lost unseen.
+    assert client.state() == 'configuring'
+    [value] = client.do(GetParameters, 'get_parameters', names=['memory.budget']).values
+    assert value.integer_value == 64
+    for changes, words in (({'ingest__fps': 1.0}, 'loading its model'),
+                           ({'memory__keep_ratio': 0.5}, 'loading its model'),
+                           ({'block_size': 4}, 'cleanup')):
+        refused = client.set(**changes)
+        assert not refused.successful and words in refused.reason
+    response = client.do(Trigger, 'reset')
+    assert not response.success and 'it has no memory to reset yet' in response.message
+    assert client.statuses[-1].state == 'configuring', 'the model loaded too soon for this test'
     process.send(signal.SIGINT)
     assert process.wait(STOP_S) == 0, process.output()
     assert 'Traceback' not in process.output()

@@ -27,7 +27,7 @@ from infinipot_ros.evaluation.report.track import STAGES
 from infinipot_ros.node import parameters
 from infinipot_ros.node.replay.offline_comparison import compare
 from infinipot_ros.recordings.sources import open_source
-from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.answer_text import same_answer
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.knowledge import CAVEAT
 

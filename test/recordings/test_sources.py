@@ -29,6 +29,7 @@ from recording_files import (
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from infinipot_ros.errors import ConfigurationError, SourceError
+from infinipot_ros.images.image_messages import MAX_FRAME_ID
 from infinipot_ros.recordings.folders import natural_key
 from infinipot_ros.recordings.frame_source import Rate
 from infinipot_ros.recordings.sources import open_source
@@ -156,6 +157,15 @@ def test_bag_topic_is_one_camera_whatever_its_frame_ids(tmp_path):
     source = open_source(write_bag(tmp_path / 'bag', {'/cam': messages}))
     for _ in range(2):
         assert [frame.camera for frame in source] == ['camera_1'] * 40
+
+
+def test_bag_images_of_endless_frame_ids_are_left_out(tmp_path):
+    messages = camera(4)
+    for index, length in enumerate((300_000, MAX_FRAME_ID + 1, MAX_FRAME_ID, 0)):
+        messages[index][1].header.frame_id = 'f' * length
+    source = open_source(write_bag(tmp_path / 'bag', {'/cam': messages}))
+    assert [frame.camera for frame in source] == ['f' * MAX_FRAME_ID] * 2
+    assert source.dropped == {'malformed': 2}
 
 
 def test_bag_message_that_is_no_image(tmp_path):

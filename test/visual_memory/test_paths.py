@@ -39,20 +39,24 @@ def test_what_lies_inside_is_found(home, name):
 
 
 @pytest.mark.parametrize(('name', 'reason'), [
-    ('', 'empty'), (' \n', 'empty'), ('x\0y', 'NUL'), ('loop', 'cannot be used'),
-    ('\ud800', 'cannot be used'),
+    ('', 'empty'), (' \n', 'empty'), ('x\0y', 'cannot be printed'), ('loop', 'cannot be used'),
+    ('\ud800', 'cannot be printed'), ('m\nfatal: gone', 'cannot be printed'),
+    ('\x1b[2Jm', 'cannot be printed'), ('m\u202egpj', 'cannot be printed'),
     ('..', 'leads out'), ('../m', 'leads out'), ('a/../../m', 'leads out'),
     ('/etc/passwd', 'leads out'), ('../home2/m', 'leads out'), ('out/m', 'leads out'),
     ('b', 'leads out'), ('out/home2/secret', 'leads out'),
     ('.', 'names a directory'), ('a/..', 'names a directory'), ('a', 'names a directory'),
     ('m/', 'names a directory'), ('new/m', 'no folder'),
     pytest.param('x' * 250, 'too long', id='long name'),
-    pytest.param('a/' * 4000 + 'm', '', id='long path'),
+    pytest.param('a/' * 4000 + 'm', 'of 8001 characters is too long', id='long path'),
+    pytest.param('a/' * 2000 + 'm', '', id='path of many folders'),
 ])
 def test_what_does_not_is_refused_with_the_reason(home, name, reason):
     with pytest.raises(StorageError) as caught:
         resolve_inside(home, name)
     assert reason in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 5000, 'a name of megabytes is not sent back and logged'
 
 
 @pytest.mark.parametrize('directory', ['', '/nowhere/at/all', '/etc/passwd'])

@@ -69,7 +69,8 @@ def states(memory):
 
 def essence(memory):
     state = memory.debug_state()
-    return replace(memory.status(), last_ingest_ms=0, last_query_ms=0), state.timeline, state.times
+    status = replace(memory.status(), last_ingest_ms=0, last_query_ms=0, frames_loaded=0)
+    return status, state.timeline, state.times
 
 
 # -- as the plain model -----------------------------------------------------------------------

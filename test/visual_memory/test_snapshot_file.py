@@ -54,6 +54,23 @@ def good(tmp_path_factory):
     return path
 
 
+@pytest.mark.parametrize('umask', [0, 0o022, 0o077])
+def test_a_new_file_is_its_owners_and_one_that_is_replaced_keeps_its_mode(tmp_path, umask):
+    path, part = tmp_path / 'memory', tmp_path / '.memory.part'
+    before = os.umask(umask)
+    try:
+        write_snapshot(path, FACTS, some_tensors())
+        assert path.stat().st_mode & 0o777 == 0o600
+        for mode in (0o600, 0o640, 0o644, 0o660):
+            path.chmod(mode)
+            # What a crash of an earlier release left.
+            part.touch(0o666)
+            write_snapshot(path, FACTS, some_tensors())
+            assert path.stat().st_mode & 0o777 == mode
+    finally:
+        os.umask(before)
+
+
 @pytest.fixture(scope='module')
 def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp('scratch')

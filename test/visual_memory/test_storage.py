@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is saved is what is loaded, to the bit; what cannot be loaded changes nothing."""
 
+import os
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -11,6 +12,7 @@ import torch
 from camera import SECOND, START, noise, stamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from streams import assert_same, contents, places
 from tiny_models import KINDS, make_tiny
 
@@ -23,7 +25,13 @@ from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.snapshot_codec import from_file, to_file
 from infinipot_ros.visual_memory.snapshot_file import read_snapshot, write_snapshot
-from infinipot_ros.visual_memory.storage import load, load_at_start, save
+from infinipot_ros.visual_memory.storage import (
+    check_replaceable,
+    load,
+    load_at_start,
+    save,
+    was_cut_off,
+)
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model
 
@@ -56,9 +64,9 @@ def feed(memory, count, start=0, later_ns=0, cameras=('',), **size):
 
 
 def essence(memory):
-    """All there is to a memory, besides how long things took."""
+    """All there is to a memory, besides how long things took and how it came to be."""
     state = memory.capture()
-    status = replace(memory.status(), last_ingest_ms=0.0, last_query_ms=0.0)
+    status = replace(memory.status(), last_ingest_ms=0.0, last_query_ms=0.0, frames_loaded=0)
     return {
         'status': replace(status, budget_tokens=0, budget_bytes=0, camera_tokens={
             camera: tokens for camera, tokens in status.camera_tokens.items() if tokens}),
@@ -151,13 +159,19 @@ def test_a_memory_moves_to_the_same_model_elsewhere(tiny, path, tmp_path):
 
 def test_loading_again_replaces_what_is_there(tiny, path):
     memory = make(tiny)
-    feed(memory, 20)
+    feed(memory, 21)
     save(memory, path)
     then = essence(memory)
-    feed(memory, 25, start=20)
+    feed(memory, 25, start=21)
+    assert memory.status().frames_loaded == 0
     load(memory, path)
     assert essence(memory) == then
+    feed(memory, 3, start=21)
+    status = memory.status()
+    assert (status.frames_loaded, status.frames_encoded + status.frames_pending) == (21, 24)
+    load(memory, path)
     memory.reset()
+    assert memory.status().frames_loaded == 0
     load(memory, path)
     assert essence(memory) == then
 
@@ -563,6 +577,53 @@ def test_a_failed_save_changes_nothing_and_names_the_reason(untouched, tmp_path)
         untouched.check()
 
 
+# -- what is there already --------------------------------------------------------------------
+
+
+def other_safetensors(path):
+    save_file({'keys': torch.zeros(2)}, path)
+
+
+@pytest.mark.parametrize('put', [
+    lambda path: path.write_text('a letter'), lambda path: path.write_bytes(os.urandom(4000)),
+    other_safetensors, lambda path: path.write_bytes(path.read_bytes()[:-1])])
+@pytest.mark.parametrize('replace', [True, False])
+def test_what_is_no_saved_memory_is_never_replaced(tiny, tmp_path, put, replace):
+    path = tmp_path / 'memory'
+    memory = make(tiny)
+    save(memory, path)
+    put(path)
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match='memory is there and is not a saved memory; give'):
+        save(memory, path, replace=replace)
+    assert path.read_bytes() == before
+    path.write_bytes(b'')
+    save(memory, path, replace=replace)
+
+
+def test_a_memory_replaces_on_request_only_the_files_it_knows(tiny, tmp_path):
+    path, another = tmp_path / 'memory', tmp_path / 'another'
+    memory, other = make(tiny), make(tiny)
+    feed(memory, 4)
+    for target in (path, another, path):
+        save(memory, target, replace=False)
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match='neither loaded from nor saved to; load it first'):
+        save(other, path, replace=False)
+    with pytest.raises(StorageError, match='neither loaded'):
+        check_replaceable(other, path, replace=False)
+    assert path.read_bytes() == before
+    (tmp_path / 'link').symlink_to(path)
+    load(other, tmp_path / 'link')
+    feed(other, 2, start=70)
+    save(other, path, replace=False)
+    with pytest.raises(StorageError, match='neither loaded'):
+        save(memory, path, replace=False)
+    save(memory, path)
+    load_at_start(restarted := make(tiny), path)
+    save(restarted, path, replace=False)
+
+
 # -- held ------------------------------------------------------------------------------------
 
 
@@ -619,6 +680,22 @@ def test_at_start_there_may_be_nothing_something_or_something_bad(tiny, tmp_path
     path.mkdir()
     assert isinstance(load_at_start(make(tiny), path), StorageError)
     assert path.is_dir()
+
+
+def test_at_start_a_directory_that_cannot_be_read_is_a_refusal(tiny, tmp_path):
+    memory = make(tiny)
+    folder = tmp_path / 'locked'
+    folder.mkdir(0o000)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)  # nobody: to root no directory is closed
+    try:
+        assert not was_cut_off(folder / 'memory')
+        refused = load_at_start(memory, folder / 'memory')
+    finally:
+        os.seteuid(user)
+    assert isinstance(refused, StorageError) and 'Permission denied' in str(refused)
+    assert_twins(memory, make(tiny))
 
 
 def test_at_start_a_file_made_up_with_right_checksums_is_set_aside(tiny, good, tmp_path):

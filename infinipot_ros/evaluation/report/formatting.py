@@ -1,10 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Times, sizes, counts and plain values as people read them."""
+"""Times, sizes, counts and plain values as people read them, and tables as spreadsheets do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -15,6 +17,8 @@ DATES_FROM_NS = 10**18
 # Longer lists are cut off; results.json has them whole.
 MAX_LISTED = 20
 MAX_CHARACTERS = 1_200
+# What the text of a cell that a spreadsheet computes begins with.
+FORMULA = ('=', '+', '-', '@', '\t', '\n')
 
 
 def clock_text(seconds: float) -> str:
@@ -81,3 +85,27 @@ def listed(texts: Iterable[str]) -> list[str]:
     found = list(texts)
     more = len(found) - MAX_LISTED
     return found if more < 2 else [*found[:MAX_LISTED], f'and {more:,} more']
+
+
+def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """
+    Write a table as CSV.
+
+    A text that a spreadsheet would take for a formula, a recording's name of ``=...`` for one,
+    begins with an apostrophe.
+
+    :param names: the columns, in order.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(
+        {name: _as_text(value) if isinstance(value, str) else value
+         for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _as_text(value: str) -> str:
+    # The csv module quotes a carriage return from Python 3.13 on only.
+    value = value.replace('\r', ' ')
+    return f"'{value}" if value.startswith(FORMULA) else value

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 
 from infinipot_ros.evaluation.report.caveats import caveats, left_out
+from infinipot_ros.evaluation.report.formatting import csv_text
 from infinipot_ros.evaluation.report.provenance import provenance
 from infinipot_ros.evaluation.report.quality_page import page
 from infinipot_ros.evaluation.report.summary import (
@@ -45,11 +44,7 @@ def write_report(
         json.dumps(vars(outcome), ensure_ascii=False) for outcome in store.outcomes)
     write_whole(folder / 'results.json',
                 f'{results.removesuffix("}").rstrip()},\n "questions": [\n{answers}\n]}}\n')
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(folder / 'results.csv', text.getvalue())
+    write_whole(folder / 'results.csv', csv_text(list(rows[0]) if rows else [], rows))
     write_csv(folder)
     write_whole(folder / 'report.html',
                 page(summary, facts | store.config, store.outcomes, folder, caveats(store)))

@@ -40,7 +40,7 @@ from infinipot_ros.evaluation.variants import (
     budget_divisor,
     budget_size,
 )
-from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.answer_text import same_answer
 
 ALL_SUITES = 'all suites'
 DELAYS = (1, 10, 100, 1000)

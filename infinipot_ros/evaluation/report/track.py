@@ -9,14 +9,14 @@ that are drawn are kept.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 
 from infinipot_ros.evaluation.memory_timeline import Sample
+from infinipot_ros.evaluation.report.formatting import csv_text
 from infinipot_ros.evaluation.run_store import TIMELINE, write_whole
 from infinipot_ros.evaluation.variants import Variant
 
@@ -100,12 +100,10 @@ def read_tracks(folder: Path, streams: Collection[str] = ()) -> list[Track]:
 
 def write_csv(folder: Path) -> bool:
     """Write ``timeline.csv``; return False, without a file, if there is no sample."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [each.name for each in fields(Sample)], lineterminator='\n')
-    writer.writeheader()
-    header = text.tell()
-    writer.writerows(map(vars, read_samples(folder)))
-    written = text.tell() > header
-    if written:
-        write_whole(folder / 'timeline.csv', text.getvalue())
-    return written
+    samples = read_samples(folder)
+    first = next(samples, None)
+    if first is None:
+        return False
+    write_whole(folder / 'timeline.csv', csv_text(
+        [each.name for each in fields(Sample)], map(vars, chain([first], samples))))
+    return True

@@ -27,6 +27,7 @@ from infinipot_ros.node.jobs import Answered, QuestionJob
 from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.node.messages import ros_text
 from infinipot_ros.node.question_handler import QuestionHandler
+from infinipot_ros.node.topics import SERVICE_PROFILE
 
 #: How often a goal checks whether it was canceled while it waits for its turn.
 POLL_S = 0.05
@@ -85,6 +86,9 @@ class AskAction:
             callback_group=MutuallyExclusiveCallbackGroup(),
             goal_callback=self._on_goal, handle_accepted_callback=self._on_accepted,
             cancel_callback=lambda _goal: CancelResponse.ACCEPT,
+            goal_service_qos_profile=SERVICE_PROFILE,
+            result_service_qos_profile=SERVICE_PROFILE,
+            cancel_service_qos_profile=SERVICE_PROFILE,
             feedback_pub_qos_profile=QoSProfile(depth=FEEDBACK_DEPTH),
             result_timeout=RESULT_S)
 

@@ -33,18 +33,20 @@ class DiagnosticsPublisher:
     :param images: returns the image subscriptions; empty while there are none.
     :param times: how long their callbacks took.
     :param poses: returns where poses come from; None while the node does not listen.
+    :param save_problem: returns why the node's own file lacks what is remembered.
     :param segment: the room for this process in shared memory, as it was at the start.
     """
 
     def __init__(self, node: Node, host: MemoryHost, steady: Clock,
                  images: Callable[[], Sequence[ImageTopic]],
                  times: CallbackTimes, poses: Callable[[], PoseSourceState | None],
-                 segment: SegmentRoom | None) -> None:
+                 save_problem: Callable[[], str], segment: SegmentRoom | None) -> None:
         self._node = node
         self._host = host
         self._images = images
         self._times = times
         self._poses = poses
+        self._save_problem = save_problem
         self._segment = segment
         #: From frames' stamps until they could be asked about.
         self._answerable = RecentTimes()
@@ -73,7 +75,7 @@ class DiagnosticsPublisher:
             *self._pose_reports(),
             diagnostics.worker_status(host.name, host.phase, snapshot, host.fault_count),
             diagnostics.model_status(host.name, host.value('model'), snapshot),
-            diagnostics.memory_status(host.name, snapshot),
+            diagnostics.memory_status(host.name, snapshot, self._save_problem()),
             *([diagnostics.shared_memory_status(host.name, self._segment)]
               if self._segment is not None else []),
         ]

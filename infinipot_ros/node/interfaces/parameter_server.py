@@ -10,6 +10,8 @@ because what is refused must not be set.
 
 from __future__ import annotations
 
+import threading
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from infinipot_ros.errors import InfinipotError
+from infinipot_ros.errors import ConfigurationError, InfinipotError
 from infinipot_ros.node import parameters
 from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.node.parameter_table import RENAMED
@@ -36,28 +38,36 @@ class ParameterServer:
     def __init__(self, node: Node, host: MemoryHost) -> None:
         self._node = node
         self._host = host
+        #: Held while parameters are set, and while a configuration reads them.
+        self.lock = threading.Lock()
         node.add_on_set_parameters_callback(self._on_set)
         # By their present names; of two names for one parameter the new one wins.
         overrides = getattr(node, '_parameter_overrides', {})
-        renamed = {each.name: each.value for each in self.rename(
-            [each for name, each in overrides.items() if name in RENAMED])}
+        given = {each.name: _plain(each.value) for each in self.adapt(
+            sorted(overrides.values(), key=lambda each: each.name not in RENAMED))
+            if each.value is not None}
         for row in parameters.TABLE:
             node.declare_parameter(
-                row.name, renamed.get(row.name, row.default), parameters.descriptor(row))
+                row.name, given.get(row.name, row.default), parameters.descriptor(row),
+                ignore_override=row.name in given)
         # rclpy ignores overrides nobody declared, so a typing error would pass unseen.
         for name in overrides:
             if (name not in parameters.BY_NAME and name not in RENAMED
                     and not name.startswith(FOREIGN_PARAMETERS)):
                 node.get_logger().warning(f"parameter '{name}' is unknown and ignored")
 
-    def rename(self, changed: Sequence[Parameter]) -> list[Parameter]:
-        """Return parameters by their present names, and warn about old ones."""
+    def adapt(self, changed: Sequence[Parameter]) -> list[Parameter]:
+        """
+        Return parameters by their present names, and integers as doubles where these are meant.
+
+        It warns about old names.
+        """
         for each in changed:
             if each.name in RENAMED:
                 self._node.get_logger().warning(
                     f"parameter '{each.name}' is now '{RENAMED[each.name]}': use that, "
                     'the old name works in this release only')
-        return [Parameter(RENAMED.get(each.name, each.name), each.type_, each.value)
+        return [_as_declared(Parameter(RENAMED.get(each.name, each.name), each.type_, each.value))
                 for each in changed]
 
     def values(self) -> dict[str, Any]:
@@ -79,17 +89,32 @@ class ParameterServer:
         reason = parameters.refusal(wanted, known, configured)
         if reason or not configured:
             return reason
+        if self._host.phase == 'configuring':
+            return 'the node is loading its model: set it again when it is inactive or active'
         values = {**known, **wanted}
         if any(values[name] != known[name] for name in parameters.LIVE_SETTINGS):
             config = parameters.memory_config(values)
             try:
                 self._host.run('change', lambda memory: memory.change(config))
-            except InfinipotError as error:
+            except ConfigurationError as error:
                 return (f"{error} (bring the node to 'unconfigured' by the transitions deactivate "
                         'and cleanup, set it there, configure and activate)')
+            except InfinipotError as error:
+                return str(error)
         self._host.set_ingest_policy(parameters.ingest_policy(values))
         return ''
 
 
+def _as_declared(given: Parameter) -> Parameter:
+    """Return ``fps: 2`` as the double it is declared as."""
+    row = parameters.BY_NAME.get(given.name)
+    if row is not None and row.type_name == 'double' and type(given.value) is int:
+        return Parameter(given.name, Parameter.Type.DOUBLE, float(given.value))
+    if row is not None and row.type_name == 'double[]' and (
+            given.type_ == Parameter.Type.INTEGER_ARRAY):
+        return Parameter(given.name, Parameter.Type.DOUBLE_ARRAY, list(map(float, given.value)))
+    return given
+
+
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return list(value) if isinstance(value, tuple | array) else value

@@ -23,6 +23,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.images.image_messages import MAX_FRAME_ID
 from infinipot_ros.node.diagnostics import PoseSourceState
 from infinipot_ros.node.logs import Log
 from infinipot_ros.node.memory_host import MemoryHost
@@ -51,7 +52,8 @@ def read_pose(message: Any) -> Pose | None:
     """
     Read a message of one of the three types.
 
-    :return: None where its orientation is not a quaternion or a number is not finite.
+    :return: None where its orientation is not a quaternion, a number is not finite or the name of
+        its frame is longer than ``MAX_FRAME_ID``.
     """
     holder = message.pose
     covariance: tuple[float, ...] = ()
@@ -63,7 +65,8 @@ def read_pose(message: Any) -> Pose | None:
         holder = holder.pose
     position, turn = holder.position, holder.orientation
     quaternion = normalized((turn.x, turn.y, turn.z, turn.w))
-    if quaternion is None or not _somewhere(position):
+    if (quaternion is None or not _somewhere(position)
+            or len(message.header.frame_id) > MAX_FRAME_ID):
         return None
     return Pose(position.x, position.y, position.z, *quaternion,
                 frame_id=message.header.frame_id, covariance=covariance if any(covariance) else ())
@@ -109,7 +112,7 @@ class PoseTopic:
                 self._subscription = self._node.create_subscription(
                     _TYPES[known[0]], self.topic, self._on_pose, _PROFILE,
                     callback_group=MutuallyExclusiveCallbackGroup())
-            self._node.get_logger().info(f'poses come from {self.topic} ({known[0]})')
+            self._host.log.info(f'poses come from {self.topic} ({known[0]})')
         elif types:
             self._host.log.warn(
                 'pose_topic', f'{self.topic} is published as {", ".join(sorted(types))}, but '
@@ -141,7 +144,8 @@ class PoseTopic:
                 self._ignored += 1
                 self._host.log.warn(
                     'bad_pose', f'a pose of {self.topic} is ignored: it needs a stamp, finite '
-                    'numbers and an orientation that is a quaternion')
+                    'numbers, an orientation that is a quaternion and a frame_id of at most '
+                    f'{MAX_FRAME_ID} characters')
                 return
             self._received += 1
             self._silence.end()
@@ -212,7 +216,7 @@ class PoseTransforms:
                 self._jumped = False
         except Exception as error:
             reason = error
-        self._log.warn('no_transform', f'a frame has no pose: {reason}')
+        self._log.warn('no_transform', f'a frame has no pose: {" ".join(str(reason).split())}')
         return None
 
     def _read(self, found: Any) -> Pose | None:

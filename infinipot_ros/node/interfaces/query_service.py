@@ -12,6 +12,7 @@ from rclpy.node import Node
 
 from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.node.question_handler import QuestionHandler
+from infinipot_ros.node.topics import SERVICE_PROFILE
 from infinipot_ros.srv import Query
 
 
@@ -22,7 +23,7 @@ class QueryService:
         self._host = host
         self._handler = handler
         node.create_service(Query, '~/query', self._on_query,
-                            callback_group=ReentrantCallbackGroup())
+                            qos_profile=SERVICE_PROFILE, callback_group=ReentrantCallbackGroup())
 
     def _on_query(self, request: Any, response: Any) -> Any:
         handler = self._handler

@@ -11,16 +11,18 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
 from infinipot_ros.errors import InfinipotError, QuestionCode, QuestionError
-from infinipot_ros.msg import Alert
+from infinipot_ros.msg import Alert, WatchState
 from infinipot_ros.node.jobs import Answered, QuestionJob, QuestionRequest
 from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.node.messages import (
     MAX_UINT32,
+    duration_message,
     evidence_messages,
     reply,
     ros_text,
     time_message,
 )
+from infinipot_ros.node.topics import SERVICE_PROFILE
 from infinipot_ros.node.watch_list import Watch, WatchList
 from infinipot_ros.ros_time import nanoseconds
 from infinipot_ros.srv import Watch as WatchRequest
@@ -41,7 +43,7 @@ class WatchService:
         self._after = after
         self._watches = WatchList()
         self._alerts = node.create_publisher(Alert, '~/alerts', 10)
-        node.create_service(WatchRequest, '~/watch', self._on_watch,
+        node.create_service(WatchRequest, '~/watch', self._on_watch, qos_profile=SERVICE_PROFILE,
                             callback_group=MutuallyExclusiveCallbackGroup())
 
     def counts(self) -> tuple[int, int]:
@@ -94,18 +96,40 @@ class WatchService:
         self._alerts.publish(alert)
 
     def _on_watch(self, request: Any, response: Any) -> Any:
-        def change() -> None:
-            response.id = self._change(request)
+        reply(self._host, response, lambda: self._change(request, response), self._after)
+        response.watches = [_state_message(watch) for watch in self._watches.all()]
+        return response
 
-        return reply(self._host, response, change, self._after)
-
-    def _change(self, request: Any) -> int:
+    def _change(self, request: Any, response: Any) -> str:
+        if request.list:
+            return ''
         if request.id:
             self._watches.end(request.id)
-            return int(request.id)
-        if not self._host.configured:
-            raise InfinipotError(f'the node is {self._host.phase}: configure it, then watch')
-        self._host.check_cameras(request.cameras)
-        return self._watches.begin(
+            response.id = request.id
+            return f'watch {request.id} was ended'
+        self._check(request)
+        watch = self._watches.begin(
             request.question, nanoseconds(request.period), request.value,
-            tuple(request.cameras)).id
+            tuple(request.cameras), request.match)
+        response.id = watch.id
+        waits = repr(watch.value) if watch.value else 'any change'
+        return (f'watch {watch.id}: {watch.question!r} every {watch.period_ns / 1e9:g} s, for '
+                f'{waits}')
+
+    def _check(self, request: Any) -> None:
+        """:raises InfinipotError: it can never be asked, or its value never be met."""
+        longest = int(self._host.value('query.max_question_chars'))
+        if len(request.value) > longest:
+            raise InfinipotError(
+                f'the value has {len(request.value)} characters, the limit is {longest}, as for '
+                'questions (query.max_question_chars); shorten it')
+        self._host.check_question(QuestionRequest(
+            request.question, cameras=tuple(request.cameras)))
+
+
+def _state_message(watch: Watch) -> WatchState:
+    return WatchState(
+        id=watch.id, question=watch.question, period=duration_message(watch.period_ns / 1e9),
+        value=watch.value, match=watch.match, cameras=watch.cameras,
+        answer=ros_text(watch.answer), asked=min(watch.asked, MAX_UINT32),
+        skipped=min(watch.skipped, MAX_UINT32))

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import csv
+
+import pytest
 from report_folders import START_NS
 
 from infinipot_ros.evaluation.report.formatting import (
     clock_text,
     count_text,
+    csv_text,
     fact_lines,
     fact_text,
     shorten,
@@ -43,3 +47,13 @@ def test_facts_are_written_out_up_to_a_limit():
     assert fact_text([f's{number}' for number in range(30)]).endswith('s19, and 10 more')
     assert fact_lines([{'a': 1}, {'a': 2}]) == ['a 1', 'a 2']
     assert fact_lines([1, 2]) == ['1, 2']
+
+
+@pytest.mark.parametrize('text', [
+    "=cmd|' /C calc'!A0", '+1+2', '-2+3', '@SUM(1)', '\t=1', '\n=1', '=1,"2"'])
+def test_no_cell_is_a_formula(text):
+    rows = [{'stream': text, 'tokens': -3, 'ms': None},
+            {'stream': 'a\r=b', 'tokens': 4, 'ms': -0.5}]
+    first, second = csv.DictReader(csv_text(['stream', 'tokens', 'ms'], rows).splitlines(True))
+    assert first == {'stream': f"'{text}", 'tokens': '-3', 'ms': ''}
+    assert second == {'stream': 'a =b', 'tokens': '4', 'ms': '-0.5'}, 'numbers stay numbers'

@@ -51,6 +51,14 @@ def test_the_csv_has_every_sample(folder):
             'compress_ms'} <= set(rows[0])
 
 
+def test_a_recording_named_like_a_formula_is_a_text_in_the_csv(folder, tmp_path):
+    [sample, *_] = read_samples(folder)
+    (tmp_path / TIMELINE).write_text(json.dumps(asdict(sample) | {'stream': '=cmd'}) + '\n')
+    assert write_csv(tmp_path)
+    [row] = csv.DictReader((tmp_path / 'timeline.csv').read_text().splitlines())
+    assert row['stream'] == "'=cmd"
+
+
 def test_without_samples_there_is_no_csv(tmp_path):
     assert not write_csv(tmp_path)
     (tmp_path / TIMELINE).touch()

@@ -18,7 +18,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from infinipot_ros.node.pose_buffer import PoseBuffer
 from infinipot_ros.recordings.sources import open_source
-from infinipot_ros.visual_memory.answer import same_answer
+from infinipot_ros.visual_memory.answer_text import same_answer
 from infinipot_ros.visual_memory.frame import Pose
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.scope import Scope
