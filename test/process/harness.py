@@ -101,10 +101,11 @@ class Client(NodeClient):
                            (GetState, 'get_state'),
                            (SetParametersAtomically, 'set_parameters_atomically')):
             self.service(kind, name)
-        # As deep as what the node sends, or a slow reader loses text.
-        self._action = ActionClient(
+        # As deep as what the node sends, or a slow reader loses text. In the thread that spins:
+        # rclpy 9.1 has it spun before it is whole.
+        self._action = self._wait_for(self.node.executor.create_task(lambda: ActionClient(
             self.node, Ask, f'{self.name}/ask',
-            feedback_sub_qos_profile=QoSProfile(depth=FEEDBACK_DEPTH))
+            feedback_sub_qos_profile=QoSProfile(depth=FEEDBACK_DEPTH))), 'an action client')
 
     def check(self) -> None:
         """Tests end and deactivate nodes; only one that has ended cannot be waited for."""
