@@ -143,6 +143,7 @@ class VisionLanguageModel:
         them.
     :param weights: how it is quantised: int8, int4, the method of its checkpoint, or empty.
     :param sample: its ``sample_weights`` before that; None computes them when needed.
+    :ivar module: the transformers model.
     :ivar repetition_penalty: of its generation_config.json; 1: none.
     :ivar warnings: what to know before it is used, a sentence each.
     :raises ConfigurationError: the tokenizer lacks what the family's prompt is made of, or its
@@ -157,7 +158,7 @@ class VisionLanguageModel:
         self.config = model.config
         self.family = family = make_family(model.config) if family is None else family
         self.shape = family.text_shape()
-        self._model = model
+        self.module = model
         self._core = model.model
         self._cache_argument = cache_argument(model.model.language_model)
         self.weights, self._sample = weights, sample
@@ -183,7 +184,7 @@ class VisionLanguageModel:
     @property
     def weight_bytes(self) -> int:
         """Bytes of the weights."""
-        return held_bytes(self._model)
+        return held_bytes(self.module)
 
     @cached_property
     def rotary(self) -> Rotary:
@@ -374,7 +375,7 @@ class VisionLanguageModel:
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """Return next-token scores of hidden states: float32 ``[..., vocabulary]``."""
-        scores: Tensor = self._model.lm_head(hidden).float()
+        scores: Tensor = self.module.lm_head(hidden).float()
         if self.on_scores is not None:
             self.on_scores(scores)
         return scores
