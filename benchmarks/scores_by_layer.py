@@ -36,7 +36,8 @@ from infinipot_ros.kv_cache.scores import (
     temporal_redundancy,
     value_norms_and_rarity,
 )
-from infinipot_ros.visual_memory.visual_memory import VisualMemory
+from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
+from infinipot_ros.visual_memory.pending import PendingFrame
 from infinipot_ros.vlm.loading import load_model
 from tools.tiny_model.splits import seed_range
 from tools.tiny_model.suites import SUITES
@@ -126,14 +127,14 @@ def watch(suite: str, seed: int, budget: str, model: Any, cache: Path) -> Witnes
         grids, rows * columns, settings.block_size // model.family.FRAMES_PER_GRID)
     if limit is None:
         raise typer.BadParameter(f'budget {budget} holds all of {stream.name}')
-    observer = VisualMemory(replace(
-        settings, policy='infinipot_v', budget=limit, max_pixels=28 * 28 * rows * columns), model)
-    witness = Witness(
-        observer.settings.make_policy(), suite, number(torch.from_numpy(tokens)).numpy())
-    # The policy is the one thing of a memory that is looked into here, and nothing else sets it.
-    observer._encoder.policy = witness
+    settings = replace(
+        settings, policy='infinipot_v', budget=limit, max_pixels=28 * 28 * rows * columns)
+    encoder = FrameEncoder(settings, model)
+    encoder.policy = witness = Witness(
+        settings.make_policy(), suite, number(torch.from_numpy(tokens)).numpy())
     for rgb, stamp in zip(stream.frames, stream.stamps_ns):
-        observer.add_frame(rgb, int(stamp))
+        pixels = model.fit(rgb, settings.max_pixels)
+        encoder.add(PendingFrame(pixels, int(stamp), '', None), jumped=False)
     return witness
 
 

@@ -42,7 +42,8 @@ LONGEST = (
     'process/test_cameras.py', 'visual_memory/test_families.py',
     'visual_memory/test_position_rebase.py',
     'process/test_bad_input.py',
-    'tools/tiny_model/test_eval.py', 'visual_memory/test_storage.py', 'vlm/test_quantization.py',
+    'tools/tiny_model/test_eval.py', 'visual_memory/test_storage.py',
+    'visual_memory/test_refused_memories.py', 'vlm/test_quantization.py',
     'evaluation/report/test_quality_page.py')
 
 PROFILE = os.environ.get('HYPOTHESIS_PROFILE', 'test')

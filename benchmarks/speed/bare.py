@@ -32,9 +32,9 @@ def bare_model(model: VisionLanguageModel, *, convolution: bool = True) -> Any:
 
     :param convolution: with the 3-D convolution that cuts patches; else with our linear layer.
     """
-    whole = model._model
-    shared = {id(tensor): tensor for tensor in chain(whole.parameters(), whole.buffers())}
-    bare = copy.deepcopy(whole, shared)
+    shared = {id(tensor): tensor for tensor in chain(
+        model.module.parameters(), model.module.buffers())}
+    bare = copy.deepcopy(model.module, shared)
     bare.set_attn_implementation('sdpa')
     if convolution:
         tower = bare.model.visual

@@ -26,6 +26,7 @@ from benchmarks.speed.bare import (
 from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
+from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.model_shapes import FULL_NAMES
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -116,7 +117,10 @@ def compare(
     with_evidence = full_observer(model, settings)
     without = observer_of(model, replace(settings, max_evidence=0))
     without.restore(with_evidence.capture())
-    cache = without._cache
+    # The same in a cache of its own.
+    encoder, snapshot = FrameEncoder(settings, model), with_evidence.capture()
+    encoder.restore(snapshot, *encoder.fit(snapshot))
+    cache = encoder.cache
     length, mark = cache.get_seq_length(), cache.checkpoint()
     bare = bare_model(model)
     context = random_context(model, length)

@@ -104,7 +104,7 @@ class RopeNumbers(BaseModel):
 
 
 class PartNumbers(BaseModel):
-    """Of a part of the model, in which some numbers may be missing but never null."""
+    """Of the model or a part of it, in which some numbers may be missing but never null."""
 
     REQUIRED: ClassVar[tuple[str, ...]]
 
@@ -113,7 +113,7 @@ class PartNumbers(BaseModel):
         # transformers 4.57 takes null for a value.
         for name in self.REQUIRED:
             if name in self.model_fields_set and getattr(self, name) is None:
-                raise ValueError(f'{name} is null, it must be a number')
+                raise ValueError(f'{name} is null, it must have a value')
         return self
 
 
@@ -207,7 +207,8 @@ class VisionNumbers(PartNumbers):
     """Of the vision tower."""
 
     REQUIRED = (
-        'depth', 'hidden_size', 'num_heads', 'patch_size', 'spatial_merge_size',
+        'depth', 'hidden_size', 'image_size', 'intermediate_size', 'num_attention_heads',
+        'num_heads', 'num_hidden_layers', 'patch_size', 'spatial_merge_size',
         'temporal_patch_size', 'tokens_per_second')
 
     depth: Layers = None
@@ -264,6 +265,14 @@ class VisionNumbers(PartNumbers):
         return self
 
     @model_validator(mode='after')
+    def _check_patches(self) -> VisionNumbers:
+        if self.image_size and self.patch_size and self.image_size < self.patch_size:
+            raise ValueError(
+                f'image_size is {self.image_size}, it must be at least {self.patch_size}, the '
+                'pixels along a side of one patch (patch_size)')
+        return self
+
+    @model_validator(mode='after')
     def _check_window(self) -> VisionNumbers:
         if self.window_size and self.patch_size and self.spatial_merge_size:
             side = self.patch_size * self.spatial_merge_size
@@ -274,8 +283,10 @@ class VisionNumbers(PartNumbers):
         return self
 
 
-class ConfigNumbers(BaseModel):
+class ConfigNumbers(PartNumbers):
     """Of a whole config.json, whose language model may be described at the top level."""
+
+    REQUIRED = ('spatial_pool_stride', 'vision_feature_layer', 'vision_feature_select_strategy')
 
     text_config: TextNumbers | None = None
     vision_config: VisionNumbers | None = None
@@ -284,6 +295,13 @@ class ConfigNumbers(BaseModel):
     vision_start_token_id: TokenId = None
     vision_end_token_id: TokenId = None
     tie_word_embeddings: Flag = None
+    spatial_pool_stride: Annotated[int | None, _whole(1, 64)] = None
+    vision_feature_layer: Annotated[int | list[int] | None, _checked(
+        lambda value: value != [] and all(
+            type(each) is int for each in (value if isinstance(value, list) else [value])),
+        'a whole number or a list of such numbers')] = None
+    vision_feature_select_strategy: Annotated[str | None, _checked(
+        lambda value: value in ('default', 'full'), 'default or full')] = None
 
     @model_validator(mode='after')
     def _check_widths(self) -> ConfigNumbers:
@@ -302,6 +320,30 @@ class ConfigNumbers(BaseModel):
             raise ValueError(
                 f'vision_config.deepstack_visual_indexes names {len(deep)} blocks, it must be at '
                 f'most {text.num_hidden_layers}, one for each decoder layer')
+        return self
+
+    @model_validator(mode='after')
+    def _check_pooling(self) -> ConfigNumbers:
+        stride, vision = self.spatial_pool_stride, self.vision_config
+        if stride and vision and vision.image_size and vision.patch_size:
+            patches = vision.image_size // vision.patch_size
+            if patches < stride:
+                raise ValueError(
+                    f'spatial_pool_stride is {stride}, it must be at most {patches}: the patches '
+                    'along a side of a frame')
+        return self
+
+    @model_validator(mode='after')
+    def _check_features(self) -> ConfigNumbers:
+        given, vision = self.vision_feature_layer, self.vision_config
+        layers = vision.num_hidden_layers if vision else None
+        if given is None or not layers:
+            return self
+        for each in given if isinstance(given, list) else [given]:
+            if not -layers - 1 <= each <= layers:
+                raise ValueError(
+                    f'vision_feature_layer names layer {each}, it must be from {-layers - 1} to '
+                    f'{layers}: there are {layers} layers')
         return self
 
 

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from infinipot_ros.errors import ConfigurationError
 
+#: More than any tokenizer has, and more than any use of a penalty asks for.
+MAX_TOKENS, MAX_PENALTY = 2 ** 21, 100
 #: Settings that change which token is chosen and have no counterpart here, with the value, besides
 #: none at all, that changes nothing.
 UNSUPPORTED: dict[str, object] = {
@@ -30,19 +32,35 @@ UNSUPPORTED: dict[str, object] = {
     'eta_cutoff': 0.0, 'top_h': 1.0}
 
 
+def read_stop_ids(generation: Any) -> list[int]:
+    """
+    Return the tokens that end an answer, of a generation configuration; empty: it names none.
+
+    :raises ConfigurationError: not numbers of tokens.
+    """
+    given = getattr(generation, 'eos_token_id', None)
+    ids = given if isinstance(given, list) else [] if given is None else [given]
+    if not all(type(each) is int and 0 <= each < MAX_TOKENS for each in ids):
+        raise ConfigurationError(
+            f'its generation_config.json (or else config.json) sets eos_token_id to '
+            f'{given!r:.80}, it must be a number below {MAX_TOKENS:,} or a list of such numbers; '
+            'use the file that the model was published with')
+    return ids
+
+
 def read_repetition_penalty(generation: Any) -> float:
     """
     Return the repetition penalty of a generation configuration; 1: none.
 
-    :raises ConfigurationError: not a number above 0.
+    :raises ConfigurationError: not a number above 0, or absurdly large.
     """
     penalty = getattr(generation, 'repetition_penalty', None)
     if penalty is None:
         return 1.0
-    if isinstance(penalty, bool) or not isinstance(penalty, (int, float)) or not penalty > 0:
+    if type(penalty) not in (int, float) or not 0 < penalty <= MAX_PENALTY:
         raise ConfigurationError(
-            f'its generation_config.json sets repetition_penalty to {penalty!r}, it must be a '
-            'number above 0; 1 disables it')
+            f'its generation_config.json sets repetition_penalty to {penalty!r:.80}, it must be a '
+            f'number above 0, at most {MAX_PENALTY}; 1 disables it')
     return float(penalty)
 
 

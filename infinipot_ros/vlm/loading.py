@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import torch
 import transformers
@@ -23,6 +25,7 @@ from transformers.utils import GENERATION_CONFIG_NAME, is_flash_attn_2_available
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.config_forms import translate
 from infinipot_ros.vlm.config_schema import check_numbers
+from infinipot_ros.vlm.families.model_family import ModelFamily
 from infinipot_ros.vlm.families.registry import check_model_type, make_family
 from infinipot_ros.vlm.fingerprint import sample_weights
 from infinipot_ros.vlm.model import VisionLanguageModel, make_prompt
@@ -35,10 +38,13 @@ from infinipot_ros.vlm.model_folder import (
     resolve_model,
 )
 from infinipot_ros.vlm.processor_files import read_chat_template, read_video_settings
+from infinipot_ros.vlm.prompt import Prompt
 from infinipot_ros.vlm.quantization import check_weights, keep_unpacked, quantize
 from infinipot_ros.vlm.quantized_checkpoint import (
+    adapt,
     check_loads,
     check_quantized_once,
+    explain_failures,
     find_method,
 )
 from infinipot_ros.vlm.stored_weights import check_shapes, check_ties, make_skeleton, read_stored
@@ -128,42 +134,19 @@ class Checkpoint:
     """
     A model as transformers loads it, but for ``weights``; on its device.
 
+    :param name: what it was loaded by.
+    :param family: of the model, with what its processor file says; not attached to it.
     :param weights: how it is quantised: int8, int4, the method of its checkpoint, or empty.
     :param sample: its ``sample_weights`` before that; None: it was not quantised.
-    :param processor: what its processor file says about videos, if it has one.
     """
 
+    name: str
     model: Any
     tokenizer: Any
+    family: ModelFamily
+    prompt: Prompt
     weights: str
     sample: Tensor | None
-    processor: dict[str, Any]
-
-
-def load_model(
-    name: str,
-    *,
-    device: str = 'cpu',
-    dtype: str = 'float32',
-    attn_implementation: str = 'sdpa',
-    weights: str = '',
-    local_files_only: bool = True,
-) -> VisionLanguageModel:
-    """
-    Load weights and tokenizer, as ``load_checkpoint`` does, for a memory.
-
-    :raises ConfigurationError: the model cannot be loaded or used, with the way out.
-    """
-    loaded = load_checkpoint(
-        name, device=device, dtype=dtype, attn_implementation=attn_implementation,
-        weights=weights, local_files_only=local_files_only)
-    try:
-        return VisionLanguageModel(
-            loaded.model, loaded.tokenizer, weights=loaded.weights, sample=loaded.sample,
-            processor=loaded.processor)
-    except ConfigurationError as error:
-        raise ConfigurationError(
-            f'model {resolve_model(name)!r} cannot be used: {error}') from error
 
 
 def load_checkpoint(
@@ -193,50 +176,93 @@ def load_checkpoint(
     check_quantized_once(config, weights)
     path = resolve_model(name)
     folder = find_model(name, local_files_only=local_files_only)
-    processor = read_video_settings(folder)
     check_loads(config, torch_device, torch_dtype)
-    tokenizer = _load_tokenizer(path, folder, config)
+    tokenizer = _load_tokenizer(path, folder)
+    family, prompt = _read_family(path, folder, config, tokenizer)
     stored = read_stored(folder)
-    check_shapes(make_skeleton(config), stored)
+    skeleton = make_skeleton(config)
+    check_shapes(skeleton, stored)
     check_ties(bool(config.tie_word_embeddings), stored)
     quantised = find_method(config)
+    if quantised:
+        adapt(config, skeleton, stored)
     # Quantised matrices cannot be moved once they are made.
     placed = {'device_map': {'': torch_device}} if quantised else {}
+    sample = None
     try:
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            str(folder), config=config, dtype=torch_dtype,
-            attn_implementation=attn_implementation,
-            generation_config=_generation_config(str(folder), config), local_files_only=True,
-            output_loading_info=True, use_safetensors=True, trust_remote_code=False, **placed)
+        with explain_failures(config, torch_device):
+            model, report = AutoModelForImageTextToText.from_pretrained(
+                str(folder), config=config, dtype=torch_dtype,
+                attn_implementation=attn_implementation,
+                generation_config=_generation_config(str(folder), config), local_files_only=True,
+                output_loading_info=True, use_safetensors=True, trust_remote_code=False, **placed)
+        # transformers replaces missing parts by random numbers.
+        _check_complete(path, sorted(report['missing_keys']), quantised)
+        keep_unpacked(model)
+        if weights:
+            # A memory identifies its model by the weights before quantisation.
+            sample = sample_weights(model.model)
+            quantize(model.model.language_model, weights, torch_device)
+        if not quantised:
+            model = model.to(torch_device)
+    except ConfigurationError:
+        raise
     except Exception as error:
         raise ConfigurationError(
             f'model {path!r} cannot be loaded: {reason_of(error)}') from error
-    # transformers replaces missing parts by random numbers.
-    missing = sorted(report['missing_keys'])
+    return Checkpoint(path, model.eval(), tokenizer, family, prompt, weights or quantised, sample)
+
+
+Options = ParamSpec('Options')
+
+
+def _for_memories(
+    load: Callable[Options, Checkpoint],
+) -> Callable[Options, VisionLanguageModel]:
+    """Return a loader of models for memories; it takes what one of checkpoints takes."""
+    def load_model(*args: Options.args, **options: Options.kwargs) -> VisionLanguageModel:
+        loaded = load(*args, **options)
+        config, device = loaded.family.config, loaded.model.device
+        try:
+            model = VisionLanguageModel(
+                loaded.model, loaded.tokenizer, loaded.family, loaded.prompt,
+                weights=loaded.weights, sample=loaded.sample)
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f'model {loaded.name!r} cannot be used: {error}') from error
+        if find_method(config):
+            with explain_failures(config, device):
+                model.compute_once()
+        return model
+    return load_model
+
+
+#: Load a model for a memory; arguments and errors are those of ``load_checkpoint``. One that was
+#: published quantised has computed once.
+load_model = _for_memories(load_checkpoint)
+
+
+def _check_complete(path: str, missing: list[str], quantised: str) -> None:
     if missing:
+        reason = (
+            f'its files are not quantised as its config.json says ({quantised}): use those that '
+            'the model was published with') if quantised else 'it is incomplete, fetch it again'
         raise ConfigurationError(
-            f'model {path!r} lacks {len(missing)} of its weights, {missing[0]} first; it is '
-            'incomplete, fetch it again')
-    keep_unpacked(model)
-    sample = None
-    if weights:
-        # A memory identifies its model by the weights before quantisation.
-        sample = sample_weights(model.model)
-        quantize(model.model.language_model, weights, torch_device)
-    return Checkpoint(
-        (model if quantised else model.to(torch_device)).eval(), tokenizer,
-        weights or quantised, sample, processor)
+            f'model {path!r} lacks {len(missing)} of its weights, {missing[0]} first; {reason}')
 
 
-def _load_tokenizer(path: str, folder: Path, config: Any) -> Any:
+def _load_tokenizer(path: str, folder: Path) -> Any:
     """
-    Load a model's tokenizer, and check that its family's prompt can be made with it.
+    Load a model's tokenizer, with the chat template that counts.
 
-    :raises ConfigurationError: it cannot be read, or lacks what the prompt is made of.
+    :raises ConfigurationError: it cannot be read.
     """
     settings = folder / TOKENIZER
-    kind = read_json(settings).get('tokenizer_class') if settings.is_file() else None
-    if kind in MODERN_TOKENIZERS and int(transformers.__version__.partition('.')[0]) < 5:
+    said = read_json(settings) if settings.is_file() else {}
+    kind = said.get('tokenizer_class')
+    # What it calls by an old name it writes in a new form: these were a dictionary.
+    modern = kind in MODERN_TOKENIZERS or isinstance(said.get('extra_special_tokens'), list)
+    if modern and int(transformers.__version__.partition('.')[0]) < 5:
         raise ConfigurationError(
             f'{settings} was written by transformers 5 (tokenizer_class {kind!r}), which '
             f"{transformers.__version__} cannot read; pip install 'transformers>=5,<6', or copy "
@@ -251,11 +277,27 @@ def _load_tokenizer(path: str, folder: Path, config: Any) -> Any:
     template = read_chat_template(folder)
     if template is not None:
         tokenizer.chat_template = template
-    try:
-        make_prompt(tokenizer, make_family(config))
-    except ConfigurationError as error:
-        raise ConfigurationError(f'model {path!r} cannot be used: {error}') from error
+    # Only warnings come of it; a question's length is limited elsewhere.
+    tokenizer.model_max_length = sys.maxsize
     return tokenizer
+
+
+def _read_family(
+    path: str, folder: Path, config: Any, tokenizer: Any,
+) -> tuple[ModelFamily, Prompt]:
+    """
+    Build a model's family and prompt from the files beside its weights.
+
+    :raises ConfigurationError: they are not of this model, or not valid.
+    """
+    try:
+        family = make_family(config)
+        family.read_processor(read_video_settings(folder))
+        return family, make_prompt(tokenizer, family)
+    except Exception as error:
+        # Settings may be of any type, and a chat template is a program.
+        raise ConfigurationError(
+            f'model {path!r} cannot be used: {reason_of(error)}') from error
 
 
 def _generation_config(folder: str, config: Any) -> Any:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -36,9 +36,10 @@ from infinipot_ros.vlm.fingerprint import ModelFingerprint, sample_weights
 from infinipot_ros.vlm.generation_settings import (
     RepetitionPenalty,
     read_repetition_penalty,
+    read_stop_ids,
     unsupported_warning,
 )
-from infinipot_ros.vlm.positions import Timeline
+from infinipot_ros.vlm.positions import Timeline, text_positions
 from infinipot_ros.vlm.prompt import Prompt, read_template
 from infinipot_ros.vlm.quantization import held_bytes
 from infinipot_ros.vlm.rotary import Rotary
@@ -61,22 +62,29 @@ class GridSequence:
     arguments: dict[str, Any]
 
 
+#: What ``forward`` of a language model is called with, besides a cache.
+ARGUMENTS = ('inputs_embeds', 'position_ids', 'attention_mask', 'use_cache')
+
+
 def cache_argument(module: nn.Module) -> str:
     """
     Return the name of the argument of ``forward`` that takes a cache.
 
     It is ``cache`` from transformers 5.24 on, ``past_key_values`` before; 5.40 drops the old name.
 
-    :raises ConfigurationError: this transformers has neither.
+    :raises ConfigurationError: this transformers has neither, or lacks one of ``ARGUMENTS``, which
+        ``**kwargs`` would take without a word.
     """
     known = inspect.signature(module.forward).parameters
-    for name in ('cache', 'past_key_values'):
-        if name in known:
-            return name
-    raise ConfigurationError(
-        f'transformers {transformers.__version__} takes a cache neither as cache nor as '
-        f'past_key_values ({type(module).__name__}.forward); use a version this package knows: '
-        "pip install 'transformers>=4.57,<6'")
+    cache = next((name for name in ('cache', 'past_key_values') if name in known), None)
+    missing = [name for name in ARGUMENTS if name not in known]
+    if cache is None or missing:
+        lacks = missing[0] if missing else 'cache, nor as past_key_values'
+        raise ConfigurationError(
+            f'transformers {transformers.__version__} takes no argument {lacks} '
+            f'({type(module).__name__}.forward); use a version this package knows: '
+            "pip install 'transformers>=4.57,<6'")
+    return cache
 
 
 def make_prompt(tokenizer: Any, family: ModelFamily) -> Prompt:
@@ -115,14 +123,27 @@ def _text_ids(tokenizer: Any, text: str) -> list[int]:
     return found
 
 
+def _grid_text(
+    prompt: Prompt, family: ModelFamily, seconds: float, label: str,
+) -> tuple[list[int], list[int]]:
+    before, after = family.grid_text(seconds, prompt.plain(label))
+    return _text_ids(prompt.tokenizer, before), _text_ids(prompt.tokenizer, after)
+
+
+def _count_grid_text(prompt: Prompt, family: ModelFamily, label: str) -> int:
+    return sum(map(len, _grid_text(prompt, family, LONGEST_S, label)))
+
+
 class VisionLanguageModel:
     """
     A loaded model and its tokenizer.
 
     :param model: a transformers model of one of the families.
+    :param family: of the model, attached to no other; ``prompt``, of the tokenizer. None makes
+        them.
     :param weights: how it is quantised: int8, int4, the method of its checkpoint, or empty.
     :param sample: its ``sample_weights`` before that; None computes them when needed.
-    :param processor: what its processor file says about videos, if it has one.
+    :ivar module: the transformers model.
     :ivar repetition_penalty: of its generation_config.json; 1: none.
     :ivar warnings: what to know before it is used, a sentence each.
     :raises ConfigurationError: the tokenizer lacks what the family's prompt is made of, or its
@@ -130,22 +151,23 @@ class VisionLanguageModel:
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, weights: str = '', sample: Tensor | None = None,
-        processor: Mapping[str, Any] | None = None,
+        self, model: Any, tokenizer: Any, family: ModelFamily | None = None,
+        prompt: Prompt | None = None, *, weights: str = '', sample: Tensor | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.config = model.config
-        self.family = family = make_family(model.config)
-        family.read_processor(processor or {})
+        self.family = family = make_family(model.config) if family is None else family
         self.shape = family.text_shape()
-        self._model = model
+        self.module = model
         self._core = model.model
         self._cache_argument = cache_argument(model.model.language_model)
         self.weights, self._sample = weights, sample
         self.dtype: torch.dtype = model.dtype
         self.device: torch.device = model.device
         self.stop_ids = self._find_stop_ids(model)
-        self.prompt = make_prompt(tokenizer, family)
+        self.prompt = make_prompt(tokenizer, family) if prompt is None else prompt
+        # Asked for with every frame. No method: a cycle would keep the weights from being freed.
+        self._grid_text_tokens = lru_cache(64)(partial(_count_grid_text, self.prompt, family))
         self.repetition_penalty = read_repetition_penalty(model.generation_config)
         self.warnings = tuple(filter(None, [unsupported_warning(model.generation_config)]))
         #: Called with the scores of each forward pass, which it must not change.
@@ -154,16 +176,15 @@ class VisionLanguageModel:
         family.attach(self._core)
 
     def _find_stop_ids(self, model: Any) -> frozenset[int]:
-        declared = model.generation_config.eos_token_id
-        ids = set(declared) if isinstance(declared, list) else {declared}
         # A tokenizer may know an unknown token's id instead.
-        ids |= {self.tokenizer.eos_token_id, self.tokenizer.get_vocab().get('<|im_end|>')}
-        return frozenset(i for i in ids if i is not None)
+        own = self.tokenizer.eos_token_id, self.tokenizer.get_vocab().get('<|im_end|>')
+        return frozenset(
+            i for i in (*read_stop_ids(model.generation_config), *own) if i is not None)
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of the weights."""
-        return held_bytes(self._model)
+        return held_bytes(self.module)
 
     @cached_property
     def rotary(self) -> Rotary:
@@ -211,7 +232,7 @@ class VisionLanguageModel:
 
     def grid_text_tokens(self, label: str = '') -> int:
         """Return the most tokens of text that stand with a grid of a camera."""
-        return sum(map(len, self.grid_text(LONGEST_S, label)))
+        return self._grid_text_tokens(label)
 
     def grid_text(self, seconds: float, label: str = '') -> tuple[list[int], list[int]]:
         """
@@ -221,8 +242,7 @@ class VisionLanguageModel:
         :param label: what to call its camera, from ``camera_label``; special tokens in it are left
             out. Empty: not at all, as with a single camera.
         """
-        before, after = self.family.grid_text(seconds, self.prompt.plain(label))
-        return _text_ids(self.tokenizer, before), _text_ids(self.tokenizer, after)
+        return _grid_text(self.prompt, self.family, seconds, label)
 
     @cached_property
     def _stream_ids(self) -> frozenset[int]:
@@ -278,10 +298,10 @@ class VisionLanguageModel:
         """
         tokens = ids if isinstance(ids, Tensor) else torch.tensor([ids], device=self.device)
         embedded: Tensor = self._core.get_input_embeddings()(tokens)
-        end = self.family.END_TOKENS
-        if end and isinstance(ids, list) and ids[:end] == [self.prompt.mark_id] * end:
-            embedded = torch.cat(
-                [self.family.end_embeddings().unsqueeze(0), embedded[:, end:]], dim=1)
+        end = self.family.end_embeddings()
+        if end is not None and isinstance(ids, list) and (
+                ids[:len(end)] == [self.prompt.mark_id] * len(end)):
+            embedded = torch.cat([end.unsqueeze(0), embedded[:, len(end):]], dim=1)
         return embedded
 
     @torch.inference_mode()
@@ -325,6 +345,7 @@ class VisionLanguageModel:
 
         :param embeddings: ``[1, n, hidden]``.
         :param positions: int64 ``[3, 1, n]``.
+        :param cache: None: a plain one for this call.
         :param hook: hides and observes cached tokens; only if ``supports_hook``.
         :param arguments: more of the family's, see ``GridSequence``.
         :return: last hidden states ``[1, n, hidden]``.
@@ -338,10 +359,23 @@ class VisionLanguageModel:
         hidden: Tensor = output.last_hidden_state
         return hidden
 
+    def compute_once(self) -> None:
+        """
+        Encode a small frame and read it, as a check; whatever the model raises passes through.
+
+        Packages for quantised weights choose their kernels only now, or find that there are none.
+        """
+        pixels = self.family.pixels_for(1) or 1
+        block = self.encode(self.fit(np.zeros((64, 64, 3), np.uint8), pixels).unsqueeze(0))
+        positions = text_positions(0, block.tokens.shape[:2].numel())
+        sequence = self.lay_out(block, positions, [([], [])] * len(block.tokens))
+        self.logits(self.forward(
+            sequence.embeddings, positions, None, arguments=sequence.arguments)[:, -1])
+
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """Return next-token scores of hidden states: float32 ``[..., vocabulary]``."""
-        scores: Tensor = self._model.lm_head(hidden).float()
+        scores: Tensor = self.module.lm_head(hidden).float()
         if self.on_scores is not None:
             self.on_scores(scores)
         return scores

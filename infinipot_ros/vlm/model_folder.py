@@ -25,7 +25,7 @@ from infinipot_ros.errors import ConfigurationError
 CONFIG = 'config.json'
 WEIGHTS = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
-ADAPTERS = ('adapter_config.json', 'adapter_model.safetensors')
+ADAPTERS = ('adapter_config.json', 'adapter_model.safetensors', 'adapter_model.bin')
 PICKLED = ('*.bin', '*.pt', '*.pth', '*.ckpt', '*.pkl')
 #: Files of a hub repository that are read besides weights: configurations and tokenizers.
 DESCRIPTION = ('*.json', '*.txt', '*.model', '*.jinja')

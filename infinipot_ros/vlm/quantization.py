@@ -31,6 +31,8 @@ BLOCK, PACKED_ROWS = 64, 32
 # A block of weights in 4 bits shares one float32 scale (as a CPU's kernels hold it); a matrix
 # has a table of the 16 values they stand for.
 INT4_BYTES, INT4_TABLE = 0.5 + 4 / BLOCK, 16 * 4
+# What AWQ and GPTQ hold in place of a weight.
+PACKED = ('qweight', 'qzeros', 'scales', 'g_idx')
 # A matrix with so few outputs for its inputs is a gate, with a number a head or an expert: small,
 # and a rounded one chooses wrongly. Kernels for int4 take outputs by the block, too.
 GATE_SHARE = 16
@@ -88,7 +90,7 @@ def import_bitsandbytes(what: str) -> Any:
     # It would warn at each integer product that activations are rounded.
     logging.getLogger('bitsandbytes').setLevel(logging.ERROR)
     try:
-        with _nothing_fetched():
+        with nothing_fetched():
             import bitsandbytes
     except ImportError as error:
         raise ConfigurationError(
@@ -98,12 +100,12 @@ def import_bitsandbytes(what: str) -> Any:
 
 
 @contextmanager
-def _nothing_fetched() -> Iterator[None]:
+def nothing_fetched() -> Iterator[None]:
     """
-    Keep bitsandbytes from fetching machine code while it is imported.
+    Keep packages from fetching machine code while they are imported or load a model.
 
-    On processors with bfloat16 it asks package ``kernels``, where that is installed, for its
-    product in 4 bits from the hub. Without it there is its own.
+    Where package ``kernels`` is installed, bitsandbytes (on processors with bfloat16), gptqmodel
+    and transformers ask it for products from the hub. Without it they have their own, or none.
     """
     before = sys.modules.get('kernels')
     sys.modules['kernels'] = None  # type: ignore[assignment]  # importing it fails
@@ -188,7 +190,8 @@ def scratch_bytes(largest: int, new: int, wide: int, weights: str) -> int:
 
 def held_bytes(model: nn.Module) -> int:
     """Return the bytes of a loaded model's weights, with the scales of quantised ones."""
-    total: int = sum(weight.nbytes for weight in model.parameters())
+    total: int = sum(map(_tensor_bytes, model.parameters())) + sum(
+        held.nbytes for name, held in model.named_buffers() if name.rpartition('.')[2] in PACKED)
     for linear in model.modules():
         if not isinstance(linear, nn.Linear):
             continue
@@ -203,3 +206,10 @@ def held_bytes(model: nn.Module) -> int:
             scales = getattr(holder, name, None)
             total += scales.nbytes if isinstance(scales, torch.Tensor) else 0
     return total
+
+
+def _tensor_bytes(tensor: torch.Tensor) -> int:
+    # torchao's tensors pose as plain ones, and their nbytes are what those would have.
+    flatten = getattr(tensor, '__tensor_flatten__', None)
+    return tensor.nbytes if flatten is None else sum(
+        _tensor_bytes(getattr(tensor, name)) for name in flatten()[0])

@@ -4,24 +4,34 @@
 Checkpoints that were published quantised: AWQ, GPTQ, bitsandbytes, torchao, FP8.
 
 Their packages load them, by transformers. Here it is checked that they can, before anything is
-allocated, and counted what the files hold. Other methods might fetch code, so they are refused.
+allocated, and counted what the files hold. Other methods might fetch code, so they are refused;
+and what would be computed with code from a hub, or not at all, is expanded while it is loaded.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from transformers import CompressedTensorsConfig, FineGrainedFP8Config
 from transformers.quantizers import auto as quantizers
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.model_folder import reason_of
-from infinipot_ros.vlm.quantization import import_bitsandbytes
-from infinipot_ros.vlm.stored_weights import FLOATS, StoredTensor, read_stored
+from infinipot_ros.vlm.quantization import import_bitsandbytes, nothing_fetched
+from infinipot_ros.vlm.stored_weights import (
+    FLOATS,
+    StoredTensor,
+    bare_name,
+    read_stored,
+)
 
 #: What installs the packages of a method.
 INSTALL = {
@@ -32,6 +42,13 @@ INSTALL = {
     'fp8': 'pip install accelerate',
     'fbgemm_fp8': 'pip install fbgemm-gpu accelerate',
     'compressed-tensors': 'pip install compressed-tensors accelerate'}
+#: transformers 5 computes FP8 with kernels of a hub. compressed-tensors are expanded at the first
+#: call of the whole model, which is never called here: only its parts are.
+EXPANDED = {'fp8': FineGrainedFP8Config, 'compressed-tensors': CompressedTensorsConfig}
+#: By method: where a configuration names the parts that are not quantised.
+SKIPPED = {
+    'bitsandbytes': 'llm_int8_skip_modules',
+    **dict.fromkeys(('awq', 'torchao', 'fp8', 'fbgemm_fp8'), 'modules_to_not_convert')}
 _PLAIN = 'use the checkpoint it was made from, with weights int8 or int4 if memory is short'
 
 
@@ -75,6 +92,69 @@ def check_quantized_once(config: Any, weights: str) -> None:
             'weights empty, or use the checkpoint it was made from')
 
 
+def adapt(config: Any, skeleton: nn.Module, stored: dict[str, StoredTensor]) -> None:
+    """
+    Bring the settings of a quantised checkpoint to what works with this transformers.
+
+    :param config: as transformers read it; its ``quantization_config`` is replaced.
+    :param skeleton: the model that it describes.
+    """
+    method = find_method(config)
+    given = {**config.quantization_config, **_expanding(method)}
+    if method in SKIPPED:
+        # A configuration may name them as another release did (visual, now model.visual), and
+        # then nothing matches. The files know.
+        plain = _plain_weights(stored)
+        given[SKIPPED[method]] = [*(given.get(SKIPPED[method]) or ()), *(
+            name for name, module in skeleton.named_modules()
+            if isinstance(module, nn.Linear) and bare_name(f'{name}.weight') in plain)]
+    config.quantization_config = given
+
+
+def _expanding(method: str) -> dict[str, bool]:
+    """Return the settings that expand weights while they are loaded; empty: they are not."""
+    if method not in EXPANDED:
+        return {}
+    known = inspect.signature(EXPANDED[method]).parameters
+    # 4.57 computes FP8 with kernels of its own, on a GPU only.
+    forms = {'dequantize': True, 'run_compressed': False}
+    return next(({name: value} for name, value in forms.items() if name in known), {})
+
+
+def _plain_weights(stored: dict[str, StoredTensor]) -> set[str]:
+    return {bare_name(name) for name, tensor in stored.items() if tensor.dtype in FLOATS}
+
+
+@contextmanager
+def explain_failures(config: Any, device: torch.device) -> Iterator[None]:
+    """
+    Say why a quantised checkpoint cannot be loaded or used; meanwhile no kernels are fetched.
+
+    :param config: of any checkpoint; of one that is not quantised, nothing is said or done.
+    :raises ConfigurationError: what is done inside failed; the message has the reason and the
+        way out.
+    """
+    method = find_method(config)
+    if not method:
+        yield
+        return
+    try:
+        with nothing_fetched():
+            yield
+    except ConfigurationError:
+        raise
+    except ImportError as error:
+        raise ConfigurationError(
+            f'{_name(config)} is quantised ({method}), for which a package is missing: '
+            f'{reason_of(error)}; install it ({INSTALL[method]}), or {_PLAIN}') from error
+    except Exception as error:
+        # Each method raises errors of its own.
+        raise ConfigurationError(
+            f'{_name(config)} is quantised ({method}), and cannot be used on {device}: '
+            f'{reason_of(error)}; use a device that it works on, or fetch it again; or {_PLAIN}',
+        ) from error
+
+
 def check_loads(config: Any, device: torch.device, dtype: torch.dtype) -> None:
     """
     Check that the packages for a quantised checkpoint are there and work on a device.
@@ -86,21 +166,12 @@ def check_loads(config: Any, device: torch.device, dtype: torch.dtype) -> None:
         return
     if method == 'bitsandbytes':
         import_bitsandbytes(_name(config))
-    try:
+    with explain_failures(config, device):
         # A copy: the quantiser writes its findings into the configuration.
         quantizers.AutoHfQuantizer.from_config(
             copy.deepcopy(config.quantization_config), pre_quantized=True,
         ).validate_environment(
             device_map={'': device}, dtype=dtype, torch_dtype=dtype, weights_only=True)
-    except ImportError as error:
-        raise ConfigurationError(
-            f'{_name(config)} is quantised ({method}), for which a package is missing: '
-            f'{reason_of(error)}; install it ({INSTALL[method]}), or {_PLAIN}') from error
-    except Exception as error:
-        # Each method raises errors of its own.
-        raise ConfigurationError(
-            f'{_name(config)} is quantised ({method}), which does not work on {device}: '
-            f'{reason_of(error)}; use a device that it works on, or {_PLAIN}') from error
 
 
 def stored_bytes(config: Any, skeleton: nn.Module, itemsize: int) -> tuple[int, int]:
@@ -125,20 +196,10 @@ def stored_bytes(config: Any, skeleton: nn.Module, itemsize: int) -> tuple[int, 
         if not (tied and name.endswith('lm_head.weight'))}
     total = sum(tensor.loaded_bytes(name, itemsize) for name, tensor in counted.items())
     plain = itemsize * sum(weight.numel() for weight in skeleton.parameters())
-    if _expands(find_method(config)):
+    if _expanding(find_method(config)):
         total = max(total, plain)
+    kept = _plain_weights(stored)
     largest = max(
         (math.prod(weight.shape[-2:]) for name, weight in skeleton.named_parameters()
-         if weight.ndim > 1 and not _is_plain(name, stored)), default=0)
+         if weight.ndim > 1 and bare_name(name) not in kept), default=0)
     return total, largest
-
-
-def _is_plain(name: str, stored: dict[str, StoredTensor]) -> bool:
-    tail = '.'.join(name.split('.')[-3:])
-    return any(
-        each.endswith(tail) and tensor.dtype in FLOATS for each, tensor in stored.items())
-
-
-def _expands(method: str) -> bool:
-    """Return whether a method expands all weights where its kernels do not run."""
-    return 'fp8' in method and not torch.cuda.is_available()

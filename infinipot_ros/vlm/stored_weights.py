@@ -53,8 +53,9 @@ class StoredTensor:
         last = name.rpartition('.')[2]
         if self.dtype in FLOATS and last in ('weight', 'bias'):
             return math.prod(self.shape) * itemsize
-        # Scales in 8 bits, which bitsandbytes may expand to 16 on a processor.
-        return 2 * self.bytes if last == 'absmax' and self.dtype == 'U8' else self.bytes
+        # On a processor bitsandbytes may expand scales from 8 bits to 16, gptqmodel to 32.
+        expanded = (last == 'absmax' and self.dtype == 'U8') or last in ('scales', 'qzeros')
+        return 2 * self.bytes if expanded else self.bytes
 
 
 def read_stored(folder: Path) -> dict[str, StoredTensor]:
@@ -78,7 +79,7 @@ def read_stored(folder: Path) -> dict[str, StoredTensor]:
                 start, end = entry['data_offsets']
                 found[name] = StoredTensor(
                     file, entry['dtype'], tuple(entry['shape']), end - start)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigurationError(
                 f'weights file {file} cannot be read ({reason_of(error)}); copy or fetch it again',
             ) from error
@@ -119,9 +120,9 @@ def check_shapes(skeleton: nn.Module, stored: dict[str, StoredTensor]) -> None:
     :param skeleton: the model that the configuration describes.
     :raises ConfigurationError: the first weight of another shape, with both.
     """
-    described = {_bare(name): weight for name, weight in skeleton.named_parameters()}
+    described = {bare_name(name): weight for name, weight in skeleton.named_parameters()}
     for name, tensor in stored.items():
-        weight = described.get(_bare(name))
+        weight = described.get(bare_name(name))
         # Experts are stored one by one or together, turned or not, as the release had it.
         if weight is None or tensor.dtype not in FLOATS or '.experts.' in name:
             continue
@@ -138,7 +139,7 @@ def check_ties(tied: bool, stored: dict[str, StoredTensor]) -> None:
 
     :raises ConfigurationError: they differ, so that one of the two would be ignored.
     """
-    names = {_bare(name): name for name in stored}
+    names = {bare_name(name): name for name in stored}
     if not tied or HEAD not in names or EMBEDDINGS not in names:
         return
     head, words = (names[each] for each in (HEAD, EMBEDDINGS))
@@ -157,7 +158,7 @@ def check_ties(tied: bool, stored: dict[str, StoredTensor]) -> None:
             'model again with save_pretrained')
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
     """Return a weight's name without what stands in front of its part of the model."""
     parts = name.split('.')
     while parts and parts[0] in _PREFIXES:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import pytest
 
 from infinipot_ros.errors import BusyError, InfinipotError
+from infinipot_ros.node import watch_list
 from infinipot_ros.node.job_queue import MAX_QUERIES
-from infinipot_ros.node.watch_list import MAX_AT_ONCE, MAX_ID, WatchList
+from infinipot_ros.node.watch_list import MAX_AT_ONCE, WatchList
 
 SECOND = 1_000_000_000
 
@@ -84,13 +85,15 @@ def test_all_have_their_turn_and_leave_room_for_other_questions(period: int) -> 
     assert (watches.skipped > 0) == (period == 1), 'a turn missed by a period is counted'
 
 
-def test_numbers_wrap_past_those_in_use() -> None:
+def test_numbers_wrap_past_those_in_use(monkeypatch) -> None:
+    # To begin all there are would take hours.
+    monkeypatch.setattr(watch_list, 'MAX_ID', 5)
     watches = WatchList()
-    first = watches.begin('what?', SECOND).id
-    # As after that many; to begin them all would take hours.
-    watches._last_id = MAX_ID - 1
-    ids = [watches.begin('what?', SECOND).id for _ in range(3)]
-    assert (first, ids) == (1, [MAX_ID, 2, 3]), 'neither 0, which is none, nor 1, which is in use'
+    ids = [watches.begin('what?', SECOND).id for _ in range(4)]
+    for ended in ids[1:]:
+        watches.end(ended)
+    ids += [watches.begin('what?', SECOND).id for _ in range(3)]
+    assert ids == [1, 2, 3, 4, 5, 2, 3], 'neither 0, which is none, nor 1, which is in use'
 
 
 def test_bounds_and_refusals() -> None:

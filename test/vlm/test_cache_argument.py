@@ -22,18 +22,30 @@ SECOND = 1_000_000_000
 
 
 class New(nn.Module):
-    def forward(self, inputs_embeds, cache=None):
+    def forward(self, inputs_embeds, position_ids, attention_mask, use_cache, cache=None):
         return inputs_embeds, cache
 
 
 class Old(nn.Module):
-    def forward(self, inputs_embeds, past_key_values=None):
+    def forward(
+            self, inputs_embeds, position_ids, attention_mask, use_cache, past_key_values=None):
         return inputs_embeds, past_key_values
 
 
-class Later(nn.Module):
-    def forward(self, inputs_embeds, memory=None, **kwargs):
+class OtherCache(nn.Module):
+    def forward(
+            self, inputs_embeds, position_ids, attention_mask, use_cache, memory=None, **kwargs):
         return inputs_embeds, memory
+
+
+class OtherPositions(nn.Module):
+    def forward(self, inputs_embeds, positions, attention_mask, use_cache, cache=None, **kwargs):
+        return inputs_embeds, cache
+
+
+class NoMask(nn.Module):
+    def forward(self, inputs_embeds, position_ids, use_cache, cache=None, **kwargs):
+        return inputs_embeds, cache
 
 
 def test_the_name_is_the_one_in_the_signature():
@@ -41,10 +53,15 @@ def test_the_name_is_the_one_in_the_signature():
     assert cache_argument(Old()) == 'past_key_values'
 
 
-def test_a_transformers_with_neither_name_is_refused_with_its_version_and_the_way_out():
+@pytest.mark.parametrize(('module', 'missing'), [
+    (OtherCache, 'past_key_values'), (OtherPositions, 'position_ids'),
+    (NoMask, 'attention_mask')])
+def test_a_transformers_of_another_signature_is_refused_with_its_version_and_the_way_out(
+        module, missing):
     with pytest.raises(ConfigurationError) as caught:
-        cache_argument(Later())
+        cache_argument(module())
     assert f'transformers {transformers.__version__} ' in str(caught.value)
+    assert missing in str(caught.value) and module.__name__ in str(caught.value)
     assert "pip install 'transformers>=4.57,<6'" in str(caught.value)
 
 

@@ -141,9 +141,10 @@ def test_an_adapter_names_its_base_model_and_how_to_merge_it(beside, on_hub, tin
         assert ('no weights of a model' in message) is not beside
 
 
-def test_adapter_weights_alone_are_seen_without_their_configuration(tiny, tmp_path):
+@pytest.mark.parametrize('name', ['adapter_model.safetensors', 'adapter_model.bin'])
+def test_adapter_weights_alone_are_seen_without_their_configuration(name, tiny, tmp_path):
     folder = copy_of(tiny, tmp_path)
-    save_file({'a.lora_A.weight': torch.zeros(2, 64)}, folder / 'adapter_model.safetensors')
+    save_file({'a.lora_A.weight': torch.zeros(2, 64)}, folder / name)
     assert 'a base model that it does not name' in refusal(folder)
 
 
@@ -280,9 +281,12 @@ def edit_tokenizer(folder: Path, **entries: object) -> None:
 
 
 @pytest.mark.skipif(transformers.__version__ >= '5', reason='this release reads them')
-def test_a_tokenizer_of_transformers_5_names_the_version_to_install(tiny, tmp_path):
+@pytest.mark.parametrize('entries', [
+    {'tokenizer_class': 'TokenizersBackend'},
+    {'tokenizer_class': 'Qwen2Tokenizer', 'extra_special_tokens': ['<|video_pad|>']}])
+def test_a_tokenizer_of_transformers_5_names_the_version_to_install(entries, tiny, tmp_path):
     folder = copy_of(tiny, tmp_path)
-    edit_tokenizer(folder, tokenizer_class='TokenizersBackend')
+    edit_tokenizer(folder, **entries)
     message = refusal(folder)
     assert "pip install 'transformers>=5,<6'" in message and 'tokenizer_config.json' in message
 

@@ -11,7 +11,8 @@ from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.vlm.families import registry
-from infinipot_ros.vlm.loading import load_config, load_model
+from infinipot_ros.vlm.loading import load_checkpoint, load_config, load_model
+from infinipot_ros.vlm.model import VisionLanguageModel
 
 
 def test_a_missing_hub_model_names_the_download_and_the_parameter():
@@ -107,3 +108,29 @@ def test_answers_end_where_the_generation_configuration_or_else_the_configuratio
     generation.write_text('{"eos_token_id": ')
     with pytest.raises(ConfigurationError, match='cannot be loaded'):
         load_model(str(folder))
+
+
+class CountingTokenizer:
+    """A tokenizer that counts what it is asked for."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.calls = tokenizer, 0
+
+    def __getattr__(self, name):
+        return getattr(self.tokenizer, name)
+
+    def __call__(self, *args, **options):
+        self.calls += 1
+        return self.tokenizer(*args, **options)
+
+
+def test_the_text_of_a_cameras_grids_is_counted_once(tmp_path):
+    loaded = load_checkpoint(str(make_tiny('qwen3_vl', tmp_path)))
+    tokenizer = CountingTokenizer(loaded.tokenizer)
+    model = VisionLanguageModel(loaded.model, tokenizer)
+    labels = ['', 'Camera a', 'Camera front door', 'Camera \u00e9']
+    counted = [model.grid_text_tokens(label) for label in labels]
+    assert counted == [sum(map(len, model.grid_text(9_999_999.9, label))) for label in labels]
+    before = tokenizer.calls
+    assert [model.grid_tokens(64, 32, label) - 2 for label in labels] == counted
+    assert tokenizer.calls == before

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from tiny_models import make_tiny
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, DynamicCache
@@ -90,10 +91,9 @@ def logits(model: VisionLanguageModel) -> torch.Tensor:
 def test_a_checkpoint_of_bitsandbytes_loads_and_takes_what_was_planned(quantised, tiny):
     model, plain = load_model(str(quantised)), load_model(str(tiny))
     planned = plan_weights(quantised, dtype='float32')
-    assert 0.95 * planned <= model.weight_bytes <= planned
+    # Tables of values, which count in matrices as small as these, may go once they are used.
+    assert 0.9 * planned <= model.weight_bytes <= planned
     assert (logits(model) - logits(plain)).norm() < 0.5 * logits(plain).norm()
-    # Scales may have another form once they are used.
-    assert model.weight_bytes <= planned
     assert planned < plan_weights(tiny, dtype='float32')
     # What is not quantised takes the dtype that is asked for.
     assert plan_weights(quantised, dtype='bfloat16') < planned
@@ -107,6 +107,50 @@ def test_a_memory_of_a_quantised_checkpoint_answers(quantised):
     for second in range(1, 5):
         memory.add_frame(frame + second, second * 10 ** 9)
     assert isinstance(memory.ask('What was there?').text, str)
+
+
+@pytest.fixture(scope='module', params=[4, 8])
+def text_only(request, tiny, tmp_path_factory) -> Path:
+    """A checkpoint whose vision tower is not quantised, with its name as it is now."""
+    settings = BitsAndBytesConfig(
+        **BITS[request.param], llm_int8_skip_modules=['model.visual', 'lm_head'])
+    folder = tmp_path_factory.mktemp('text') / f'text-{request.param}'
+    AutoModelForImageTextToText.from_pretrained(
+        tiny, quantization_config=settings, dtype=torch.float32, device_map={'': 'cpu'},
+    ).save_pretrained(folder)
+    for file in tiny.glob('token*'):
+        shutil.copy(file, folder)
+    return folder
+
+
+@needs_packages
+@pytest.mark.parametrize('names', [
+    ['visual', 'lm_head'], ['visual.blocks', 'merger'], ['lm_head'], [], None])
+def test_what_the_files_hold_plain_is_plain_whatever_the_configuration_calls_it(
+        names, text_only, tmp_path):
+    folder = Path(shutil.copytree(text_only, tmp_path / 'renamed'))
+    config = json.loads((folder / 'config.json').read_text())
+    config['quantization_config']['llm_int8_skip_modules'] = names
+    (folder / 'config.json').write_text(json.dumps(config))
+    model, same = load_model(str(folder)), load_model(str(text_only))
+    assert torch.equal(logits(model), logits(same))
+    frame = np.random.default_rng(0).integers(0, 256, (1, 56, 56, 3), dtype=np.uint8)
+    assert torch.equal(*(
+        each.encode(torch.from_numpy(frame)).tokens for each in (model, same)))
+
+
+@needs_packages
+def test_a_quantised_checkpoint_that_lacks_what_its_weights_need_is_refused(text_only, tmp_path):
+    folder = Path(shutil.copytree(text_only, tmp_path / 'spoiled'))
+    weights = load_file(folder / 'model.safetensors')
+    parts = {'SCB', 'absmax', 'quant_map', 'nested_quant_map', 'bitsandbytes__nf4'} & {
+        name.rpartition('.')[2] for name in weights}
+    assert parts
+    for part in sorted(parts):
+        left = {name: each for name, each in weights.items() if not name.endswith(f'.{part}')}
+        save_file(left, folder / 'model.safetensors', metadata={'format': 'pt'})
+        with pytest.raises(ConfigurationError, match='bitsandbytes'):
+            load_model(str(folder))
 
 
 @needs_packages
@@ -168,6 +212,57 @@ def test_a_missing_package_is_named_with_what_installs_it_before_weights_are_rea
     assert 'pip install' in message and 'weights int8 or int4' in message
 
 
+def eight_bit_floats(weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Quantise a matrix by blocks of 32 x 32, as DeepSeek-V3 and Qwen's FP8 checkpoints do."""
+    blocks = weight.unflatten(0, (-1, 32)).unflatten(2, (-1, 32))
+    scale = blocks.abs().amax((1, 3)) / torch.finfo(torch.float8_e4m3fn).max
+    return {
+        'weight': (blocks / scale[:, None, :, None]).view_as(weight).to(torch.float8_e4m3fn),
+        'weight_scale_inv': scale}
+
+
+def eight_bit_integers(weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Quantise a matrix by rows, as llm-compressor does."""
+    scale = weight.abs().amax(1, keepdim=True) / 127
+    return {'weight': (weight / scale).round().to(torch.int8), 'weight_scale': scale}
+
+
+INTEGERS = {
+    'format': 'int-quantized', 'quantization_status': 'compressed', 'ignore': ['lm_head'],
+    'config_groups': {'group_0': {
+        'targets': ['Linear'],
+        'weights': {'num_bits': 8, 'type': 'int', 'symmetric': True, 'strategy': 'channel'}}}}
+EXPANDED = {
+    'fp8': (eight_bit_floats, {
+        'activation_scheme': 'dynamic', 'weight_block_size': [32, 32],
+        'modules_to_not_convert': ['visual', 'lm_head']}, ('accelerate',)),
+    'compressed-tensors': (eight_bit_integers, INTEGERS, ('compressed_tensors', 'accelerate'))}
+
+
+@pytest.mark.parametrize('method', EXPANDED)
+def test_what_is_computed_with_fetched_kernels_or_not_at_all_is_expanded(
+        method, tiny, tmp_path, monkeypatch):
+    quantise, settings, packages = EXPANDED[method]
+    if not installed(*packages):
+        pytest.skip(f'a package for {method} is missing')
+    if method == 'fp8' and transformers.__version__ < '5':
+        pytest.skip('this transformers computes it on a GPU only')
+    # What would fetch them: importing it is the first step.
+    (tmp_path / 'kernels.py').write_text('raise SystemExit("kernels was imported")')
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = claim(tiny, tmp_path, quant_method=method, **settings)
+    weights = {}
+    for name, weight in load_file(folder / 'model.safetensors').items():
+        matrix = name.endswith('_proj.weight') and 'visual' not in name
+        weights |= {name: weight} if not matrix else {
+            name.removesuffix('weight') + part: each for part, each in quantise(weight).items()}
+    save_file(weights, folder / 'model.safetensors', metadata={'format': 'pt'})
+    model, plain = load_model(str(folder)), load_model(str(tiny))
+    assert (logits(model) - logits(plain)).norm() < 0.15 * logits(plain).norm()
+    assert model.weight_bytes == plain.weight_bytes == plan_weights(folder, dtype='float32')
+    assert model.weights == method
+
+
 @pytest.mark.parametrize('method', [None, '', 7, ['awq'], 'no_such_method'])
 def test_a_method_that_is_not_known_is_refused(method, tiny, tmp_path):
     folder = claim(tiny, tmp_path, quant_method=method)
@@ -192,20 +287,20 @@ def test_packed_matrices_are_counted_as_the_files_hold_them(method, tiny, tmp_pa
     held = store(
         folder, qweight=torch.zeros(64, 8, dtype=torch.int32),
         qzeros=torch.zeros(1, 8, dtype=torch.int32), scales=torch.zeros(1, 64).half())
-    assert plan_weights(folder, dtype='bfloat16') == held
+    # Kernels of a processor may expand scales and zeros to twice their bytes.
+    assert plan_weights(folder, dtype='bfloat16') == held + 1 * 8 * 4 + 1 * 64 * 2
     stored = read_stored(folder)
     assert stored['model.layers.0.self_attn.q_proj.qweight'].dtype == 'I32'
     assert sum(each.bytes for each in stored.values()) == held
 
 
-def test_eight_bit_floats_are_counted_expanded_where_no_gpu_computes_with_them(tiny, tmp_path):
+@pytest.mark.skipif(transformers.__version__ < '5', reason='this release expands nothing')
+def test_eight_bit_floats_are_counted_expanded(tiny, tmp_path):
     folder = claim(tiny, tmp_path, quant_method='fp8', **FORMS['fp8'])
-    held = store(
+    store(
         folder, weight=torch.zeros(64, 64).to(torch.float8_e4m3fn),
         weight_scale_inv=torch.zeros(1, 1))
-    planned = plan_weights(folder, dtype='bfloat16')
-    expanded = plan_weights(tiny, dtype='bfloat16')
-    assert planned == (held if torch.cuda.is_available() else expanded)
+    assert plan_weights(folder, dtype='bfloat16') == plan_weights(tiny, dtype='bfloat16')
 
 
 def test_without_files_to_count_nothing_is_guessed(tiny, tmp_path):

@@ -50,12 +50,12 @@ class FrameProcessor:
                     f'its processor file sets {step} to {settings[step]!r}; only true is '
                     'supported: take the file that the model was published with')
         scale = settings.get('rescale_factor', 1 / 255)
-        if not isinstance(scale, int | float) or abs(scale * 255 - 1) > 0.01:
+        if not isinstance(scale, int | float) or not abs(scale * 255 - 1) <= 0.01:
             raise ConfigurationError(
                 f'its processor file sets rescale_factor to {scale!r}; only 1/255 is supported: '
                 'take the file that the model was published with')
         resample = settings.get('resample', 3)
-        if resample not in RESAMPLING:
+        if type(resample) is not int or resample not in RESAMPLING:
             raise ConfigurationError(
                 f'its processor file sets resample to {resample!r}; supported are 2 (bilinear) '
                 'and 3 (bicubic)')
@@ -73,8 +73,8 @@ class FrameProcessor:
             size = settings.get(name)
             if size is None:
                 continue
-            edges = set(size.values()) if isinstance(size, dict) else {size}
-            if edges != {self.side}:
+            edges = list(size.values()) if isinstance(size, dict) else [size]
+            if not edges or any(edge != self.side for edge in edges):
                 raise ConfigurationError(
                     f'its processor file sets {name} to {size!r}, but its vision tower reads '
                     f'{self.side}x{self.side} pixels (vision_config.image_size): take the files '
@@ -115,9 +115,11 @@ def _colours(
     if given is None:
         return default
     numbers = given if isinstance(given, list | tuple) else [given] * COLOURS
-    if len(numbers) != COLOURS or not all(isinstance(each, int | float) for each in numbers) or (
-            name == 'image_std' and min(numbers) <= 0):
+    # As shares of 255, which no mean or deviation of pixels passes; a division by nearly 0 would.
+    least = 0.01 if name == 'image_std' else 0.0
+    if len(numbers) != COLOURS or not all(
+            type(each) in (int, float) and least <= each <= 1.0 for each in numbers):
         raise ConfigurationError(
-            f'its processor file sets {name} to {given!r}; it must be one number a colour: take '
-            'the file that the model was published with')
+            f'its processor file sets {name} to {given!r}; it must be one number from {least} '
+            'to 1 a colour: take the file that the model was published with')
     return tuple(map(float, numbers))

@@ -228,9 +228,9 @@ class ModelFamily(ABC):
         :param frames: uint8 ``[T, h, w, 3]``, on the model's device.
         """
 
-    def end_embeddings(self) -> Tensor:
-        """Return the embeddings of the tokens that end a video: ``[END_TOKENS, hidden]``."""
-        raise NotImplementedError(f'{type(self).__name__} has none')
+    def end_embeddings(self) -> Tensor | None:
+        """Return what ends a video, if anything: embeddings ``[END_TOKENS, hidden]``."""
+        return None
 
     def language_arguments(self, block: VisualBlock, visual: Tensor) -> dict[str, Any]:
         """

@@ -69,8 +69,8 @@ def check_model_type(kind: object, model: str, note: str = '') -> None:
     :raises ConfigurationError: none does; the message names those there are and the nearest. Or
         it takes a later transformers.
     """
-    if kind in _FAMILIES:
-        _check_release(str(kind), model)
+    if isinstance(kind, str) and kind in _FAMILIES:
+        _check_release(kind, model)
         return
     near = difflib.get_close_matches(str(kind), MODEL_TYPES, n=1)
     example = _FAMILIES[near[0] if near else 'qwen2_5_vl'][2]
@@ -83,7 +83,7 @@ def check_model_type(kind: object, model: str, note: str = '') -> None:
         and str(kind) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
     eyes = ', a language model without eyes (no vision tower)' if text_only else ''
     raise ConfigurationError(
-        f'{model} is a {kind!r} model{eyes}; this memory works with {", ".join(MODEL_TYPES)} '
+        f'{model} is a {kind!r:.80} model{eyes}; this memory works with {", ".join(MODEL_TYPES)} '
         f'checkpoints, such as {example}{note}')
 
 

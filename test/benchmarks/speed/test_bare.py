@@ -26,8 +26,8 @@ def test_the_bare_model_is_the_published_one_on_the_same_weights(model):
     bare = bare_model(model)
     assert bare.config.get_text_config()._attn_implementation == 'sdpa'
     assert isinstance(bare.model.visual.patch_embed.proj, nn.Conv3d)
-    assert isinstance(model._core.visual.patch_embed, nn.Linear)
-    assert bare.lm_head.weight.data_ptr() == model._model.lm_head.weight.data_ptr()
+    assert isinstance(model.module.model.visual.patch_embed, nn.Linear)
+    assert bare.lm_head.weight.data_ptr() == model.module.lm_head.weight.data_ptr()
     frames = torch.as_tensor(film(2, 112, 168)[0]).expand(2, -1, -1, -1)
     patches, grid = patchify(frames)
     with torch.inference_mode():

@@ -241,11 +241,11 @@ def test_pooling_is_calibrated_once_and_serves_any_number_of_layers():
         cache = filled(8, layers=layers)
         policy = make_policy('infinipot_v')
         cache.compress(policy, 24)
-        thresholds = policy._thresholds
+        thresholds = policy.state()['thresholds']
         assert len(thresholds) == 3
         assert list(thresholds) == sorted(thresholds)
         cache.compress(policy, 12)
-        assert policy._thresholds == thresholds
+        assert policy.state()['thresholds'] == thresholds
 
 
 def test_a_static_scene_gives_up_its_background_first():

@@ -17,6 +17,7 @@ import rclpy
 from geometry_msgs.msg import TransformStamped
 from rclpy.time import Time
 
+from infinipot_ros.node.interfaces import pose_input
 from infinipot_ros.node.interfaces.pose_input import PoseTransforms
 
 SECOND = 1_000_000_000
@@ -33,31 +34,35 @@ def transform(stamp_ns: int, parent: str, child: str, x: float, turn: float) -> 
 
 
 @pytest.fixture
-def poses() -> Any:
+def poses(monkeypatch) -> Any:
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node('poses', context=context)
     warnings: list[str] = []
     log = SimpleNamespace(warn=lambda key, text: warnings.append(text))
+    made: list[Any] = []
+    make = pose_input.Buffer
+    monkeypatch.setattr(pose_input, 'Buffer', lambda *kept: made.append(make(*kept)) or made[0])
     source = PoseTransforms(node, log, 'map', lambda: SECOND // 2)
-    source._buffer.set_transform_static(transform(0, 'base', 'camera', 0.5, 0.0), 'test')
-    yield source, warnings
+    (buffer,) = made
+    buffer.set_transform_static(transform(0, 'base', 'camera', 0.5, 0.0), 'test')
+    yield source, buffer, warnings
     source.close()
     node.destroy_node()
     rclpy.shutdown(context=context)
 
 
-def drive(poses: PoseTransforms, begin_s: int) -> None:
+def drive(buffer: Any, begin_s: int) -> None:
     """Two seconds at 20 Hz, a metre a second along x, straight on."""
     for step in range(41):
-        poses._buffer.set_transform(transform(
+        buffer.set_transform(transform(
             begin_s * SECOND + step * SECOND // 20, 'map', 'base', step / 20, 0.0), 'test')
 
 
 def test_at_a_stamp_and_near_the_newest(poses) -> None:
-    poses, warnings = poses
+    poses, buffer, warnings = poses
     assert poses.pose(100 * SECOND, 'camera') is None and warnings
-    drive(poses, 100)
+    drive(buffer, 100)
     between = poses.pose(101 * SECOND + SECOND // 40, 'camera')
     assert (between.x, between.frame_id) == (pytest.approx(1.525), 'map')
     warnings.clear()
@@ -70,9 +75,9 @@ def test_at_a_stamp_and_near_the_newest(poses) -> None:
 
 
 def test_a_clock_that_jumps_back(poses) -> None:
-    poses, _ = poses
-    drive(poses, 100)
-    drive(poses, 70)
+    poses, buffer, _ = poses
+    drive(buffer, 100)
+    drive(buffer, 70)
     assert poses.pose(71 * SECOND, 'camera') is None, 'tf2 took none of these'
-    drive(poses, 70)
+    drive(buffer, 70)
     assert poses.pose(71 * SECOND, 'camera').x == pytest.approx(1.5), 'the camera stayed'
