@@ -137,7 +137,8 @@ class InfinipotNode(LifecycleNode):
         values = self._live.values()
         try:
             check_poses(values['pose_topic'], values['pose_frame'])
-            decoder = ImageDecoder(values['image_transport'])
+            decoder = ImageDecoder(
+                values['image_transport'], values['ingest.max_image_pixels'])
             self._saver.hold_file()
             snapshot = self.host.configure(values, decoder, self._stop.is_set)
         except InfinipotError as error:

@@ -40,8 +40,11 @@ class BagSource(FrameSource):
 
     kind = 'bag'
 
-    def __init__(self, path: Path, *, fps: float | None, topic: str | None) -> None:
-        super().__init__(path, fps)
+    def __init__(
+        self, path: Path, *, fps: float | None, topic: str | None,
+        max_image_pixels: int | None = None,
+    ) -> None:
+        super().__init__(path, fps, max_image_pixels)
         with self._opened() as reader:
             self.topic = self._choose(reader, topic)
             count = sum(line.msgcount for line in reader.connections if line.topic == self.topic)
@@ -78,7 +81,7 @@ class BagSource(FrameSource):
                     self.skipped += 1
                     continue
                 try:
-                    rgb = to_rgb(message)
+                    rgb = to_rgb(message, max_pixels=self.max_image_pixels)
                 except FrameError as error:
                     self.drop(error)
                     continue
