@@ -58,8 +58,10 @@ REASONS = {
     'zero_size': 'No pixels, or no bytes.',
     'wrong_step': '`step` is less than a row of pixels takes.',
     'short_data': '`data` holds fewer bytes than `step` times `height`.',
+    'long_data': '`data` holds more bytes than `step` times `height`.',
     'unknown_encoding': 'An encoding that is not read; the log lists those that are.',
-    'too_large': 'More pixels than an image may have.',
+    'too_large': 'More pixels than `ingest.max_image_pixels`, or more bytes than a message may '
+                 'have.',
     'aspect_ratio': 'Too long and narrow for the model.',
     'decode_failed': 'The jpeg or png is cut off or damaged.',
     'malformed': 'The message itself cannot be read.',

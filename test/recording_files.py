@@ -90,15 +90,31 @@ def camera(count=10, make=image, period=SECOND // 10):
     ]
 
 
-def write_video(path, stamps_ms, *, codec='mpeg4', size=(64, 48), audio=False):
-    """Write a video of grey frames at the given times; the i-th has brightness shade(i % 10)."""
+def write_video(path, stamps_ms, *, codec='mpeg4', size=(64, 48), audio=False, cover=None):
+    """
+    Write a video of grey frames at the given times; the i-th has brightness shade(i % 10).
+
+    :param cover: a jpeg to put into it as the first stream, as its cover picture.
+    """
     with av.open(str(path), 'w') as container:
+        if cover is not None:
+            picture = container.add_stream('mjpeg', rate=1)
+            picture.width, picture.height, picture.pix_fmt = 12, 8, 'yuvj420p'
+            picture.disposition = av.stream.Disposition.attached_pic
+
+        def mux_cover():
+            if cover is not None:
+                packet = av.Packet(cover)
+                packet.stream, packet.pts, packet.dts = picture, 0, 0
+                container.mux(packet)
+
         if audio:
             stream = container.add_stream('aac', rate=8000)
             samples = av.AudioFrame.from_ndarray(
                 np.zeros((1, 1024), np.float32), format='fltp', layout='mono'
             )
             samples.sample_rate = 8000
+            mux_cover()
             container.mux(stream.encode(samples))
             container.mux(stream.encode(None))
             return path
@@ -106,6 +122,7 @@ def write_video(path, stamps_ms, *, codec='mpeg4', size=(64, 48), audio=False):
         stream.width, stream.height = size
         stream.pix_fmt = 'yuv420p'
         stream.codec_context.time_base = Fraction(1, 1000)
+        mux_cover()
         for index, stamp in enumerate(stamps_ms):
             pixels = np.full((size[1], size[0], 3), shade(index % 10), np.uint8)
             pixels[:8, :8] = (255, 0, 0)  # a red corner, top left

@@ -45,6 +45,7 @@ def ask(
         str, typer.Option(help="int8 or int4: quantised weights (pip install '.[quantized]').")
     ] = '',
     max_pixels: Annotated[int, typer.Option(help=options.MAX_PIXELS)] = 128 * 28 * 28,
+    max_image_pixels: options.MaxImagePixels = None,
     duplicate_similarity: options.DuplicateSimilarity = 0.0,
     max_new_tokens: Annotated[int, typer.Option(help=options.MAX_NEW_TOKENS)] = 64,
     since: Annotated[
@@ -65,7 +66,8 @@ def ask(
     """Show a recording to the memory and ask about it."""
     from infinipot_ros.recordings.sources import open_source
 
-    with open_source(recording, fps=fps or None, topic=topic) as source:
+    with open_source(
+            recording, fps=fps or None, topic=topic, max_image_pixels=max_image_pixels) as source:
         from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
         settings = MemoryConfig(

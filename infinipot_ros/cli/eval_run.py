@@ -207,6 +207,7 @@ class EvalRun:
             **{name: getattr(settings, name) for name in kept},
             'still_likeness': settings.still_likeness or None,
             'fps': self._wanted.fps, 'max_frames': self._wanted.max_frames,
+            'max_image_pixels': self._wanted.max_image_pixels,
             'topics': sorted(
                 {each.topic for each in recordings if each.topic is not None}) or None,
             **self._named}

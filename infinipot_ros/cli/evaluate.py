@@ -83,6 +83,7 @@ def evaluate(
     ] = None,
     max_pixels: Annotated[
         int | None, typer.Option(help=options.MAX_PIXELS, show_default='128 x 784')] = None,
+    max_image_pixels: options.MaxImagePixels = None,
     duplicate_similarity: options.DuplicateSimilarity = 0.0,
     block_size: Annotated[
         int | None, typer.Option(help=options.BLOCK_SIZE, show_default='8')] = None,
@@ -153,7 +154,7 @@ def evaluate(
     rate = chosen.fps if fps is None else fps
     wanted = Wanted(
         rate or None, max_frames or chosen.max_frames, skip_missing, output, limit,
-        limit_questions)
+        limit_questions, max_image_pixels)
     if dataset is not None:
         if recordings or questions or topic or annotations is None or videos is None:
             raise ConfigurationError(

@@ -28,6 +28,11 @@ DuplicateSimilarity = Annotated[
     typer.Option(
         help='Skip frames whose similarity to the last stored frame is at least this: 0.95 where '
              'a robot often stands; 0 takes all.', min=0, max=1)]
+MaxImagePixels = Annotated[
+    int | None,
+    typer.Option(
+        help='Pixels an image may have; larger ones are left out before they are decoded.',
+        min=784, show_default='16777216')]
 #: For commands that can use several processes.
 OneDevice = Annotated[str, typer.Option(help='cpu, or cuda, which takes one process.')]
 TarRatio = Annotated[

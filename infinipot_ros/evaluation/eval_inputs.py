@@ -33,6 +33,7 @@ class Wanted:
     :param skip_missing: leave out, and count, what does not exist.
     :param output: folder for pictures.
     :param streams: limit of recordings; ``questions`` of questions of each; None for none.
+    :param max_image_pixels: as ``open_source`` has it.
     """
 
     fps: float | None
@@ -41,6 +42,7 @@ class Wanted:
     output: Path
     streams: int | None = None
     questions: int | None = None
+    max_image_pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def named_recordings(
                 names[index] + mark, as_text(file.stem), len(found.recordings), recording,
                 questions, topic=topic, fps=wanted.fps, max_frames=wanted.max_frames,
                 questions_path=str(file), skip_missing=wanted.skip_missing,
-                question_files=(file,), output=wanted.output))
+                question_files=(file,), output=wanted.output,
+                max_image_pixels=wanted.max_image_pixels))
     return found
 
 
@@ -119,11 +122,11 @@ def _recording_in(path: Path) -> Path:
     if not path.is_dir() or (path / 'metadata.yaml').exists():
         return path
     children = [each for each in sorted(path.iterdir()) if not each.name.startswith('.')]
-    if any(each.suffix.lower() in (*BAG_SUFFIXES, *IMAGE_SUFFIXES) for each in children):
+    if any(each.name.lower().endswith((*BAG_SUFFIXES, *IMAGE_SUFFIXES)) for each in children):
         return path
     inside = [each for each in children if each.suffix.lower() in VIDEO_SUFFIXES or (
         each.is_dir() and ((each / 'metadata.yaml').exists() or any(
-            file.suffix in BAG_SUFFIXES for file in each.iterdir())))]
+            file.name.endswith(BAG_SUFFIXES) for file in each.iterdir())))]
     if len(inside) != 1:
         names = ', '.join(each.name for each in inside) or 'none'
         raise SourceError(f'{path} holds {len(inside)} recordings ({names}); name one of them')
@@ -186,7 +189,7 @@ def dataset_recordings(
             clock=entry.questions[0].clock, questions_path=str(annotations),
             skip_missing=wanted.skip_missing,
             question_files=(annotations,) if annotations.is_file() else (),
-            output=wanted.output))
+            output=wanted.output, max_image_pixels=wanted.max_image_pixels))
     if not found.recordings:
         raise SourceError(
             f'not one of the {len(found.left_out)} videos of {annotations} is in {videos}')

@@ -55,6 +55,7 @@ class Recording:
     :param questions_path: where the questions come from, for messages.
     :param question_files: files to list as inputs besides the recording.
     :param output: the folder for pictures; None for none.
+    :param max_image_pixels: as ``open_source`` has it.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Recording:
     skip_missing: bool = False
     question_files: Sequence[Path] = field(default=())
     output: Path | None = None
+    max_image_pixels: int | None = None
 
     def open(self) -> FrameSource:
         """
@@ -79,7 +81,8 @@ class Recording:
 
         :raises SourceError: it cannot be read.
         """
-        return open_source(self.path, fps=self.fps, topic=self.topic)
+        return open_source(
+            self.path, fps=self.fps, topic=self.topic, max_image_pixels=self.max_image_pixels)
 
     def refuse_far(self, source: FrameSource) -> None:
         """

@@ -7,7 +7,8 @@ Handles the layouts of ``sensor_msgs/image_encodings``, row padding, byte order,
 without ROS: a message is any object with the fields of one (rclpy's, rosbags', a plain object).
 The pixels are those of ROS's cv_bridge for ``desired_encoding='rgb8'``: the same OpenCV
 conversions, and 16 bits become 8 by rounding ``value / 257``. Unlike cv_bridge, row padding is
-always skipped, grey and 16-bit png are converted correctly, and damaged images are refused.
+always skipped, 16 bits of which 10, 12 or 14 are used are scaled by those, grey and 16-bit png are
+converted correctly, compressed Bayer mosaics become colours, and damaged images are refused.
 
 All sizes in a message are checked before a byte is decoded, so that a hostile one costs
 microseconds and no memory.
@@ -15,28 +16,24 @@ microseconds and no memory.
 
 from __future__ import annotations
 
-import struct
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from infinipot_ros.errors import ConfigurationError, FrameError
+from infinipot_ros.errors import FrameError
+from infinipot_ros.images.jpeg_png import decode, opencv, size_of
 from infinipot_ros.visual_memory.frame import RgbImage
 
-MAX_PIXELS = 64_000_000
-"""Limit of an image's pixels; more is treated as a decompression bomb."""
+MAX_PIXELS = 16_777_216
+"""Limit of an image's pixels where none is set: what a camera of 16 megapixels sends."""
 
 MAX_FRAME_ID = 256
 """Limit of a ``frame_id``'s characters: a camera goes by it in every status and saved memory."""
 
-_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
-_PNG_CHUNK = struct.Struct('>I4s')
-# Chunks of a png besides one for each KiB; libpng writes pixels in chunks of 8 KiB.
-_PNG_CHUNKS = 1024
-_JPEG_SIGNATURE = b'\xff\xd8\xff'
-_TAIL = 4096
+_DEPTH = re.compile(r'(16|32|64)[USF]C1?')
 
 
 @dataclass(frozen=True)
@@ -74,11 +71,16 @@ for _bits, _bytes in ((8, 1), (16, 2)):
     for _from, _code in _BAYER.items():
         _LAYOUTS[f'bayer_{_from}{_bits}'] = _Layout(1, _bytes, f'COLOR_Bayer{_code}2RGB', 3)
 
+_BAYER_ENCODINGS = frozenset(name for name in _LAYOUTS if name.startswith('bayer_'))
 ENCODINGS: tuple[str, ...] = tuple(sorted(_LAYOUTS))
 """Every ``encoding`` of a raw image that can be read."""
 
-# v / 257 is never halfway between two integers, so this rounds to the nearest.
-_TO_8_BITS: RgbImage = ((np.arange(65536, dtype=np.uint32) + 128) // 257).astype(np.uint8)
+_SENSOR_BITS = (10, 12, 14, 16)
+# v * 255 / (2^bits - 1) is never halfway between two integers, so this rounds to the nearest.
+_TO_8_BITS: dict[int, RgbImage] = {
+    bits: ((np.arange(1 << bits) * 255 + (1 << bits - 1) - 1) // ((1 << bits) - 1)).astype(
+        np.uint8)
+    for bits in _SENSOR_BITS}
 
 
 def pixel_bytes(encoding: str) -> int:
@@ -94,12 +96,13 @@ def to_rgb(msg: Any, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
     :param max_pixels: limit of width times height.
     :returns: uint8 ``[height, width, 3]``, contiguous, RGB, sharing no memory with the message.
     :raises FrameError: ``zero_size``, ``too_large``, ``unknown_encoding``, ``wrong_step``,
-        ``short_data`` or ``decode_failed``.
+        ``short_data``, ``long_data`` or ``decode_failed``.
     """
     height, width = peek(msg, max_pixels=max_pixels)
-    data = np.frombuffer(_buffer(msg.data), dtype=np.uint8)
+    buffer = _buffer(msg.data)
     if _is_compressed(msg):
-        return _decode(data, height, width)
+        return _decompress(buffer, height, width, str(msg.format))
+    data = np.frombuffer(buffer, dtype=np.uint8)
     layout = _LAYOUTS[msg.encoding]
     row = width * pixel_bytes(msg.encoding)
     packed = np.ascontiguousarray(data[: height * msg.step].reshape(height, msg.step)[:, :row])
@@ -143,17 +146,11 @@ def peek(msg: Any, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         return _peek_compressed(data, str(msg.format), max_pixels)
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
     encoding = str(msg.encoding)
-    _check_size(height, width, max_pixels)
+    check_size(height, width, max_pixels)
     layout = _LAYOUTS.get(encoding)
     if layout is None:
         raise FrameError('unknown_encoding', _unknown_encoding(encoding))
-    if min(height, width) < layout.smallest or (layout.even_width and width % 2):
-        need = (
-            'an even width' if layout.even_width else f'at least {layout.smallest} pixels a side'
-        )
-        raise FrameError(
-            'decode_failed', f'{encoding} image of {width}x{height} pixels: it needs {need}'
-        )
+    _check_shape(height, width, encoding)
     row = width * pixel_bytes(msg.encoding)
     if step < row:
         raise FrameError(
@@ -165,6 +162,13 @@ def peek(msg: Any, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         raise FrameError(
             'short_data',
             f'data holds {len(data)} bytes, but {height} rows of step {step} take {step * height}',
+        )
+    if len(data) > step * height:
+        # cv_bridge refuses it, too.
+        raise FrameError(
+            'long_data',
+            f'data holds {len(data)} bytes, but {height} rows of step {step} take '
+            f'{step * height}: the driver must set height and step to what it sends',
         )
     return height, width
 
@@ -184,20 +188,37 @@ def _buffer(data: Any) -> memoryview:
     return view if view.format == 'B' and view.ndim == 1 else view.cast('B')
 
 
-def _check_size(height: int, width: int, max_pixels: int) -> None:
+def check_size(height: int, width: int, max_pixels: int) -> None:
+    """
+    Check what an image claims.
+
+    :raises FrameError: ``zero_size`` or ``too_large``.
+    """
     if height <= 0 or width <= 0:
         raise FrameError('zero_size', f'image of {width}x{height} pixels: it is empty')
     if height * width > max_pixels:
         raise FrameError(
             'too_large',
             f'image claims {width}x{height} = {width * height} pixels, the limit is {max_pixels}: '
-            'publish smaller images',
+            'use smaller images, or raise ingest.max_image_pixels (--max-image-pixels of a '
+            'command)',
+        )
+
+
+def _check_shape(height: int, width: int, encoding: str) -> None:
+    layout = _LAYOUTS[encoding]
+    if min(height, width) < layout.smallest or (layout.even_width and width % 2):
+        need = (
+            'an even width' if layout.even_width else f'at least {layout.smallest} pixels a side'
+        )
+        raise FrameError(
+            'decode_failed', f'{encoding} image of {width}x{height} pixels: it needs {need}'
         )
 
 
 def _unknown_encoding(encoding: str) -> str:
     hint = ''
-    if encoding.startswith(('16UC1', '32FC1')):
+    if _DEPTH.fullmatch(encoding):
         hint = ' (a depth image? a colour or grey one is needed)'
     # A hostile name may be as long as a message.
     return (
@@ -208,108 +229,32 @@ def _unknown_encoding(encoding: str) -> str:
 
 
 def _peek_compressed(data: memoryview, declared: str, max_pixels: int) -> tuple[int, int]:
-    if 'compressedDepth' in declared:
+    encoding = _encoded_from(declared)
+    if 'compressedDepth' in declared or _DEPTH.fullmatch(encoding):
         raise FrameError(
             'unknown_encoding',
             f'format {declared[:40]!r} is a depth image; a colour or grey one is needed',
         )
-    if len(data) == 0:
-        raise FrameError('zero_size', 'compressed image of 0 bytes: there is nothing in it')
-    head = bytes(data[:8])
-    if head.startswith(_JPEG_SIGNATURE):
-        height, width, after = _jpeg_header(data)
-        _check_size(height, width, max_pixels)
-        _check_jpeg_end(data, after)
-    elif head == _PNG_SIGNATURE:
-        height, width = _png_header(data)
-        _check_size(height, width, max_pixels)
-    else:
-        raise FrameError(
-            'unknown_encoding',
-            f'format {declared[:40]!r} with first bytes {head[:4].hex(" ")} is neither jpeg nor '
-            'png: republish as one of them (image_transport republish)',
-        )
+    height, width = size_of(data, declared)
+    check_size(height, width, max_pixels)
+    if encoding in _BAYER_ENCODINGS:
+        _check_shape(height, width, encoding)
     return height, width
 
 
-def _png_header(data: memoryview) -> tuple[int, int]:
-    """
-    Height and width, after hopping from chunk to chunk to the last.
-
-    OpenCV allocates what a chunk's length claims before it looks whether so much is there.
-    """
-    offset, size = len(_PNG_SIGNATURE), (0, 0)
-    most = _PNG_CHUNKS + len(data) // 1024
-    for index in range(most):
-        left = len(data) - offset - 12  # of a chunk's data: length, name and checksum take 12
-        if left < 0:
-            raise _damaged_png(data, 'it is cut off, its end (IEND) is missing')
-        length, name = _PNG_CHUNK.unpack_from(data, offset)
-        if length > left:
-            raise _damaged_png(data, f'its chunk {name!r} claims {length} bytes, {left} are left')
-        if index == 0:
-            if name != b'IHDR' or length != 13:
-                raise _damaged_png(
-                    data, f'it begins with {name!r} of {length} bytes, not with IHDR of 13'
-                )
-            width, height = struct.unpack_from('>II', data, offset + 8)
-            size = height, width
-        elif name == b'IEND':
-            return size
-        elif name == b'acTL':
-            # Of an animation OpenCV decodes damaged pixels as if nothing were wrong.
-            raise _damaged_png(data, 'it is an animation (acTL); still images are needed')
-        offset += 12 + length
-    raise _damaged_png(data, f'it has more than {most} chunks')
+def _encoded_from(declared: str) -> str:
+    """Return the encoding before compression: image_transport writes it before a semicolon."""
+    return declared.partition(';')[0].strip()
 
 
-def _damaged_png(data: memoryview, what: str) -> FrameError:
-    return FrameError('decode_failed', f'png of {len(data)} bytes cannot be decoded: {what}')
-
-
-def _check_jpeg_end(data: memoryview, after: int) -> None:
-    """Look for the end mark: older OpenCV fills what is missing of a cut-off image with grey."""
-    tail = max(after, len(data) - _TAIL)
-    end_mark = b'\xff\xd9'
-    if bytes(data[tail:]).rfind(end_mark) < 0 and bytes(data[after:]).rfind(end_mark) < 0:
-        raise FrameError(
-            'decode_failed', f'jpeg of {len(data)} bytes is cut off: its end mark is missing'
-        )
-
-
-def _jpeg_header(data: memoryview) -> tuple[int, int, int]:
-    """Return height, width and the offset behind the frame header (SOFn)."""
-    offset = 2
-    while offset + 9 <= len(data) and data[offset] == 0xFF:
-        marker = data[offset + 1]
-        if marker == 0xFF:  # fill byte
-            offset += 1
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
-            offset += 2
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height = data[offset + 5] << 8 | data[offset + 6]
-            width = data[offset + 7] << 8 | data[offset + 8]
-            return height, width, offset + 9
-        elif marker in (0xD9, 0xDA):  # image data or its end before any frame header
-            break
-        else:
-            offset += 2 + (data[offset + 2] << 8 | data[offset + 3])
-    raise FrameError('decode_failed', f'jpeg of {len(data)} bytes has no frame header')
-
-
-def _decode(data: npt.NDArray[np.uint8], height: int, width: int) -> RgbImage:
-    cv2 = _opencv()
-    try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise FrameError('decode_failed', f'OpenCV cannot decode the image: {error}') from error
-    if pixels is None or pixels.shape[:2] != (height, width):
-        raise FrameError(
-            'decode_failed',
-            f'compressed image of {len(data)} bytes, {width}x{height} pixels, is damaged',
-        )
+def _decompress(data: memoryview, height: int, width: int, declared: str) -> RgbImage:
+    pixels = decode(data, height, width)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     names = {1: 'COLOR_GRAY2RGB', 3: 'COLOR_BGR2RGB', 4: 'COLOR_BGRA2RGB'}
+    encoding = _encoded_from(declared)
+    if channels == 1 and encoding in _BAYER_ENCODINGS:
+        # image_transport compresses the mosaic as it is.
+        return _convert(pixels, _LAYOUTS[encoding].conversion)
     return _convert(pixels, names[channels])
 
 
@@ -317,25 +262,27 @@ def _convert(pixels: npt.NDArray[Any], conversion: str | None) -> RgbImage:
     """Convert uint8 or uint16 ``[height, width]`` or ``[height, width, channels]`` to RGB."""
     # Interpolating a Bayer pattern needs all 16 bits; reordering does not.
     if pixels.dtype == np.uint16 and not (conversion or '').startswith('COLOR_Bayer'):
-        pixels = _TO_8_BITS[pixels]
+        pixels = _to_8_bits(pixels)
     if conversion is not None:
-        cv2 = _opencv()
+        cv2 = opencv()
         try:
             pixels = cv2.cvtColor(pixels, getattr(cv2, conversion))
         except cv2.error as error:
             raise FrameError('decode_failed', f'OpenCV cannot convert: {error}') from error
     if pixels.dtype == np.uint16:
-        pixels = _TO_8_BITS[pixels]
+        pixels = _to_8_bits(pixels)
     # At least one copy: the message's memory is not ours.
     return pixels.copy() if pixels.base is not None else np.ascontiguousarray(pixels)
 
 
-def _opencv() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise ConfigurationError(
-            'OpenCV is missing, which decodes camera images: install python3-opencv (apt) or '
-            'opencv-python-headless (pip)'
-        ) from error
-    return cv2
+def _to_8_bits(pixels: npt.NDArray[np.uint16]) -> RgbImage:
+    """
+    Scale to 8 bits, rounding, by as many bits as the image uses.
+
+    Cameras of 10, 12 and 14 bits publish 16 whose upper ones are 0, and nothing in the message
+    says so.
+    """
+    colours = pixels[..., :3] if pixels.ndim == 3 else pixels
+    brightest = int(colours.max(initial=0))
+    bits = next(bits for bits in _SENSOR_BITS if brightest < 1 << bits)
+    return np.take(_TO_8_BITS[bits], pixels, mode='clip')

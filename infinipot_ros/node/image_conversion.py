@@ -21,7 +21,13 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from infinipot_ros.errors import FrameError
-from infinipot_ros.images.image_messages import frame_id_of, peek, pixel_bytes, to_rgb
+from infinipot_ros.images.image_messages import (
+    MAX_PIXELS,
+    frame_id_of,
+    peek,
+    pixel_bytes,
+    to_rgb,
+)
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import RgbImage
 
@@ -56,10 +62,12 @@ class ImageDecoder:
     Turns serialized messages of one transport into pixels.
 
     :param transport: ``raw`` or ``compressed``.
+    :param max_pixels: limit of an image's pixels.
     """
 
-    def __init__(self, transport: str) -> None:
+    def __init__(self, transport: str, max_pixels: int = MAX_PIXELS) -> None:
         self._type = topic_type(transport)
+        self._max_pixels = max_pixels
         self._bridge = find_cv_bridge() if transport == 'raw' else None
 
     @property
@@ -82,15 +90,18 @@ class ImageDecoder:
                 'malformed',
                 f'{len(raw)} bytes are not a valid {self._type.__name__}: {error}') from error
         frame_id = frame_id_of(message)
-        rgb = to_rgb(message) if self._bridge is None else self._through_bridge(message)
+        rgb = self._through_bridge(message) if self._bridge is not None else to_rgb(
+            message, max_pixels=self._max_pixels)
         return rgb, frame_id
 
     def _through_bridge(self, message: Any) -> RgbImage:
         assert self._bridge is not None
-        peek(message)
-        if message.step % pixel_bytes(message.encoding) or message.is_bigendian:
-            # cv_bridge misreads rows padded by part of a pixel, and foreign byte order on numpy 2.
-            return to_rgb(message)
+        peek(message, max_pixels=self._max_pixels)
+        if (message.step % pixel_bytes(message.encoding) or message.is_bigendian
+                or message.encoding.endswith('16')):
+            # cv_bridge misreads rows padded by part of a pixel, and foreign byte order on numpy 2;
+            # 12 bits in 16 it makes almost black.
+            return to_rgb(message, max_pixels=self._max_pixels)
         try:
             rgb = self._bridge(message)
         except Exception as error:

@@ -152,7 +152,8 @@ class InfinipotNode(LifecycleNode):
             f"of {values['memory.budget']} tokens")
         try:
             check_poses(values['pose_topic'], values['pose_frame'])
-            decoder = ImageDecoder(values['image_transport'])
+            decoder = ImageDecoder(
+                values['image_transport'], values['ingest.max_image_pixels'])
             self._saver.hold_file()
             snapshot = self.host.configure(values, decoder, self._stop.is_set)
         except InfinipotError as error:

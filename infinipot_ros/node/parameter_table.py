@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from infinipot_ros.images.image_messages import MAX_PIXELS
 from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY, POLICY_NAMES, POSITIONS
 
 Value = bool | int | float | str | list[str] | list[float]
@@ -177,6 +178,9 @@ TABLE = (
               'Frames are resized to at most this many pixels. 784 make a token of Qwen2.5-VL, '
               '1024 one of Qwen3-VL; LLaVA has a size of its own.',
               UNCONFIGURED, 784, 16_777_216, setting='max_pixels'),
+    Parameter('ingest.max_image_pixels', MAX_PIXELS,
+              'Images of more pixels are dropped as `too_large`, before they are decoded.',
+              UNCONFIGURED, 784, 268_435_456),
     Parameter('ingest.max_batch', 8,
               'Frames encoded in one forward pass while more of them wait; `block_size` where '
               'that is more.', UNCONFIGURED, 1, 64, setting='max_batch'),

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.images.image_messages import to_rgb
@@ -23,6 +24,9 @@ from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import Frame, RgbImage
 
 DEFAULT_FPS = 2.0
+
+# The bytes of a pixel, 16-bit RGBA, in a png that could not be compressed, and those of the rest.
+_PIXEL_BYTES, _NOTES_BYTES = 8, 1 << 24
 
 _ORIENTATION = 0x0112
 # EXIF orientation -> quarter turns counter-clockwise, then mirrored left to right.
@@ -44,8 +48,11 @@ class FolderSource(FrameSource):
     kind = 'folder'
     origin_ns = SECOND_NS
 
-    def __init__(self, path: Path, *, suffixes: tuple[str, ...], fps: float | None) -> None:
-        super().__init__(path, DEFAULT_FPS if fps is None else fps)
+    def __init__(
+        self, path: Path, *, suffixes: tuple[str, ...], fps: float | None,
+        max_image_pixels: int | None = None,
+    ) -> None:
+        super().__init__(path, DEFAULT_FPS if fps is None else fps, max_image_pixels)
         found = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
         # Hidden files are not pictures, whatever their suffix (macOS writes ._name.jpg).
         images = [file for file in found
@@ -64,7 +71,7 @@ class FolderSource(FrameSource):
         for index, file in enumerate(self._images):
             self.seen += 1
             try:
-                rgb = _read(file)
+                rgb = self._read(file)
             except FrameError as error:
                 self.drop(error)
                 first_error = first_error or f'{file.name}: {error}'
@@ -74,6 +81,23 @@ class FolderSource(FrameSource):
             raise SourceError(
                 f'{self.path}: none of {self.seen} images is readable; {first_error}')
 
+    def _read(self, file: Path) -> RgbImage:
+        most = _PIXEL_BYTES * self.max_image_pixels + _NOTES_BYTES
+        try:
+            with file.open('rb') as stream:
+                data = stream.read(most + 1)
+        except OSError as error:
+            raise FrameError('decode_failed', f'it cannot be read: {error}') from error
+        if len(data) > most:
+            raise FrameError(
+                'too_large', f'it has more than {most} bytes, the most of an image of '
+                f'{self.max_image_pixels} pixels: --max-image-pixels')
+        rgb = to_rgb(
+            SimpleNamespace(format=file.suffix[1:], data=data), max_pixels=self.max_image_pixels)
+        quarters, mirrored = _TURNS.get(_orientation(data), (0, False))
+        rgb = np.rot90(rgb, quarters)
+        return np.ascontiguousarray(rgb[:, ::-1] if mirrored else rgb)
+
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:
     """Return a sort key that puts ``frame10`` after ``frame9``, in upper or lower case."""
@@ -81,20 +105,9 @@ def natural_key(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
 
 
-def _read(file: Path) -> RgbImage:
+def _orientation(data: bytes) -> int:
     try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise FrameError('decode_failed', f'it cannot be read: {error}') from error
-    rgb = to_rgb(SimpleNamespace(format=file.suffix[1:], data=data))
-    quarters, mirrored = _TURNS.get(_orientation(file), (0, False))
-    rgb = np.rot90(rgb, quarters)
-    return np.ascontiguousarray(rgb[:, ::-1] if mirrored else rgb)
-
-
-def _orientation(file: Path) -> int:
-    try:
-        with Image.open(file) as image:
+        with Image.open(BytesIO(data)) as image:
             return int(image.getexif().get(_ORIENTATION, 1))
-    except (OSError, SyntaxError, TypeError, ValueError, UnidentifiedImageError):
+    except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError):
         return 1  # none, or unreadable: as it is stored

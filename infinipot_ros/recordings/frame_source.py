@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 from infinipot_ros.errors import ConfigurationError, FrameError
+from infinipot_ros.images.image_messages import MAX_PIXELS
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import Frame
 
@@ -73,6 +74,7 @@ class FrameSource(ABC):
     Opening checks that it can be read; files are held open only during iteration.
 
     :ivar kind: ``bag``, ``video`` or ``folder``.
+    :ivar max_image_pixels: limit of a frame's width times height.
     :ivar path: where it lies.
     :ivar count_hint: about how many frames will come, for a progress bar; ``None`` if unknown.
     :ivar seconds: about how long it is; ``None`` if unknown.
@@ -88,8 +90,11 @@ class FrameSource(ABC):
     count_hint: int | None = None
     seconds: float | None = None
 
-    def __init__(self, path: Path, fps: float | None) -> None:
+    def __init__(
+        self, path: Path, fps: float | None, max_image_pixels: int | None = None,
+    ) -> None:
         self.path = path
+        self.max_image_pixels = MAX_PIXELS if max_image_pixels is None else max_image_pixels
         self.fps = None if fps is None else checked_fps(fps)
         self.seen = 0
         self.skipped = 0

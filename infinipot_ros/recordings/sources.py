@@ -9,21 +9,25 @@ from pathlib import Path
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.recordings.frame_source import FrameSource
 
-BAG_SUFFIXES = ('.mcap', '.db3')
+BAG_SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+_PACKAGES = {'PIL': 'pillow', 'backports': 'backports.zstd', 'yaml': 'pyyaml'}
 
 
 def open_source(
-    path: str | Path, *, fps: float | None = None, topic: str | None = None
+    path: str | Path, *, fps: float | None = None, topic: str | None = None,
+    max_image_pixels: int | None = None,
 ) -> FrameSource:
     """
     Open a recording.
 
-    :param path: a ROS 2 bag (its directory, or one ``.mcap`` or ``.db3`` file), a video file, a
-        folder of jpeg or png images, or one such image.
+    :param path: a ROS 2 bag (its directory, or one file: ``.mcap`` or ``.db3``, and perhaps
+        ``.zstd``), a video file, a folder of jpeg or png images, or one such image.
     :param fps: frames per second to take, by their stamps; ``None`` takes all. The images of a
         folder, which have no stamps, are placed ``1 / fps`` seconds apart (2 a second by default).
     :param topic: the image topic of a bag; optional where there is only one.
+    :param max_image_pixels: limit of a frame's width times height; None: that of the node's
+        ``ingest.max_image_pixels`` by default.
     :returns: the source; only its header has been read.
     :raises SourceError: nothing there can be read as frames.
     :raises ConfigurationError: ``fps`` is not a usable rate, or a library is not installed.
@@ -34,29 +38,32 @@ def open_source(
             f'{path} does not exist: give a ROS 2 bag, a video or a folder of images')
     # Each format's library is imported only when it is needed.
     try:
-        return _open(path, fps, topic)
+        return _open(path, fps, topic, max_image_pixels)
     except ImportError as error:
         library = (error.name or '').partition('.')[0]
         raise ConfigurationError(
             f'{library} is missing, which reads {path}: pip install '
-            f'{"pillow" if library == "PIL" else library}') from error
+            f'{_PACKAGES.get(library, library)}') from error
 
 
-def _open(path: Path, fps: float | None, topic: str | None) -> FrameSource:
+def _open(
+    path: Path, fps: float | None, topic: str | None, max_image_pixels: int | None,
+) -> FrameSource:
     bag = _find_bag(path)
     if bag is not None:
         from infinipot_ros.recordings.bags import BagSource
 
-        return BagSource(bag, fps=fps, topic=topic)
+        return BagSource(bag, fps=fps, topic=topic, max_image_pixels=max_image_pixels)
     if topic is not None:
         raise SourceError(f'{path} is not a ROS 2 bag, so it has no topic {topic}: omit topic')
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         from infinipot_ros.recordings.folders import FolderSource
 
-        return FolderSource(path, suffixes=IMAGE_SUFFIXES, fps=fps)
+        return FolderSource(
+            path, suffixes=IMAGE_SUFFIXES, fps=fps, max_image_pixels=max_image_pixels)
     from infinipot_ros.recordings.videos import VideoSource
 
-    return VideoSource(path, fps=fps)
+    return VideoSource(path, fps=fps, max_image_pixels=max_image_pixels)
 
 
 def _find_bag(path: Path) -> Path | None:
@@ -68,10 +75,10 @@ def _find_bag(path: Path) -> Path | None:
                 f'`rosbags-convert --src {path} --dst {path.with_suffix("")}`')
         if path.name == 'metadata.yaml':
             return path.parent
-        return path if path.suffix in BAG_SUFFIXES else None
+        return path if path.name.endswith(BAG_SUFFIXES) else None
     if (path / 'metadata.yaml').exists():
         return path
-    files = sorted(file for file in path.iterdir() if file.suffix in BAG_SUFFIXES)
+    files = sorted(file for file in path.iterdir() if file.name.endswith(BAG_SUFFIXES))
     if len(files) > 1:
         raise SourceError(
             f'{path} holds {len(files)} bag files but no metadata.yaml, so their order is '

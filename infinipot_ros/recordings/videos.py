@@ -19,7 +19,7 @@ import av
 import numpy as np
 
 from infinipot_ros.errors import FrameError, SourceError
-from infinipot_ros.images.image_messages import MAX_PIXELS
+from infinipot_ros.images.image_messages import check_size
 from infinipot_ros.recordings.frame_source import FrameSource, Rate
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import Frame, RgbImage
@@ -27,10 +27,11 @@ from infinipot_ros.visual_memory.frame import Frame, RgbImage
 
 class VideoSource(FrameSource):
     """
-    The frames of a file's first video stream.
+    The frames of a file's first video stream that is no cover picture.
 
-    The stamp of a frame is ``origin_ns`` plus its time in the video: a video starts at zero, but
-    a stamp of zero means "not set" everywhere else.
+    The stamp of a frame is ``origin_ns`` plus its time since the first picture, whatever time the
+    file gives that one: a recorder's clock, or what was cut off before. The first is not at zero,
+    as a stamp of zero means "not set" everywhere else.
 
     :param path: the file.
     :param fps: frames per second to take; ``None`` takes all.
@@ -40,14 +41,15 @@ class VideoSource(FrameSource):
     kind = 'video'
     origin_ns = SECOND_NS
 
-    def __init__(self, path: Path, *, fps: float | None) -> None:
-        super().__init__(path, fps)
+    def __init__(
+        self, path: Path, *, fps: float | None, max_image_pixels: int | None = None,
+    ) -> None:
+        super().__init__(path, fps, max_image_pixels)
         with self._opened() as (container, stream):
-            pixels = stream.width * stream.height
-            if pixels > MAX_PIXELS:
-                raise SourceError(
-                    f'{path}: frames of {stream.width}x{stream.height} pixels, the limit is '
-                    f'{MAX_PIXELS} pixels: scale the video down')
+            try:
+                check_size(max(1, stream.height), max(1, stream.width), self.max_image_pixels)
+            except FrameError as error:
+                raise SourceError(f'{path}: {error}') from error
             seconds = self._seconds(container, stream)
             rate = stream.average_rate or stream.guessed_rate
             frames = stream.frames or (math.ceil(seconds * rate) if seconds and rate else None)
@@ -60,24 +62,36 @@ class VideoSource(FrameSource):
     def _seconds(container: Any, stream: Any) -> float | None:
         if stream.duration and stream.time_base:
             return float(stream.duration * stream.time_base)
-        return container.duration / 1_000_000 if container.duration else None
+        length, start = container.duration, container.start_time or 0
+        # FFmpeg writes into Matroska files when they end, not how long they are.
+        if length and 'matroska' in container.format.name and 0 < start < length:
+            length -= start
+        return length / av.time_base if length else None
 
     def _frames(self) -> Generator[Frame, None, None]:
         rate = Rate(self.fps)
         with self._opened() as (container, stream):
             step = 1 / Fraction(stream.average_rate or stream.guessed_rate or 25)
-            time = -step
+            time, first = -step, None
             for picture in self._decoded(container, stream):
                 self.seen += 1
                 # A frame without a time follows the one before at the mean rate.
                 time = time + step if picture.pts is None else picture.pts * picture.time_base
-                stamp_ns = self.origin_ns + round(time * SECOND_NS)
-                if rate.takes(stamp_ns):
-                    yield Frame(_upright(picture), stamp_ns)
-                else:
+                first = time if first is None else first
+                stamp_ns = self.origin_ns + round((time - first) * SECOND_NS)
+                if not rate.takes(stamp_ns):
                     self.skipped += 1
+                    continue
+                try:
+                    check_size(picture.height, picture.width, self.max_image_pixels)
+                except FrameError as error:
+                    self.drop(error)
+                    continue
+                yield Frame(_upright(picture), stamp_ns)
         if self.seen == self.dropped.total():
-            raise SourceError(f'{self.path} has a video stream, but not one readable frame in it')
+            why = ''.join(f': {text}' for text in self.why.values())
+            raise SourceError(
+                f'{self.path} has a video stream, but not one readable frame in it{why}')
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
         """Yield all pictures that can be decoded, and count the packets that cannot."""
@@ -93,26 +107,37 @@ class VideoSource(FrameSource):
                 pictures = packet.decode()
             except av.FFmpegError as error:
                 self.seen += 1
-                self.drop(FrameError('decode_failed', f'FFmpeg cannot decode a picture: {error}'))
+                self.drop(FrameError(
+                    'decode_failed', f'FFmpeg cannot decode a picture: {error}; or it is much '
+                    f'larger than {self.max_image_pixels} pixels (--max-image-pixels)'))
                 continue
             yield from pictures
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
+        # The size may change from frame to frame. Decoders add margins to it: hence the double.
+        limit = {'max_pixels': str(2 * self.max_image_pixels + (1 << 16))}
         try:
             # Files only: a playlist must not make FFmpeg use the network.
-            container = av.open(f'file:{self.path}', options={'protocol_whitelist': 'file'})
+            container = av.open(
+                f'file:{self.path}', options={'protocol_whitelist': 'file', **limit})
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._unreadable(error) from error
         with container:
             if container.format.name == 'tty':
                 raise self._unreadable(ValueError('it is text'))
-            if not container.streams.video:
-                kinds = ', '.join(stream.type for stream in container.streams) or 'none'
+            pictures = [
+                stream for stream in container.streams.video
+                if not stream.disposition & av.stream.Disposition.attached_pic]
+            if not pictures:
+                kinds = ', '.join(
+                    'cover picture' if stream.type == 'video' else stream.type
+                    for stream in container.streams) or 'none'
                 raise SourceError(
                     f'{self.path} has no video stream (streams: {kinds}): give a ROS 2 bag, a '
                     'video or a folder of images')
-            stream = container.streams.video[0]
+            stream = pictures[0]
+            stream.codec_context.options = {**stream.codec_context.options, **limit}
             stream.thread_type = 'AUTO'
             yield container, stream
 

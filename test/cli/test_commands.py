@@ -24,6 +24,7 @@ from tiny_models import make_tiny
 from typer.testing import CliRunner
 
 from infinipot_ros.cli.main import VERSION, app, main
+from infinipot_ros.images.image_messages import MAX_PIXELS
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
 from infinipot_ros.visual_memory.answer_text import printable
 from infinipot_ros.vlm.knowledge import CAVEAT
@@ -200,6 +201,15 @@ def test_ask_counts_bad_frames(folder, model, tmp_path):
     report = ask(tmp_path, QUESTION, '--budget', 96, model=model)
     assert report['frames']['dropped'] == {'unknown_encoding': 1}
     assert report['frames']['taken'] == 11
+
+
+def test_ask_leaves_out_larger_images_than_allowed(folder, model):
+    assert f'({MAX_PIXELS})' in run('ask', '--help').stdout
+    allowed = ('ask', folder, QUESTION, '--model', model, '--max-image-pixels')
+    assert run(*allowed, 168 * 112).exit_code == 0
+    result = run(*allowed, 168 * 112 - 1)
+    assert result.exit_code != 0
+    assert '168x112 = 18816 pixels, the limit is 18815' in result.stderr
 
 
 def test_ask_about_a_bag(model, tmp_path):

@@ -49,6 +49,17 @@ def test_one_file_of_questions_for_all_or_one_each(tmp_path):
         named(*paths)
 
 
+def test_the_limit_of_pixels_reaches_the_recording(tmp_path):
+    path = write_video(tmp_path / 'walk.mp4', [0, 100], size=(64, 48))
+    (tmp_path / 'questions.yaml').write_text('questions:\n- {ask: a, answer: b}\n')
+    for limit, taken in ((None, 2), (64 * 48, 2)):
+        [recording] = named(path, wanted=replace(WANTED, max_image_pixels=limit))
+        assert len(list(recording.open())) == taken
+    [recording] = named(path, wanted=replace(WANTED, max_image_pixels=64 * 48 - 1))
+    with pytest.raises(SourceError, match=r'64x48 = 3072 pixels, the limit is 3071'):
+        recording.open()
+
+
 def test_names_that_differ_in_their_ends_alone_are_told_whole(tmp_path):
     (tmp_path / 'questions.yaml').write_text('questions:\n- {ask: a, answer: b}\n')
     paths = [write_video(tmp_path / f'walk{end}', [0, 100]) for end in ('.mp4', '.mkv')]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import array
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -71,11 +72,17 @@ def random_pixels(encoding, height, width, seed):
 def expected_plain(pixels, encoding):
     """Colour order, grey and depth in plain numpy."""
     if pixels.dtype == np.uint16:
-        pixels = np.rint(pixels / 257.0).astype(np.uint8)
+        pixels = np.rint(pixels * (255.0 / full_scale(pixels))).astype(np.uint8)
     if pixels.ndim == 2:
         return np.stack([pixels] * 3, axis=-1)
     swapped = encoding.startswith('bgr') or encoding.startswith('8UC')
     return pixels[..., [2, 1, 0]] if swapped else pixels[..., :3]
+
+
+def full_scale(pixels):
+    """Return the largest value of a sensor of 10, 12, 14 or 16 bits, whichever has the colours."""
+    most = pixels[..., :3].max() if pixels.ndim == 3 else pixels.max()
+    return min(2**bits - 1 for bits in (10, 12, 14, 16) if most < 2**bits)
 
 
 def expected_bayer(mosaic, pattern):
@@ -177,6 +184,31 @@ def test_sixteen_bits_become_eight_by_rounding():
     np.testing.assert_array_equal(result, np.rint(pixels.astype(np.float64) * 255 / 65535))
 
 
+@pytest.mark.parametrize('bits', [10, 12, 14, 16])
+@pytest.mark.parametrize('encoding', [name for name in ENCODINGS if name.endswith('16')])
+def test_sixteen_bits_are_scaled_by_those_in_use(encoding, bits):
+    pixels = random_pixels(encoding, 12, 16, 3) >> (16 - bits)
+    if channels_of(encoding) == 4:
+        pixels[..., 3] = 65535  # opaque, which is no colour
+    bright = np.full_like(pixels, 2**bits - 1)
+    for message in (raw(bright, encoding), raw(bright, encoding, padding=3, big=True)):
+        assert (check(message) == 255).all()
+    darker = to_rgb(raw(pixels, encoding))[1:-1, 1:-1].astype(float)
+    full = to_rgb(raw((pixels * 65535.0 / (2**bits - 1)).clip(0, 65535).astype(np.uint16),
+                      encoding))[1:-1, 1:-1]
+    np.testing.assert_allclose(darker, full, atol=1.01)
+    if encoding == 'mono16':
+        data = pil(pixels, 'PNG')
+        np.testing.assert_array_equal(
+            to_rgb(compressed(data, 'mono16; png compressed ')), to_rgb(raw(pixels, encoding)))
+
+
+def test_a_dark_image_is_not_made_noise():
+    """Fewer bits than any sensor has: a closed lens stays dark."""
+    pixels = random_pixels('mono16', 12, 16, 3) % 60
+    assert to_rgb(raw(pixels, 'mono16')).max() <= 15
+
+
 @pytest.mark.parametrize(
     'wrap',
     [
@@ -245,9 +277,57 @@ def test_jpeg_with_a_thumbnail_is_read_by_its_own_header():
     thumbnail = pil(smooth(8, 8), 'JPEG')
     data = pil(smooth(40, 30), 'JPEG', exif=b'Exif\0\0' + thumbnail)
     assert peek(compressed(data)) == (40, 30)
+    np.testing.assert_array_equal(to_rgb(compressed(data[:-2])), to_rgb(compressed(data)))
     with pytest.raises(FrameError) as caught:
-        to_rgb(compressed(data[:-2]))
+        to_rgb(compressed(data[:-30]))
     assert caught.value.reason == 'decode_failed'
+
+
+JPEGS = {'plain': {}, 'progressive': {'progressive': True}, 'restarts': {'restart_marker_rows': 1},
+         'grey': {}}
+
+
+@pytest.mark.parametrize('kind', JPEGS)
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**31), padding=st.sampled_from([0, 1, 900]), data=st.data())
+def test_jpeg_without_its_end_mark(kind, seed, padding, data):
+    """MJPEG cameras leave it out: what has all its pixels is taken, what is cut off is not."""
+    pixels = PilImage.fromarray(smooth(64, 80, seed)).convert('L' if kind == 'grey' else 'RGB')
+    whole = pil(pixels, 'JPEG', **JPEGS[kind])
+    expected = to_rgb(compressed(whole))
+    np.testing.assert_array_equal(check(compressed(whole[:-2] + bytes(padding))), expected)
+    behind_tables = whole.rindex(b'\xff\xda') + 12
+    cut = data.draw(st.integers(behind_tables, len(whole) - 3))
+    try:
+        result = to_rgb(compressed(whole[:cut] + bytes(padding)))
+    except FrameError as error:
+        assert error.reason == 'decode_failed'
+    else:
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
+@pytest.mark.parametrize('bits', [8, 16])
+@pytest.mark.parametrize(('kind', 'transport'), [
+    ('PNG', '; png compressed '), ('JPEG', '; jpeg compressed '), ('PNG', ''), ('JPEG', ';jpeg')])
+def test_a_compressed_mosaic_becomes_colours(pattern, bits, kind, transport):
+    """image_transport compresses raw Bayer data as a grey picture, and says so in the format."""
+    scene = {'r': 210, 'g': 60, 'b': 30}
+    mosaic = np.array([scene[letter] for letter in pattern], np.uint8).reshape(2, 2)
+    mosaic = np.tile(mosaic, (12, 16))
+    if bits == 16 and kind == 'PNG':
+        mosaic = mosaic.astype(np.uint16) * 257
+    message = compressed(pil(mosaic, kind), f'bayer_{pattern}{bits}{transport}')
+    # A jpeg keeps the finest pattern, which a mosaic is, nearly.
+    np.testing.assert_allclose(
+        check(message)[1:-1, 1:-1], np.broadcast_to([210, 60, 30], (22, 30, 3)),
+        atol=1 if kind == 'PNG' else 25)
+
+
+def test_what_was_made_colours_before_it_was_compressed_stays_as_it_is():
+    pixels = smooth(24, 32)
+    result = to_rgb(compressed(pil(pixels, 'PNG'), 'bayer_rggb8; png compressed bgr8'))
+    np.testing.assert_array_equal(result, pixels)
 
 
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'L', 'LA', 'P', '1'])
@@ -361,6 +441,15 @@ def jpeg_claiming(width, height):
     return bytes(data)
 
 
+def jpeg_of_scans(count):
+    """Build a progressive jpeg whose scans after the first are one of a few bytes, repeated."""
+    data = pil(PilImage.new('L', (64, 64), 90), 'JPEG', progressive=True)
+    starts = [match.start() for match in re.finditer(b'\xff\xda', data)]
+    # The coefficients 1 to 5 of each block, of which there are none; then the next tables.
+    second = data[starts[1]:data.index(b'\xff\xc4', starts[1])]
+    return data[:starts[1]] + second * (count - 1) + b'\xff\xd9'
+
+
 PIXELS = np.zeros((4, 6, 3), np.uint8)
 BAD = {
     'no height': (raw(np.zeros((0, 6, 3), np.uint8), 'rgb8', step=18, data=b''), 'zero_size'),
@@ -369,6 +458,8 @@ BAD = {
     'step in pixels': (raw(PIXELS, 'rgb8', step=6), 'wrong_step'),
     'step of 8 bits': (raw(PIXELS.astype(np.uint16), 'rgb16', step=18), 'wrong_step'),
     'one byte short': (raw(PIXELS, 'rgb8', data=bytes(71)), 'short_data'),
+    'one byte too many': (raw(PIXELS, 'rgb8', data=bytes(73)), 'long_data'),
+    'data of many images': (raw(PIXELS, 'rgb8', data=bytes(72_000)), 'long_data'),
     'no data': (raw(PIXELS, 'rgb8', data=b''), 'short_data'),
     'encoding unknown': (raw(PIXELS, 'h265'), 'unknown_encoding'),
     'encoding empty': (raw(PIXELS, ''), 'unknown_encoding'),
@@ -388,6 +479,18 @@ BAD = {
         compressed(bytes(12) + pil(PIXELS, 'PNG'), '16UC1; compressedDepth png'),
         'unknown_encoding',
     ),
+    **{
+        f'compressed {depth}': (compressed(pil(PIXELS, kind), f'{depth}; {kind} compressed '),
+                                'unknown_encoding')
+        for depth in ('16UC1', '32FC1', '16SC1', '32SC1', '64FC1', '16UC')
+        for kind in ('PNG', 'JPEG')
+    },
+    'compressed mosaic of two rows': (
+        compressed(pil(PIXELS[:2, :, 0], 'PNG'), 'bayer_rggb8; png compressed '), 'decode_failed'),
+    'png of more pixels than it says': (
+        compressed(png(HEADER, (b'IDAT', zlib.compress(bytes(10_000_000))), END)),
+        'decode_failed'),
+    'jpeg of 400 scans': (compressed(jpeg_of_scans(400)), 'decode_failed'),
     'png bomb': (compressed(png_header(100_000, 100_000), 'png'), 'too_large'),
     'png of no width': (compressed(png_header(0, 5), 'png'), 'zero_size'),
     'png of wrong size': (compressed(png_header(640, 480), 'png'), 'decode_failed'),
@@ -406,6 +509,8 @@ BAD = {
     'png of a signature only': (compressed(SIGNATURE), 'decode_failed'),
     'png of countless chunks': (
         compressed(png(HEADER, *[(b'teXt', b'')] * 1100, PIXEL_CHUNK, END)), 'decode_failed'),
+    'png with a chunk that has to be understood': (
+        compressed(png(HEADER, (b'ABCD', b''), PIXEL_CHUNK, END)), 'decode_failed'),
     'animated png': (
         compressed(png(HEADER, (b'acTL', bytes(3) + b'\2' + bytes(4)), PIXEL_CHUNK, END)),
         'decode_failed'),
@@ -427,7 +532,9 @@ def test_bad_messages(message, reason):
 
 def test_only_damage_inside_compressed_data_passes_a_peek():
     passing = [name for name, (message, _) in BAD.items() if not refused(message)]
-    assert passing == ['png of wrong size']
+    assert passing == [
+        'png of more pixels than it says', 'jpeg of 400 scans', 'png of wrong size',
+        'png with a chunk that has to be understood', 'jpeg cut']
 
 
 def refused(message):
@@ -448,7 +555,21 @@ def test_limit_is_inclusive_and_settable():
     ):
         with pytest.raises(FrameError, match='100 pixels, the limit is 99'):
             peek(message, max_pixels=99)
-    assert MAX_PIXELS == 64_000_000
+    assert MAX_PIXELS >= 4656 * 3496, 'a camera of 16 megapixels'
+
+
+def test_a_jpeg_of_the_scans_that_encoders_write_is_read():
+    assert to_rgb(compressed(jpeg_of_scans(20))).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize('name', [b'zTXt', b'iTXt', b'iCCP', b'tEXt', b'sPLT', b'eXIf', b'gAMA'])
+def test_notes_in_a_png_are_not_read(capfd, name):
+    """Some are compressed without a limit: a hundred, of 7 KB each, took seconds to read."""
+    header, *others = chunks(PNGS[0])
+    torn = [(name, b'')] * 3  # the decoder says so of each that it reads
+    result = check(compressed(png(header, *torn, *others[:-1], *torn, others[-1])))
+    np.testing.assert_array_equal(result, to_rgb(compressed(PNGS[0])))
+    assert capfd.readouterr().err == ''
 
 
 @pytest.mark.parametrize('kind', range(len(PNGS)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
+import cv2
 import numpy as np
 import pytest
 
@@ -97,6 +98,18 @@ def test_a_message_becomes_pixels_and_its_frame_id() -> None:
     with pytest.raises(FrameError) as caught:
         ImageDecoder('raw')(b'\x00\x01\x00\x00\x01\x02')
     assert caught.value.reason == 'malformed'
+
+
+@pytest.mark.parametrize('transport', ['raw', 'compressed'])
+def test_images_above_the_limit_are_not_decoded(transport: str) -> None:
+    message = Image(height=2, width=3, encoding='bgr8', step=9, data=list(range(18)))
+    if transport == 'compressed':
+        pixels = cv2.imencode('.png', np.zeros((2, 3), np.uint8))[1]
+        message = CompressedImage(data=pixels.tobytes())
+    raw = serialize_message(message)
+    assert ImageDecoder(transport, 6)(raw)[0].shape == (2, 3, 3)
+    with pytest.raises(FrameError, match=r'3x2 = 6 pixels, the limit is 5: .*max_image_pixels'):
+        ImageDecoder(transport, 5)(raw)
 
 
 def test_cv_bridge_and_ours_give_the_same_pixels() -> None:

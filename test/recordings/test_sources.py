@@ -293,6 +293,60 @@ def test_video_is_turned_upright(tmp_path, matrix, corner, shape):
         assert red > 150 > 100 > green
 
 
+@pytest.mark.parametrize(('suffix', 'codec'), [
+    ('ts', 'mpeg4'), ('mkv', 'mpeg4'), ('mp4', 'mpeg4'), ('webm', 'libvpx')])
+@pytest.mark.parametrize('start_ms', [80, 1400, 36_000_000])
+def test_the_first_picture_is_the_start_of_a_video(tmp_path, suffix, codec, start_ms):
+    """Recorders write their clock's time, and cutting leaves what it was before."""
+    stamps = range(0, 2000, 40)
+    path = write_video(
+        tmp_path / f'clip.{suffix}', [start_ms + stamp for stamp in stamps], codec=codec)
+    source = open_source(path)
+    for _ in range(2):
+        assert seconds(source, list(source)) == [stamp / 1000 for stamp in stamps]
+    assert source.seconds == pytest.approx(2.0, abs=0.1)
+    source = open_source(path, fps=2)
+    assert abs(len(list(source)) - source.count_hint) <= 1
+    assert source.count_hint == 4
+
+
+def test_a_cover_picture_is_not_the_video(tmp_path):
+    path = write_video(tmp_path / 'clip.mp4', range(0, 2000, 100), cover=encoded(3, 'JPEG'))
+    data = path.read_bytes()
+    # Phones write the notes before the tracks, and so the cover becomes the first stream.
+    inside = data.index(b'moov') + 4
+    tracks, notes = (data.index(name, inside) - 4 for name in (b'trak', b'udta'))
+    path.write_bytes(data[:tracks] + data[notes:] + data[tracks:notes])
+    source = open_source(path)
+    assert {frame.rgb.shape for frame in source} == {(48, 64, 3)}
+    assert source.seen == 20
+    path = write_video(tmp_path / 'song.mp4', [], audio=True, cover=encoded(3, 'JPEG'))
+    with pytest.raises(SourceError, match=r'no video stream \(streams: audio, cover picture\)'):
+        open_source(path)
+
+
+def test_a_video_is_not_decoded_past_its_limit(tmp_path):
+    """The size is written again with each key frame: what the header says binds nobody."""
+    small, large = (
+        write_video(tmp_path / f'{side}.ts', range(0, 400, 40), size=(side, side)).read_bytes()
+        for side in (64, 1024))
+    between = write_video(
+        tmp_path / 'between.ts', range(0, 400, 40), size=(512, 528)).read_bytes()
+    path = tmp_path / 'grows.ts'
+    path.write_bytes(small + between + large)
+    source = open_source(path, max_image_pixels=512 * 512)
+    assert {frame.rgb.shape for frame in source} == {(64, 64, 3)}
+    # The last picture of a size may be lost where the next one begins.
+    assert source.dropped['decode_failed'] >= 9 <= source.dropped['too_large']
+    assert source.dropped.total() + 9 <= source.seen
+    assert 'larger than 262144 pixels' in source.why['decode_failed']
+    assert '512x528 = 270336 pixels, the limit is 262144' in source.why['too_large']
+    assert len(list(open_source(path))) >= 28
+    path.write_bytes(large)
+    with pytest.raises(SourceError, match='262144'):
+        list(open_source(path, max_image_pixels=512 * 512))
+
+
 def test_video_without_video(tmp_path):
     path = write_video(tmp_path / 'sound.mp4', [], audio=True)
     with pytest.raises(SourceError, match=r'no video stream \(streams: audio\)'):
@@ -412,6 +466,17 @@ def test_folder_with_unreadable_images(tmp_path):
         list(open_source(tmp_path))
 
 
+def test_folder_images_have_a_limit_of_pixels_and_bytes(tmp_path):
+    (tmp_path / '1.png').write_bytes(encoded(1))
+    (tmp_path / '2.png').write_bytes(encoded(2) + bytes(8 * 96 + 2 ** 24))
+    source = open_source(tmp_path, max_image_pixels=96)
+    assert len(list(source)) == 1
+    assert source.dropped == {'too_large': 1}
+    source = open_source(tmp_path, max_image_pixels=95)
+    with pytest.raises(SourceError, match=r'12x8 = 96 pixels, the limit is 95: .*--max-image-'):
+        list(source)
+
+
 def test_folder_without_images(tmp_path):
     (tmp_path / 'a.txt').touch()
     with pytest.raises(SourceError, match='holds 1 files, none of them an image'):
@@ -437,12 +502,15 @@ def test_missing_path(tmp_path):
         open_source(tmp_path / 'nowhere')
 
 
-@pytest.mark.parametrize(('module', 'library'), [('rosbags.rosbag2', 'rosbags'), ('av', 'av')])
+@pytest.mark.parametrize(('module', 'library'), [
+    ('rosbags.typesys', 'rosbags'), ('backports', 'backports.zstd'), ('lz4.frame', 'lz4'),
+    ('av', 'av')])
 def test_a_missing_library_is_named(tmp_path, monkeypatch, module, library):
-    path = write_bag(tmp_path / 'bag', {'/cam': camera(1)}) if library == 'rosbags' else (
-        write_video(tmp_path / 'clip.mp4', [0, 40]))
+    path = write_video(tmp_path / 'clip.mp4', [0, 40]) if library == 'av' else (
+        write_bag(tmp_path / 'bag', {'/cam': camera(1)}))
+    for name in [name for name in sys.modules if name.startswith('infinipot_ros.recordings.')]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delitem(sys.modules, 'infinipot_ros.recordings.videos', raising=False)
     with pytest.raises(ConfigurationError, match=f'pip install {library}'):
         open_source(path)
 

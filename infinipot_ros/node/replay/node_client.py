@@ -25,10 +25,10 @@ from rclpy.utilities import get_rmw_implementation_identifier
 
 from infinipot_ros.errors import NodeError
 from infinipot_ros.msg import MemoryStatus
-from infinipot_ros.node.replay.bag_player import IMAGE_TYPES
 from infinipot_ros.node.replay.node_process import NodeProcess
 from infinipot_ros.node.shared_memory import make_room
 from infinipot_ros.node.shutdown import leave_ros
+from infinipot_ros.recordings.bag_reader import IMAGE_TYPES
 from infinipot_ros.srv import Query
 
 STATUS_TYPE = 'infinipot_ros/msg/MemoryStatus'
