@@ -56,6 +56,7 @@ def assert_nothing_stays(process: NamespacedNode, client: Client, number: int) -
     assert left_of(segments) == []
 
 
+@pytest.mark.chaos
 @SIGNALS
 @pytest.mark.parametrize('program', [None, ('-c', WITH_PROFILE)], ids=['default', 'profile'])
 def test_a_stopped_node_leaves_graph_and_shared_memory(
@@ -79,6 +80,26 @@ def test_a_node_whose_model_hangs_leaves_graph_and_shared_memory(start, tiny) ->
             (value.key, value.value) == ('job', 'frame')
             for status in message.status for value in status.values), 30.0, 'a busy model')
     assert_nothing_stays(process, client, signal.SIGTERM)
+
+
+@pytest.mark.chaos
+def test_what_a_killed_node_left_is_removed_by_the_next(start: Callable[..., Any]) -> None:
+    (killed, _), (living, other) = (start(autostart=False, model='none') for _ in range(2))
+    for process in (killed, living):
+        wait_until(lambda process=process: bool(own_segments(process.pid)), 30.0, 'its segments')
+    left, theirs = own_segments(killed.pid), own_segments(living.pid) | own_segments(os.getpid())
+    killed.send(signal.SIGKILL)
+    killed.wait(20.0)
+    there = left_of(theirs)
+    assert left_of(left), 'or nothing is tested'
+    for segment in left:
+        # A node lives longer before it is killed than a forked one takes to start.
+        os.utime(f'{segment}_el', (0, 0))
+    _, client = start(autostart=False, model='none')
+    client.wait_status(lambda s: s.state == 'unconfigured', 'unconfigured')
+    assert left_of(left) == []
+    assert left_of(theirs) == there
+    assert other.state() == 'unconfigured', 'which can still be heard'
 
 
 def test_a_node_of_ones_own_and_its_client_leave_shared_memory(
