@@ -110,6 +110,7 @@ def test_what_is_saved_is_there_again_after_a_reset(running, folder) -> None:
     '../outside.safetensors', '/etc/infinipot', 'a/../../b', 'link/x', '.', 'no/such/folder'])
 def test_a_path_outside_is_refused(running, folder, path: str) -> None:
     _, client = running
+    folder.mkdir(exist_ok=True)
     link = folder / 'link'
     if not link.is_symlink():
         link.symlink_to('/tmp')
