@@ -109,24 +109,35 @@ def _watch_and_answer(
 
         from infinipot_ros.evaluation.ask_report import AskReport
         from infinipot_ros.evaluation.playback import replay
+        from infinipot_ros.evaluation.report.formatting import clock_text
         from infinipot_ros.evaluation.time_parsing import stamp_of
         from infinipot_ros.visual_memory.scope import Scope
         from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
         # Times and questions that cannot be used are refused before the recording is watched.
-        for text in (since, until):
-            if text is not None:
-                stamp_of(text, 0, 0)
+        limits = {name: text for name, text in (('--since', since), ('--until', until))
+                  if text is not None}
+        for name, text in limits.items():
+            stamp_of(text, 0, 0, name)
         memory = VisualMemory(settings)
         _check_questions(memory, questions)
         progress.update(task, description=f'watching {source.path.name}', total=source.count_hint)
         run = replay(source, memory, on_frame=lambda: progress.advance(task))
         progress.update(task, description='answering', total=run.taken, completed=run.taken)
-        since_ns, until_ns = (
-            None if text is None else stamp_of(text, run.first_ns, memory.status().newest_ns)
-            for text in (since, until))
-        scope = Scope(since_ns, until_ns)
-        answers = [memory.ask(question, scope=scope) for question in questions]
+        status = memory.status()
+        stamps = {name: stamp_of(text, run.first_ns, status.newest_ns, name)
+                  for name, text in limits.items()}
+        scope = Scope(stamps.get('--since'), stamps.get('--until'))
+        try:
+            answers = [memory.ask(question, scope=scope) for question in questions]
+        except QuestionError as error:
+            if error.code not in (QuestionCode.INVALID_SCOPE, QuestionCode.NOTHING_IN_SCOPE):
+                raise
+            held = ' to '.join(clock_text((stamp - run.first_ns) / 1e9)
+                               for stamp in (status.oldest_ns, status.newest_ns))
+            typed = ' '.join(f'{name} {text}' for name, text in limits.items())
+            raise QuestionError(
+                error.code, f'{typed}: {error} (remembered, from the start: {held})') from error
         return AskReport(
             source, settings, run, memory.status(), questions, answers, memory.caveat,
             memory.warnings)

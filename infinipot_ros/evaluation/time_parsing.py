@@ -87,23 +87,25 @@ def parse_interval(value: str | list[str], where: str) -> tuple[Moment, Moment]:
     return start, end
 
 
-def stamp_of(text: str, first_ns: int, newest_ns: int) -> int:
+def stamp_of(text: str, first_ns: int, newest_ns: int, what: str = 'time') -> int:
     """
     Parse a time in a recording, or before its end.
 
     :param text: ``-90 s``, ``-10 min``, ``-2 h``, ``-1 d`` or ``-1:30`` before the newest frame;
         else as ``parse_moment`` reads it, from the first frame.
     :param first_ns: stamp of the first frame, nanoseconds; ``newest_ns`` of the newest.
+    :param what: which time it is, for the message, which repeats ``text`` as it was written.
     :return: a stamp, nanoseconds.
     :raises SourceError: it is none of these.
     """
-    text = text.strip()
+    where, text = f'{what} {text}', text.strip()
     if ago := _AGO.fullmatch(text):
         return newest_ns - round(float(ago[1]) * UNIT_SECONDS[ago[2]] * SECOND_NS)
     if text.startswith('-') and ':' not in text:
         raise SourceError(
-            f'{text!r} is not a time before the end; write it as -90 s, -10 min, -2 h or -1:30')
-    clock, moment_ns = parse_moment(text.removeprefix('-'), 'time')
+            f'{where}: {text!r} is not a time before the end; write it as -90 s, -10 min, -2 h or '
+            '-1:30')
+    clock, moment_ns = parse_moment(text.removeprefix('-'), where)
     if clock == 'stamp':
         return moment_ns
     return newest_ns - moment_ns if text.startswith('-') else first_ns + moment_ns

@@ -16,11 +16,13 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image as PilImage
 from recording_files import START, camera, compressed, shared_videos, write_bag, write_video
 from tiny_models import make_tiny
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from infinipot_ros.cli.main import VERSION, app, main
@@ -155,6 +157,18 @@ def test_ask_refuses_what_is_not_a_time(folder, model):
     result = run('ask', folder, QUESTION, '--model', model, '--since', '-1 parsec')
     assert result.exit_code == 2
     assert "'-1 parsec' is not a time before the end" in result.stderr
+
+
+@pytest.mark.parametrize(('options', 'reason'), [
+    (('--since', '99:00'), '--since 99:00: nothing is remembered since '),
+    (('--until', '-98:00'), '--until -98:00: nothing is remembered until '),
+    (('--since', '0:03', '--until', '-4 s'), '--since 0:03 --until -4 s: since ')])
+def test_ask_names_a_span_without_frames_as_it_was_typed(folder, model, options, reason):
+    result = run('ask', folder, QUESTION, '--budget', 720, '--model', model, *options)
+    assert result.exit_code == 2
+    [message] = [line for line in result.stderr.splitlines() if line.startswith('infinipot: ')]
+    assert message.startswith(f'infinipot: {reason}')
+    assert message.endswith('(remembered, from the start: 0:00.0 to 0:05.5)')
 
 
 def test_ask_options_reach_the_memory(folder, model):
@@ -300,14 +314,28 @@ def test_plan_says_what_the_interpreter_takes(device, where):
     child = process('plan', '2B', '--budget', 2048, '--device', device)
     text, warnings = child.communicate(timeout=60)
     assert child.returncode == 0, warnings
-    [taken] = re.findall(r'^Python, torch and transformers take ([\d,]+) MiB besides, (.*):', text,
-                         re.MULTILINE)
+    [taken] = re.findall(r'Python, torch and transformers take ([\d,]+) MiB besides, (.*?):',
+                         ' '.join(text.split()))
     # torch alone takes more than 100 MiB.
     assert 100 < int(taken[0].replace(',', '')) < 2000
     assert taken[1] == where
     # Not part of the sum.
-    row = [int(cell.replace(',', '')) for cell in re.findall(r'[\d,]+', text.splitlines()[4])]
+    row = [int(cell.replace(',', '')) for cell in re.findall(r' ([\d,]+)$', text, re.MULTILINE)]
+    assert row[0] == 2048
     assert abs(row[-1] - (row[1] + row[2] + row[3] + max(row[4], row[5]) + row[6])) <= 4
+
+
+@pytest.mark.parametrize('budgets', [[], [500], [10**4, 10**5, 10**6, 2048, 4096]])
+def test_plan_fits_a_terminal_of_80_columns(budgets):
+    result = run('plan', '7B', *(word for each in budgets for word in ('--budget', each)))
+    assert result.exit_code == 0, result.stderr
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    # Every budget has a column of its own, with its sum.
+    tables = result.stdout.split('\n\n')[1:-1]
+    columns = [text for table in tables for text in table.splitlines()[0].split()[1:]]
+    assert columns == [f'{each:,}' for each in budgets or (2048, 4096, 8192)]
+    assert all(len(table.splitlines()[-1].split()) == 2 + len(table.splitlines()[0].split()) - 1
+               for table in tables)
 
 
 def test_ask_shows_progress_on_a_terminal_alone(folder, model):
@@ -437,6 +465,40 @@ def test_help_names_every_command():
         usage = run(name, '--help')
         assert usage.exit_code == 0
         assert f'Usage: infinipot {name} ' in usage.stdout
+
+
+def every_command() -> dict[str, click.Command]:
+    """Each command under its words, those of a clone and of groups included."""
+    group = get_command(app)
+    context = click.Context(group, info_name='infinipot')
+    found = {}
+    for name in COMMANDS:
+        _, command, _ = group.resolve_command(context, [name])
+        parts = getattr(command, 'commands', None)
+        found |= {f'{name} {each}': part for each, part in parts.items()} if parts else {
+            name: command}
+    return found
+
+
+def test_help_shows_every_text_as_it_is_written_and_flags_as_flags():
+    """No word is read as markup, none is cut off, and what takes no value shows none."""
+    def squeeze(text: str) -> str:
+        return ''.join(text.split())
+
+    quantized = []
+    for words, command in every_command().items():
+        shown = run(*words.split(), '--help').stdout
+        texts = [command.help, *(getattr(each, 'help', None) for each in command.params)]
+        quantized += [text for text in texts if text and '[quantized]' in text]
+        for text in filter(None, texts):
+            assert squeeze(text) in squeeze(shown), (words, text)
+        for each in command.params:
+            if getattr(each, 'is_flag', False):
+                assert not re.search(rf'{each.opts[0]}\s+<bool>', shown), words
+    assert len(quantized) == 2
+    listed = squeeze(run('--help').stdout)
+    for name, command in get_command(app).commands.items():
+        assert squeeze(name + (command.help or '').partition('\n')[0]) in listed
 
 
 def test_world_commands_take_their_own_options(tmp_path):
