@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from infinipot_ros.evaluation.playback import Replay
-from infinipot_ros.evaluation.report.formatting import clock_text, size_text
+from infinipot_ros.evaluation.report.formatting import clock_text, count_text, size_text
 from infinipot_ros.recordings.frame_source import FrameSource
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
 from infinipot_ros.visual_memory.evidence import Evidence
@@ -106,6 +106,9 @@ class AskReport:
         lines: list[str] = []
         for question, answer in zip(self.questions, self.answers):
             lines += [f'Q: {question.strip()}', f'A: {printable(answer.text) or "(nothing)"}']
+            if answer.truncated:
+                lines.append(f'   cut off after {count_text(answer.new_tokens, "token")}, the most '
+                             'it may have: --max-new-tokens')
             if answer.note:
                 lines.append(f'   note: {answer.note}')
             if answer.evidence:

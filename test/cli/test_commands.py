@@ -124,6 +124,14 @@ def test_ask_prints_answer_memory_and_timings(folder, model):
     assert '━' not in result.stdout
 
 
+def test_ask_says_that_its_token_limit_cut_an_answer_off(folder, model):
+    report = ask(folder, QUESTION, '--budget', 72, model=model)
+    assert report['answers'][0]['truncated'] is True
+    result = run('ask', folder, QUESTION, '--model', model, '--max-pixels', PIXELS,
+                 '--max-new-tokens', 1)
+    assert '\n   cut off after 1 token, the most it may have: --max-new-tokens\n' in result.stdout
+
+
 def test_ask_json_tells_the_truth(folder, model):
     report = ask(folder, QUESTION, '--budget', 72, model=model)
     frames, memory = report['frames'], report['memory']
