@@ -18,8 +18,7 @@ from typing import Any
 
 from infinipot_ros.cli.demo_evidence import EvidenceFrame, Place, Rooms, Shown, counts
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.evaluation.ask_report import printable
-from infinipot_ros.evaluation.report.formatting import clock_text
+from infinipot_ros.evaluation.report.formatting import clock_text, printable
 from infinipot_ros.evaluation.report.page import render
 from infinipot_ros.ros_time import nanoseconds
 

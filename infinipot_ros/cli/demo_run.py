@@ -25,9 +25,8 @@ from rich.table import Table
 from infinipot_ros.cli.demo_evidence import Shown, counts, moments_of, read_rooms
 from infinipot_ros.cli.demo_report import DemoReport
 from infinipot_ros.errors import ConfigurationError, InfinipotError
-from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.evaluation.question_files import read_questions
-from infinipot_ros.evaluation.report.formatting import clock_text
+from infinipot_ros.evaluation.report.formatting import clock_text, printable
 from infinipot_ros.node.replay.question_scheduler import ReplayObserver, Result, notes
 from infinipot_ros.node.replay.session import run_session
 from infinipot_ros.ros_time import nanoseconds

@@ -24,9 +24,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from infinipot_ros.cli.result_tables import overview_table
 from infinipot_ros.errors import ConfigurationError, SourceError
-from infinipot_ros.evaluation.ask_report import printable
 from infinipot_ros.evaluation.eval_inputs import Wanted, named_recordings
 from infinipot_ros.evaluation.recorded_stream import RecordedStream, Recording
+from infinipot_ros.evaluation.report.formatting import printable
 from infinipot_ros.evaluation.report.quality_report import write_report
 from infinipot_ros.evaluation.run_store import FRESH, OUTCOMES, RunStore
 from infinipot_ros.evaluation.variants import Variant

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 
-from infinipot_ros.errors import SourceError
+from infinipot_ros.errors import QuestionCode, QuestionError, SourceError
 from infinipot_ros.evaluation.question import Clock
+from infinipot_ros.evaluation.report.formatting import clock_text
 from infinipot_ros.ros_time import SECOND_NS
 
 UNIT_SECONDS = {'s': 1, 'min': 60, 'h': 3600, 'd': 86400}
@@ -109,3 +111,20 @@ def stamp_of(text: str, first_ns: int, newest_ns: int, what: str = 'time') -> in
     if clock == 'stamp':
         return moment_ns
     return newest_ns - moment_ns if text.startswith('-') else first_ns + moment_ns
+
+
+def typed_scope(
+    error: QuestionError, times: Mapping[str, str], first_ns: int, held_ns: tuple[int, int],
+) -> QuestionError:
+    """
+    Return an error about a span of time with the times as they were typed.
+
+    :param times: what was typed, by option.
+    :param first_ns: the stamp that times from the start count from.
+    :param held_ns: stamps of the oldest and the newest frame that are remembered.
+    """
+    if error.code not in (QuestionCode.INVALID_SCOPE, QuestionCode.NOTHING_IN_SCOPE) or not times:
+        return error
+    typed = ' '.join(f'{option} {text}' for option, text in times.items())
+    held = ' to '.join(clock_text((stamp - first_ns) / SECOND_NS) for stamp in held_ns)
+    return QuestionError(error.code, f'{typed}: {error} (remembered, from the start: {held})')

@@ -9,16 +9,18 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-import click
 import numpy as np
 import pytest
+import typer
 from PIL import Image as PilImage
 from recording_files import START, camera, compressed, shared_videos, write_bag, write_video
 from tiny_models import make_tiny
@@ -26,12 +28,13 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from infinipot_ros.cli.main import VERSION, app, main
-from infinipot_ros.evaluation.ask_report import printable
+from infinipot_ros.evaluation.report.formatting import printable
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES
 from infinipot_ros.vlm.knowledge import CAVEAT
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ('ask', 'demo', 'replay', 'plan', 'verify', 'train', 'tour', 'bench', 'eval')
+COMMANDS = ('ask', 'status', 'watch', 'save', 'demo', 'replay', 'plan', 'verify', 'train', 'tour',
+            'bench', 'eval')
 QUESTION = 'What did you see?'
 PIXELS = 24 * 784  # 24 tokens a grid: a picture of 168x112 as it is
 
@@ -101,6 +104,11 @@ def ask(path, *arguments, model):
     return json.loads(result.stdout)
 
 
+def unwrapped(text: str) -> str:
+    """Join the lines of a figure, which has a name of its own."""
+    return re.sub(r'\n {10}', ' ', text)
+
+
 # ask --------------------------------------------------------------------------------------------
 
 
@@ -111,15 +119,15 @@ def test_ask_prints_answer_memory_and_timings(folder, model):
     assert result.exit_code == 0, result.stderr
     for question in questions:
         assert f'Q: {question}\nA: ' in result.stdout
-    assert re.search(r'observed +\d\.\d{3} s to 5\.500 s', result.stdout)
-    assert re.search(r'frames +12 seen, 0 left out by the rate, 12 encoded, 0 wait', result.stdout)
+    figures = result.stdout[result.stdout.index('\nobserved '):]
+    assert max(map(len, figures.splitlines())) <= 80
+    figures = unwrapped(figures)
+    assert re.search(r'observed +\d\.\d{3} s to 5\.500 s', figures)
+    assert re.search(r'frames +12 seen, 0 left out by the rate, 12 encoded, 0 wait', figures)
     assert re.search(
-        r'memory +\d+ tokens of 72 \(peak \d+\), .* KiB of .*, policy infinipot_v\n', result.stdout
-    )
+        r'memory +\d+ tokens of 72 \(peak \d+\), .* KiB of .*, policy infinipot_v\n', figures)
     assert re.search(
-        r'timing +[\d.]+ ms to encode a frame, first token [\d.]+ s, answer [\d.]+ s',
-        result.stdout,
-    )
+        r'timing +[\d.]+ ms to encode a frame, first token [\d.]+ s, answer [\d.]+ s', figures)
     # The bar is for people and must not get into what programs read.
     assert '━' not in result.stdout
 
@@ -202,7 +210,7 @@ def test_ask_leaves_out_frames_of_a_standing_camera(tmp_path, model):
     # The option's old name works in this release, and warns.
     result = run('ask', tmp_path, QUESTION, '--model', model, '--still-likeness', 0.95)
     assert '--still-likeness is now --duplicate-similarity' in result.stderr
-    text = result.stdout
+    text = unwrapped(result.stdout)
     assert ' 10 like the last one taken, 2 encoded' in text
     assert re.search(r'observed +0\.000 s to 5\.500 s', text)
     assert ask(tmp_path, QUESTION, model=model)['frames']['still'] == 0
@@ -475,10 +483,10 @@ def test_help_names_every_command():
         assert f'Usage: infinipot {name} ' in usage.stdout
 
 
-def every_command() -> dict[str, click.Command]:
+def every_command() -> dict[str, Any]:
     """Each command under its words, those of a clone and of groups included."""
     group = get_command(app)
-    context = click.Context(group, info_name='infinipot')
+    context = typer.Context(group, info_name='infinipot')
     found = {}
     for name in COMMANDS:
         _, command, _ = group.resolve_command(context, [name])
@@ -507,6 +515,28 @@ def test_help_shows_every_text_as_it_is_written_and_flags_as_flags():
     listed = squeeze(run('--help').stdout)
     for name, command in get_command(app).commands.items():
         assert squeeze(name + (command.help or '').partition('\n')[0]) in listed
+
+
+def documented() -> list[str]:
+    """Every command line of ``infinipot`` in the pages' shell blocks, without what follows it."""
+    found = []
+    for page in (ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))):
+        for block in re.findall(r'```bash\n(.*?)```', page.read_text(encoding='utf-8'), re.DOTALL):
+            for line in block.replace('\\\n', ' ').splitlines():
+                command = re.match(
+                    r'\s*(?:ros2 run infinipot_ros |\.venv/bin/)?infinipot (\w.*)', line)
+                if command:
+                    found.append(re.split(r' && | > ', command[1])[0])
+    return found
+
+
+@pytest.mark.parametrize('line', documented())
+def test_command_lines_in_pages_can_be_parsed(line):
+    # What is left out in a page is not an argument.
+    words = [word for word in shlex.split(line, comments=True) if word != '...']
+    commands = every_command()
+    name = next(name for name in (' '.join(words[:2]), words[0]) if name in commands)
+    commands[name].make_context(name, words[len(name.split()):])
 
 
 def test_world_commands_take_their_own_options(tmp_path):

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Times, sizes, counts and plain values as people read them."""
+"""Times, sizes, counts, plain values and answers as people read them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -15,6 +16,10 @@ DATES_FROM_NS = 10**18
 # Longer lists are cut off; results.json has them whole.
 MAX_LISTED = 20
 MAX_CHARACTERS = 1_200
+# Characters of a line on a terminal.
+LINE = 80
+# Moments shown with an answer; JSON has all.
+MAX_MOMENTS = 3
 
 
 def clock_text(seconds: float) -> str:
@@ -81,3 +86,31 @@ def listed(texts: Iterable[str]) -> list[str]:
     found = list(texts)
     more = len(found) - MAX_LISTED
     return found if more < 2 else [*found[:MAX_LISTED], f'and {more:,} more']
+
+
+def remark_lines(cut_off: str, note: str, moments: Sequence[str]) -> list[str]:
+    """
+    Return the indented lines below an answer, of at most 80 characters.
+
+    :param cut_off: that its token limit ended it; empty where it did not.
+    :param moments: what it rests on, best first.
+    """
+    remarks = (cut_off, note and f'note: {note}',
+               moments and f'rests on {", ".join(moments[:MAX_MOMENTS])}')
+    return [line for remark in remarks if remark
+            for line in _wrap(f'   {remark}', 5)]
+
+
+def row_lines(rows: Mapping[str, str]) -> list[str]:
+    """Return figures under their names, in lines of at most 80 characters."""
+    return [line for name, text in rows.items() for line in _wrap(f'{name:<10}{text}', 10)]
+
+
+def _wrap(text: str, indent: int) -> list[str]:
+    return textwrap.wrap(text, LINE, subsequent_indent=indent * ' ', break_long_words=False,
+                         break_on_hyphens=False)
+
+
+def printable(text: str) -> str:
+    """Replace control characters, so that a model's words cannot command a terminal."""
+    return ''.join(mark if mark.isprintable() or mark == '\n' else '\ufffd' for mark in text)

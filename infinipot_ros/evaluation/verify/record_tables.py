@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infinipot_ros.evaluation.ask_report import printable
-from infinipot_ros.evaluation.report.formatting import size_text
+from infinipot_ros.evaluation.report.formatting import printable, size_text
 from infinipot_ros.evaluation.report.tables import Table, lay_out
 from infinipot_ros.evaluation.verify.verification_record import SpeedRow, VerificationRecord
 
