@@ -12,6 +12,6 @@ from infinipot_ros.cli.ray_option import RayCommand
 
 bench_app = typer.Typer(
     help='Measure what compression loses, and what the memory costs.', no_args_is_help=True,
-    add_completion=False)
+    add_completion=False, rich_markup_mode=None)
 bench_app.command(cls=RayCommand)(quality)
 bench_app.command()(speed)

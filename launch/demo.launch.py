@@ -4,7 +4,7 @@
 Play the bundled tour to a node with the bundled model, and leave it open for questions.
 
     ros2 launch infinipot_ros demo.launch.py
-    ros2 service call /infinipot/query infinipot_ros/srv/Query "{question: 'what room am i in?'}"
+    ros2 run infinipot_ros infinipot ask --node /infinipot 'What room am I in?'
 
 ``infinipot demo`` does the same and asks the bundled questions itself.
 """

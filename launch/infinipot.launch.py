@@ -6,6 +6,11 @@ Start the visual memory on a robot.
     ros2 launch infinipot_ros infinipot.launch.py image:=/camera/image_raw \
         model:=Qwen/Qwen2.5-VL-3B-Instruct budget:=4096 device:=cuda dtype:=bfloat16
 
+Several cameras, each under its name, from the topic behind it:
+
+    ros2 launch infinipot_ros infinipot.launch.py pose_topic:=/odom \
+        cameras:=front=/front_camera/image_raw,rear=/rear_camera/image_raw
+
 An argument that is left empty leaves its parameter as ``params_file`` has it.
 """
 
@@ -43,12 +48,31 @@ def as_file(text: str) -> str:
     return str(path)
 
 
+def as_text(text: str) -> ParameterValue:
+    """Read a launch argument's text, which may look like a number."""
+    return ParameterValue(text, value_type=str)
+
+
+def as_cameras(text: str) -> dict[str, str]:
+    """Read ``front=/topic,rear=/topic``: image topics by name; without a topic NAME/image."""
+    found: dict[str, str] = {}
+    for each in text.strip('[]').split(','):
+        name, equals, topic = (part.strip() for part in each.partition('='))
+        if not name or name in found or (equals and not topic):
+            raise ValueError('expected NAME=TOPIC,NAME=TOPIC,... with a different name each')
+        found[name] = topic or f'{name}/image'
+    return found
+
+
 # Launch argument to parameter: the argument, the parameter, how its text is read.
 OVERRIDES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
-    ('model', 'model', lambda text: ParameterValue(text, value_type=str)),
-    ('device', 'device', lambda text: ParameterValue(text, value_type=str)),
-    ('dtype', 'dtype', lambda text: ParameterValue(text, value_type=str)),
-    ('image_transport', 'image_transport', lambda text: ParameterValue(text, value_type=str)),
+    ('model', 'model', as_text),
+    ('device', 'device', as_text),
+    ('dtype', 'dtype', as_text),
+    ('image_transport', 'image_transport', as_text),
+    ('policy', 'memory.policy', as_text),
+    ('pose_topic', 'pose_topic', as_text),
+    ('fps', 'ingest.fps', float),
     ('budget', 'memory.budget', int),
     ('block_size', 'block_size', int),
     ('autostart', 'autostart', as_bool),
@@ -69,13 +93,17 @@ def start_node(context: LaunchContext) -> list[Node]:
 
     overrides = {parameter: checked(argument, read)
                  for argument, parameter, read in OVERRIDES if value(argument)}
+    cameras = checked('cameras', as_cameras) if value('cameras') else {}
+    if cameras:
+        overrides['cameras'] = list(cameras)
     return [Node(
         package='infinipot_ros',
         executable='infinipot_node',
         name='infinipot',
         namespace=value('namespace'),
         parameters=[checked('params_file', as_file), overrides],
-        remappings=[('image', value('image'))],
+        remappings=[('image', value('image')),
+                    *((f'{name}/image', topic) for name, topic in cameras.items())],
         arguments=['--ros-args', '--log-level', value('log_level')],
         respawn=checked('respawn', as_bool),
         respawn_delay=2.0,
@@ -97,10 +125,16 @@ def generate_launch_description() -> LaunchDescription:
             ('image', 'image', 'image topic to remember; with image_transport:=compressed its '
                                'base name, without /compressed'),
             ('image_transport', '', 'raw or compressed'),
+            ('cameras', '', 'several cameras instead of image: NAME=TOPIC,NAME=TOPIC,...; topics '
+                            'as of image'),
+            ('fps', '', 'frames a second of each camera that are remembered; 0: all'),
+            ('pose_topic', '', 'where the robot is: Odometry, PoseStamped or '
+                               'PoseWithCovarianceStamped'),
             ('model', '', 'a directory, a hub id that is on this machine, or infinipot-tiny'),
             ('device', '', 'cpu, cuda, cuda:0, ...'),
             ('dtype', '', 'float32, float16 or bfloat16'),
             ('budget', '', 'the most visual tokens a layer and KV head ever holds'),
+            ('policy', '', 'what decides which tokens stay, infinipot_v for example'),
             ('block_size', '', 'frames encoded in one forward pass'),
             ('use_sim_time', '', 'take the time from /clock: true or false'),
             ('autostart', '', 'configure and activate at once: true or false'),

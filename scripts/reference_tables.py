@@ -78,7 +78,8 @@ REASONS = {
 #: The commands and where their options are declared.
 COMMANDS = {
     **dict.fromkeys(
-        ('ask', 'plan', 'verify', 'eval', 'demo', 'replay'), 'infinipot_ros.cli.main:app'),
+        ('ask', 'status', 'watch', 'save', 'plan', 'verify', 'eval', 'demo', 'replay'),
+        'infinipot_ros.cli.main:app'),
     **dict.fromkeys(('bench quality', 'bench speed'), 'benchmarks.command:bench_app'),
     **dict.fromkeys(('tour', 'train'), 'tools.tiny_model.command:world_app'),
 }

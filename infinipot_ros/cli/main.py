@@ -10,16 +10,17 @@ needs neither torch nor ROS nor the simulator.
 from __future__ import annotations
 
 import importlib
+import inspect
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from infinipot_ros.cli import ask, checkout, demo, evaluate, plan, replay, verify
+from infinipot_ros.cli import ask, checkout, demo, evaluate, plan, replay, running_node, verify
 from infinipot_ros.cli.model_options import CONTEXT
 from infinipot_ros.cli.ray_option import RayCommand
 from infinipot_ros.errors import InfinipotError
@@ -66,6 +67,8 @@ app = typer.Typer(
     help='Visual memory of fixed size for robots, which can be asked about what was seen.',
     no_args_is_help=True,
     add_completion=False,
+    # Help is plain text: as markup, [quantized] would be a style and vanish.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
@@ -106,14 +109,24 @@ def _stand_in() -> None:
     """Hold a clone's command's place in ``--help``."""
 
 
-app.command(context_settings=CONTEXT)(ask.ask)
-app.command()(demo.demo)
-app.command()(replay.replay)
-app.command()(plan.plan)
-app.command()(verify.verify)
+def _add(name: str, command: Callable[..., None], about: str | None = None,
+         **settings: Any) -> None:
+    """Add a command; the list of commands shows the first line of its help whole."""
+    about = about or inspect.getdoc(command) or ''
+    app.command(name, help=about, short_help=about.partition('\n')[0], **settings)(command)
+
+
+_add('ask', ask.ask, context_settings=CONTEXT)
+_add('status', running_node.status)
+_add('watch', running_node.watch)
+_add('save', running_node.save)
+_add('demo', demo.demo)
+_add('replay', replay.replay)
+_add('plan', plan.plan)
+_add('verify', verify.verify)
 for _name, (_, _, _help) in FROM_CLONE.items():
-    app.command(_name, help=_help)(_stand_in)
-app.command('eval', cls=RayCommand, context_settings=CONTEXT)(evaluate.evaluate)
+    _add(_name, _stand_in, _help)
+_add('eval', evaluate.evaluate, cls=RayCommand, context_settings=CONTEXT)
 
 if __name__ == '__main__':
     main()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Annotated
 
 import typer
@@ -12,6 +13,8 @@ from infinipot_ros.cli import model_options as options
 from infinipot_ros.errors import ConfigurationError
 
 DEVICES = ('cpu', 'cuda')
+#: Budgets side by side, so that lines have at most 80 characters.
+MAX_COLUMNS = 4
 
 
 def plan(
@@ -41,7 +44,7 @@ def plan(
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
     from infinipot_ros.visual_memory.model_shapes import find_shape, shape_config
     from infinipot_ros.visual_memory.plan import MIB, interpreter_bytes, plan_memory
-    from infinipot_ros.visual_memory.plan_table import BUDGETS, PARTS, markdown, plan_row
+    from infinipot_ros.visual_memory.plan_table import BUDGETS, PARTS, plan_row
     from infinipot_ros.vlm.loading import load_config
 
     kind = device.partition(':')[0]
@@ -56,12 +59,15 @@ def plan(
             model, device=device, dtype=dtype, budget=tokens, block_size=block_size,
             max_pixels=max_pixels)
         settings.validate()
-        rows.append(plan_row(plan_memory(config, settings), tokens))
-    typer.echo(f'MiB of {kind} memory at most, {dtype}, by visual tokens of budget:\n')
-    typer.echo(markdown(PARTS, rows))
-    typer.echo(
+        rows.append([f'{tokens:,}', *plan_row(plan_memory(config, settings), tokens)[1:]])
+    typer.echo(f'MiB of {kind} memory at most, {dtype}, by visual tokens of budget:')
+    for first in range(0, len(rows), MAX_COLUMNS):
+        typer.echo()
+        for part, *figures in zip(PARTS, *rows[first:first + MAX_COLUMNS]):
+            typer.echo(f'{part:<22}' + ''.join(f'{figure:>14}' for figure in figures))
+    typer.echo('\n' + textwrap.fill(
         f'Python, torch and transformers take {interpreter_bytes() / MIB:,.0f} MiB besides, of '
         + ('the same memory' if kind == 'cpu' else "the host's memory, not the GPU's")
-        + ': resident in this process, before anything is loaded.')
+        + ': resident in this process, before anything is loaded.', 80))
     if settings.warning:
         typer.echo(f'warning: {settings.warning}', err=True)

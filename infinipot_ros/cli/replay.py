@@ -21,9 +21,8 @@ import typer
 
 from infinipot_ros.cli.model_options import Topic
 from infinipot_ros.cli.ros_required import require_ros
+from infinipot_ros.cli.running_node import NODE
 from infinipot_ros.errors import ConfigurationError
-
-NODE = '/infinipot'
 
 
 def _of_node(name: str) -> Any:

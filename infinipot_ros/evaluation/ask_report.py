@@ -10,15 +10,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from infinipot_ros.evaluation.playback import Replay
-from infinipot_ros.evaluation.report.formatting import clock_text, size_text
+from infinipot_ros.evaluation.report.formatting import (
+    clock_text,
+    count_text,
+    remark_lines,
+    row_lines,
+    size_text,
+)
 from infinipot_ros.recordings.frame_source import FrameSource
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
 from infinipot_ros.visual_memory.answer_text import printable
 from infinipot_ros.visual_memory.evidence import Evidence
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
-
-# Moments shown with an answer; JSON has all.
-MAX_MOMENTS = 3
 
 
 def _plain(answer: Answer) -> dict[str, Any]:
@@ -107,10 +110,10 @@ class AskReport:
         lines: list[str] = []
         for question, answer in zip(self.questions, self.answers):
             lines += [f'Q: {question.strip()}', f'A: {printable(answer.text) or "(nothing)"}']
-            if answer.note:
-                lines.append(f'   note: {answer.note}')
-            if answer.evidence:
-                lines.append(f'   rests on {self._moments(answer.evidence)}')
+            lines += remark_lines(
+                f'cut off after {count_text(answer.new_tokens, "token")}, the most it may have: '
+                '--max-new-tokens' if answer.truncated else '',
+                answer.note, self._moments(answer.evidence))
             lines.append('')
         rows = {
             'observed': self._observed(),
@@ -118,14 +121,14 @@ class AskReport:
             'memory': self._memory(),
             'timing': self._timing(),
         }
-        return '\n'.join(lines + [f'{name:<10}{text}' for name, text in rows.items()])
+        return '\n'.join(lines + row_lines(rows))
 
-    def _moments(self, evidence: Sequence[Evidence]) -> str:
+    def _moments(self, evidence: Sequence[Evidence]) -> list[str]:
         origin = self.source.origin_ns or self.replay.first_ns
-        return ', '.join(
+        return [
             '-'.join(dict.fromkeys(
                 clock_text((stamp - origin) / 1e9) for stamp in (each.first_ns, each.last_ns)))
-            + f' ({100 * each.score:.0f} %)' for each in evidence[:MAX_MOMENTS])
+            + f' ({100 * each.score:.0f} %)' for each in evidence]
 
     def _observed(self) -> str:
         answer, origin = self.answers[-1], self.source.origin_ns
@@ -162,4 +165,3 @@ class AskReport:
             f'{answer.first_token_s:.3f} s, answer {answer.latency_s:.3f} s, '
             f'recording {run.total_s:.1f} s'
         )
-

@@ -36,6 +36,7 @@ class Outcome:
     :param evidence: intervals of stamps in which the answer is in view, where known.
     :param options: the choices of the question.
     :param frame: a picture of the evidence, a path below the output folder; None for none.
+    :param truncated: whether the limit of its tokens ended the answer.
     """
 
     stream: str
@@ -65,6 +66,7 @@ class Outcome:
     evidence: Sequence[Sequence[int]] = ()
     options: Sequence[str] = ()
     frame: str | None = None
+    truncated: bool = False
 
     @property
     def variant(self) -> Variant:

@@ -224,7 +224,7 @@ class VariantRun:
                 answer.memory_tokens, seen_tokens, status.compressions, self._stamps[-1], worth,
                 answer.latency_s, answer.first_token_s, answer.memory_tokens, answer.memory_bytes,
                 answer.new_tokens, each.evidence, list(question.options),
-                self._pictures.get(question.id))
+                self._pictures.get(question.id), answer.truncated)
 
     def _delay(self, asked: TimedQuestion) -> int | None:
         """Return the frames since the evidence: the question's number, or counted."""

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 
-from infinipot_ros.errors import SourceError
+from infinipot_ros.errors import QuestionCode, QuestionError, SourceError
 from infinipot_ros.evaluation.question import Clock
+from infinipot_ros.evaluation.report.formatting import clock_text
 from infinipot_ros.ros_time import SECOND_NS
 
 UNIT_SECONDS = {'s': 1, 'min': 60, 'h': 3600, 'd': 86400}
@@ -87,23 +89,42 @@ def parse_interval(value: str | list[str], where: str) -> tuple[Moment, Moment]:
     return start, end
 
 
-def stamp_of(text: str, first_ns: int, newest_ns: int) -> int:
+def stamp_of(text: str, first_ns: int, newest_ns: int, what: str = 'time') -> int:
     """
     Parse a time in a recording, or before its end.
 
     :param text: ``-90 s``, ``-10 min``, ``-2 h``, ``-1 d`` or ``-1:30`` before the newest frame;
         else as ``parse_moment`` reads it, from the first frame.
     :param first_ns: stamp of the first frame, nanoseconds; ``newest_ns`` of the newest.
+    :param what: which time it is, for the message, which repeats ``text`` as it was written.
     :return: a stamp, nanoseconds.
     :raises SourceError: it is none of these.
     """
-    text = text.strip()
+    where, text = f'{what} {text}', text.strip()
     if ago := _AGO.fullmatch(text):
         return newest_ns - round(float(ago[1]) * UNIT_SECONDS[ago[2]] * SECOND_NS)
     if text.startswith('-') and ':' not in text:
         raise SourceError(
-            f'{text!r} is not a time before the end; write it as -90 s, -10 min, -2 h or -1:30')
-    clock, moment_ns = parse_moment(text.removeprefix('-'), 'time')
+            f'{where}: {text!r} is not a time before the end; write it as -90 s, -10 min, -2 h or '
+            '-1:30')
+    clock, moment_ns = parse_moment(text.removeprefix('-'), where)
     if clock == 'stamp':
         return moment_ns
     return newest_ns - moment_ns if text.startswith('-') else first_ns + moment_ns
+
+
+def typed_scope(
+    error: QuestionError, times: Mapping[str, str], first_ns: int, held_ns: tuple[int, int],
+) -> QuestionError:
+    """
+    Return an error about a span of time with the times as they were typed.
+
+    :param times: what was typed, by option.
+    :param first_ns: the stamp that times from the start count from.
+    :param held_ns: stamps of the oldest and the newest frame that are remembered.
+    """
+    if error.code not in (QuestionCode.INVALID_SCOPE, QuestionCode.NOTHING_IN_SCOPE) or not times:
+        return error
+    typed = ' '.join(f'{option} {text}' for option, text in times.items())
+    held = ' to '.join(clock_text((stamp - first_ns) / SECOND_NS) for stamp in held_ns)
+    return QuestionError(error.code, f'{typed}: {error} (remembered, from the start: {held})')

@@ -61,6 +61,7 @@ def answer_response(response: Any, answered: Answered, latency_s: float,
     response.observed_to = time_message(answer.observed_to_ns)
     response.latency = duration_message(latency_s)
     response.memory_tokens = answer.memory_tokens
+    response.truncated = answer.truncated
     response.evidence = evidence_messages(answered, frame_id_of)
     missing = sum(each.thumbnail_state == EvidenceMessage.NO_LONGER_HELD
                   for each in response.evidence)

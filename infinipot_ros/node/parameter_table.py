@@ -164,6 +164,10 @@ TABLE = (
     Parameter('memory.thumbnail_bytes', 4 * 1024 ** 2,
               'The most bytes of the jpegs of remembered moments; 0 keeps none.',
               UNCONFIGURED, 0, 1_073_741_824, setting='thumbnail_bytes'),
+    Parameter('memory.thumbnail_side', 160,
+              'The most pixels of the longer side of these jpegs; none is larger than the frame '
+              'the model saw (`ingest.max_pixels`).',
+              UNCONFIGURED, 16, 4096, setting='thumbnail_side'),
     Parameter('block_size', 2,
               'Frames encoded in one forward pass; whole grids, of two frames for Qwen.',
               UNCONFIGURED, 1, 64, setting='block_size'),

@@ -23,7 +23,9 @@ class Answer:
     :param memory_bytes: bytes of their keys, values and coordinates.
     :param new_tokens: tokens of the answer.
     :param evidence: the moments it rests on, best first.
-    :param note: why the text is empty, where that is not the model's answer.
+    :param truncated: whether the limit of its tokens ended it, not the model.
+    :param note: why the text is empty, where that is not the model's answer; and whether fewer
+        tokens were allowed than asked for.
     """
 
     text: str
@@ -36,6 +38,7 @@ class Answer:
     new_tokens: int
     evidence: tuple[Evidence, ...] = ()
     note: str = ''
+    truncated: bool = False
 
 
 @dataclass(frozen=True)

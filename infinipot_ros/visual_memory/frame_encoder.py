@@ -314,7 +314,8 @@ class FrameEncoder:
             self.frames_encoded += len(block.frames)
             self.count_cameras()
             for grid, frames in grids if self.settings.thumbnail_bytes else ():
-                self.thumbnails.add(grid, make_thumbnail(frames[0].pixels))
+                self.thumbnails.add(grid, make_thumbnail(
+                    frames[0].pixels, self.settings.thumbnail_side))
             self.last_ingest_s = time.perf_counter() - started
 
     @contextmanager

@@ -56,6 +56,8 @@ class MemoryConfig:
     :param session_tokens: most tokens of the dialogue before a question.
     :param max_evidence: most moments an answer names; 0 disables evidence.
     :param thumbnail_bytes: most bytes of the jpegs of remembered moments; 0 keeps none.
+    :param thumbnail_side: most pixels of their longer side; a thumbnail is no larger than the
+        frame the model saw.
     :param cameras: names of the cameras; empty: any camera that sends frames.
     :param camera_shares: each camera's share of what a compression leaves, in the order of
         ``cameras``; empty: all cameras share one budget.
@@ -91,6 +93,7 @@ class MemoryConfig:
     session_tokens: int = 512
     max_evidence: int = 5
     thumbnail_bytes: int = 4 * 1024 ** 2
+    thumbnail_side: int = 160
     cameras: tuple[str, ...] = ()
     camera_shares: tuple[float, ...] = ()
     still_likeness: float = 0.0
@@ -113,7 +116,7 @@ class MemoryConfig:
                 ('max_pixels', 28 * 28), ('block_size', 1), ('max_batch', 1),
                 ('recent_frames', 0), ('recent_max_pixels', 0), ('max_new_tokens', 1),
                 ('max_question_chars', 1), ('session_tokens', 0), ('max_evidence', 0),
-                ('thumbnail_bytes', 0)):
+                ('thumbnail_bytes', 0), ('thumbnail_side', 1)):
             if getattr(self, name) < least:
                 raise ConfigurationError(
                     f'{name} is {getattr(self, name)}, it must be at least {least}')

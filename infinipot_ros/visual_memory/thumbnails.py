@@ -11,19 +11,18 @@ from itertools import chain
 from PIL import Image
 from torch import Tensor
 
-LARGEST_SIDE = 160
 JPEG_QUALITY = 80
 
 
-def make_thumbnail(pixels: Tensor) -> bytes:
+def make_thumbnail(pixels: Tensor, largest_side: int) -> bytes:
     """
-    Shrink a frame to at most 160 pixels a side.
+    Shrink a frame to at most ``largest_side`` pixels a side.
 
     :param pixels: uint8 ``[h, w, 3]``.
     :return: a jpeg.
     """
     image = Image.fromarray(pixels.cpu().numpy())
-    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    image.thumbnail((largest_side, largest_side))
     stream = io.BytesIO()
     image.save(stream, 'JPEG', quality=JPEG_QUALITY)
     return stream.getvalue()

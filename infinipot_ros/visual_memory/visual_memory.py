@@ -193,7 +193,7 @@ class VisualMemory:
         """
         Answer from what is remembered now; the memory is the same before and after, to the bit.
 
-        :param max_new_tokens: most tokens of this answer, up to the setting.
+        :param max_new_tokens: most tokens of this answer, up to the setting; more are noted.
         :param timeout_s: seconds after which to give up.
         :param on_text: called after each token with the text that became certain, possibly empty.
         :param scope: the part of the memory the answer may use.
@@ -223,10 +223,15 @@ class VisualMemory:
                 known = {grid: known[grid] for grid in scope.choose(known)}
                 hidden = hidden_tokens(
                     self._cache.views(), [*known]) if len(known) < grids else None
-                return self._answer(
+                answer = self._answer(
                     ids, new_tokens, deadline, on_text, hidden, known, newest.frames)
         finally:
             self._last_query_s = deadline.elapsed_s()
+        if (max_new_tokens or 0) <= limit:
+            return answer
+        capped = (f'{max_new_tokens} tokens were asked for, {limit} are the most '
+                  '(query.max_new_tokens)')
+        return replace(answer, note='. '.join(filter(None, (answer.note, capped))))
 
     def check_question(self, question: str, scope: Scope = EVERYTHING) -> None:
         """
@@ -301,11 +306,12 @@ class VisualMemory:
             latency_s=latency_s, first_token_s=generation.first_token_s,
             memory_tokens=tokens,
             memory_bytes=tokens * cache.memory_bytes // max(1, cache.memory_length),
-            new_tokens=generation.tokens, evidence=evidence, note=generation.note)
+            new_tokens=generation.tokens, evidence=evidence, note=generation.note,
+            truncated=generation.tokens == new_tokens)
 
     def _thumbnail(self, grid: int, pending: dict[int, list[PendingFrame]]) -> bytes | None:
         if grid in pending and self.settings.thumbnail_bytes:
-            return make_thumbnail(pending[grid][0].pixels)
+            return make_thumbnail(pending[grid][0].pixels, self.settings.thumbnail_side)
         return self.thumbnails.get(grid)
 
     # -- what is remembered -------------------------------------------------------------------

@@ -36,7 +36,7 @@ def warm_up(
     :param decoder: decodes the answer's tokens, if there is one.
     """
     pixels = model.fit(np.zeros(CAMERA, np.uint8), settings.max_pixels)
-    make_thumbnail(pixels)
+    make_thumbnail(pixels, settings.thumbnail_side)
     rows, columns = model.grid_size(*pixels.shape[:2])
     per_grid = model.family.FRAMES_PER_GRID
     grids = settings.grids_per_block(

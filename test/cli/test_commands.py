@@ -9,18 +9,22 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image as PilImage
 from recording_files import START, camera, compressed, shared_videos, write_bag, write_video
 from tiny_models import make_tiny
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from infinipot_ros.cli.main import VERSION, app, main
@@ -30,7 +34,8 @@ from infinipot_ros.visual_memory.answer_text import printable
 from infinipot_ros.vlm.knowledge import CAVEAT
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ('ask', 'demo', 'replay', 'plan', 'verify', 'train', 'tour', 'bench', 'eval')
+COMMANDS = ('ask', 'status', 'watch', 'save', 'demo', 'replay', 'plan', 'verify', 'train', 'tour',
+            'bench', 'eval')
 QUESTION = 'What did you see?'
 PIXELS = 24 * 784  # 24 tokens a grid: a picture of 168x112 as it is
 
@@ -100,6 +105,11 @@ def ask(path, *arguments, model):
     return json.loads(result.stdout)
 
 
+def unwrapped(text: str) -> str:
+    """Join the lines of a figure, which has a name of its own."""
+    return re.sub(r'\n {10}', ' ', text)
+
+
 # ask --------------------------------------------------------------------------------------------
 
 
@@ -110,17 +120,25 @@ def test_ask_prints_answer_memory_and_timings(folder, model):
     assert result.exit_code == 0, result.stderr
     for question in questions:
         assert f'Q: {question}\nA: ' in result.stdout
-    assert re.search(r'observed +\d\.\d{3} s to 5\.500 s', result.stdout)
-    assert re.search(r'frames +12 seen, 0 left out by the rate, 12 encoded, 0 wait', result.stdout)
+    figures = result.stdout[result.stdout.index('\nobserved '):]
+    assert max(map(len, figures.splitlines())) <= 80
+    figures = unwrapped(figures)
+    assert re.search(r'observed +\d\.\d{3} s to 5\.500 s', figures)
+    assert re.search(r'frames +12 seen, 0 left out by the rate, 12 encoded, 0 wait', figures)
     assert re.search(
-        r'memory +\d+ tokens of 72 \(peak \d+\), .* KiB of .*, policy infinipot_v\n', result.stdout
-    )
+        r'memory +\d+ tokens of 72 \(peak \d+\), .* KiB of .*, policy infinipot_v\n', figures)
     assert re.search(
-        r'timing +[\d.]+ ms to encode a frame, first token [\d.]+ s, answer [\d.]+ s',
-        result.stdout,
-    )
+        r'timing +[\d.]+ ms to encode a frame, first token [\d.]+ s, answer [\d.]+ s', figures)
     # The bar is for people and must not get into what programs read.
     assert '━' not in result.stdout
+
+
+def test_ask_says_that_its_token_limit_cut_an_answer_off(folder, model):
+    report = ask(folder, QUESTION, '--budget', 72, model=model)
+    assert report['answers'][0]['truncated'] is True
+    result = run('ask', folder, QUESTION, '--model', model, '--max-pixels', PIXELS,
+                 '--max-new-tokens', 1)
+    assert '\n   cut off after 1 token, the most it may have: --max-new-tokens\n' in result.stdout
 
 
 def test_ask_json_tells_the_truth(folder, model):
@@ -158,6 +176,18 @@ def test_ask_refuses_what_is_not_a_time(folder, model):
     assert "'-1 parsec' is not a time before the end" in result.stderr
 
 
+@pytest.mark.parametrize(('options', 'reason'), [
+    (('--since', '99:00'), '--since 99:00: nothing is remembered since '),
+    (('--until', '-98:00'), '--until -98:00: nothing is remembered until '),
+    (('--since', '0:03', '--until', '-4 s'), '--since 0:03 --until -4 s: since ')])
+def test_ask_names_a_span_without_frames_as_it_was_typed(folder, model, options, reason):
+    result = run('ask', folder, QUESTION, '--budget', 720, '--model', model, *options)
+    assert result.exit_code == 2
+    [message] = [line for line in result.stderr.splitlines() if line.startswith('infinipot: ')]
+    assert message.startswith(f'infinipot: {reason}')
+    assert message.endswith('(remembered, from the start: 0:00.0 to 0:05.5)')
+
+
 def test_ask_options_reach_the_memory(folder, model):
     report = ask(
         folder, QUESTION, '--policy', 'infinipot_v', '--budget', 96, '--block-size', 4,
@@ -181,7 +211,7 @@ def test_ask_leaves_out_frames_of_a_standing_camera(tmp_path, model):
     # The option's old name works in this release, and warns.
     result = run('ask', tmp_path, QUESTION, '--model', model, '--still-likeness', 0.95)
     assert '--still-likeness is now --duplicate-similarity' in result.stderr
-    text = result.stdout
+    text = unwrapped(result.stdout)
     assert ' 10 like the last one taken, 2 encoded' in text
     assert re.search(r'observed +0\.000 s to 5\.500 s', text)
     assert ask(tmp_path, QUESTION, model=model)['frames']['still'] == 0
@@ -310,14 +340,28 @@ def test_plan_says_what_the_interpreter_takes(device, where):
     child = process('plan', '2B', '--budget', 2048, '--device', device)
     text, warnings = child.communicate(timeout=60)
     assert child.returncode == 0, warnings
-    [taken] = re.findall(r'^Python, torch and transformers take ([\d,]+) MiB besides, (.*):', text,
-                         re.MULTILINE)
+    [taken] = re.findall(r'Python, torch and transformers take ([\d,]+) MiB besides, (.*?):',
+                         ' '.join(text.split()))
     # torch alone takes more than 100 MiB.
     assert 100 < int(taken[0].replace(',', '')) < 2000
     assert taken[1] == where
     # Not part of the sum.
-    row = [int(cell.replace(',', '')) for cell in re.findall(r'[\d,]+', text.splitlines()[4])]
+    row = [int(cell.replace(',', '')) for cell in re.findall(r' ([\d,]+)$', text, re.MULTILINE)]
+    assert row[0] == 2048
     assert abs(row[-1] - (row[1] + row[2] + row[3] + max(row[4], row[5]) + row[6])) <= 4
+
+
+@pytest.mark.parametrize('budgets', [[], [500], [10**4, 10**5, 10**6, 2048, 4096]])
+def test_plan_fits_a_terminal_of_80_columns(budgets):
+    result = run('plan', '7B', *(word for each in budgets for word in ('--budget', each)))
+    assert result.exit_code == 0, result.stderr
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    # Every budget has a column of its own, with its sum.
+    tables = result.stdout.split('\n\n')[1:-1]
+    columns = [text for table in tables for text in table.splitlines()[0].split()[1:]]
+    assert columns == [f'{each:,}' for each in budgets or (2048, 4096, 8192)]
+    assert all(len(table.splitlines()[-1].split()) == 2 + len(table.splitlines()[0].split()) - 1
+               for table in tables)
 
 
 def test_ask_shows_progress_on_a_terminal_alone(folder, model):
@@ -447,6 +491,62 @@ def test_help_names_every_command():
         usage = run(name, '--help')
         assert usage.exit_code == 0
         assert f'Usage: infinipot {name} ' in usage.stdout
+
+
+def every_command() -> dict[str, Any]:
+    """Each command under its words, those of a clone and of groups included."""
+    group = get_command(app)
+    context = typer.Context(group, info_name='infinipot')
+    found = {}
+    for name in COMMANDS:
+        _, command, _ = group.resolve_command(context, [name])
+        parts = getattr(command, 'commands', None)
+        found |= {f'{name} {each}': part for each, part in parts.items()} if parts else {
+            name: command}
+    return found
+
+
+def test_help_shows_every_text_as_it_is_written_and_flags_as_flags():
+    """No word is read as markup, none is cut off, and what takes no value shows none."""
+    def squeeze(text: str) -> str:
+        return ''.join(text.split())
+
+    quantized = []
+    for words, command in every_command().items():
+        shown = run(*words.split(), '--help').stdout
+        texts = [command.help, *(getattr(each, 'help', None) for each in command.params)]
+        quantized += [text for text in texts if text and '[quantized]' in text]
+        for text in filter(None, texts):
+            assert squeeze(text) in squeeze(shown), (words, text)
+        for each in command.params:
+            if getattr(each, 'is_flag', False):
+                assert not re.search(rf'{each.opts[0]}\s+<bool>', shown), words
+    assert len(quantized) == 2
+    listed = squeeze(run('--help').stdout)
+    for name, command in get_command(app).commands.items():
+        assert squeeze(name + (command.help or '').partition('\n')[0]) in listed
+
+
+def documented() -> list[str]:
+    """Every command line of ``infinipot`` in the pages' shell blocks, without what follows it."""
+    found = []
+    for page in (ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))):
+        for block in re.findall(r'```bash\n(.*?)```', page.read_text(encoding='utf-8'), re.DOTALL):
+            for line in block.replace('\\\n', ' ').splitlines():
+                command = re.match(
+                    r'\s*(?:ros2 run infinipot_ros |\.venv/bin/)?infinipot (\w.*)', line)
+                if command:
+                    found.append(re.split(r' && | > ', command[1])[0])
+    return found
+
+
+@pytest.mark.parametrize('line', documented())
+def test_command_lines_in_pages_can_be_parsed(line):
+    # What is left out in a page is not an argument.
+    words = [word for word in shlex.split(line, comments=True) if word != '...']
+    commands = every_command()
+    name = next(name for name in (' '.join(words[:2]), words[0]) if name in commands)
+    commands[name].make_context(name, words[len(name.split()):])
 
 
 def test_world_commands_take_their_own_options(tmp_path):

@@ -35,3 +35,11 @@ def test_a_time_ago_lies_that_far_before_the_newest(count, unit):
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(SourceError):
         stamp_of(text, FIRST, NEWEST)
+
+
+@pytest.mark.parametrize('text', [
+    '-1 parsec', '5:99', '-90:99', 'abc s', '-1e3 s', '2023-11-14', '-2023-11-14', ' 1:2:3:4 '])
+def test_a_refusal_repeats_the_time_as_it_was_typed(text):
+    with pytest.raises(SourceError) as caught:
+        stamp_of(text, FIRST, NEWEST, '--since')
+    assert str(caught.value).startswith(f'--since {text}: ')

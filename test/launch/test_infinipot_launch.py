@@ -31,9 +31,10 @@ TOPIC = '/head/image_raw'
 def generate_test_description():
     model = make_tiny('qwen2_5_vl', Path(tempfile.mkdtemp(prefix='infinipot_tiny_')) / 'tiny')
     arguments = {
-        'namespace': 'robot_7', 'image': TOPIC, 'model': str(model), 'budget': '256',
-        'block_size': '2', 'use_sim_time': 'false', 'autostart': 'true', 'respawn': 'false',
-        'log_level': 'info',
+        'namespace': 'robot_7', 'cameras': f'front={TOPIC},rear=/rear', 'model': str(model),
+        'budget': '256', 'block_size': '2', 'use_sim_time': 'false', 'autostart': 'true',
+        'respawn': 'false', 'log_level': 'info', 'policy': 'swa', 'fps': '5',
+        'pose_topic': '/odom',
     }
     return LaunchDescription([
         IncludeLaunchDescription(
@@ -52,7 +53,7 @@ class TestNode(unittest.TestCase):
     def test_it_remembers_and_answers(self, proc_output):
         robot = self.robot
         robot.wait(lambda: robot.status.state == 'active', 'state active')
-        self.assertEqual(robot.status.budget_tokens, 256)
+        self.assertEqual((robot.status.budget_tokens, robot.status.policy), (256, 'swa'))
         robot.wait(lambda: robot.images.get_subscription_count() > 0, 'subscription')
         stamp_s = 1000
         while robot.status.frames_encoded < 4:
@@ -62,6 +63,7 @@ class TestNode(unittest.TestCase):
             robot.show(stamp_s, 480, 640)
             before = robot.status.header.stamp
             robot.wait(lambda before=before: robot.status.header.stamp != before, 'status')
+        self.assertEqual(robot.status.cameras, ['front'])
         response = robot.ask('what is there?')
         self.assertTrue(response.success, response.message)
         self.assertLessEqual(response.memory_tokens, 256)

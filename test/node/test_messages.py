@@ -149,6 +149,11 @@ def test_responses() -> None:
     assert response.latency.sec == 1 and response.latency.nanosec == 250_000_000
     assert response.observed_to == Time(sec=2)
     assert [each.thumbnail_state for each in response.evidence] == [0, 0]
+    for kind in (Query.Response, Ask.Result):
+        for cut in (False, True):
+            answered = Answered(replace(ANSWER, truncated=cut))
+            assert messages.answer_response(
+                kind(), answered, 1.0, FRAME_IDS.get).truncated is cut
     response = messages.error_response(Ask.Result(), QuestionCode.BUSY, 'wait')
     assert (response.success, response.error_code, response.message) == (False, 7, 'wait')
 

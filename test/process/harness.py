@@ -19,16 +19,13 @@ from forked import Forked
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParametersAtomically
-from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
-from infinipot_ros.action import Ask
 from infinipot_ros.errors import NodeError
 from infinipot_ros.msg import MemoryStatus
-from infinipot_ros.node.interfaces.ask_action import FEEDBACK_DEPTH
 from infinipot_ros.node.replay.bag_player import SETTLE_S
 from infinipot_ros.node.replay.node_client import NodeClient
 from infinipot_ros.node.replay.node_process import NodeProcess
@@ -101,11 +98,6 @@ class Client(NodeClient):
                            (GetState, 'get_state'),
                            (SetParametersAtomically, 'set_parameters_atomically')):
             self.service(kind, name)
-        # As deep as what the node sends, or a slow reader loses text. In the thread that spins:
-        # rclpy 9.1 has it spun before it is whole.
-        self._action = self._wait_for(self.node.executor.create_task(lambda: ActionClient(
-            self.node, Ask, f'{self.name}/ask',
-            feedback_sub_qos_profile=QoSProfile(depth=FEEDBACK_DEPTH))), 'an action client')
 
     def check(self) -> None:
         """Tests end and deactivate nodes; only one that has ended cannot be waited for."""
@@ -120,16 +112,6 @@ class Client(NodeClient):
     def do(self, kind: Any, name: str, timeout_s: float = 40.0, **fields: Any) -> Any:
         """Call one of the node's services."""
         return self.call(self.service(kind, name), kind.Request(**fields), timeout_s)
-
-    def send_async(self, question: str, feedback: Callable[[Any], None] | None = None,
-                   **fields: Any) -> Any:
-        """Send a goal to ``~/ask``; the future of its handle."""
-        self.wait(self._action.server_is_ready, 20.0, 'its action server')
-        # In the thread that takes the response: rclpy 9.1 replaces the future once the goal is
-        # sent, so a response that another thread takes in between is lost.
-        return self._wait_for(self.node.executor.create_task(
-            self._action.send_goal_async, Ask.Goal(question=question, **fields),
-            feedback and (lambda message: feedback(message.feedback))), 'a goal that is sent')
 
     def send(self, question: str, feedback: Callable[[Any], None] | None = None,
              **fields: Any) -> Any:

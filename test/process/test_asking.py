@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Asking over DDS: the action, spans of time, dialogues, thumbnails, canceling, queueing."""
+"""Asking over DDS: action, command line, spans of time, dialogues, thumbnails, canceling."""
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -17,10 +18,14 @@ from action_msgs.msg import GoalStatus
 from harness import SECOND, START_NS, Client, NamespacedNode, stamp, wait_until
 from policy_rules import allowed, done
 from rclpy.qos import QoSProfile
+from typer.testing import CliRunner
 
 from infinipot_ros.action import Ask
+from infinipot_ros.cli import running_node
+from infinipot_ros.cli.main import app
 from infinipot_ros.msg import Evidence
 from infinipot_ros.node.replay.bag_player import SETTLE_S
+from infinipot_ros.node.replay.node_client import NodeClient
 from infinipot_ros.srv import EndSession, Query
 
 LONG = 500
@@ -51,7 +56,10 @@ def test_a_goal_is_answered_as_a_question_is(running) -> None:
     assert answer.status == GoalStatus.STATUS_SUCCEEDED
     result = answer.result
     assert result.success and result.error_code == Ask.Result.NONE
-    assert result.answer == client.ask('What is there?', max_new_tokens=8).answer
+    asked = client.ask('What is there?', max_new_tokens=8)
+    assert (result.answer, result.truncated) == (asked.answer, asked.truncated)
+    # Its limit ended it, unless it ended itself before.
+    assert result.truncated or told[-1].tokens < 8
     wait_until(lambda: ''.join(each.text for each in told).strip() == result.answer, 5.0,
                'all of the feedback')
     assert [each.tokens for each in told] == sorted(each.tokens for each in told)
@@ -201,6 +209,172 @@ def test_as_many_clients_as_fifty_at_once_all_get_a_reply(running) -> None:
         Query.Response.EMPTY_QUESTION, Query.Response.BUSY}
     for each in clients:
         client.node.destroy_client(each)
+
+
+# -- the command line ---------------------------------------------------------------------------
+
+
+def infinipot(*arguments: object):
+    return CliRunner().invoke(app, [str(each) for each in arguments], prog_name='infinipot')
+
+
+def test_the_command_line_asks_a_running_node(running) -> None:
+    _, client = running
+    questions, limit = ('What is there?', 'And where?'), ('--max-new-tokens', 6)
+    done = infinipot('ask', '--node', client.name, *questions, *limit)
+    assert done.exit_code == 0, done.stderr
+    blocks = done.stdout.split('\n\n')[:-1]
+    for question, block in zip(questions, blocks, strict=True):
+        same = client.ask(question, max_new_tokens=6)
+        said = ''.join(mark if mark.isprintable() or mark == '\n' else '\ufffd'
+                       for mark in same.answer)
+        assert block.startswith(f'Q: {question}\nA: {said or "(nothing)"}\n')
+        # As of a recording: what it rests on, and of what span.
+        assert re.search(r'\n   rests on -?\d:\d\d\.0.* \(\d+ %\)', block)
+        assert ('\n   cut off at its token limit' in block) == same.truncated
+        assert ('\nobserved  2023-11-14 22:13:20.0 UTC to 2023-11-14 22:13:43.0 UTC (23.0 s)\n'
+                ) in block
+        assert f'\nmemory    {same.memory_tokens} tokens; the answer took ' in block
+        assert max(map(len, block.splitlines()[1 + block.count(said):])) <= 80
+
+
+def test_the_command_line_prints_all_of_an_answer_as_json(running) -> None:
+    _, client = running
+    done = infinipot('ask', '--node', client.name, 'What is there?', '--json', '--since', '-4 s',
+                     '--until', '0:23', '--camera', 'camera', '--max-new-tokens', 4)
+    assert done.exit_code == 0, done.stderr
+    [answer] = json.loads(done.stdout)['answers']
+    newest = START_NS + (FRAMES - 1) * SECOND
+    same = client.ask('What is there?', max_new_tokens=4, cameras=['camera'],
+                      since=stamp(newest - 4 * SECOND), until=stamp(newest))
+    assert (answer['question'], answer['answer']) == ('What is there?', same.answer)
+    assert answer['memory_tokens'] == same.memory_tokens
+    assert [each['score'] for each in answer['evidence']] == [each.score for each in same.evidence]
+    assert answer['observed_to'] == {'sec': newest // SECOND, 'nanosec': 0}
+
+
+def test_the_command_line_continues_a_dialogue(running) -> None:
+    _, client = running
+    for name in ('a', 'b'):
+        done = infinipot('ask', '--node', client.name, 'What is there?', '--session', name,
+                         '--max-new-tokens', 2)
+        assert done.exit_code == 0, done.stderr
+    assert client.wait_status(lambda s: s.sessions >= 2, 'two sessions').sessions <= 3
+
+
+@pytest.mark.parametrize(('arguments', 'reason'), [
+    (['ask', ' '], 'the question is empty'),
+    (['ask', 'x' * 2000], 'the limit is 1000'),
+    (['ask', 'What?', '--camera', 'nose'], "there is no camera 'nose'"),
+    (['ask', 'What?', '--since', '99:00'], '--since 99:00: nothing is remembered since '),
+    (['ask', 'What?', '--since', '-1 parsec'], "--since -1 parsec: '-1 parsec' is not a time"),
+    (['ask', 'What?', '--budget', '64'], '--budget is for recordings'),
+    (['watch', ' '], 'the question is empty'),
+    (['watch', 'What?', '--period', '0'], 'it must be above 0'),
+    (['save', '../outside'], 'leads out of'),
+])
+def test_the_command_line_passes_on_why_a_node_refuses(running, arguments, reason) -> None:
+    _, client = running
+    done = infinipot(*arguments, '--node', client.name)
+    assert done.exit_code == 2
+    [message] = [line for line in done.stderr.splitlines() if line.startswith('infinipot: ')]
+    assert reason in message
+    assert 'Traceback' not in done.stderr
+
+
+def test_the_command_line_shows_the_status(running) -> None:
+    _, client = running
+    for node in (client.name, client.name.removeprefix('/')):
+        done = infinipot('status', '--node', node)
+        assert done.exit_code == 0, done.stderr
+        text, status = done.stdout, client.statuses[-1]
+        assert f'{client.name} is active\n' in text
+        assert f'{status.frames_seen} seen, {status.frames_encoded} remembered, 0 dropped' in text
+        assert f'{status.memory_tokens} tokens of 64, ' in text
+        assert f'camera {status.memory_tokens} tokens' in text
+        assert '2023-11-14 22:13:20.0 UTC to 2023-11-14 22:13:43.0 UTC' in text
+        assert max(map(len, text.splitlines())) <= 80 + len(status.model)
+    found = json.loads(infinipot('status', '--node', client.name, '--json').stdout)
+    assert set(found) == set(status.get_fields_and_field_types())
+    assert found['memory_tokens'] == status.memory_tokens and found['cameras'] == ['camera']
+
+
+def test_the_command_line_saves(running) -> None:
+    _, client = running
+    done = infinipot('save', 'by_hand.safetensors', '--node', client.name)
+    assert done.exit_code == 0, done.stderr
+    size, path = re.fullmatch(r'saved (.+) to (.+)\n', done.stdout).groups()
+    assert Path(path).name == 'by_hand.safetensors' and Path(path).is_file()
+    assert size.split()[1] in ('KiB', 'MiB')
+
+
+def test_the_command_line_names_the_nodes_there_are_where_one_is_missing(
+        running, monkeypatch) -> None:
+    _, client = running
+    monkeypatch.setattr(running_node, 'FIND_S', 3.0)
+    done = infinipot('status', '--node', '/nobody')
+    assert done.exit_code == 2
+    assert 'the node /nobody gave no sign of life in 3 s; memory nodes in this ROS domain: ' \
+        in done.stderr and client.name in done.stderr
+    for name in ('a b', '', '/', 'a//b', '-'):
+        assert infinipot('status', f'--node={name}').stderr.startswith(
+            f'infinipot: {name!r} cannot be the name of a node: ')
+
+
+def test_the_command_line_watches_until_it_is_interrupted(running, tmp_path) -> None:
+    _, client = running
+    watching = subprocess.Popen(
+        [sys.executable, '-c', 'from infinipot_ros.cli.main import main; main()', 'watch',
+         'What is there?', '--period', '1', '--node', client.name],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell's background jobs, and what they start, are deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    client.wait_status(lambda s: s.watches == 1, 'a watch')
+    first, shown = client.statuses[-1].frames_encoded, threading.Event()
+    lines: list[str] = []
+
+    def read() -> None:
+        for line in watching.stdout:
+            lines.append(line)
+            shown.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    # Other pictures, until one changes the answer.
+    for index in range(20):
+        client.feed(START_NS + (first + index) * SECOND, 1, shade=12 * index)
+        if shown.wait(1.0):
+            break
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(20.0) == 0
+    reader.join()
+    err = watching.stderr.read()
+    watching.stdout.close()
+    watching.stderr.close()
+    assert re.match(r'2023-11-14 22:1\d:\d\d\.0 UTC  ', lines[0]) and '(before: ' in ''.join(lines)
+    assert re.match(rf'watch \d+ of {client.name}; Ctrl-C ends it\n', err)
+    client.wait_status(lambda s: s.watches == 0, 'no watch')
+
+
+def test_an_interrupted_question_is_canceled(running) -> None:
+    _, client = running
+    whole = client.ask('What is there?').answer
+    asker, said = NodeClient(client.name), []
+    try:
+        asker.wait_active(20.0)
+
+        def interrupt() -> None:
+            if said:
+                asker.meanwhile = lambda: None
+                raise KeyboardInterrupt
+
+        asker.meanwhile = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            asker.ask_streaming('What is there?', said.append, 40.0)
+    finally:
+        asker.close()
+    text = ''.join(said).strip()
+    assert whole.startswith(text) and 0 < len(text) < len(whole)
 
 
 def test_the_example_of_the_page_runs(running, tmp_path) -> None:

@@ -14,10 +14,11 @@ from PIL import Image
 from infinipot_ros.visual_memory.thumbnails import Thumbnails, make_thumbnail
 
 
-@pytest.mark.parametrize(('height', 'width', 'size'), [
-    (112, 168, (160, 107)), (56, 84, (84, 56)), (1080, 1920, (160, 90)), (28, 2800, (160, 2))])
-def test_a_thumbnail_is_a_small_jpeg(height, width, size):
-    jpeg = make_thumbnail(torch.as_tensor(noise(1, height, width)))
+@pytest.mark.parametrize(('height', 'width', 'side', 'size'), [
+    (112, 168, 160, (160, 107)), (56, 84, 160, (84, 56)), (1080, 1920, 160, (160, 90)),
+    (28, 2800, 160, (160, 2)), (112, 168, 60, (60, 40)), (400, 300, 1000, (300, 400))])
+def test_a_thumbnail_is_a_jpeg_of_the_wanted_size(height, width, side, size):
+    jpeg = make_thumbnail(torch.as_tensor(noise(1, height, width)), side)
     image = Image.open(io.BytesIO(jpeg))
     assert image.format == 'JPEG'
     assert abs(image.size[0] - size[0]) <= 1

@@ -49,6 +49,25 @@ def test_every_policy_watches_a_long_stream_and_answers(tiny, policy):
     assert 0 < answer.first_token_s <= answer.latency_s
 
 
+def test_an_answer_says_whether_its_limit_ended_it_and_whether_more_was_asked_for(tiny):
+    memory = make(tiny, max_new_tokens=12)
+    feed(memory, 4)
+    # Random weights say no stop token of their own accord: any limit cuts them off.
+    free = memory.ask('What?')
+    for wanted in (None, 1, 5, 12, 13, 2**31):
+        answer = memory.ask('What?', max_new_tokens=wanted)
+        allowed = min(wanted or 12, 12)
+        assert (answer.new_tokens, answer.truncated) == (allowed, True)
+        assert answer.note == (
+            f'{wanted} tokens were asked for, 12 are the most (query.max_new_tokens)'
+            if (wanted or 0) > 12 else '')
+        assert free.text.startswith(answer.text)
+    # A model that stops by itself is not cut off, whatever more it might have said.
+    memory.model.stop_ids = frozenset(range(memory.model.shape.vocabulary))
+    stopped = memory.ask('What?', max_new_tokens=13)
+    assert (stopped.new_tokens, stopped.truncated) == (0, False)
+
+
 def test_full_refuses_what_does_not_fit_and_keeps_the_rest(tiny):
     memory = make(tiny, policy='full')
     feed(memory, 16)

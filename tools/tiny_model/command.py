@@ -29,7 +29,8 @@ LONG_TOUR_FRAMES = 1200
 GENTLE = 0.6
 CACHE = Path('~/.cache/infinipot')
 
-world_app = typer.Typer(help='Simulated houses: record tours, train the bundled model.')
+world_app = typer.Typer(
+    help='Simulated houses: record tours, train the bundled model.', rich_markup_mode=None)
 
 
 @world_app.command()

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Times, sizes, counts and plain values as people read them, and tables as spreadsheets do."""
+"""Times, sizes, counts, values and answers as people read them, tables as spreadsheets do."""
 
 from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -19,6 +20,10 @@ MAX_LISTED = 20
 MAX_CHARACTERS = 1_200
 # What the text of a cell that a spreadsheet computes begins with.
 FORMULA = ('=', '+', '-', '@', '\t', '\n')
+# Characters of a line on a terminal.
+LINE = 80
+# Moments shown with an answer; JSON has all.
+MAX_MOMENTS = 3
 
 
 def clock_text(seconds: float) -> str:
@@ -109,3 +114,26 @@ def _as_text(value: str) -> str:
     # The csv module quotes a carriage return from Python 3.13 on only.
     value = value.replace('\r', ' ')
     return f"'{value}" if value.startswith(FORMULA) else value
+
+
+def remark_lines(cut_off: str, note: str, moments: Sequence[str]) -> list[str]:
+    """
+    Return the indented lines below an answer, of at most 80 characters.
+
+    :param cut_off: that its token limit ended it; empty where it did not.
+    :param moments: what it rests on, best first.
+    """
+    remarks = (cut_off, note and f'note: {note}',
+               moments and f'rests on {", ".join(moments[:MAX_MOMENTS])}')
+    return [line for remark in remarks if remark
+            for line in _wrap(f'   {remark}', 5)]
+
+
+def row_lines(rows: Mapping[str, str]) -> list[str]:
+    """Return figures under their names, in lines of at most 80 characters."""
+    return [line for name, text in rows.items() for line in _wrap(f'{name:<10}{text}', 10)]
+
+
+def _wrap(text: str, indent: int) -> list[str]:
+    return textwrap.wrap(text, LINE, subsequent_indent=indent * ' ', break_long_words=False,
+                         break_on_hyphens=False)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
 """
-A client of a memory node: its status, its services, its parameters.
+A client of a memory node: its status, its services, its action, its parameters.
 
 The node may be a child of this process or run on a robot; the only difference is how the client
 learns that it has ended.
@@ -18,18 +18,24 @@ from typing import Any
 
 import rclpy
 from rcl_interfaces.srv import GetParameters
+from rclpy.action import ActionClient
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.utilities import get_rmw_implementation_identifier
+from rclpy.validate_full_topic_name import validate_full_topic_name
 
-from infinipot_ros.errors import NodeError
-from infinipot_ros.msg import MemoryStatus
+from infinipot_ros.action import Ask
+from infinipot_ros.errors import NodeError, QuestionCode, QuestionError
+from infinipot_ros.msg import Alert, MemoryStatus
+from infinipot_ros.node.interfaces.ask_action import FEEDBACK_DEPTH
+from infinipot_ros.node.messages import duration_message, time_message
 from infinipot_ros.node.replay.node_process import NodeProcess
 from infinipot_ros.node.shared_memory import make_room
 from infinipot_ros.node.shutdown import leave_ros
 from infinipot_ros.recordings.bag_reader import IMAGE_TYPES
-from infinipot_ros.srv import Query
+from infinipot_ros.srv import Query, SaveMemory, Watch
 
 STATUS_TYPE = 'infinipot_ros/msg/MemoryStatus'
 #: Seconds between two looks at the graph for the node, and how many in a row must miss it.
@@ -37,6 +43,8 @@ PRESENCE_S = 0.5
 ABSENCES = 4
 #: Status messages kept, newest last.
 HISTORY = 256
+#: Seconds a client's own requests may take to be accepted, and a canceled question to end.
+REPLY_S = 10.0
 
 
 class NodeClient:
@@ -44,6 +52,7 @@ class NodeClient:
     A ROS node that follows ``~/status`` of a memory node and calls its services.
 
     :param name: the memory node's full name; the client lives in the same namespace.
+    :raises NodeError: no node can have that name.
     :param domain: the ROS domain; None for that of the environment.
     :param process: the memory node's process; None looks for the node in the graph.
     :ivar statuses: the last ``HISTORY`` messages, newest last.
@@ -55,6 +64,12 @@ class NodeClient:
                  process: NodeProcess | None = None) -> None:
         self.name = name if name.startswith('/') else f'/{name}'
         self._namespace, _, self._base_name = self.name.rpartition('/')
+        try:
+            validate_full_topic_name(self.name)
+        except InvalidTopicNameException as error:
+            # Its further lines point at the character.
+            reason = str(error).partition('\n')[0].rstrip(':')
+            raise NodeError(f'{name!r} cannot be the name of a node: {reason}') from error
         self._process = process
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
@@ -71,6 +86,10 @@ class NodeClient:
         self.node.create_subscription(
             MemoryStatus, f'{self.name}/status', self._on_status, latched)
         self._services: dict[str, Any] = {}
+        # As deep as what the node sends, or a slow reader loses text.
+        self._action = ActionClient(
+            self.node, Ask, f'{self.name}/ask',
+            feedback_sub_qos_profile=QoSProfile(depth=FEEDBACK_DEPTH))
         self.query = self.service(Query, 'query')
         self._get_parameters = self.service(GetParameters, 'get_parameters')
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -93,13 +112,27 @@ class NodeClient:
         try:
             self.wait(lambda: self.status.state == 'active', timeout_s, 'activity')
         except NodeError as error:
-            if self.statuses:
-                raise NodeError(
-                    f'{error}; it is {self.status.state}: `ros2 lifecycle set {self.name} '
-                    'configure`, then activate') from error
-            others = ', '.join(self.memory_nodes()) or 'none'
-            raise NodeError(f'{error}; memory nodes in this ROS domain: {others}. Check its '
-                            'name, ROS_DOMAIN_ID and the discovery range') from error
+            if not self.statuses:
+                raise self._absent(error) from error
+            raise NodeError(
+                f'{error}; it is {self.status.state}: `ros2 lifecycle set {self.name} '
+                'configure`, then activate') from error
+
+    def wait_present(self, timeout_s: float) -> None:
+        """
+        Wait for the node's first status, whatever its state.
+
+        :raises NodeError: it ended, or is not there.
+        """
+        try:
+            self.wait(lambda: bool(self.statuses), timeout_s, 'life')
+        except NodeError as error:
+            raise self._absent(error) from error
+
+    def _absent(self, error: NodeError) -> NodeError:
+        others = ', '.join(self.memory_nodes()) or 'none'
+        return NodeError(f'{error}; memory nodes in this ROS domain: {others}. Check its name, '
+                         'ROS_DOMAIN_ID and the discovery range')
 
     def check(self) -> None:
         """
@@ -175,6 +208,100 @@ class NodeClient:
         """
         return self.query.call_async(Query.Request(question=question, thumbnails=thumbnails))
 
+    def send_async(self, question: str, feedback: Callable[[Any], None] | None = None,
+                   **fields: Any) -> Any:
+        """
+        Send a goal to ``~/ask`` without waiting.
+
+        :param feedback: called in the client's thread with each feedback.
+        :param fields: further fields of the goal.
+        :return: rclpy's future of its handle.
+        """
+        self.wait(self._action.server_is_ready, REPLY_S, 'its action server')
+        # In the thread that takes the response: rclpy 9.1 replaces the future once the goal is
+        # sent, so a response that another thread takes in between is lost.
+        sent = self._executor.create_task(
+            self._action.send_goal_async, Ask.Goal(question=question, **fields),
+            feedback and (lambda message: feedback(message.feedback)))
+        self.wait(sent.done, REPLY_S, 'a goal that is sent')
+        return sent.result()
+
+    def ask_streaming(
+        self, question: str, on_text: Callable[[str], None], timeout_s: float, *,
+        since_ns: int | None = None, until_ns: int | None = None, **fields: Any,
+    ) -> Any:
+        """
+        Ask by ``~/ask`` and wait for the result; an interruption cancels the goal.
+
+        :param on_text: called in the client's thread with each piece of text.
+        :param since_ns: header stamp, nanoseconds; ``until_ns`` too; None: open.
+        :param fields: further fields of the goal.
+        :return: the ``Ask.Result`` of an answer.
+        :raises QuestionError: there is none, and why.
+        :raises NodeError: the node ended, or did not reply in time.
+        """
+        goal = self.send_async(
+            question, lambda feedback: on_text(feedback.text), since=time_message(since_ns),
+            until=time_message(until_ns), **fields)
+        self.wait(goal.done, REPLY_S, 'a reply to a question')
+        handle = goal.result()
+        if not handle.accepted:
+            # A rejected goal carries no reason.
+            raise QuestionError(
+                QuestionCode.BUSY, f'{self.name} took no question: too many wait, or it is not '
+                'active any more; its log says which. Ask again')
+        future = handle.get_result_async()
+        try:
+            self.wait(future.done, timeout_s, 'an answer')
+        except KeyboardInterrupt:
+            handle.cancel_goal_async()
+            self.wait(future.done, REPLY_S, 'the end of a canceled question')
+            raise
+        result = future.result().result
+        if not result.success:
+            raise QuestionError(QuestionCode(result.error_code), result.message)
+        return result
+
+    def watch(self, question: str, on_alert: Callable[[Any], None], *, period_s: float,
+              value: str, cameras: Iterable[str] = ()) -> int:
+        """
+        Begin a standing question.
+
+        :param on_alert: called in the client's thread with each of its ``Alert``.
+        :return: its number, for ``end_watch``.
+        :raises NodeError: it was refused, and why.
+        """
+        begun: list[int] = []
+        self.node.create_subscription(
+            Alert, f'{self.name}/alerts',
+            lambda alert: on_alert(alert) if alert.id in begun else None, 10)
+        self.wait(lambda: self.node.count_publishers(f'{self.name}/alerts') > 0, REPLY_S, 'alerts')
+        response = self._succeed(Watch, 'watch', REPLY_S, Watch.Request(
+            question=question, period=duration_message(period_s), value=value,
+            cameras=list(cameras)))
+        begun.append(int(response.id))
+        return begun[0]
+
+    def end_watch(self, number: int) -> None:
+        """:raises NodeError: the node has no such watch."""
+        self._succeed(Watch, 'watch', REPLY_S, Watch.Request(id=number))
+
+    def save(self, path: str, timeout_s: float) -> Any:
+        """
+        Save the memory.
+
+        :param path: within ``storage.directory``; empty: the node's own file.
+        :return: a ``SaveMemory.Response``.
+        :raises NodeError: it was not saved, and why.
+        """
+        return self._succeed(SaveMemory, 'save', timeout_s, SaveMemory.Request(path=path))
+
+    def _succeed(self, kind: Any, name: str, timeout_s: float, request: Any) -> Any:
+        response = self.call(self.service(kind, name), request, timeout_s)
+        if not response.success:
+            raise NodeError(f'{self.name}: {response.message}')
+        return response
+
     def wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
         """
         Wait for something the node should do.
@@ -195,6 +322,7 @@ class NodeClient:
         # In its own thread, which ends after it.
         self._executor.create_task(self._closed.set)
         self._thread.join(5.0)
+        self._action.destroy()
         self._executor.shutdown()
         leave_ros(self.node, self._context)
 

@@ -154,7 +154,8 @@ class ReplayRecord:
             nanoseconds(response.latency) / 1e9,
             # The service returns the answer whole, without the number of its tokens.
             None, int(response.memory_tokens), int(status.memory_bytes), None,
-            question.evidence, list(question.options), self._stream.pictures.get(question.id))
+            question.evidence, list(question.options), self._stream.pictures.get(question.id),
+            truncated=response.truncated)
 
     def _tokens(self, frames: int) -> int:
         """Return the visual tokens of so many frames from the start."""

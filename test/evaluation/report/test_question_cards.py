@@ -116,6 +116,16 @@ def test_scores_between_right_and_wrong_are_shown(tmp_path):
     assert 'score 0.70' in section([replace(each, score=0.7) for each in outcomes(1)], tmp_path)
 
 
+def test_a_card_says_which_answers_their_token_limit_cut_off(tmp_path):
+    made = outcomes(1)
+    assert 'token limit' not in section(made, tmp_path)
+    assert section([replace(each, truncated=True) for each in made], tmp_path).count(
+        '<small>cut off by its token limit</small>') == len({each.answer for each in made})
+    alike = [replace(each, answer='mauve', right=False, truncated=not number)
+             for number, each in enumerate(made)]
+    assert f'cut off by its token limit (1 of {len(made)})' in section(alike, tmp_path)
+
+
 def test_long_texts_are_cut_off(tmp_path):
     text = section([replace(each, question='why ' * 5_000) for each in outcomes(1)], tmp_path)
     assert len(text) < 5_000
