@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -34,13 +34,20 @@ from infinipot_ros.visual_memory.position_rebase import (
     rebase_positions,
     renumber,
 )
-from infinipot_ros.visual_memory.recent_frames import NewestGrids, RecentFrames, shown_in
+from infinipot_ros.visual_memory.recent_frames import (
+    UNKNOWN,
+    NewestGrids,
+    RecentFrames,
+    RecentGrid,
+    key_of,
+    make_blocks,
+)
 from infinipot_ros.visual_memory.stamps import StampOrder
 from infinipot_ros.visual_memory.thumbnails import Thumbnails, make_thumbnail
 from infinipot_ros.vlm.attention_hook import AttentionHook
 from infinipot_ros.vlm.families.model_family import camera_label
 from infinipot_ros.vlm.model import VisionLanguageModel
-from infinipot_ros.vlm.positions import SequenceAxis, text_positions
+from infinipot_ros.vlm.positions import SequenceAxis, TemporalAxis, text_positions
 
 
 class FrameEncoder:
@@ -62,7 +69,8 @@ class FrameEncoder:
             rotation=key_rotation(model, self._compact))
         self.observations = Observations()
         self.thumbnails = Thumbnails(settings.thumbnail_bytes)
-        self.recent = RecentFrames(settings.recent_frames)
+        self.recent = RecentFrames(
+            settings.recent_grids(model.family), model.family.FRAMES_PER_GRID)
         self._recent_room = settings.recent_tokens(model.family)
         self._duplicates = DuplicateFilter()
         self.reset()
@@ -74,7 +82,7 @@ class FrameEncoder:
         self.cache.clear()
         self.observations.clear()
         self.thumbnails.clear()
-        self.recent.start_over(0)
+        self.recent.clear()
         self._duplicates.clear()
         self.timeline = self._model.timeline()
         self.stamps = StampOrder()
@@ -142,14 +150,18 @@ class FrameEncoder:
         height, width = frame.pixels.shape[:2]
         label = self._label(frame.camera)
         tokens = self._model.grid_tokens(height, width, label)
-        if tokens > self.cache.budget.tokens:
+        most = min(
+            self._model.family.max_visual_tokens(self.settings.max_pixels)
+            + self._model.family.MAX_GRID_TEXT, self.cache.budget.tokens - self._recent_room)
+        if tokens > most:
             raise FrameError(
                 'too_many_tokens',
-                f'one grid of frames encoded at {width}x{height} has {tokens} tokens, the '
-                f'budget is {self.cache.budget.tokens}; raise the budget or lower max_pixels')
+                f'one grid of frames encoded at {width}x{height} has {tokens} tokens, {most} are '
+                f'planned for at max_pixels {self.settings.max_pixels} and a budget of '
+                f'{self.cache.budget.tokens}; crop long and narrow images, or raise both')
         if jumped:
             self.encode_block(*self.blocks)
-            self.recent.start_over(self.cache.next_grid)
+            self.recent.clear()
         elif frame.camera in self.blocks and not self.blocks[frame.camera].takes(frame.pixels):
             self.encode_block(frame.camera)
         block = self.blocks.get(frame.camera) or self._begin_block(
@@ -161,9 +173,10 @@ class FrameEncoder:
         if newcomer:
             self.count_cameras()
         self.blocks[frame.camera] = block
+        begins = len(block.frames) % block.frames_per_grid == 0
         block.frames.append(frame)
-        if recent is not None:
-            self.recent.add(recent)
+        if recent is not None and self._fits_recent(recent):
+            self.recent.add(recent, begins=begins)
         self._fit_to_load(block, queued_frames)
         self.make_position_room()
         if block.complete:
@@ -173,11 +186,12 @@ class FrameEncoder:
 
     def make_position_room(self) -> None:
         """Re-base positions and renumber grids if pending frames would pass the last one."""
-        blocks = [*self.blocks.values(), *self.recent.blocks(
-            self._model, self._label, self._recent_room)]
+        recent = self._blocks_of(self.recent.newest(
+            self._model, self._label, self._recent_room))
+        blocks = [*self.blocks.values(), *(block for block, _ in recent)]
         if self.cache.next_grid + sum(block.grids for block in blocks) > RENUMBER_AT:
             renumber(self.cache, self.observations, self.thumbnails)
-            self.recent.start_over(self.cache.next_grid)
+            self.recent.clear()
         steps = sum(
             block.grids * self.timeline.width(
                 *self._model.grid_size(*block.frames[0].pixels.shape[:2]),
@@ -187,6 +201,7 @@ class FrameEncoder:
             self._rebase()
 
     def _rebase(self, *, compact: bool = False) -> None:
+        self.recent.forget_starts()
         self.timeline = rebase_positions(
             self.cache, self.timeline, self.stamps.newest_ns, self.last_time,
             self._model.family.MAX_GRID_TEXT if self._several()
@@ -199,6 +214,14 @@ class FrameEncoder:
     def _label(self, camera: str) -> str:
         """Return what the text of a camera's grids calls it: nothing, if there is no other."""
         return camera_label(camera) if self._several(camera) else ''
+
+    def _fits_recent(self, frame: PendingFrame) -> bool:
+        """Return whether a frame has no more visual tokens than were planned for recent ones."""
+        settings = self.settings
+        height, width = frame.pixels.shape[:2]
+        rows, columns = self._model.grid_size(height, width)
+        return bool(rows * columns <= self._model.family.max_visual_tokens(
+            settings.recent_max_pixels or settings.max_pixels))
 
     def skip_duplicate(
         self, camera: str, thumbnail: Thumbnail, stamp_ns: int, queued_frames: int = 0,
@@ -307,7 +330,12 @@ class FrameEncoder:
         for camera in cameras:
             block = self.blocks.pop(camera)
             started = time.perf_counter()
-            grids = self.write_block(block)
+            try:
+                grids = self.write_block(block)
+            except FrameError:
+                self.recent.drop(block.frames)
+                raise
+            self.recent.note_encoded(grids, self.cache.grid_starts)
             # Recorded even if making a thumbnail fails: the cache holds these grids.
             for grid, frames in grids:
                 self.observations.add(grid, Observation.of(frames))
@@ -362,33 +390,43 @@ class FrameEncoder:
         cache, pending = self.cache, self.blocks.values()
         # A memory that was loaded may leave less room than was planned.
         room = cache.budget.tokens - cache.memory_length - sum(block.tokens for block in pending)
-        recent = self.recent.blocks(self._model, self._label, min(room, self._recent_room))
+        recent = self.recent.newest(self._model, self._label, min(room, self._recent_room))
+        shown = {grid.key for grid in recent}
         newest = self._write_pending(
-            block for block in pending if not shown_in(recent, Observation.of(block.frames)))
-        known = dict(self.observations.items())
-        known |= {grid: Observation.of(frames) for grid, frames in newest.frames.items()}
-        replaced = {
-            grid for grid, each in known.items()
-            if grid >= self.recent.first_grid and shown_in(recent, each)}
+            block for block in pending
+            if not all(key_of(frames) in shown for frames in block.by_grid()))
+        replaced = {grid.number for grid in recent} & {
+            grid for grid, _ in self.observations.items()}
+        replaced |= {grid for grid, frames in newest.frames.items() if key_of(frames) in shown}
         hook = None
         if replaced:
             # Frames that are encoded again do not see what is left of their first encoding.
+            known = {grid for grid, _ in self.observations.items()} | newest.frames.keys()
             hook = AttentionHook(
                 cache.prefix_length, cache.memory_length,
-                hidden=hidden_tokens(cache.views(), [*known.keys() - replaced]))
-            self.timeline = self.timeline.rewound(cache.grid_starts, replaced)
+                hidden=hidden_tokens(cache.views(), [*known - replaced]))
         grids = dict(newest.frames)
-        for block in recent:
-            grids.update(self.write_block(block, hook))
+        for block, own in self._blocks_of(recent):
+            grids.update(self.write_block(
+                block, hook, [cache.grid_starts.get(grid.number, grid.start) for grid in own]))
         return NewestGrids(grids, replaced, newest.fault)
+
+    def _blocks_of(
+        self, recent: list[RecentGrid],
+    ) -> list[tuple[PendingBlock, list[RecentGrid]]]:
+        return make_blocks(
+            recent, self._model.family.FRAMES_PER_GRID, self._label, self._model.grid_tokens)
 
     def write_block(
         self, waiting: PendingBlock, hook: AttentionHook | None = None,
+        again: Sequence[int] = (),
     ) -> list[tuple[int, list[PendingFrame]]]:
         """
         Write a block's keys and values into the cache.
 
         :param hook: hides what the block is not to attend to.
+        :param again: where grids started that are encoded once more, ``UNKNOWN`` for others; of
+            use on an axis of real time, which grids of the same time share.
         :return: each grid and its frames.
         :raises FrameError: ``overflow``: not finite in this dtype; nothing was written.
         """
@@ -398,11 +436,15 @@ class FrameEncoder:
         source = self.stamps.number(waiting.frames[0].camera)
         behind = self.cache.newest_start(source) if len(self.stamps.cameras) > 1 else None
         timeline, starts, texts, lengths = self.timeline, [], [], []
-        for frames in grids:
+        for frames, start in zip(grids, again or [UNKNOWN] * len(grids)):
             texts.append(model.grid_text(
                 timeline.seconds([frame.stamp_ns for frame in frames]), waiting.label))
             before, after = map(len, texts[-1])
             lengths.append((before, after))
+            if start != UNKNOWN and isinstance(timeline, TemporalAxis):
+                starts.append(start)
+                timeline = timeline.share(start, block.rows, block.columns)
+                continue
             starts.append(timeline.start_of(frames[0].stamp_ns, before, behind))
             timeline = timeline.advance(
                 frames[0].stamp_ns, block.rows, block.columns, before, after, behind)
@@ -465,7 +507,7 @@ class FrameEncoder:
             observations=dict(self.observations.items()), times=dict(cache.grid_starts),
             blocks=[replace(block, frames=[*block.frames]) for block in self.blocks.values()],
             thumbnails=self.thumbnails.items(), recent=self.recent.items(),
-            recent_grid=self.recent.first_grid, states=cache.states.tensors())
+            states=cache.states.tensors())
 
     def fit(self, snapshot: MemorySnapshot) -> tuple[FittedLayers, EvictionPolicy]:
         """
@@ -516,8 +558,10 @@ class FrameEncoder:
         # A snapshot has no thumbnails to compare with, though stamps may be equal.
         self._duplicates.clear()
         self.recent.restore(
-            (replace(frame, pixels=frame.pixels.to(self.cache.shape.device))
-             for frame in snapshot.recent), snapshot.recent_grid)
+            replace(grid, frames=[
+                replace(frame, pixels=frame.pixels.to(self.cache.shape.device))
+                for frame in grid.frames])
+            for grid in snapshot.recent if self._fits_recent(grid.frames[0]))
         self.drop_evicted()
         lost = self._requeue_pending(snapshot)
         # It may have been saved with more room for positions.
@@ -528,17 +572,16 @@ class FrameEncoder:
         """Take over pending blocks, or, where blocks are smaller now, add their frames again."""
         self.blocks = {}
 
-        def tokens_of(block: PendingBlock, label: str) -> int:
+        def tokens_of(block: PendingBlock) -> int:
             height, width = block.frames[0].pixels.shape[:2]
-            return self._model.grid_tokens(height, width, label)
+            return self._model.grid_tokens(height, width, block.label)
 
-        labels = [self._label(block.frames[0].camera) for block in snapshot.blocks]
         blocks = [
             replace(
-                block, label=label, grid_tokens=tokens_of(block, label), frames=[
+                block, grid_tokens=tokens_of(block), frames=[
                     replace(frame, pixels=frame.pixels.to(self.cache.shape.device))
                     for frame in block.frames])
-            for block, label in zip(snapshot.blocks, labels, strict=True)]
+            for block in snapshot.blocks]
         # The largest frame under these settings, which the plan has room for.
         max_tokens = self._model.family.max_visual_tokens(
             self.settings.max_pixels) + self._model.family.MAX_GRID_TEXT

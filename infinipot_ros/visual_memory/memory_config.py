@@ -267,9 +267,13 @@ class MemoryConfig:
 
     def recent_tokens(self, family: ModelFamily) -> int:
         """Return the tokens within the budget that are kept free for recent frames."""
-        grids = -(-self.recent_frames // family.FRAMES_PER_GRID)
         pixels = self.recent_max_pixels or self.max_pixels
-        return grids * (family.max_visual_tokens(pixels) + family.MAX_GRID_TEXT)
+        return self.recent_grids(family) * (
+            family.max_visual_tokens(pixels) + family.MAX_GRID_TEXT)
+
+    def recent_grids(self, family: ModelFamily) -> int:
+        """Return the most grids of recent frames."""
+        return -(-self.recent_frames // family.FRAMES_PER_GRID)
 
     def grids_per_block(
         self, grid_tokens: int, cameras: int = 1, frames: int = 0, frames_per_grid: int = 2,

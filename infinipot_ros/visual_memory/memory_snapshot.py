@@ -18,8 +18,9 @@ from infinipot_ros.kv_cache.coordinates import Runs
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.visual_memory.observations import Observation
-from infinipot_ros.visual_memory.pending import PendingBlock, PendingFrame
+from infinipot_ros.visual_memory.pending import PendingBlock
 from infinipot_ros.visual_memory.plan import MIB, available_bytes, compression_bytes
+from infinipot_ros.visual_memory.recent_frames import RecentGrid
 from infinipot_ros.visual_memory.stamps import StampOrder
 from infinipot_ros.vlm.fingerprint import ModelFingerprint
 from infinipot_ros.vlm.positions import Timeline
@@ -77,7 +78,7 @@ class MemorySnapshot:
         positions are counted by slot.
     :param blocks: frames that wait until their block is complete, in the order they are encoded.
     :param thumbnails: jpegs by grid, first the ones to be dropped first.
-    :param recent: the newest frames, oldest first; their grids are ``recent_grid`` and later ones.
+    :param recent: the newest grids, as ``RecentFrames`` has them.
     :param states: of each layer with linear attention, see ``RecurrentStates.tensors``; of a live
         memory, not copies.
     """
@@ -98,8 +99,7 @@ class MemorySnapshot:
     times: dict[int, int]
     blocks: list[PendingBlock]
     thumbnails: list[tuple[int, bytes]]
-    recent: list[PendingFrame] = field(default_factory=list)
-    recent_grid: int = 0
+    recent: list[RecentGrid] = field(default_factory=list)
     states: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     @property

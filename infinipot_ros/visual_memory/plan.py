@@ -207,8 +207,8 @@ def _moment_bytes(settings: MemoryConfig, kv: CacheShape, family: ModelFamily) -
     cameras = len(settings.cameras) or MAX_CAMERAS
     pixels = family.max_frame_pixels(settings.max_pixels)
     waiting = 3 * pixels * settings.max_block_frames * cameras
-    recent = 3 * settings.recent_frames * family.max_frame_pixels(
-        settings.recent_max_pixels or settings.max_pixels)
+    recent = 3 * settings.recent_grids(family) * family.FRAMES_PER_GRID * (
+        family.max_frame_pixels(settings.recent_max_pixels or settings.max_pixels))
     attention = 2 * 4 * kv.layers * kv.kv_heads * settings.budget if settings.max_evidence else 0
     return settings.thumbnail_bytes + waiting + recent + attention
 

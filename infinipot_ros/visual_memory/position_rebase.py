@@ -68,13 +68,12 @@ def last_time(family: ModelFamily, settings: MemoryConfig, prefix: int = 0) -> i
         least, what = settings.budget, 'the budget'
     else:
         cameras = len(settings.cameras) or MAX_CAMERAS
-        tokens = family.max_visual_tokens(settings.max_pixels)
-        # A grid is widest in one row; what waits is within the budget.
-        width = max(
-            family.timeline().width(1, tokens, family.MAX_GRID_TEXT) if tokens else 1, 1)
         waiting = cameras * settings.max_block_frames // family.FRAMES_PER_GRID
-        # Re-basing leaves one half free, which must hold the pending frames.
-        least, what = 2 * min(waiting * width, settings.budget), 'time'
+        new = waiting * _widest(family, settings.max_pixels) + settings.recent_grids(
+            family) * _widest(family, settings.recent_max_pixels or settings.max_pixels)
+        # Re-basing leaves one half free, which must hold the pending and the recent frames; they
+        # are within the budget.
+        least, what = 2 * min(new, settings.budget), 'time'
     if most < least:
         others = 'prefix, question and answer' if prefix else 'question and answer'
         raise ConfigurationError(
@@ -82,6 +81,12 @@ def last_time(family: ModelFamily, settings: MemoryConfig, prefix: int = 0) -> i
             f'{most} for {what}, at least {least} are needed; lower max_question_chars, '
             'max_new_tokens, session_tokens, block_size, max_batch or the budget')
     return most
+
+
+def _widest(family: ModelFamily, max_pixels: int) -> int:
+    """Return the most positions a grid takes: all its tokens in one row."""
+    tokens = family.max_visual_tokens(max_pixels)
+    return max(family.timeline().width(1, tokens, family.MAX_GRID_TEXT) if tokens else 1, 1)
 
 
 def rebase_positions(

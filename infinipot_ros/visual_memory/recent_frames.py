@@ -12,13 +12,15 @@ questions about the present.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from infinipot_ros.errors import FrameError
-from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.pending import PendingBlock, PendingFrame
 from infinipot_ros.vlm.model import VisionLanguageModel
+
+#: The number of a grid that is not encoded yet, and the start of one that is not known.
+UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -36,80 +38,146 @@ class NewestGrids:
     fault: FrameError | None = None
 
 
+@dataclass
+class RecentGrid:
+    """
+    The frames of one grid, as they are encoded while they are recent.
+
+    :param number: of the grid in the cache, even if it was evicted since.
+    :param start: where it started there, see ``BoundedCache.grid_starts``.
+    """
+
+    frames: list[PendingFrame]
+    number: int = UNKNOWN
+    start: int = UNKNOWN
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What the grid of the same frames in the cache or in a pending block has, too."""
+        return key_of(self.frames)
+
+
+def key_of(frames: Sequence[PendingFrame]) -> tuple[str, int]:
+    """Return camera and first stamp of a grid's frames."""
+    return frames[0].camera, frames[0].stamp_ns
+
+
 class RecentFrames:
     """
-    The newest frames of all cameras, oldest first.
+    The newest grids of all cameras, oldest first.
 
     :param most: how many; 0 keeps none.
-    :ivar first_grid: grids before this one are of other frames, even if stamps are alike: of the
-        time before a clock jumped.
+    :param per_grid: frames that make one.
     """
 
-    def __init__(self, most: int) -> None:
-        self._frames: deque[PendingFrame] = deque(maxlen=most)
-        self.first_grid = 0
+    def __init__(self, most: int, per_grid: int) -> None:
+        self._grids: deque[RecentGrid] = deque(maxlen=most)
+        self._per_grid = per_grid
 
-    def add(self, frame: PendingFrame) -> None:
-        """Add a frame; the oldest one leaves."""
-        self._frames.append(frame)
+    def clear(self) -> None:
+        """Forget all frames."""
+        self._grids.clear()
 
-    def start_over(self, first_grid: int) -> None:
-        """Forget all frames; those to come are encoded into ``first_grid`` and later ones."""
-        self._frames.clear()
-        self.first_grid = first_grid
+    def items(self) -> list[RecentGrid]:
+        """Return copies of the grids, oldest first."""
+        return [replace(grid, frames=[*grid.frames]) for grid in self._grids]
 
-    def items(self) -> list[PendingFrame]:
-        """Return the frames, oldest first."""
-        return [*self._frames]
+    def restore(self, grids: Iterable[RecentGrid]) -> None:
+        """Replace the grids; the newest that fit stay."""
+        self._grids.clear()
+        self._grids.extend(grids)
 
-    def restore(self, frames: Iterable[PendingFrame], first_grid: int) -> None:
-        """Replace the frames; the newest that fit stay."""
-        self.start_over(first_grid)
-        self._frames.extend(frames)
+    def add(self, frame: PendingFrame, *, begins: bool) -> None:
+        """
+        Add a frame; with a new grid the oldest one leaves.
+
+        :param begins: whether the frame begins a grid in its camera's block.
+        """
+        last = self._newest(frame.camera)
+        if begins or last is None:
+            # Half a grid whose first frame was left out is left out, too.
+            if begins:
+                self._grids.append(RecentGrid([frame]))
+        elif last.number == UNKNOWN and len(last.frames) < self._per_grid:
+            last.frames.append(frame)
 
     def extend(self, camera: str, stamp_ns: int) -> None:
         """Extend the time of a camera's newest frame to a duplicate of it."""
-        for index in reversed(range(len(self._frames))):
-            if self._frames[index].camera == camera:
-                self._frames[index] = replace(self._frames[index], until_ns=stamp_ns)
-                return
+        last = self._newest(camera)
+        if last is not None:
+            last.frames[-1] = replace(last.frames[-1], until_ns=stamp_ns)
 
-    def blocks(
-        self, model: VisionLanguageModel, label: Callable[[str], str], room: int,
-    ) -> list[PendingBlock]:
+    def _newest(self, camera: str) -> RecentGrid | None:
+        return next((
+            grid for grid in reversed(self._grids) if grid.frames[0].camera == camera), None)
+
+    def note_encoded(
+        self, grids: Iterable[tuple[int, Sequence[PendingFrame]]], starts: Mapping[int, int],
+    ) -> None:
         """
-        Return the newest frames that fit, as blocks of whole grids, in the order of time.
+        Note where frames went that were pending.
+
+        :param grids: numbers and frames.
+        :param starts: where grids start, by number.
+        """
+        numbers = {key_of(frames): number for number, frames in grids}
+        for grid in self._grids:
+            if grid.number == UNKNOWN and grid.key in numbers:
+                grid.number = numbers[grid.key]
+                grid.start = starts.get(grid.number, UNKNOWN)
+
+    def drop(self, frames: Iterable[PendingFrame]) -> None:
+        """Leave out pending frames that were lost."""
+        lost = {(frame.camera, frame.stamp_ns) for frame in frames}
+        self.restore([
+            grid for grid in self._grids if grid.number != UNKNOWN or grid.key not in lost])
+
+    def forget_starts(self) -> None:
+        """Forget where grids started, after positions were moved."""
+        for grid in self._grids:
+            grid.start = UNKNOWN
+
+    def newest(
+        self, model: VisionLanguageModel, label: Callable[[str], str], room: int,
+    ) -> list[RecentGrid]:
+        """
+        Return the newest grids that fit, oldest first.
 
         :param label: returns what the text of a camera's grids calls it.
         :param room: most tokens of them all.
         """
-        per_grid = model.family.FRAMES_PER_GRID
-        blocks = []
-        for run in reversed(self._runs()):
-            name = label(run[0].camera)
-            height, width = run[0].pixels.shape[:2]
-            tokens = model.grid_tokens(height, width, name)
-            grids = min(-(-len(run) // per_grid), room // tokens)
-            if grids:
-                blocks.append(
-                    PendingBlock(grids, tokens, per_grid, run[-grids * per_grid:], name))
-                room -= blocks[-1].tokens
-        return blocks[::-1]
-
-    def _runs(self) -> list[list[PendingFrame]]:
-        """Return runs of frames of one camera and size, in the order of their first frames."""
-        by_camera: dict[str, list[list[PendingFrame]]] = {}
-        for frame in self._frames:
-            own = by_camera.setdefault(frame.camera, [])
-            if not own or own[-1][-1].pixels.shape != frame.pixels.shape:
-                own.append([])
-            own[-1].append(frame)
-        return sorted(
-            (run for own in by_camera.values() for run in own), key=lambda run: run[0].stamp_ns)
+        chosen: list[RecentGrid] = []
+        for grid in reversed(self._grids):
+            height, width = grid.frames[0].pixels.shape[:2]
+            room -= model.grid_tokens(height, width, label(grid.frames[0].camera))
+            if room < 0:
+                break
+            chosen.append(grid)
+        return chosen[::-1]
 
 
-def shown_in(blocks: Iterable[PendingBlock], observation: Observation) -> bool:
-    """Return whether blocks hold all frames of an observation."""
-    return any(
-        block.frames[0].camera == observation.camera
-        and block.frames[0].stamp_ns <= observation.first_ns for block in blocks)
+def make_blocks(
+    grids: Sequence[RecentGrid], per_grid: int, label: Callable[[str], str],
+    tokens: Callable[[int, int, str], int],
+) -> list[tuple[PendingBlock, list[RecentGrid]]]:
+    """
+    Put grids that follow each other into as few blocks as can be encoded in one pass each.
+
+    :param tokens: returns the tokens of a grid of a height, a width and a label.
+    :return: blocks, and the grids of each.
+    """
+    blocks: list[tuple[PendingBlock, list[RecentGrid]]] = []
+    for grid in grids:
+        first = grid.frames[0]
+        last = blocks[-1][0] if blocks else None
+        if last is None or last.frames[0].camera != first.camera or not last.takes(
+                first.pixels) or len(last.frames) % per_grid:
+            name = label(first.camera)
+            height, width = first.pixels.shape[:2]
+            blocks.append((
+                PendingBlock(0, tokens(height, width, name), per_grid, [], name), []))
+        block, own = blocks[-1]
+        block.frames.extend(grid.frames)
+        block.grids += 1
+        own.append(grid)
+    return blocks

@@ -26,6 +26,7 @@ from infinipot_ros.visual_memory.frame import Pose
 from infinipot_ros.visual_memory.memory_snapshot import MemorySnapshot
 from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.pending import PendingBlock, PendingFrame
+from infinipot_ros.visual_memory.recent_frames import RecentGrid
 from infinipot_ros.visual_memory.snapshot_schema import (
     MAX_STAMP_NS,
     ModelLayout,
@@ -34,6 +35,7 @@ from infinipot_ros.visual_memory.snapshot_schema import (
     read_facts,
 )
 from infinipot_ros.visual_memory.stamps import StampOrder
+from infinipot_ros.vlm.families.model_family import camera_label
 from infinipot_ros.vlm.fingerprint import ModelFingerprint
 from infinipot_ros.vlm.loading import DTYPES
 from infinipot_ros.vlm.positions import SequenceAxis, TemporalAxis, Timeline
@@ -78,9 +80,14 @@ def to_file(snapshot: MemorySnapshot) -> tuple[dict[str, Any], dict[str, Tensor]
         tensors[f'linear.{index}.state'] = state
     tensors |= {f'observations.{name}': column for name, column in seen.items()}
     tensors |= pending
+    if any(block.label for block in snapshot.blocks):
+        facts['labelled'] = [bool(block.label) for block in snapshot.blocks]
     if snapshot.recent:
-        recent, recent_names = _frames_to_file('recent', snapshot.recent)
-        facts |= {'recent': {'names': recent_names}, 'recent_grid': snapshot.recent_grid}
+        recent, recent_names = _frames_to_file(
+            'recent', [frame for grid in snapshot.recent for frame in grid.frames])
+        facts |= {
+            'recent': {'names': recent_names}, 'recent_grids': [
+                [grid.number, grid.start, len(grid.frames)] for grid in snapshot.recent]}
         tensors |= recent
     jpegs = [jpeg for _, jpeg in snapshot.thumbnails]
     tensors['thumbnails.grids'] = _integers([grid for grid, _ in snapshot.thumbnails])
@@ -198,7 +205,7 @@ def _read(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> MemorySnapshot
         times={} if by_slot else dict(zip(grids, times, strict=True)),
         blocks=_read_blocks(facts, tensors),
         thumbnails=_read_thumbnails(tensors, facts.next_grid),
-        recent=_read_recent(facts, tensors), recent_grid=facts.recent_grid,
+        recent=_read_recent(facts, tensors),
         states=_read_states(facts.model, tensors, views[0].keys.dtype))
 
 
@@ -355,8 +362,10 @@ def _read_blocks(
         if len(own) < count:
             raise StorageError(f'a block has {len(own)} of its {count} frames')
         camera, height, width = own[0].camera, *own[0].pixels.shape[:2]
+        labelled = facts.labelled[len(blocks):len(blocks) + 1] == [True]
         block = PendingBlock(
-            grids, facts.model.grid_tokens(height, width), facts.model.temporal_patch_size, own)
+            grids, facts.model.grid_tokens(height, width), facts.model.temporal_patch_size, own,
+            camera_label(camera) if labelled else '')
         alike = all(block.takes(frame.pixels) and frame.camera == camera for frame in own)
         if not alike or block.complete or camera in blocks or camera not in known:
             raise StorageError('pending frames do not form a block')
@@ -366,16 +375,21 @@ def _read_blocks(
     return list(blocks.values())
 
 
-def _read_recent(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> list[PendingFrame]:
-    if 'recent.stamps' not in tensors:
+def _read_recent(facts: SnapshotFacts, tensors: Mapping[str, Tensor]) -> list[RecentGrid]:
+    if not facts.recent_grids:
         return []
     frames = _read_frames('recent', facts.recent.names, facts.model, tensors)
-    known = {name for name, *_ in facts.cameras}
-    if any(frame.camera not in known for frame in frames) or any(
-            before.stamp_ns >= after.stamp_ns for before, after in pairwise(frames)
-            if before.camera == after.camera):
-        raise StorageError('its recent frames are of an unknown camera or out of order')
-    return frames
+    known, grids = {name for name, *_ in facts.cameras}, []
+    for number, start, count in facts.recent_grids:
+        own, frames = frames[:count], frames[count:]
+        if len(own) < count or count > facts.model.temporal_patch_size or any(
+                frame.camera != own[0].camera or frame.pixels.shape != own[0].pixels.shape
+                for frame in own) or own[0].camera not in known or number >= facts.next_grid:
+            raise StorageError('its recent frames do not form grids')
+        grids.append(RecentGrid(own, number, start))
+    if frames:
+        raise StorageError('a recent frame belongs to no grid')
+    return grids
 
 
 def _read_frames(

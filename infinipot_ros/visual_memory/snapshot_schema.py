@@ -23,6 +23,7 @@ MAX_STAMP_NS = 2 ** 62
 
 Count = Annotated[int, Field(ge=0, le=2 ** 62)]
 Grid = Annotated[int, Field(ge=0, le=MAX_GRIDS)]
+Place = Annotated[int, Field(ge=-1, le=MAX_GRIDS)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Stamp = Annotated[int, Field(ge=0, le=MAX_STAMP_NS)]
 Some = Annotated[int, Field(ge=1, le=MAX_GRIDS)]
@@ -107,7 +108,9 @@ class SnapshotFacts(_Strict):
     :param rebases: not in files of version 1.
     :param shapes: first grid, rows, columns and camera of each run of equal grids.
     :param cameras: name, segment and stamp of each camera's newest frame.
-    :param recent: not in files without recent frames, nor is ``recent_grid``.
+    :param recent: not in files without recent frames, nor is ``recent_grids``: number and start of
+        each grid, -1 where it has none, and its frames.
+    :param labelled: whether each pending block's text names its camera; empty: none.
     :param blocks: of each pending block, the grids that complete it and its frames so far.
     """
 
@@ -130,7 +133,8 @@ class SnapshotFacts(_Strict):
     pending: Names
     blocks: list[tuple[Some, Some]]
     recent: Names = Names(names=[])
-    recent_grid: Grid = 0
+    recent_grids: list[tuple[Place, Place, Some]] = []
+    labelled: list[bool] = []
 
     @model_validator(mode='after')
     def _check_agreement(self) -> SnapshotFacts:

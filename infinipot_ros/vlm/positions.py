@@ -11,7 +11,7 @@ transformers 4.57): all grids start at the same row and column, and time moves o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -124,15 +124,10 @@ class TemporalAxis:
         """Return positions of consecutive grids' tokens, see ``grid_positions``."""
         return grid_positions(base, list(starts), rows, columns)
 
-    def rewound(self, starts: Mapping[int, int], again: Set[int]) -> TemporalAxis:
-        """
-        Go back to before some grids, which are appended again at the times they had.
-
-        :param starts: of all remembered grids; ``again``, which of them those are.
-        """
-        own = [start for grid, start in starts.items() if grid in again]
-        others = [start for grid, start in starts.items() if grid not in again]
-        return replace(self, last=max([*others, min(own) - 1])) if own else self
+    def share(self, start: int, rows: int, columns: int) -> TemporalAxis:
+        """Append a grid at an index that another had, or one of its own time."""
+        return replace(
+            self, last=max(self.last, start), extent=max(self.extent, rows, columns))
 
     def rebased(self, last: int, shift: int) -> TemporalAxis:
         """Continue from another index of the newest grid, with real time shifted."""
@@ -224,10 +219,6 @@ class SequenceAxis:
     def reach(self, stamp_ns: int, steps: int) -> int:
         """Return the largest position after ``steps`` more."""
         return self.end + steps
-
-    def rewound(self, starts: Mapping[int, int], again: Set[int]) -> SequenceAxis:
-        """Stay: grids that are appended again take positions of their own."""
-        return self
 
     def rebased(self, last: int, shift: int) -> SequenceAxis:
         """Continue from another start of the newest grid."""
