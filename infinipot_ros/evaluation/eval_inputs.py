@@ -122,11 +122,11 @@ def _recording_in(path: Path) -> Path:
     if not path.is_dir() or (path / 'metadata.yaml').exists():
         return path
     children = [each for each in sorted(path.iterdir()) if not each.name.startswith('.')]
-    if any(each.suffix.lower() in (*BAG_SUFFIXES, *IMAGE_SUFFIXES) for each in children):
+    if any(each.name.lower().endswith((*BAG_SUFFIXES, *IMAGE_SUFFIXES)) for each in children):
         return path
     inside = [each for each in children if each.suffix.lower() in VIDEO_SUFFIXES or (
         each.is_dir() and ((each / 'metadata.yaml').exists() or any(
-            file.suffix in BAG_SUFFIXES for file in each.iterdir())))]
+            file.name.endswith(BAG_SUFFIXES) for file in each.iterdir())))]
     if len(inside) != 1:
         names = ', '.join(each.name for each in inside) or 'none'
         raise SourceError(f'{path} holds {len(inside)} recordings ({names}); name one of them')

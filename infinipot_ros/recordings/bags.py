@@ -10,18 +10,19 @@ share, so other types in the bag, known or not, do not matter.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rosbags.typesys import Stores, get_typestore
+
 from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.images.image_messages import to_rgb
+from infinipot_ros.recordings.bag_reader import IMAGE_TYPES, BagReader
 from infinipot_ros.recordings.frame_source import FrameSource, Rate
-from infinipot_ros.ros_time import SECOND_NS, nanoseconds
+from infinipot_ros.recordings.storage_file import BagTopic
+from infinipot_ros.ros_time import nanoseconds
 from infinipot_ros.visual_memory.frame import Frame
-
-IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
 
 class BagSource(FrameSource):
@@ -45,10 +46,10 @@ class BagSource(FrameSource):
         max_image_pixels: int | None = None,
     ) -> None:
         super().__init__(path, fps, max_image_pixels)
-        with self._opened() as reader:
-            self.topic = self._choose(reader, topic)
-            count = sum(line.msgcount for line in reader.connections if line.topic == self.topic)
-            seconds = reader.duration / SECOND_NS
+        with BagReader(path) as reader:
+            chosen = self._choose(reader, topic)
+            seconds = reader.seconds
+        self.topic, self._kind, count = chosen.name, chosen.kind, chosen.count
         if count == 0:
             raise SourceError(f'{path}: no images were recorded on topic {self.topic}')
         self.count_hint, self.seconds = count, seconds
@@ -56,25 +57,20 @@ class BagSource(FrameSource):
             self.count_hint = min(count, max(1, math.ceil(seconds * self.fps)))
 
     def _frames(self) -> Generator[Frame, None, None]:
-        from rosbags.typesys import Stores, get_typestore
-
         deserialize = get_typestore(Stores.ROS2_HUMBLE).deserialize_cdr
         rate = Rate(self.fps)
         camera: str | None = None
-        with self._opened() as reader:
-            lines = [line for line in reader.connections if line.topic == self.topic]
-            messages = reader.messages(connections=lines)
-            while (item := self._next(messages)) is not None:
+        with BagReader(self.path) as reader:
+            for _, _, data in reader.messages([self.topic]):
                 self.seen += 1
                 message: Any
                 try:
-                    message = deserialize(item[2], item[0].msgtype)
+                    message = deserialize(data, self._kind)
                 except Exception as error:
                     # What a damaged message raises depends on where it is damaged.
-                    kind = item[0].msgtype
                     self.drop(FrameError(
-                        'decode_failed', f'{len(item[2])} bytes cannot be read as {kind}: {error}'
-                    ))
+                        'decode_failed',
+                        f'{len(data)} bytes cannot be read as {self._kind}: {error}'))
                     continue
                 stamp_ns = nanoseconds(message.header.stamp)
                 if not rate.takes(stamp_ns):
@@ -89,63 +85,40 @@ class BagSource(FrameSource):
                     camera = message.header.frame_id
                 yield Frame(rgb, stamp_ns, camera)
 
-    def _next(self, messages: Iterator[Any]) -> Any:
-        try:
-            return next(messages, None)
-        except Exception as error:
-            raise self._damaged(error, f' after {self.seen} images') from error
-
-    @contextmanager
-    def _opened(self) -> Iterator[Any]:
-        from rosbags.rosbag2 import Reader
-
-        # A damaged file makes the reader fail in any way: struct.error, AssertionError, sqlite's.
-        try:
-            reader = Reader(self.path)
-            reader.open()
-        except Exception as error:
-            raise self._damaged(error) from error
-        try:
-            yield reader
-        finally:
-            reader.close()
-
-    def _damaged(self, error: Exception, where: str = '') -> SourceError:
-        return SourceError(
-            f'{self.path} cannot be read as a ROS 2 bag{where} '
-            f'({type(error).__name__}: {error}): it may be damaged or truncated; '
-            f'`mcap recover` or `ros2 bag reindex` may repair it')
-
-    def _choose(self, reader: Any, wanted: str | None) -> str:
+    def _choose(self, reader: BagReader, wanted: str | None) -> BagTopic:
         """Return the topic to read, if it is unambiguous."""
-        counts: dict[str, int] = {}
-        kinds: dict[str, str] = {}
-        for line in reader.connections:
-            kinds[line.topic] = line.msgtype
-            counts[line.topic] = counts.get(line.topic, 0) + line.msgcount
-        images = {topic: kind for topic, kind in kinds.items() if kind in IMAGE_TYPES}
+        images = reader.images()
         if wanted is not None:
             name = wanted if wanted.startswith('/') else f'/{wanted}'
-            if name in images:
-                return name
-            found = f'has type {kinds[name]}' if name in kinds else 'does not exist'
+            for topic in images:
+                if topic.name == name:
+                    return topic
+            others = [topic for topic in reader.topics if topic.name == name]
+            found = f'has {_described(others[0])}' if others else 'does not exist'
             raise SourceError(
-                f'{self.path}: topic {name} {found}; {_listing("image topics", images, counts)}')
+                f'{self.path}: topic {name} {found}; {_listing("image topics", images)}')
         if not images:
             raise SourceError(
                 f'{self.path} holds no images ({" or ".join(IMAGE_TYPES)}); '
-                + _listing('topics', kinds, counts))
+                + _listing('topics', reader.topics))
         # Depth images have the same type, but are not pictures.
-        pictures = [topic for topic in images if not topic.endswith('/compressedDepth')]
+        pictures = [topic for topic in images if not topic.name.endswith('/compressedDepth')]
         if len(pictures) != 1:
             raise SourceError(
                 f'{self.path} holds {len(images)} image topics, choose one with topic; '
-                + _listing('image topics', images, counts))
+                + _listing('image topics', images))
         return pictures[0]
 
 
-def _listing(what: str, kinds: dict[str, str], counts: dict[str, int]) -> str:
-    if not kinds:
+def _described(topic: BagTopic) -> str:
+    other = '' if topic.encoding == 'cdr' else f' encoded as {topic.encoding or "nothing"}'
+    return f'type {topic.kind}{other}'
+
+
+def _listing(what: str, topics: Sequence[BagTopic]) -> str:
+    if not topics:
         return f'there are no {what}'
-    rows = [f'{topic} ({kinds[topic]}, {counts[topic]})' for topic in sorted(kinds)]
+    rows = [
+        f'{topic.name} ({_described(topic).removeprefix("type ")}, {topic.count})'
+        for topic in sorted(topics, key=lambda topic: topic.name)]
     return f'{what}: {", ".join(rows)}'

@@ -9,8 +9,9 @@ from pathlib import Path
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.recordings.frame_source import FrameSource
 
-BAG_SUFFIXES = ('.mcap', '.db3')
+BAG_SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+_PACKAGES = {'PIL': 'pillow', 'backports': 'backports.zstd', 'yaml': 'pyyaml'}
 
 
 def open_source(
@@ -20,8 +21,8 @@ def open_source(
     """
     Open a recording.
 
-    :param path: a ROS 2 bag (its directory, or one ``.mcap`` or ``.db3`` file), a video file, a
-        folder of jpeg or png images, or one such image.
+    :param path: a ROS 2 bag (its directory, or one file: ``.mcap`` or ``.db3``, and perhaps
+        ``.zstd``), a video file, a folder of jpeg or png images, or one such image.
     :param fps: frames per second to take, by their stamps; ``None`` takes all. The images of a
         folder, which have no stamps, are placed ``1 / fps`` seconds apart (2 a second by default).
     :param topic: the image topic of a bag; optional where there is only one.
@@ -42,7 +43,7 @@ def open_source(
         library = (error.name or '').partition('.')[0]
         raise ConfigurationError(
             f'{library} is missing, which reads {path}: pip install '
-            f'{"pillow" if library == "PIL" else library}') from error
+            f'{_PACKAGES.get(library, library)}') from error
 
 
 def _open(
@@ -74,10 +75,10 @@ def _find_bag(path: Path) -> Path | None:
                 f'`rosbags-convert --src {path} --dst {path.with_suffix("")}`')
         if path.name == 'metadata.yaml':
             return path.parent
-        return path if path.suffix in BAG_SUFFIXES else None
+        return path if path.name.endswith(BAG_SUFFIXES) else None
     if (path / 'metadata.yaml').exists():
         return path
-    files = sorted(file for file in path.iterdir() if file.suffix in BAG_SUFFIXES)
+    files = sorted(file for file in path.iterdir() if file.name.endswith(BAG_SUFFIXES))
     if len(files) > 1:
         raise SourceError(
             f'{path} holds {len(files)} bag files but no metadata.yaml, so their order is '

@@ -243,5 +243,5 @@ def test_which_images_a_bag_has(tmp_path) -> None:
         choose_images(words, None)
     torn = tmp_path / 'torn.mcap'
     torn.write_bytes(next((tmp_path / 'two').glob('*.mcap')).read_bytes()[:5000])
-    with pytest.raises(SourceError, match='cannot be read as a bag'):
+    with pytest.raises(SourceError, match='cannot be read as a ROS 2 bag'):
         choose_images(torn, None)

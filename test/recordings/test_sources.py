@@ -491,12 +491,15 @@ def test_missing_path(tmp_path):
         open_source(tmp_path / 'nowhere')
 
 
-@pytest.mark.parametrize(('module', 'library'), [('rosbags.rosbag2', 'rosbags'), ('av', 'av')])
+@pytest.mark.parametrize(('module', 'library'), [
+    ('rosbags.typesys', 'rosbags'), ('backports', 'backports.zstd'), ('lz4.frame', 'lz4'),
+    ('av', 'av')])
 def test_a_missing_library_is_named(tmp_path, monkeypatch, module, library):
-    path = write_bag(tmp_path / 'bag', {'/cam': camera(1)}) if library == 'rosbags' else (
-        write_video(tmp_path / 'clip.mp4', [0, 40]))
+    path = write_video(tmp_path / 'clip.mp4', [0, 40]) if library == 'av' else (
+        write_bag(tmp_path / 'bag', {'/cam': camera(1)}))
+    for name in [name for name in sys.modules if name.startswith('infinipot_ros.recordings.')]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delitem(sys.modules, 'infinipot_ros.recordings.videos', raising=False)
     with pytest.raises(ConfigurationError, match=f'pip install {library}'):
         open_source(path)
 

@@ -20,15 +20,15 @@ from typing import Any
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
 
 from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.node.image_conversion import stamp_of
 from infinipot_ros.node.messages import time_message
+from infinipot_ros.recordings.bag_reader import BagReader
+from infinipot_ros.recordings.storage_file import BagTopic
 from infinipot_ros.ros_time import SECOND_NS
 
-IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 #: Played beside the images: where the camera was.
 POSE_TYPES = ('nav_msgs/msg/Odometry',)
 #: Seconds to wait once a publisher is matched: it knows of the subscription before the
@@ -46,8 +46,7 @@ class BagPlayer:
     A bag, opened for publishing.
 
     :param node: publishes.
-    :param reader: an open reader.
-    :param path: for messages.
+    :param reader: the bag.
     :param clock: publish ``/clock`` from the header stamps, for nodes with ``use_sim_time``.
     :param topic: the only image topic to play; None plays all.
     :param publish_as: where to publish ``topic``; None where it was recorded.
@@ -56,19 +55,19 @@ class BagPlayer:
     :raises SourceError: no such images in the bag, or message types this machine lacks.
     """
 
-    def __init__(self, node: Node, reader: Reader, path: Path, clock: bool = False,
+    def __init__(self, node: Node, reader: BagReader, clock: bool = False,
                  topic: str | None = None, publish_as: str | None = None) -> None:
-        self._node, self._reader, self._path = node, reader, path
-        self._images = _image_connections(reader, path, topic)
-        poses = [c for c in reader.connections if c.msgtype in POSE_TYPES]
-        self._connections = [*self._images, *poses]
+        self._node, self._reader = node, reader
+        self._images = _image_topics(reader, topic)
+        poses = [t for t in reader.topics if t.kind in POSE_TYPES and t.encoding == 'cdr']
         names = {topic: publish_as} if topic is not None and publish_as else {}
         self._publishers = {
-            c.topic: self._publisher(c, names.get(c.topic, c.topic)) for c in self._connections}
+            t.name: self._publisher(t, names.get(t.name, t.name))
+            for t in (*self._images, *poses)}
         self._clock = node.create_publisher(Clock, '/clock', 10) if clock else None
         self._clock_ns = 0
-        self.frames = sum(c.msgcount for c in self._images)
-        self.seconds = reader.duration / 1e9
+        self.frames = sum(t.count for t in self._images)
+        self.seconds = reader.seconds
 
     def wait_matched(self, timeout_s: float, subscribers: int = 1) -> None:
         """
@@ -77,13 +76,13 @@ class BagPlayer:
         :raises SourceError: one has too few in time.
         """
         end = time.monotonic() + timeout_s
-        for connection in self._images:
-            publisher = self._publishers[connection.topic]
+        for topic in self._images:
+            publisher = self._publishers[topic.name]
             while (count := publisher.get_subscription_count()) < subscribers:
                 if time.monotonic() > end:
                     who = f'only {count} of {subscribers}' if count else 'nobody'
                     raise SourceError(
-                        f'{who} subscribed to {publisher.topic_name} ({connection.msgtype}) '
+                        f'{who} subscribed to {publisher.topic_name} ({topic.kind}) '
                         f'within {timeout_s} s: check the image topic, image_transport, '
                         'ROS_DOMAIN_ID')
                 time.sleep(0.02)
@@ -102,20 +101,20 @@ class BagPlayer:
             after the last published stamp, before the next one. The bag does not wait for it.
         :raises SourceError: the bag turns out to be damaged; what came before was published.
         """
-        images = {c.topic for c in self._images}
+        images = {t.name for t in self._images}
         behind_s, started, first_ns, last_ns = 0.0, time.monotonic(), None, 0
-        for connection, recorded_ns, raw in self._messages():
+        for topic, recorded_ns, raw in self._reader.messages(self._publishers):
             first_ns = recorded_ns if first_ns is None else first_ns
             stamp_ns = _stamp_or(raw, recorded_ns)
             due = started + behind_s + (recorded_ns - first_ns) / 1e9 / rate
             self._wait_due(due, rate, last_ns or stamp_ns, stamp_ns, between_images)
-            if connection.topic in images:
+            if topic in images:
                 waited = time.monotonic()
                 before_image(stamp_ns)
                 # Waiting shifts the rest of the bag; it is not caught up with in a burst.
                 behind_s += time.monotonic() - waited
             self._publish_clock(stamp_ns)
-            self._publishers[connection.topic].publish(bytes(raw))
+            self._publishers[topic].publish(raw)
             last_ns = stamp_ns
 
     def wait_acknowledged(self, timeout_s: float) -> bool:
@@ -128,20 +127,6 @@ class BagPlayer:
         publishers = [*self._publishers.values(), *([self._clock] if self._clock else [])]
         for publisher in publishers:
             self._node.destroy_publisher(publisher)
-
-    def _messages(self) -> Iterator[tuple[Any, int, bytes]]:
-        messages = self._reader.messages(self._connections)
-        count = 0
-        while True:
-            # What a damaged file raises depends on where it is damaged.
-            try:
-                message = next(messages, None)
-            except Exception as error:
-                raise _damaged(self._path, error, f' after {count} messages') from error
-            if message is None:
-                return
-            count += 1
-            yield message
 
     def _wait_due(self, due: float, rate: float, last_ns: int, next_ns: int,
                   between_images: Callable[[int], None]) -> None:
@@ -160,12 +145,12 @@ class BagPlayer:
         self._clock_ns = now_ns
         self._clock.publish(Clock(clock=time_message(now_ns)))
 
-    def _publisher(self, connection: Any, topic: str) -> Any:
-        package, _, name = connection.msgtype.split('/')
+    def _publisher(self, recorded: BagTopic, topic: str) -> Any:
+        package, _, name = recorded.kind.split('/')
         try:
             message = getattr(importlib.import_module(f'{package}.msg'), name)
         except (ImportError, AttributeError) as error:
-            raise SourceError(f'{connection.topic} needs {connection.msgtype}, which is not '
+            raise SourceError(f'{recorded.name} needs {recorded.kind}, which is not '
                               f'installed: {error}') from error
         # Reliable serves both kinds of subscribers.
         profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -182,8 +167,8 @@ def open_player(node: Node, path: Path, *, clock: bool = False, topic: str | Non
 
     :raises SourceError: it cannot be read or holds no images.
     """
-    with _open_bag(path) as reader:
-        player = BagPlayer(node, reader, path, clock, topic, publish_as)
+    with BagReader(path) as reader:
+        player = BagPlayer(node, reader, clock, topic, publish_as)
         try:
             yield player
         finally:
@@ -196,8 +181,8 @@ def choose_images(bag: Path, topic: str | None) -> tuple[str, str]:
 
     :raises SourceError: the bag has none, or several and ``topic`` does not say which.
     """
-    with _open_bag(bag) as reader:
-        kinds = {c.topic: str(c.msgtype) for c in _image_connections(reader, bag, topic)}
+    with BagReader(bag) as reader:
+        kinds = {t.name: t.kind for t in _image_topics(reader, topic)}
     if len(kinds) > 1:
         listing = ', '.join(f'{name} ({kind})' for name, kind in sorted(kinds.items()))
         raise SourceError(f'{bag} holds {len(kinds)} image topics, say which with topic: '
@@ -205,41 +190,21 @@ def choose_images(bag: Path, topic: str | None) -> tuple[str, str]:
     return next(iter(kinds.items()))
 
 
-def _image_connections(reader: Reader, path: Path, topic: str | None) -> list[Any]:
-    """Return rosbags' connections of one image topic, or of all; at least one."""
-    images = [c for c in reader.connections if c.msgtype in IMAGE_TYPES]
+def _image_topics(reader: BagReader, topic: str | None) -> list[BagTopic]:
+    """Return one image topic, or all; at least one."""
+    images = reader.images()
     if not images:
-        raise SourceError(f'{path} holds no images; its topics are '
-                          f'{", ".join(sorted(reader.topics)) or "none"}')
-    found = [c for c in images if topic in (None, c.topic)]
+        raise SourceError(f'{reader.path} holds no images; its topics are '
+                          f'{", ".join(sorted(t.name for t in reader.topics)) or "none"}')
+    found = [t for t in images if topic in (None, t.name)]
     if not found:
-        raise SourceError(f'{path} has no image topic {topic}; its image topics are '
-                          f'{", ".join(sorted({c.topic for c in images}))}')
+        raise SourceError(f'{reader.path} has no image topic {topic}; its image topics are '
+                          f'{", ".join(sorted({t.name for t in images}))}')
     return found
 
 
-@contextmanager
-def _open_bag(path: Path) -> Iterator[Reader]:
-    # A damaged file makes the reader fail in any way: struct.error, AssertionError, sqlite's.
+def _stamp_or(raw: bytes, otherwise_ns: int) -> int:
     try:
-        reader = Reader(path)
-        reader.open()
-    except Exception as error:
-        raise _damaged(path, error) from error
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
-def _damaged(path: Path, error: Exception, where: str = '') -> SourceError:
-    return SourceError(
-        f'{path} cannot be read as a bag{where} ({type(error).__name__}: {error}): it may be '
-        'damaged or cut short; `mcap recover` or `ros2 bag reindex` may save it')
-
-
-def _stamp_or(raw: bytes | memoryview, otherwise_ns: int) -> int:
-    try:
-        return stamp_of(bytes(raw[:16]))
+        return stamp_of(raw[:16])
     except FrameError:
         return otherwise_ns

@@ -23,9 +23,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from infinipot_ros.errors import NodeError
 from infinipot_ros.msg import MemoryStatus
-from infinipot_ros.node.replay.bag_player import IMAGE_TYPES
 from infinipot_ros.node.replay.node_process import NodeProcess
 from infinipot_ros.node.shutdown import leave_ros
+from infinipot_ros.recordings.bag_reader import IMAGE_TYPES
 from infinipot_ros.srv import Query
 
 STATUS_TYPE = 'infinipot_ros/msg/MemoryStatus'
