@@ -54,8 +54,8 @@ autodoc_typehints = 'signature'
 autodoc_preserve_defaults = True
 # Where the documentation is built without them, as on a build farm, their names are enough.
 autodoc_mock_imports = [name for name in (
-    'av', 'bitsandbytes', 'cv2', 'httpx', 'matplotlib', 'psutil', 'pydantic', 'ray', 'rosbags',
-    'safetensors', 'torch', 'transformers') if find_spec(name) is None]
+    'av', 'backports', 'bitsandbytes', 'cv2', 'httpx', 'lz4', 'matplotlib', 'psutil', 'pydantic',
+    'ray', 'rosbags', 'safetensors', 'torch', 'transformers') if find_spec(name) is None]
 
 # What has no page: other packages, private names, what scripts/reference_tables.py leaves out.
 nitpick_ignore_regex = [('py:.*', pattern) for pattern in (

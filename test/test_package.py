@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'infinipot_ros'
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 MANIFEST = ElementTree.parse(ROOT / 'package.xml').getroot()
-DISTRIBUTION = {'av': 'av', 'cv2': 'opencv-python-headless', 'PIL': 'pillow',
+DISTRIBUTION = {'av': 'av', 'backports': 'backports.zstd', 'compression': 'backports.zstd',
+                'cv2': 'opencv-python-headless', 'PIL': 'pillow',
                 'tf2_ros': 'tf2_ros_py', 'yaml': 'pyyaml'}
 # Of extras, imported only where they are asked for; the last two come with miniworld.
 OPTIONAL = {
