@@ -10,6 +10,7 @@ must be of the same recordings and questions.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +29,7 @@ from infinipot_ros.evaluation.judge import Judge, judge_outcomes
 from infinipot_ros.evaluation.outcome import LeftOut, Outcome
 from infinipot_ros.evaluation.provenance import described
 from infinipot_ros.evaluation.recorded_stream import Recording
-from infinipot_ros.evaluation.report.caveats import left_out, left_out_text
+from infinipot_ros.evaluation.report.caveats import changed_budgets, left_out, left_out_text
 from infinipot_ros.evaluation.report.formatting import count_text
 from infinipot_ros.evaluation.report.quality_report import write_report
 from infinipot_ros.evaluation.run_store import FRESH, LEFT_OUT, RunStore
@@ -249,6 +250,7 @@ class EvalRun:
             self._rate(store, recordings)
         except InfinipotError as error:
             unrated = error
+        store.config = store.config | {'command_line': shlex.join(['infinipot', *sys.argv[1:]])}
         try:
             summary = write_report(store, self._headline.budget)
         except OSError as error:
@@ -260,6 +262,8 @@ class EvalRun:
         console.print(
             f'wrote {self._output / "report.html"}, results.json, results.csv, timeline.csv and '
             'outcomes.jsonl', highlight=False, markup=False, soft_wrap=True)
+        if changed := changed_budgets(store):
+            self._note(f'note: {changed}')
         if counts := left_out_text(left_out(store)):
             console.print(f'left out: {counts}', highlight=False, soft_wrap=True)
         if unrated is not None:

@@ -138,7 +138,11 @@ def _check_known(name: str) -> None:
     from infinipot_ros.node.interfaces.parameter_server import FOREIGN_PARAMETERS
     from infinipot_ros.node.parameter_table import BY_NAME, RENAMED
 
-    plain = name.rpartition(':')[2]  # NODE:NAME is for the node of that name only
+    node, _, plain = name.rpartition(':')  # NODE:NAME is for the node of that name only
+    if node not in ('', NODE, NODE[1:]):
+        raise ConfigurationError(
+            f'--param {name} is for the node {node}, and the one that is started is {NODE}: leave '
+            f'out {node}:')
     if plain in BY_NAME or plain in RENAMED or plain.startswith(FOREIGN_PARAMETERS):
         return
     near = get_close_matches(plain, BY_NAME, 3)

@@ -246,6 +246,7 @@ class ReplayRun(ReplayObserver):
             return
         frames = played.frames if played else count_frames(self._sent, status, record.before)
         complete, missing = record.count_right(True), record.count_right(False)
+        store.config |= {'command_line': shlex.join(['infinipot', *sys.argv[1:]])}
         store.config |= {'live': store.config['live'] | {
             'ended': ended, 'frames': frames.as_dict(), 'complete': complete,
             'frames_missing': missing}}

@@ -88,9 +88,9 @@ class RunStore:
         with ExitStack() as opened:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
+                self._refuse_foreign()
                 lock = opened.enter_context((folder / '.lock').open('w'))
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._refuse_foreign()
                 if fresh:
                     for name in (*REPORTS, LEFT_OUT, RUNS, OUTCOMES, TIMELINE, CONFIG):
                         (folder / name).unlink(missing_ok=True)
@@ -122,14 +122,17 @@ class RunStore:
         return (self.folder / name).open('a', encoding='utf-8', errors=ODD_NAMES)
 
     def _refuse_foreign(self) -> None:
-        """Leave reports alone that no run can have written: a run writes its config first."""
+        """Leave alone what no run can have written: a run writes its config first."""
         if any((self.folder / name).exists() for name in (CONFIG, RUNS, OUTCOMES)):
             return
-        for name in REPORTS:
-            if (self.folder / name).exists():
-                raise ConfigurationError(
-                    f'{self.folder / name} would be overwritten, but {self.folder} is not the '
-                    'output folder of an evaluation; give another --output')
+        # The lock, and the draft of a config that a kill cut off, are a run's.
+        others = sorted(each.name for each in self.folder.iterdir()
+                        if each.name != '.lock' and not each.name.startswith(f'.{CONFIG}.'))
+        if others:
+            raise ConfigurationError(
+                f'{self.folder} is not empty, and not the output folder of an evaluation: it '
+                f'holds {", ".join(others[:3])}{", ..." if len(others) > 3 else ""}; give another '
+                '--output')
 
     def _load(self) -> None:
         """Read what an earlier run finished, and drop what it had begun."""

@@ -108,10 +108,11 @@ class VariantRun:
         segments = stream.survey().segments
         self._per_grid: int = model.family.FRAMES_PER_GRID
         self._stream_tokens = segments.tokens(self._grid_tokens, self._per_grid)
-        largest = max(self._grid_tokens(each.height, each.width) for each in segments.found)
+        self._largest = max(
+            self._grid_tokens(each.height, each.width) for each in segments.found)
         self._budget = variant.tokens(
-            -(-self._stream_tokens // largest), largest, settings.block_size // self._per_grid,
-            leave_out=leave_out)
+            -(-self._stream_tokens // self._largest), self._largest,
+            settings.block_size // self._per_grid, leave_out=leave_out)
         self._pictures = stream.pictures
         self._seen = Segments()
         self._stamps: list[int] = []
@@ -138,8 +139,15 @@ class VariantRun:
         if self._budget is None:
             return StreamResult(budget_tokens=None, **shared)
         started = time.perf_counter()
-        memory = VisualMemory(
-            variant.apply(replace(self._settings, budget=self._budget)), self._model)
+        try:
+            memory = VisualMemory(
+                variant.apply(replace(self._settings, budget=self._budget)), self._model)
+        except ConfigurationError as error:
+            if variant.budget == str(self._budget):
+                raise
+            raise ConfigurationError(
+                f'{variant.budget} is {self._budget:,} tokens here, in whole grids of '
+                f'{self._largest:,}; {error}') from error
         timeline = MemoryTimeline(stream.name, variant, self._model, stream.survey().frames)
         refused: Counter[str] = Counter()
         reason = ''

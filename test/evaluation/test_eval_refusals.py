@@ -165,13 +165,42 @@ def test_many_that_are_left_out_are_not_all_listed(model, bag, tmp_path):
     assert (found['recordings'], found['questions'], len(found['why'])) == (20, 60, 20)
 
 
-def test_the_report_of_something_else_is_not_overwritten(model, bag, tmp_path):
-    (tmp_path / 'report.html').write_text('mine')
+@pytest.mark.parametrize('name', ['report.html', 'thesis.tex', 'frames/0.jpg', '.hidden'])
+def test_a_folder_of_something_else_is_not_written_to(model, bag, tmp_path, name):
+    mine = tmp_path / 'mine' / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text('mine')
     for further in ((), ('--fresh',)):
-        result = evaluate(model, bag, *further, '--output', tmp_path)
+        result = evaluate(model, bag, *further, '--output', tmp_path / 'mine')
         assert result.exit_code == 2
-        assert 'report.html would be overwritten' in result.stderr
-    assert (tmp_path / 'report.html').read_text() == 'mine'
+        assert 'mine is not empty, and not the output folder of an evaluation: it holds ' \
+            f'{name.split("/")[0]}; give another --output' in result.stderr
+    assert {each.name for each in (tmp_path / 'mine').iterdir()} == {name.split('/')[0]}
+    assert mine.read_text() == 'mine'
+
+
+def test_what_a_killed_run_left_before_its_config_is_no_hindrance(model, bag, tmp_path):
+    (tmp_path / 'out').mkdir()
+    for name in ('.lock', '.config.json.123'):
+        (tmp_path / 'out' / name).write_text('')
+    assert evaluate(model, bag, '--fps', 0, '--output', tmp_path / 'out').exit_code == 0
+
+
+def test_budgets_are_said_to_be_whole_grids_where_they_were_changed_or_refused(model, tmp_path):
+    for index in range(12):
+        noise = np.random.default_rng(index).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+        PilImage.fromarray(noise).save(tmp_path / f'{index:02}.png')
+    (tmp_path / 'questions.yaml').write_text('questions:\n- {ask: What is it, answer: grey}\n')
+    out = tmp_path.parent / f'{tmp_path.name}_out'
+    result = evaluate(model, tmp_path, '--budget', 200, '--budget', 512, '--output', out)
+    # 480x640 makes grids of 9 x 13 tokens.
+    assert result.exit_code == 2
+    assert 'infinipot_v at budget 200: 200 is 117 tokens here, in whole grids of 117; ' \
+        in result.stderr
+    said = 'Budgets are whole grids, and no more than the stream and a block: 512 was 468 tokens'
+    assert f'note: {said}' in result.stderr
+    page = (out / 'report.html').read_text()
+    assert f'<b>{said}.</b>' in page and 'Recordings: ' in page and 'Command: <code>' in page
 
 
 def test_two_questions_of_one_id(model, bag, tmp_path):

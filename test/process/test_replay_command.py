@@ -201,6 +201,8 @@ def test_a_question_before_the_first_frame_is_refused_and_its_file_named(tiny, t
     (['--node', '/robot', '--budget', '64'], '/robot runs already, with parameters of its own'),
     (['--param', 'memory.budget=64'], '--param expects name:=value, got memory.budget=64'),
     (['--param', 'memory.bugdet:=64'], 'no such parameter; perhaps memory.budget'),
+    (['--param', 'robot:memory.budget:=64'], 'is for the node robot, and the one that is started'),
+    (['--param', 'infinipot:memory.bugdet:=64'], 'no such parameter; perhaps memory.budget'),
     (['--params-file', 'none.yaml'], '--params-file none.yaml does not exist'),
 ])
 def test_what_cannot_be_meant_is_refused(arguments, reason, capsys) -> None:

@@ -53,9 +53,25 @@ def left_out_text(found: dict[str, Any]) -> str:
     return ', '.join(parts)
 
 
+def changed_budgets(store: RunStore) -> str:
+    """Say which budgets in tokens memories did not have to the token; empty where all did."""
+    sizes: dict[str, set[int]] = {}
+    for run in store.runs:
+        if run['budget'].isdecimal() and run['budget_tokens'] not in (None, int(run['budget'])):
+            sizes.setdefault(run['budget'], set()).add(run['budget_tokens'])
+    if not sizes:
+        return ''
+    changes = ', '.join(
+        f'{int(budget):,} was ' + ' to '.join(f'{each:,}' for each in sorted(
+            {min(found), max(found)})) for budget, found in sizes.items())
+    return (f'Budgets are whole grids, and no more than the stream and a block: {changes} tokens')
+
+
 def caveats(store: RunStore) -> list[Caveat]:
     """List the caveats of a run."""
     found, parts = left_out(store), []
+    if changed := changed_budgets(store):
+        parts.append(Caveat(f'{changed}.'))
     text = left_out_text(found)
     if text:
         parts.append(Caveat(f'Left out: {text}.', ' The figures are of the others.', listed(

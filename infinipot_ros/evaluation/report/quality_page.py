@@ -11,7 +11,7 @@ from typing import Any
 from infinipot_ros.evaluation.outcome import Outcome
 from infinipot_ros.evaluation.report import plots, tables
 from infinipot_ros.evaluation.report.caveats import Caveat
-from infinipot_ros.evaluation.report.formatting import count_text
+from infinipot_ros.evaluation.report.formatting import count_text, listed
 from infinipot_ros.evaluation.report.page import render
 from infinipot_ros.evaluation.report.question_cards import gather
 from infinipot_ros.evaluation.report.statistics import FEW, Interval, wilson
@@ -24,7 +24,7 @@ from infinipot_ros.evaluation.report.summary import (
     variant_order,
 )
 from infinipot_ros.evaluation.report.track import Track, read_tracks
-from infinipot_ros.evaluation.variants import FULL, Variant
+from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, Variant
 
 TEMPLATE = Path(__file__).with_name('quality_report.html.j2')
 # Suites with a section of their own; results.csv has all.
@@ -63,6 +63,7 @@ def page(
         TEMPLATE, tables=tables, summary=summary, facts=facts, caveats=caveats, styles=styles,
         variants=variants, max_suites=MAX_SUITES, can_draw=draws, FEW=FEW, LONG=LONG,
         ALL_SUITES=ALL_SUITES, COMPRESSED=COMPRESSED,
+        recordings=listed(dict.fromkeys(each.stream for each in outcomes)),
         title='What compression costs' if len(variants) > 1 and variants[0].policy == FULL
         else 'What the memory remembers', tiles=_tiles(summary, outcomes),
         groups={each.group for each in summary.everything},
@@ -159,11 +160,15 @@ def _tiles(summary: Summary, outcomes: Sequence[Outcome]) -> list[tuple[str, str
     rows = summary.main_figures
     rows = [each for each in rows if each.policy != FULL] or rows
     if rows:
-        best = max(rows, key=lambda each: each.accuracy.mean)
+        default = [each for each in rows
+                   if each.variant == Variant(DEFAULT_POLICY, summary.headline)]
+        best = max(default or rows, key=lambda each: each.accuracy.mean)
         alike = [each for each in rows if each.accuracy.mean == best.accuracy.mean]
         name = 'right answers'
         if len(rows) > 1 and len(alike) == len(rows):
             name += ', by each of them'
+        elif default and len(memories) > 1:
+            name += f', by the default policy {best.policy} {best.budget}'
         elif len(alike) > 1:
             name += f' at best, by {len(alike)} of the memories'
         elif len(memories) > 1:
