@@ -6,7 +6,7 @@ Make the parts of ``docs/reference`` that come from the code.
 Interfaces and error codes are read from the .msg, .srv and .action files, parameters from the
 node's own table, options from the commands, memory figures from the published configurations,
 what is tested for each family of models from the tests' marks, and measurements from the records
-in ``docs/measured``.
+in ``docs/measured``. The policy for SROS 2 is made from the table of interfaces.
 
     python scripts/reference_tables.py               # print all of them
     python scripts/reference_tables.py interfaces    # print one
@@ -37,6 +37,11 @@ MEASURED = ROOT / 'docs' / 'measured'
 #: What the parts of a file are called, by its suffix.
 PARTS = {'.msg': ('',), '.srv': ('request', 'response'), '.action': ('goal', 'result', 'feedback')}
 FIELD = re.compile(r'(?P<type>[\w/\[\]<=]+) +(?P<name>\w+)(?P<constant>=\S+)? *(# *(?P<what>.*))?')
+
+#: By kind, in the table of interfaces: the element of an SROS 2 policy, and what it allows.
+RULES = {'publishes': ('topic', 'publish'), 'subscribes': ('topic', 'subscribe'),
+         'service': ('service', 'reply'), 'action': ('action', 'execute')}
+INTERFACE = re.compile(r'\| (?P<names>`[^|]+`) \| (?P<kind>\w+)(?: with `(?P<when>[^`]+)`)? \|')
 
 #: The reasons frames are counted under in ``~/status``: what each means, and what to do about it.
 REASONS = {
@@ -138,6 +143,24 @@ def interfaces() -> str:
                     lines.append(f'{first}| constants | | {listed} |')
             lines.append('')
     return '\n'.join(lines)
+
+
+def policy() -> str:
+    """
+    Return the rules of ``config/infinipot.policy.xml``: the table of interfaces for SROS 2.
+
+    What only a parameter brings is a comment, to be put in by whoever sets the parameter.
+    """
+    lines: dict[tuple[str, str], list[str]] = {rule: [] for rule in RULES.values()}
+    for found in INTERFACE.finditer((REFERENCE / 'interfaces.md').read_text(encoding='utf-8')):
+        element, act = RULES[found['kind']]
+        for name in re.findall('`(.+?)`', found['names']):
+            line = f'<{element}>{name}</{element}>'
+            lines[element, act].append(
+                f'<!-- {found["when"]} {line} -->' if found['when'] else line)
+    return '\n'.join('\n'.join([
+        f'          <{element}s {act}="ALLOW">', *(f'            {line}' for line in rules),
+        f'          </{element}s>']) for (element, act), rules in lines.items()) + '\n'
 
 
 def error_codes() -> str:
@@ -362,6 +385,7 @@ BLOCKS: dict[str, tuple[str, Callable[[], str]]] = {
     'commands': ('command-line.md', commands),
     'family tests': ('../explanation/equality.md', family_cells),
     'measured': ('measured.md', measured),
+    'policy': ('../../config/infinipot.policy.xml', policy),
     **{f'api {room}': (f'api/{room}.md', partial(api, room)) for room in ROOMS},
 }
 

@@ -184,13 +184,14 @@ def test_rviz_displays_take_what_their_topics_carry():
     yaml = pytest.importorskip('yaml')
     config = yaml.safe_load((ROOT / 'config/infinipot.rviz').read_text())
     page = (ROOT / 'docs/reference/interfaces.md').read_text()
-    latched = set(re.findall(r'^\| `~/(\w+)` \| `[^`]*`, latched', page, re.MULTILINE))
+    latched = set(re.findall(
+        r'^\| `~/(\w+)` \| publishes \| `[^`]*`, latched', page, re.MULTILINE))
     displays = [each for each in config['Visualization Manager']['Displays'] if 'Topic' in each]
     assert len(displays) == 2
     for display in displays:
         name = display['Topic']['Value'].rpartition('/')[2]
         kind = display['Class'].rpartition('/')[2]
-        assert re.search(rf'^\| `~/{name}` \| `\w+_msgs/{kind}`', page, re.MULTILINE)
+        assert re.search(rf'^\| `~/{name}` \| publishes \| `\w+_msgs/{kind}`', page, re.MULTILINE)
         wanted = 'Transient Local' if name in latched else 'Volatile'
         assert display['Topic']['Durability Policy'] == wanted
 

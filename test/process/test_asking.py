@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from action_msgs.msg import GoalStatus
 from harness import SECOND, START_NS, Client, NamespacedNode, stamp, wait_until
+from policy_rules import allowed, done
 
 from infinipot_ros.action import Ask
 from infinipot_ros.msg import Evidence
@@ -179,6 +180,11 @@ def test_the_example_of_the_page_runs(running, tmp_path) -> None:
                           text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert str(START_NS // SECOND)[:8] in done.stdout and 'camera' in done.stdout
+
+
+def test_the_security_policy_allows_what_the_node_does_and_no_more(running) -> None:
+    process, client = running
+    assert done(client) == allowed(process.namespace)
 
 
 def test_nothing_was_survived(running) -> None:

@@ -21,6 +21,7 @@ from harness import (
     wait_until,
 )
 from nav_msgs.msg import Odometry
+from policy_rules import allowed, done, expanded
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import Marker, MarkerArray
@@ -188,6 +189,13 @@ def test_a_standing_question_is_asked_again_and_told(running) -> None:
     robot.drive(second, 30)
     robot.wait_status(lambda s: s.watches_skipped > 0, 'skipped askings')
     assert robot.do(Watch, 'watch', id=ids[0]).success
+
+
+def test_the_security_policy_names_what_cameras_and_poses_add(running) -> None:
+    process, robot = running
+    rules = allowed(process.namespace, 'cameras: [front, rear]', 'pose_topic: odom')
+    rules['subscribe'].remove(expanded('image', process.namespace))
+    assert done(robot) == rules
 
 
 def test_nothing_was_survived(running) -> None:
