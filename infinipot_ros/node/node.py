@@ -46,7 +46,7 @@ from infinipot_ros.node.logs import NodeLog
 from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.node.memory_saver import MemorySaver
 from infinipot_ros.node.question_handler import QuestionHandler
-from infinipot_ros.node.shared_memory import segment_room
+from infinipot_ros.node.shared_memory import make_room
 
 #: Callbacks that may wait at the same time: questions, tasks, and one lifecycle transition.
 BLOCKING_CALLBACKS = MAX_QUERIES + MAX_TASKS + 1
@@ -66,13 +66,16 @@ class InfinipotNode(LifecycleNode):
 
     def __init__(self, stop: threading.Event) -> None:
         # Before the middleware allocates its own.
-        segment = segment_room(get_rmw_implementation_identifier(), os.environ)
-        super().__init__('infinipot')
+        with make_room(get_rmw_implementation_identifier(), os.environ) as segment:
+            super().__init__('infinipot')
         # Set at once: a node whose parameters are refused is destroyed, too.
         self._action: AskAction | None = None
         self.exit_status = 0
         self._stop = stop
         log = NodeLog(self.get_logger())
+        if segment is not None and segment.freed:
+            log.info(f'removed {segment.freed} bytes that killed processes had left in shared '
+                     'memory')
         if segment is not None and segment.shortage:
             log.warn('shared memory', segment.shortage)
         self.host = host = MemoryHost(self.get_fully_qualified_name(), log, self._value)

@@ -4,12 +4,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
-from infinipot_ros.node.shared_memory import MIB, NEW, OLD, SegmentRoom, segment_room
+from infinipot_ros.node.shared_memory import (
+    DEFAULT_SEGMENT,
+    MIB,
+    NEW,
+    OLD,
+    SegmentRoom,
+    fitting_profile,
+    remove_leftovers,
+    segment_room,
+)
 
 PROFILE = Path(__file__).resolve().parents[2] / 'config' / 'fastdds_shm.xml'
 FAST_DDS = 'rmw_fastrtps_cpp'
@@ -73,3 +83,51 @@ def test_a_shortage_names_both_figures_and_the_way_out() -> None:
     tiny = SegmentRoom(needed(), free=0, total=MIB // 4).shortage
     assert 'its default' in tiny and '--shm-size=4m' in tiny
     assert SegmentRoom(large, free=large, total=512 * MIB, profile=PROFILE).shortage == ''
+
+
+@pytest.mark.parametrize(('free', 'smaller'), [
+    (64 * MIB, 16 * MIB), (9 * MIB, 2 * MIB), (2 * MIB, DEFAULT_SEGMENT), (MIB // 4, 0),
+    (512 * MIB, 0)])
+def test_a_segment_that_does_not_fit_is_made_smaller(free, smaller, tmp_path) -> None:
+    """Fast DDS reads the file that the environment names, and the next process the old one."""
+    environment = {OLD: str(PROFILE), NEW: str(PROFILE)}
+    room = segment_room(FAST_DDS, environment)
+    room = SegmentRoom(room.needed, free=free, total=512 * MIB, profile=PROFILE)
+    assert room.smaller == smaller
+    with fitting_profile(room, environment):
+        assert (set(environment.values()) == {str(PROFILE)}) == (not smaller)
+        found = segment_room(FAST_DDS, environment)
+        assert found.needed == (smaller * 21 // 20 if smaller else room.needed)
+        text = Path(environment[NEW]).read_text()
+        assert text.count('<segment_size>') == 1 and '<type>UDPv4</type>' in text
+    assert environment == {OLD: str(PROFILE), NEW: str(PROFILE)}
+    if smaller:
+        assert f'one of {smaller / MIB:.1f} MiB is made instead' in room.shortage
+    assert SegmentRoom(needed(), free=0, total=MIB).smaller == 0, 'nothing is asked for'
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path) -> None:
+    def make(name: str, size: int = 100, age_s: float = 60.0) -> Path:
+        path = tmp_path / name
+        path.write_bytes(bytes(size))
+        os.utime(path, (path.stat().st_mtime - age_s,) * 2)
+        return path
+
+    dead = [f'fastdds_{"0" * 16}', f'fastrtps_{"ab" * 8}', f'fastdds_{"1" * 16}']
+    for name in dead:
+        make(f'{name}_el', 0)
+    for name in dead[:2]:
+        make(name)
+    living, new = f'fastdds_{"2" * 16}', f'fastdds_{"3" * 16}'
+    kept = [make(living), make(new), make(f'{new}_el', 0, age_s=0.0), make('fastdds_port7411'),
+            make('fastdds_port7411_el'), make(f'other_{"0" * 16}_el'), make('fastdds_12_el')]
+    fifo, link = tmp_path / f'fastdds_{"4" * 16}_el', tmp_path / f'fastdds_{"5" * 16}_el'
+    os.mkfifo(fifo)
+    link.symlink_to(make('precious'))
+    with make(f'{living}_el', 0).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert remove_leftovers(tmp_path) == 200
+        assert {path.name for path in tmp_path.iterdir()} == {
+            *(path.name for path in kept), f'{living}_el', fifo.name, link.name, 'precious'}
+    assert remove_leftovers(tmp_path) == 100, 'it has ended'
+    assert remove_leftovers(tmp_path / 'none') == 0

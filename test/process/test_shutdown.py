@@ -81,6 +81,25 @@ def test_a_node_whose_model_hangs_leaves_graph_and_shared_memory(start, tiny) ->
     assert_nothing_stays(process, client, signal.SIGTERM)
 
 
+def test_what_a_killed_node_left_is_removed_by_the_next(start: Callable[..., Any]) -> None:
+    (killed, _), (living, other) = (start(autostart=False, model='none') for _ in range(2))
+    for process in (killed, living):
+        wait_until(lambda process=process: bool(own_segments(process.pid)), 30.0, 'its segments')
+    left, theirs = own_segments(killed.pid), own_segments(living.pid) | own_segments(os.getpid())
+    killed.send(signal.SIGKILL)
+    killed.wait(20.0)
+    there = left_of(theirs)
+    assert left_of(left), 'or nothing is tested'
+    for segment in left:
+        # A node lives longer before it is killed than a forked one takes to start.
+        os.utime(f'{segment}_el', (0, 0))
+    _, client = start(autostart=False, model='none')
+    client.wait_status(lambda s: s.state == 'unconfigured', 'unconfigured')
+    assert left_of(left) == []
+    assert left_of(theirs) == there
+    assert other.state() == 'unconfigured', 'which can still be heard'
+
+
 def test_a_node_of_ones_own_and_its_client_leave_shared_memory(
     tiny: Path, kept_environment: None,
 ) -> None:

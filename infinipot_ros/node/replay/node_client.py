@@ -9,6 +9,7 @@ learns that it has ended.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -20,11 +21,13 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from infinipot_ros.errors import NodeError
 from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node.replay.bag_player import IMAGE_TYPES
 from infinipot_ros.node.replay.node_process import NodeProcess
+from infinipot_ros.node.shared_memory import make_room
 from infinipot_ros.node.shutdown import leave_ros
 from infinipot_ros.srv import Query
 
@@ -55,8 +58,10 @@ class NodeClient:
         self._process = process
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
-        self.node = rclpy.create_node(
-            'infinipot_client', context=self._context, namespace=self._namespace)
+        # Bags are played from here.
+        with make_room(get_rmw_implementation_identifier(), os.environ):
+            self.node = rclpy.create_node(
+                'infinipot_client', context=self._context, namespace=self._namespace)
         self.statuses: deque[MemoryStatus] = deque(maxlen=HISTORY)
         self.meanwhile: Callable[[], None] = lambda: None
         self._looked, self._absences = 0.0, 0

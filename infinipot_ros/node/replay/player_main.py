@@ -10,16 +10,18 @@ of the bag has a subscriber.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
+from rclpy.utilities import get_rmw_implementation_identifier, remove_ros_args
 
 from infinipot_ros.errors import SourceError
 from infinipot_ros.node.replay.bag_player import open_player
+from infinipot_ros.node.shared_memory import make_room
 from infinipot_ros.node.shutdown import leave_ros
 
 #: Signals that end it early, with status 0.
@@ -53,7 +55,8 @@ def main(args: list[str] | None = None) -> int:
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
-        node = rclpy.create_node('infinipot_play')
+        with make_room(get_rmw_implementation_identifier(), os.environ):
+            node = rclpy.create_node('infinipot_play')
         with open_player(node, options.bag, clock=options.clock, topic=options.topic) as player:
             player.wait_matched(options.wait, options.subscribers)
             node.get_logger().info(f'playing {player.frames} frames, {player.seconds:.0f} s')
