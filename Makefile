@@ -112,6 +112,20 @@ FUZZ_ROUNDS ?= 10
 fuzz: build  ## the property tests on fresh examples (FUZZ_ROUNDS=10 times as many)
 	@$(ENTER) && HYPOTHESIS_PROFILE=fuzz FUZZ_ROUNDS=$(FUZZ_ROUNDS) $(PYTEST) -m hypothesis $(PYTEST_FLAGS)
 
+# Every promise of docs/explanation/reliability.md, tried harder than in `make test`; one seed, one
+# way: what failed fails again.
+SEED ?= 1
+.PHONY: chaos
+chaos: build  ## the promises of docs/explanation/reliability.md, tried hard (SEED=1); 15 minutes at most
+	@$(ENTER) && INFINIPOT_REQUIRE_ROS=1 INFINIPOT_SEED=$(SEED) HYPOTHESIS_PROFILE=fuzz FUZZ_ROUNDS=5 \
+	  INFINIPOT_KILLS=40 INFINIPOT_OPERATIONS=2000 timeout 15m $(PYTEST) -m chaos $(PYTEST_FLAGS)
+
+SOAK_MINUTES ?= 60
+SOAK_RESTART ?= 10
+.PHONY: soak
+soak: build  ## a node for an hour, what it takes as CSV; fails if that grows (SOAK_MINUTES=60, SOAK_RESTART=10)
+	@$(ENTER) && python test/process/soak.py --minutes $(SOAK_MINUTES) --restart $(SOAK_RESTART)
+
 .PHONY: test-py310
 test-py310: $(MADE)/packages  ## the ROS-free tests on Python 3.10 with transformers 4.57
 	@TORCH='$(TORCH)' $(VENV)/bin/nox --session py310

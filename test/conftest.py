@@ -13,20 +13,16 @@ processes all see it. Tests that need ROS are left out where it is not built, un
 
 from __future__ import annotations
 
-import atexit
-import fcntl
 import importlib.util
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
-from typing import TextIO
 
 import pytest
 from annotations import shared_data
-from hypothesis import HealthCheck, is_hypothesis_test, settings
+from hypothesis import HealthCheck, is_hypothesis_test, seed, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+from isolation import isolate
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
@@ -48,7 +44,6 @@ LONGEST = (
     'process/test_bad_input.py',
     'tools/tiny_model/test_eval.py', 'visual_memory/test_storage.py', 'vlm/test_quantization.py',
     'evaluation/report/test_quality_page.py')
-HIGHEST_DOMAIN = 101  # above, the ports collide with ephemeral ones
 
 PROFILE = os.environ.get('HYPOTHESIS_PROFILE', 'test')
 # Nothing that depends on how busy the machine is.
@@ -59,45 +54,6 @@ settings.register_profile(
     'fuzz', settings.get_profile('test'), derandomize=False, print_blob=True,
     database=DirectoryBasedExampleDatabase('.hypothesis/examples'))
 settings.load_profile(PROFILE)
-
-
-def claim_domain() -> tuple[int, TextIO]:
-    """Take a ROS domain no other test process of this machine uses; held while it is open."""
-    for domain in range(HIGHEST_DOMAIN, 0, -1):
-        path = Path(tempfile.gettempdir()) / f'infinipot_ros_test_domain_{domain}.lock'
-        try:
-            lock = path.open('w')
-        except OSError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        atexit.register(lock.close)
-        return domain, lock
-    raise RuntimeError(f'all {HIGHEST_DOMAIN} ROS domains are taken by other tests')
-
-
-def isolate() -> TextIO:
-    """Give this process and its children their own domain, home and logs, and no network."""
-    domain, lock = claim_domain()
-    home = tempfile.mkdtemp(prefix='infinipot_ros_home_')
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
-    os.environ.update(
-        HOME=home,
-        ROS_LOG_DIR=f'{home}/ros_log',
-        ROS_DOMAIN_ID=str(domain),
-        ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
-        HF_HUB_OFFLINE='1',
-        HF_HOME=f'{home}/huggingface',
-        PYTHONSAFEPATH='1',
-        # Tiny models on shared cores: a second thread waits longer than it works.
-        OMP_NUM_THREADS='1',
-    )
-    if os.environ.get('ROS_DISTRO') == 'humble':
-        os.environ['ROS_LOCALHOST_ONLY'] = '1'
-    return lock
 
 
 def prefer_built_package() -> None:
@@ -165,6 +121,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.fixturenames.append('fuzz_round')
         rounds = range(int(os.environ.get('FUZZ_ROUNDS', '10')))
         metafunc.parametrize('fuzz_round', rounds, scope='module')
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Draw other examples in every round of fuzzing, and the same ones again for one seed."""
+    if PROFILE == 'fuzz' and 'INFINIPOT_SEED' in os.environ and is_hypothesis_test(item.obj):
+        number = item.callspec.params['fuzz_round']
+        seed(f"{os.environ['INFINIPOT_SEED']}.{number}")(item.obj)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -196,6 +197,26 @@ def test_every_family_is_tested_for_every_property() -> None:
     assert {'equality', 'prompt', 'pixels', 'rollback', 're-base', 'evidence'} <= properties
     missing = {(each, kind) for each in properties for kind in MODEL_TYPES} - tested
     assert not missing, 'test/families.py and the mark family_cell say how'
+
+
+def chaos_tests(path: Path) -> Iterator[str]:
+    """The tests of a file that are marked for `make chaos`; the file itself where it is."""
+    name = str(path.relative_to(ROOT))
+    for node in ast.parse(path.read_text(encoding='utf-8')).body:
+        if isinstance(node, ast.FunctionDef) and 'pytest.mark.chaos' in map(
+                ast.unparse, node.decorator_list):
+            yield f'{name}::{node.name}'
+        elif isinstance(node, ast.Assign) and 'pytest.mark.chaos' in ast.unparse(node.value):
+            yield name
+
+
+def test_every_promise_names_its_tests_and_they_are_those_of_make_chaos() -> None:
+    page = (DOCS / 'explanation/reliability.md').read_text(encoding='utf-8')
+    promises = [line.split('|') for line in page.splitlines() if line.startswith('| ')][1:]
+    named = [re.findall(r'`(test/[\w/]+\.py(?:::\w+)?)`', tests) for _, _, tests, _ in promises]
+    assert len(promises) > 10 and all(named)
+    marked = {name for path in (ROOT / 'test').rglob('test_*.py') for name in chaos_tests(path)}
+    assert {name for tests in named for name in tests} == marked
 
 
 def test_no_page_is_left_out_of_the_table_of_contents() -> None:

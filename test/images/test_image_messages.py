@@ -462,6 +462,7 @@ def test_png_with_whatever_else_pngs_have(kind):
     assert len(chunks(PNGS[-1])) > 200
 
 
+@pytest.mark.chaos
 def test_no_damage_to_a_png_takes_memory():
     script = Path(__file__).resolve().parents[1] / 'png_mutations.py'
     run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
@@ -470,6 +471,7 @@ def test_no_damage_to_a_png_takes_memory():
     assert int(run.stdout) < 64 * 1024, f'{run.stdout} KiB'
 
 
+@pytest.mark.chaos
 @settings(deadline=None, max_examples=200)
 @given(
     cut=st.integers(0, 3000),
@@ -488,6 +490,7 @@ def test_damaged_data_gives_pixels_or_a_frame_error(cut, flips, kind):
     assert result.shape[2] == 3
 
 
+@pytest.mark.chaos
 @settings(deadline=None, max_examples=200)
 @given(
     height=st.integers(0, 2**32 - 1) | st.integers(0, 9),

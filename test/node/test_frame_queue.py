@@ -91,6 +91,7 @@ def test_a_queue_that_was_made_smaller_shrinks() -> None:
     assert [stamp - START for stamp in take_all(ingest)] == [4, 5]
 
 
+@pytest.mark.chaos
 @settings(max_examples=200, deadline=None)
 @given(
     stamps=st.lists(st.integers(-2, 40), max_size=60),

@@ -15,6 +15,7 @@ from rclpy.task import Future
 
 from infinipot_ros.srv import Query
 
+pytestmark = pytest.mark.chaos
 LONG = 400
 
 

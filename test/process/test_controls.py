@@ -98,10 +98,12 @@ def test_what_is_saved_is_there_again_after_a_reset(running, folder) -> None:
         before.answer, before.observed_from, before.observed_to)
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize('path', [
     '../outside.safetensors', '/etc/infinipot', 'a/../../b', 'link/x', '.', 'no/such/folder'])
 def test_a_path_outside_is_refused(running, folder, path: str) -> None:
     _, client = running
+    folder.mkdir(exist_ok=True)
     link = folder / 'link'
     if not link.is_symlink():
         link.symlink_to('/tmp')
@@ -244,6 +246,7 @@ def test_the_robot_remembers_over_a_restart(start, tiny, tmp_path) -> None:
     assert process.stop() == 0
 
 
+@pytest.mark.chaos
 def test_whatever_is_in_its_place_no_robot_is_kept_from_starting(start, tiny, tmp_path) -> None:
     process, client = start(
         model=tiny, autostart=False, storage__directory=tmp_path, storage__name='memory',
@@ -306,6 +309,7 @@ def test_what_an_autosave_could_not_write_is_written_at_the_end(
         assert file.facts['frames_encoded'] == 6
 
 
+@pytest.mark.chaos
 def test_a_last_save_that_is_killed_leaves_the_file(start, tiny, tmp_path, slow_disk) -> None:
     process, client = start(model=tiny, storage__directory=tmp_path,
                             program=NamespacedNode.PROGRAM, storage__autosave_period=3600.0,

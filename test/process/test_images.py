@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from harness import RELIABLE, SECOND, START_NS, drops, wait_matched
 from png_mutations import SIGNATURE, chunk
 from rclpy.qos import qos_profile_sensor_data
@@ -74,6 +75,7 @@ def test_compressed_images_qos_and_silence(start, tiny) -> None:
     assert process.stop() == 0
 
 
+@pytest.mark.chaos
 def test_a_bag_that_is_played_twice_makes_two_segments(start, tiny, tmp_path) -> None:
     bag = write_bag(tmp_path / 'bag', '/loop/image', frames=12)
     process, client = start(

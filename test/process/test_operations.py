@@ -191,6 +191,7 @@ def running(start, tiny, tmp_path_factory) -> tuple[NamespacedNode, Client]:
     return process, client
 
 
+@pytest.mark.chaos
 @pytest.mark.soak
 def test_random_operations_are_survived(running) -> None:
     process, client = running

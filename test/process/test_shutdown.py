@@ -56,6 +56,7 @@ def assert_nothing_stays(process: NamespacedNode, client: Client, number: int) -
     assert left_of(segments) == []
 
 
+@pytest.mark.chaos
 @SIGNALS
 @pytest.mark.parametrize('program', [None, ('-c', WITH_PROFILE)], ids=['default', 'profile'])
 def test_a_stopped_node_leaves_graph_and_shared_memory(
@@ -81,6 +82,7 @@ def test_a_node_whose_model_hangs_leaves_graph_and_shared_memory(start, tiny) ->
     assert_nothing_stays(process, client, signal.SIGTERM)
 
 
+@pytest.mark.chaos
 def test_what_a_killed_node_left_is_removed_by_the_next(start: Callable[..., Any]) -> None:
     (killed, _), (living, other) = (start(autostart=False, model='none') for _ in range(2))
     for process in (killed, living):

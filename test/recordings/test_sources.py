@@ -178,6 +178,7 @@ def test_corrupt_file(tmp_path, suffix, content):
         list(open_source(path))
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
 @pytest.mark.parametrize('share', [0.02, 0.3, 0.7, 0.99])
 def test_bag_cut_short_or_damaged(tmp_path, plugin, share):

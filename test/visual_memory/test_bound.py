@@ -32,6 +32,7 @@ EXACT = {
     'OMP_NUM_THREADS': '1', 'PYTHONHASHSEED': '0'}
 
 
+@pytest.mark.chaos
 @pytest.mark.soak
 @pytest.mark.parametrize('device', ['cpu', 'cuda'])
 def test_a_long_stream_stays_within_the_figure_and_keeps_nothing_of_a_frame(tiny, device):

@@ -38,6 +38,7 @@ def test_what_lies_inside_is_found(home, name):
     assert resolve_inside(str(home), str(home / name)) == path, 'absolute and within will do'
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(('name', 'reason'), [
     ('', 'empty'), (' \n', 'empty'), ('x\0y', 'NUL'), ('loop', 'cannot be used'),
     ('\ud800', 'cannot be used'),
@@ -61,6 +62,7 @@ def test_without_a_directory_there_is_no_inside(directory):
         resolve_inside(directory, 'm')
 
 
+@pytest.mark.chaos
 @settings(max_examples=400, deadline=None)
 @given(st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=8).map('/'.join),

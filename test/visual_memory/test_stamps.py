@@ -31,6 +31,7 @@ def test_cameras_may_lag_behind_each_other():
     assert caught.value.reason == 'stale_stamp'
 
 
+@pytest.mark.chaos
 def test_cameras_that_follow_one_jump_make_one_segment():
     order = StampOrder()
     for index in range(20):
@@ -46,6 +47,7 @@ def test_cameras_that_follow_one_jump_make_one_segment():
     assert show(order, 'rear', WALL - 100 * SECOND), 'now it jumps alone'
 
 
+@pytest.mark.chaos
 def test_clocks_of_their_own_do_not_make_segments_for_ever():
     order = StampOrder()
     for index in range(1, 50):
@@ -77,6 +79,7 @@ def test_the_number_of_cameras_is_bounded():
     assert "'front', 'rear'" in str(caught.value)
 
 
+@pytest.mark.chaos
 @settings(max_examples=200, deadline=None)
 @given(frames=st.lists(
     st.tuples(st.sampled_from('ab'), st.integers(-10, 10**5).map(lambda s: s * SECOND)),

@@ -258,6 +258,7 @@ def test_pixels_that_wait_find_room_or_are_told_lost(tiny, path):
     assert same.status().frames_pending == 1
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(('gap_ns', 'segments'), [
     (SECOND, 1), (HOUR - SECOND, 1), (2 * HOUR, 2), (-HOUR, 2)])
 def test_the_clock_across_a_restart_is_as_across_any_gap(tiny, path, gap_ns, segments):
@@ -353,6 +354,7 @@ def test_what_does_not_fit_the_dtype_is_refused(tiny, path):
     half.refuses(path, 'float16')
 
 
+@pytest.mark.chaos
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_damaged_file_changes_nothing(untouched, good, path, data):
@@ -420,6 +422,7 @@ def test_sizes_that_no_model_has_are_refused_and_named(untouched, good, path, na
     untouched.refuses(path, name)
 
 
+@pytest.mark.chaos
 def test_every_fact_replaced_by_a_hostile_value_is_refused_or_a_memory(tiny, good):
     memory = make(tiny)
     with read_snapshot(good) as file:
@@ -473,6 +476,7 @@ JUNK = st.one_of(
     st.lists(st.integers(-2, 3), max_size=4))
 
 
+@pytest.mark.chaos
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_facts_made_up_with_right_checksums_change_nothing(untouched, good, path, data):
@@ -488,6 +492,7 @@ def test_facts_made_up_with_right_checksums_change_nothing(untouched, good, path
     try_it(untouched, good, path)
 
 
+@pytest.mark.chaos
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_tensors_made_up_with_right_checksums_change_nothing(untouched, good, path, data):

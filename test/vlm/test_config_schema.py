@@ -83,6 +83,7 @@ def reset_peak() -> int:
     return peak_bytes()
 
 
+@pytest.mark.chaos
 @pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='needs /proc')
 @pytest.mark.parametrize('kind', KINDS)
 def test_any_number_replaced_is_refused_or_planned_and_never_allocated(kind, configs, folder):
