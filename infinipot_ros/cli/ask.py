@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from infinipot_ros.recordings.frame_source import FrameSource
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
+    from infinipot_ros.vlm.cpu_units import use_few_threads
 
 
 #: Options about a running node, and those that it takes besides.
@@ -159,6 +160,7 @@ def _watch_and_answer(
         for name, text in times.items():
             stamp_of(text, 0, 0, name)
         memory = VisualMemory(settings)
+        use_few_threads(memory.plan.weights, settings.device)
         _check_questions(memory, questions)
         progress.update(task, description=f'watching {source.path.name}', total=source.count_hint)
         run = replay(source, memory, on_frame=lambda: progress.advance(task))

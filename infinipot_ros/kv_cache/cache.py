@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from infinipot_ros.errors import MemoryFullError
+from infinipot_ros.errors import ConfigurationError, MemoryFullError
 from infinipot_ros.kv_cache.bounded_layer import BoundedLayer
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.coordinates import (
@@ -418,11 +418,34 @@ def select_alike(
     Let a policy choose in every layer, as many tokens in each.
 
     :return: int32 ``[H, n]`` a layer, n at most ``target``.
+    :raises ConfigurationError: as ``check_choice``.
     """
     policy.prepare(views)
     while True:
-        choices = [policy.select(view, target).int() for view in views]
+        choices = [check_choice(policy, view, policy.select(view, target), target)
+                   for view in views]
         fewest = min(each.shape[1] for each in choices)
         if all(each.shape[1] == fewest for each in choices):
             return choices
         target = fewest
+
+
+def check_choice(policy: EvictionPolicy, view: LayerView, slots: Tensor, target: int) -> Tensor:
+    """
+    Check what a policy chose: what is wrong there would look like a bad memory.
+
+    :param slots: integers ``[H, n]``.
+    :return: int32 ``[H, n]``.
+    :raises ConfigurationError: other heads, more than ``target``, or slots that do not ascend.
+    """
+    heads, tokens = view.keys.shape[:2]
+    who = f'policy {type(policy).__name__}, layer {view.layer}: select returned'
+    if slots.ndim != 2 or slots.shape[0] != heads or slots.shape[1] > target:
+        raise ConfigurationError(
+            f'{who} {[*slots.shape]} slots, expected [{heads}, {target}]: of each KV head, at '
+            'most as many as may stay')
+    within = bool(((slots >= 0) & (slots < tokens)).all())
+    if not within or bool((slots.diff(dim=-1) <= 0).any()):
+        raise ConfigurationError(
+            f'{who} slots that do not ascend from 0 to {tokens - 1} at most; sort them, each once')
+    return slots.int()

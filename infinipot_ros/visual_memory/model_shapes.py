@@ -19,6 +19,7 @@ transformers 5.24 where that is what it leaves out. Where that file was not at h
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from transformers import AutoConfig
@@ -184,7 +185,9 @@ def find_shape(name: str) -> str | None:
     """
     known = {
         each.lower(): key for key in PUBLISHED for each in (key, *FULL_NAMES[key].split(', '))}
-    key = known.get(name.lower())
+    # As the hub has it: Qwen/Qwen2.5-VL-3B-Instruct.
+    short = re.sub(r'^[^/]+/|-(instruct|hf)$', '', name.lower())
+    key = known.get(short)
     if key is not None and key not in SHAPES:
         raise ConfigurationError(
             f'there is no plan for {key} by its name alone; give the folder or the hub id of the '

@@ -1,11 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a processor computes in 16 bits itself, or converts each number back and forth."""
+"""What suits a processor: its dtypes, and how many of its cores a small model gains from."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Set
 from pathlib import Path
+
+import torch
 
 CPU_INFO = Path('/proc/cpuinfo')
 #: The flags of /proc/cpuinfo, x86's and ARM's, of which one means units for matrix products.
@@ -13,6 +16,24 @@ UNITS = {
     'bfloat16': ('avx512_bf16', 'amx_bf16', 'bf16', 'svebf16'),
     'float16': ('avx512_fp16', 'amx_fp16', 'asimdhp'),
 }
+
+
+#: Bytes of weights up to which a model runs on one thread: its matrix products take microseconds,
+#: and threads that wait for each other on busy cores take milliseconds.
+SMALL_MODEL = 64 * 1024 ** 2
+
+
+def use_few_threads(weights: int, device: str) -> None:
+    """
+    Let this process compute on one thread, if its model is small and on the CPU.
+
+    Not where ``OMP_NUM_THREADS`` says how many there are to be.
+
+    :param weights: bytes of the model.
+    """
+    small = weights <= SMALL_MODEL and device.partition(':')[0] == 'cpu'
+    if small and 'OMP_NUM_THREADS' not in os.environ:
+        torch.set_num_threads(1)
 
 
 def cpu_flags(path: Path = CPU_INFO) -> frozenset[str]:

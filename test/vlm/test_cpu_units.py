@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A warning of 16-bit numbers on processors that do not compute in them."""
+"""16-bit numbers on processors that do not compute in them, and threads for small models."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 from camera import noise, stamp
 from tiny_models import make_tiny
 
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
-from infinipot_ros.vlm.cpu_units import cpu_flags, slow_dtype_warning
+from infinipot_ros.vlm.cpu_units import SMALL_MODEL, cpu_flags, slow_dtype_warning, use_few_threads
 
 X86 = 'fpu sse2 avx2 f16c avx512f'
 X86_NEW = X86 + ' avx512_bf16'
@@ -52,3 +53,20 @@ def test_a_memory_warns_of_its_own_dtype(tmp_path):
         memory.add_frame(noise(0, 28, 28), stamp(0))
         expected = slow_dtype_warning('cpu', dtype)
         assert memory.warnings == ((expected,) if expected else ())
+
+
+@pytest.mark.parametrize(('weights', 'device', 'asked', 'threads'), [
+    (SMALL_MODEL, 'cpu', None, 1), (SMALL_MODEL + 1, 'cpu', None, 2),
+    (SMALL_MODEL, 'cuda:0', None, 2), (SMALL_MODEL, 'cpu', '2', 2)])
+def test_a_small_model_runs_on_one_thread_unless_asked_otherwise(
+        monkeypatch, weights, device, asked, threads):
+    before = torch.get_num_threads()
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if asked is not None:
+        monkeypatch.setenv('OMP_NUM_THREADS', asked)
+    try:
+        torch.set_num_threads(2)
+        use_few_threads(weights, device)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

@@ -25,17 +25,41 @@ DEFAULT_POLICY = 'infinipot_v'
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Return the constant ``NAMES`` of a Python file, empty where it has none."""
-    for node in ast.parse(path.read_text(encoding='utf-8')).body:
-        if isinstance(node, ast.Assign) and [ast.unparse(each) for each in node.targets] == [
-                'NAMES']:
-            return tuple(ast.literal_eval(node.value))
+    """
+    Return the constant ``NAMES`` of a Python file, empty where it has none.
+
+    :raises ConfigurationError: the file is no Python, or its names are not written out.
+    """
+    try:
+        # A file that was removed since the package was built leaves a link to nothing.
+        source = path.read_text(encoding='utf-8') if path.is_file() else ''
+        for node in ast.parse(source, str(path)).body:
+            if isinstance(node, ast.Assign) and [ast.unparse(each) for each in node.targets] == [
+                    'NAMES']:
+                names = ast.literal_eval(node.value)
+                if not isinstance(names, tuple) or not all(isinstance(n, str) for n in names):
+                    raise ValueError(f'NAMES is {names!r}')
+                return names
+    except (SyntaxError, ValueError) as error:
+        raise ConfigurationError(
+            f'{path}: {error}; a policy is Python whose NAMES is a tuple of names, written out'
+        ) from error
     return ()
 
 
-_MODULES = {
-    name: path.stem for path in sorted(Path(__file__).parent.glob('*.py'))
-    for name in read_names(path)}
+def _find_modules(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the modules of all policies by name, and what is wrong with others."""
+    modules, faults = {}, []
+    for path in sorted(folder.glob('*.py')):
+        try:
+            modules.update(dict.fromkeys(read_names(path), path.stem))
+        except ConfigurationError as error:
+            # One bad file costs no other policy.
+            faults.append(str(error))
+    return modules, faults
+
+
+_MODULES, _FAULTS = _find_modules(Path(__file__).parent)
 
 POLICY_NAMES = tuple(_MODULES)
 
@@ -54,7 +78,8 @@ def make_policy(
     from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
     if name not in _MODULES:
         raise ConfigurationError(
-            f'there is no policy {name!r}; choose one of {", ".join(POLICY_NAMES)}')
+            '; '.join([f'there is no policy {name!r}; choose one of {", ".join(POLICY_NAMES)}',
+                       *_FAULTS]))
     module = importlib.import_module(f'{__package__}.{_MODULES[name]}')
     (policy,) = (
         each for each in vars(module).values()

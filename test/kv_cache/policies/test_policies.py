@@ -16,6 +16,7 @@ from infinipot_ros.errors import ConfigurationError, MemoryFullError
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.coordinates import GRID
 from infinipot_ros.kv_cache.policies.infinipot_v import VARIANTS, InfinipotV
+from infinipot_ros.kv_cache.policies.recent import Recent
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, POLICY_NAMES, make_policy
 from infinipot_ros.kv_cache.policies.uniform import drop_most_crowded
 
@@ -279,3 +280,20 @@ def test_rarity_keeps_what_the_memory_has_little_of_wherever_it_stands():
     kept = cache.views()[0].coordinates[0].tolist()
     assert all([grid, grid // 3, grid % 3] in kept for grid in (3, 4, 5))
     assert all([grid, 0, 0] in kept for grid in range(35, 40))
+
+
+@pytest.mark.parametrize(('spoil', 'words'), [
+    (lambda slots: slots.flip(-1), 'sort them'), (lambda slots: slots[:1], r'expected \[2, 10\]'),
+    (lambda slots: slots[0], r'expected \[2, 10\]'), (lambda slots: slots - 100, 'do not ascend'),
+    (lambda slots: slots + 100, 'at most'),
+    (lambda slots: slots.new_tensor([range(11)] * 2), r'returned \[2, 11\]')])
+def test_a_choice_that_is_none_is_refused_by_name(spoil, words):
+    class Mine(Recent):
+        def select(self, view, target):
+            return spoil(super().select(view, target))
+
+    cache = filled(8)
+    with pytest.raises(ConfigurationError, match=words) as refused:
+        cache.compress(Mine(), 10)
+    assert 'policy Mine, layer 0' in str(refused.value)
+    assert cache.memory_length == 32

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.policies import registry
 from infinipot_ros.kv_cache.policies.registry import POLICY_NAMES, make_policy, read_names
 
@@ -64,3 +65,30 @@ def test_a_file_without_names_is_no_policy(tmp_path):
     path = tmp_path / 'helpers.py'
     path.write_text('from math import pi\nOTHER = (1,)\n')
     assert read_names(path) == ()
+
+
+@pytest.mark.parametrize(('text', 'words'), [
+    ('NAMES = (', 'was never closed'), ('NAMES = [x for x in "ab"]', 'written out'),
+    ('NAMES = "full"', 'NAMES is'), ('NAMES = (1,)', 'NAMES is')])
+def test_a_file_that_is_no_policy_is_named(tmp_path, text, words):
+    path = tmp_path / 'mine.py'
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=words) as refused:
+        read_names(path)
+    assert str(path) in str(refused.value)
+
+
+def test_a_bad_file_costs_no_other_policy(tmp_path):
+    package = Path(registry.__file__).resolve().parents[2]
+    shutil.copytree(package, tmp_path / 'infinipot_ros', ignore=shutil.ignore_patterns('*.pyc'))
+    policies = tmp_path / 'infinipot_ros/kv_cache/policies'
+    (policies / 'mine.py').write_text('NAMES = (')
+    (policies / 'removed.py').symlink_to(policies / 'nothing.py')
+    use = ('from infinipot_ros.kv_cache.policies.registry import make_policy\n'
+           'make_policy("recent")\nmake_policy("mine")')
+    result = subprocess.run(
+        [sys.executable, '-c', use], env={**os.environ, 'PYTHONPATH': str(tmp_path)}, cwd=tmp_path,
+        capture_output=True, text=True, timeout=120)
+    reason = result.stderr.splitlines()[-1]
+    assert "there is no policy 'mine'" in reason and 'mine.py' in reason
+    assert 'removed.py' not in reason
