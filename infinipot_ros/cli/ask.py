@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from infinipot_ros.recordings.frame_source import FrameSource
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
-    from infinipot_ros.vlm.cpu_units import use_few_threads
 
 
 #: Options about a running node, and those that it takes besides.
@@ -155,6 +154,7 @@ def _watch_and_answer(
         from infinipot_ros.evaluation.time_parsing import stamp_of, typed_scope
         from infinipot_ros.visual_memory.scope import Scope
         from infinipot_ros.visual_memory.visual_memory import VisualMemory
+        from infinipot_ros.vlm.cpu_units import use_few_threads
 
         # Times and questions that cannot be used are refused before the recording is watched.
         for name, text in times.items():
