@@ -11,10 +11,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import torch
 import transformers
@@ -213,33 +212,31 @@ def load_checkpoint(
     return Checkpoint(path, model.eval(), tokenizer, family, prompt, weights or quantised, sample)
 
 
-Options = ParamSpec('Options')
+# By its own name, so that it can be sent to other processes.
+def load_model(
+    name: str, *, device: str = 'cpu', dtype: str = 'float32', attn_implementation: str = 'sdpa',
+    weights: str = '', local_files_only: bool = True,
+) -> VisionLanguageModel:
+    """
+    Load a model for a memory; one that was published quantised has computed once.
 
-
-def _for_memories(
-    load: Callable[Options, Checkpoint],
-) -> Callable[Options, VisionLanguageModel]:
-    """Return a loader of models for memories; it takes what one of checkpoints takes."""
-    def load_model(*args: Options.args, **options: Options.kwargs) -> VisionLanguageModel:
-        loaded = load(*args, **options)
-        config, device = loaded.family.config, loaded.model.device
-        try:
-            model = VisionLanguageModel(
-                loaded.model, loaded.tokenizer, loaded.family, loaded.prompt,
-                weights=loaded.weights, sample=loaded.sample)
-        except ConfigurationError as error:
-            raise ConfigurationError(
-                f'model {loaded.name!r} cannot be used: {error}') from error
-        if find_method(config):
-            with explain_failures(config, device):
-                model.compute_once()
-        return model
-    return load_model
-
-
-#: Load a model for a memory; arguments and errors are those of ``load_checkpoint``. One that was
-#: published quantised has computed once.
-load_model = _for_memories(load_checkpoint)
+    :param name: and all others, as for ``load_checkpoint``.
+    :raises ConfigurationError: the model cannot be used, with the way out.
+    """
+    loaded = load_checkpoint(
+        name, device=device, dtype=dtype, attn_implementation=attn_implementation,
+        weights=weights, local_files_only=local_files_only)
+    config = loaded.family.config
+    try:
+        model = VisionLanguageModel(
+            loaded.model, loaded.tokenizer, loaded.family, loaded.prompt,
+            weights=loaded.weights, sample=loaded.sample)
+    except ConfigurationError as error:
+        raise ConfigurationError(f'model {loaded.name!r} cannot be used: {error}') from error
+    if find_method(config):
+        with explain_failures(config, loaded.model.device):
+            model.compute_once()
+    return model
 
 
 def _check_complete(path: str, missing: list[str], quantised: str) -> None:
