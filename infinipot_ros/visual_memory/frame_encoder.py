@@ -150,15 +150,13 @@ class FrameEncoder:
         height, width = frame.pixels.shape[:2]
         label = self._label(frame.camera)
         tokens = self._model.grid_tokens(height, width, label)
-        most = min(
-            self._model.family.max_visual_tokens(self.settings.max_pixels)
-            + self._model.family.MAX_GRID_TEXT, self.cache.budget.tokens - self._recent_room)
+        most = self.cache.budget.tokens - self._recent_room
         if tokens > most:
             raise FrameError(
                 'too_many_tokens',
-                f'one grid of frames encoded at {width}x{height} has {tokens} tokens, {most} are '
-                f'planned for at max_pixels {self.settings.max_pixels} and a budget of '
-                f'{self.cache.budget.tokens}; crop long and narrow images, or raise both')
+                f'one grid of frames encoded at {width}x{height} has {tokens} tokens, the '
+                f'budget of {self.cache.budget.tokens} has room for {most}; raise the budget or '
+                'lower max_pixels')
         if jumped:
             self.encode_block(*self.blocks)
             self.recent.clear()
@@ -175,7 +173,7 @@ class FrameEncoder:
         self.blocks[frame.camera] = block
         begins = len(block.frames) % block.frames_per_grid == 0
         block.frames.append(frame)
-        if recent is not None and self._fits_recent(recent):
+        if recent is not None:
             self.recent.add(recent, begins=begins)
         self._fit_to_load(block, queued_frames)
         self.make_position_room()
