@@ -153,8 +153,8 @@ def _watch_and_answer(
         from infinipot_ros.evaluation.playback import replay
         from infinipot_ros.evaluation.time_parsing import stamp_of, typed_scope
         from infinipot_ros.visual_memory.scope import Scope
+        from infinipot_ros.visual_memory.shared_model import use_few_threads
         from infinipot_ros.visual_memory.visual_memory import VisualMemory
-        from infinipot_ros.vlm.cpu_units import use_few_threads
 
         # Times and questions that cannot be used are refused before the recording is watched.
         for name, text in times.items():

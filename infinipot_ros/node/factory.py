@@ -29,8 +29,8 @@ def build_memory(values: Mapping[str, Any], node: str, log: Log) -> VisualMemory
     :param node: the node's fully qualified name.
     :raises ConfigurationError: it cannot be done, and why.
     """
+    from infinipot_ros.visual_memory.shared_model import use_few_threads
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
-    from infinipot_ros.vlm.cpu_units import use_few_threads
     memory = VisualMemory(parameters.memory_config(values))
     use_few_threads(memory.plan.weights, memory.settings.device)
     for warning in memory.warnings:

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.vlm.cpu_units import use_few_threads
 from infinipot_ros.vlm.families.model_family import ModelFamily
 from infinipot_ros.vlm.families.registry import make_family
 from infinipot_ros.vlm.knowledge import caveat_of
 from infinipot_ros.vlm.loading import load_config, load_model, weights_digest
 from infinipot_ros.vlm.model import VisionLanguageModel
 
-__all__ = ['load_shared_model', 'model_caveat', 'model_family', 'weights_digest']
+__all__ = [
+    'load_shared_model', 'model_caveat', 'model_family', 'use_few_threads', 'weights_digest']
 
 
 def load_shared_model(settings: MemoryConfig) -> VisionLanguageModel:

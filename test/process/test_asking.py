@@ -187,6 +187,7 @@ def test_dialogues_are_kept_and_bounded(running) -> None:
         assert not refused.success and 'there is no session' in refused.message
         assert len(refused.message) < 300
     assert client.ask('Me too?', max_new_tokens=1, session='d').success
+    assert client.do(EndSession, 'end_session', session='d').success
 
 
 def test_as_many_clients_as_fifty_at_once_all_get_a_reply(running) -> None:

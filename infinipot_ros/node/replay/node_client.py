@@ -318,7 +318,9 @@ class NodeClient:
             time.sleep(0.005)
 
     def close(self) -> None:
-        """Leave the domain."""
+        """Leave the domain; may be repeated."""
+        if self._closed.is_set():
+            return
         # In its own thread, which ends after it.
         self._executor.create_task(self._closed.set)
         self._thread.join(5.0)
