@@ -30,7 +30,8 @@ NEEDS_ROS = ('process', 'launch')
 #: Files that take longest, those that wait and those that compute in turns: begun first, so that
 #: at the end no processor is left alone with one of them.
 LONGEST = (
-    'benchmarks/test_quality.py', 'process/test_operations.py', 'test_style.py', 'test_docs.py',
+    'evaluation/test_cluster.py', 'benchmarks/test_quality.py', 'process/test_operations.py',
+    'test_style.py', 'test_docs.py',
     'process/test_replay_command.py',
     'evaluation/test_eval_resume.py', 'process/test_replay.py', 'cli/test_commands.py',
     'process/test_controls.py', 'process/test_memory_files.py', 'evaluation/test_task_runner.py',

@@ -363,6 +363,10 @@ def test_an_interrupted_question_is_canceled(running) -> None:
     asker, said = NodeClient(client.name), []
     try:
         asker.wait_active(20.0)
+        # Feedback is lost, reliable or not, until its writer has found its reader.
+        warm: list[str] = []
+        while not warm:
+            asker.ask_streaming('Are you there?', warm.append, 40.0, max_new_tokens=2)
 
         def interrupt() -> None:
             if said:
