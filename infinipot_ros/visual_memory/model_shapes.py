@@ -20,6 +20,7 @@ transformers 5.24 where that is what it leaves out. Where that file was not at h
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers import AutoConfig
@@ -178,16 +179,19 @@ FULL_NAMES = {name: _SHORT.get(name, name) for name in PUBLISHED}
 
 def find_shape(name: str) -> str | None:
     """
-    Find a published shape by its name, in any case, such as Qwen3-VL-8B.
+    Find a published shape by its name, in any case, such as Qwen3-VL-8B, or its hub id.
 
     :return: its key in ``SHAPES``; None: no published model is called that.
     :raises ConfigurationError: one is, but it cannot be planned for by its name alone.
     """
     known = {
         each.lower(): key for key in PUBLISHED for each in (key, *FULL_NAMES[key].split(', '))}
-    # As the hub has it: Qwen/Qwen2.5-VL-3B-Instruct.
-    short = re.sub(r'^[^/]+/|-(instruct|hf)$', '', name.lower())
-    key = known.get(short)
+    key = known.get(name.lower())
+    # As the hub has it, Qwen/Qwen2.5-VL-3B-Instruct; but a folder is what is in it.
+    short = re.fullmatch(r'(?:(?:qwen|llava-hf)/)?(.+?)(?:-instruct|-hf)?', name.lower())
+    if key is None and short is not None and not Path(name).exists():
+        key = known.get(short[1])
+        return key if key in SHAPES else None
     if key is not None and key not in SHAPES:
         raise ConfigurationError(
             f'there is no plan for {key} by its name alone; give the folder or the hub id of the '
