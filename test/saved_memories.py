@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memories to save and load, what there is to them, and files of them to spoil."""
 
-from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -93,14 +92,3 @@ class Untouched:
     def check(self):
         assert_same(self.tensors, contents(self.memory))
         assert essence(self.memory) == self.before
-
-
-def changed(facts, way, value):
-    """Copy facts with one thing in them replaced."""
-    facts = deepcopy(facts)
-    *outer, last = way
-    inner = facts
-    for key in outer:
-        inner = inner[key]
-    inner[last] = value
-    return facts

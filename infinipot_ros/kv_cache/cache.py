@@ -444,8 +444,9 @@ def check_choice(policy: EvictionPolicy, view: LayerView, slots: Tensor, target:
         raise ConfigurationError(
             f'{who} {[*slots.shape]} slots, expected [{heads}, {target}]: of each KV head, at '
             'most as many as may stay')
-    within = bool(((slots >= 0) & (slots < tokens)).all())
-    if not within or bool((slots.diff(dim=-1) <= 0).any()):
+    wrong = (slots < 0).any() | (slots >= tokens).any() | (slots.diff(dim=-1) <= 0).any()
+    # One look at the device a layer.
+    if bool(wrong):
         raise ConfigurationError(
             f'{who} slots that do not ascend from 0 to {tokens - 1} at most; sort them, each once')
     return slots.int()

@@ -202,9 +202,9 @@ TABLE = (
               'Seconds without any image after which /diagnostics warns.',
               AT_ONCE, 0.1, 86_400.0),
     Parameter('recent.frames', 0,
-              'The newest frames that every question sees encoded anew, whole, in place of what '
-              'the memory kept of them; their tokens are kept free within `memory.budget`. 0: '
-              'none. Not for Qwen3.5, nor with flash_attention_2.',
+              'The newest frames that every question sees encoded again, whole, in place of '
+              'what the memory kept of them; their tokens are kept free within `memory.budget`. '
+              '0: none. Not for Qwen3.5, nor with flash_attention_2.',
               UNCONFIGURED, 0, 64, setting='recent_frames'),
     Parameter('recent.max_pixels', 0,
               'They are resized to at most this many pixels; 0: to `ingest.max_pixels`.',

@@ -109,8 +109,8 @@ class BagReader:
             return [self.path]
         metadata = yaml.safe_load((self.path / 'metadata.yaml').read_text())
         try:
-            told = metadata['rosbag2_bagfile_information']
-            names = [Path(str(each)).name for each in told['relative_file_paths']]
+            listed = metadata['rosbag2_bagfile_information']
+            names = [Path(str(each)).name for each in listed['relative_file_paths']]
         except (KeyError, TypeError) as error:
             raise ValueError('metadata.yaml names no files') from error
         others = [name for name in names

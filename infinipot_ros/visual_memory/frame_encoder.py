@@ -215,11 +215,10 @@ class FrameEncoder:
 
     def _fits_recent(self, frame: PendingFrame) -> bool:
         """Return whether a frame has no more visual tokens than were planned for recent ones."""
-        settings = self.settings
         height, width = frame.pixels.shape[:2]
         rows, columns = self._model.grid_size(height, width)
-        return bool(rows * columns <= self._model.family.max_visual_tokens(
-            settings.recent_max_pixels or settings.max_pixels))
+        most: int = self._model.family.max_visual_tokens(self.settings.recent_pixels)
+        return rows * columns <= most
 
     def skip_duplicate(
         self, camera: str, thumbnail: Thumbnail, stamp_ns: int, queued_frames: int = 0,
@@ -393,16 +392,16 @@ class FrameEncoder:
         newest = self._write_pending(
             block for block in pending
             if not all(key_of(frames) in shown for frames in block.by_grid()))
-        replaced = {grid.number for grid in recent} & {
-            grid for grid, _ in self.observations.items()}
+        remembered = {grid for grid, _ in self.observations.items()}
+        replaced = remembered & {grid.number for grid in recent}
         replaced |= {grid for grid, frames in newest.frames.items() if key_of(frames) in shown}
         hook = None
         if replaced:
             # Frames that are encoded again do not see what is left of their first encoding.
-            known = {grid for grid, _ in self.observations.items()} | newest.frames.keys()
+            seen = (remembered | newest.frames.keys()) - replaced
             hook = AttentionHook(
                 cache.prefix_length, cache.memory_length,
-                hidden=hidden_tokens(cache.views(), [*known - replaced]))
+                hidden=hidden_tokens(cache.views(), [*seen]))
         grids = dict(newest.frames)
         for block, own in self._blocks_of(recent):
             grids.update(self.write_block(
@@ -423,7 +422,7 @@ class FrameEncoder:
         Write a block's keys and values into the cache.
 
         :param hook: hides what the block is not to attend to.
-        :param again: where grids started that are encoded once more, ``UNKNOWN`` for others; of
+        :param again: where grids started that are encoded again, ``UNKNOWN`` for others; of
             use on an axis of real time, which grids of the same time share.
         :return: each grid and its frames.
         :raises FrameError: ``overflow``: not finite in this dtype; nothing was written.

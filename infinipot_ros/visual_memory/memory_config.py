@@ -48,8 +48,9 @@ class MemoryConfig:
         Qwen2.5-VL, 1024 one of Qwen3-VL; LLaVA has a size of its own.
     :param positions: ``absolute``, as counted by the stream, or ``compact``, closed up at every
         compression; ``auto``: what suits the model's family.
-    :param recent_frames: the newest frames that every question sees encoded anew, whole, in place
-        of what a compression left of them; their tokens are kept free within the budget. 0: none.
+    :param recent_frames: the newest frames that every question sees encoded again, whole, in
+        place of what a compression left of them; their tokens are kept free within the budget.
+        0: none.
     :param recent_max_pixels: pixels they are shrunk to; 0: ``max_pixels``.
     :param max_new_tokens: most tokens of an answer.
     :param max_question_chars: most characters, and about the most tokens, of a question.
@@ -240,18 +241,17 @@ class MemoryConfig:
         return grid_tokens
 
     def _check_recent(self, family: ModelFamily, grid_tokens: int) -> None:
-        """:raises ConfigurationError: recent frames cannot be encoded anew, or lack the room."""
+        """:raises ConfigurationError: recent frames cannot be encoded again, or lack the room."""
         if not self.recent_frames:
             return
-        pixels = self.recent_max_pixels or self.max_pixels
-        if family.max_visual_tokens(pixels) < 1:
+        if family.max_visual_tokens(self.recent_pixels) < 1:
             raise ConfigurationError(
-                f'recent_max_pixels is {pixels}, it must be at least {family.pixels_for(1)}: one '
-                'visual token of this model, or 0 for max_pixels')
+                f'recent_max_pixels is {self.recent_pixels}, it must be at least '
+                f'{family.pixels_for(1)}: one visual token of this model, or 0 for max_pixels')
         if family.text_shape().linear is not None:
             raise ConfigurationError(
                 f'recent_frames is {self.recent_frames}, but layers with linear attention mix all '
-                'frames into one state, so none can be taken out and encoded anew; set it to 0')
+                'frames into one state, so none can be taken out and encoded again; set it to 0')
         if self.attn_implementation not in WRAPPED:
             raise ConfigurationError(
                 f'recent_frames is {self.recent_frames}, but attn_implementation '
@@ -265,11 +265,15 @@ class MemoryConfig:
                 f'{budget.tokens}, {most} are left beside a block; lower recent_frames or '
                 'recent_max_pixels, or raise the budget')
 
+    @property
+    def recent_pixels(self) -> int:
+        """Pixels a recent frame is shrunk to."""
+        return self.recent_max_pixels or self.max_pixels
+
     def recent_tokens(self, family: ModelFamily) -> int:
         """Return the tokens within the budget that are kept free for recent frames."""
-        pixels = self.recent_max_pixels or self.max_pixels
         return self.recent_grids(family) * (
-            family.max_visual_tokens(pixels) + family.MAX_GRID_TEXT)
+            family.max_visual_tokens(self.recent_pixels) + family.MAX_GRID_TEXT)
 
     def recent_grids(self, family: ModelFamily) -> int:
         """Return the most grids of recent frames."""

@@ -160,8 +160,7 @@ def plan_memory(
         score = 2 * kv.dtype.itemsize + 4
         heads = config.get_text_config().num_attention_heads
         eager_vision = family.vision_scores(
-            family.max_visual_tokens(
-                max(settings.max_pixels, settings.recent_max_pixels))) * score
+            family.max_visual_tokens(max(settings.max_pixels, settings.recent_pixels))) * score
         eager_language = heads * new * capacity * score
     on_cuda = settings.device.startswith('cuda')
     workspace = CUDA_WORKSPACE if on_cuda else 0
@@ -208,7 +207,7 @@ def _moment_bytes(settings: MemoryConfig, kv: CacheShape, family: ModelFamily) -
     pixels = family.max_frame_pixels(settings.max_pixels)
     waiting = 3 * pixels * settings.max_block_frames * cameras
     recent = 3 * settings.recent_grids(family) * family.FRAMES_PER_GRID * (
-        family.max_frame_pixels(settings.recent_max_pixels or settings.max_pixels))
+        family.max_frame_pixels(settings.recent_pixels))
     attention = 2 * 4 * kv.layers * kv.kv_heads * settings.budget if settings.max_evidence else 0
     return settings.thumbnail_bytes + waiting + recent + attention
 

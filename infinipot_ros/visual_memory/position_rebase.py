@@ -70,7 +70,7 @@ def last_time(family: ModelFamily, settings: MemoryConfig, prefix: int = 0) -> i
         cameras = len(settings.cameras) or MAX_CAMERAS
         waiting = cameras * settings.max_block_frames // family.FRAMES_PER_GRID
         new = waiting * _widest(family, settings.max_pixels) + settings.recent_grids(
-            family) * _widest(family, settings.recent_max_pixels or settings.max_pixels)
+            family) * _widest(family, settings.recent_pixels)
         # Re-basing leaves one half free, which must hold the pending and the recent frames; they
         # are within the budget.
         least, what = 2 * min(new, settings.budget), 'time'

@@ -94,11 +94,10 @@ class RecentFrames:
         :param begins: whether the frame begins a grid in its camera's block.
         """
         last = self._newest(frame.camera)
-        if begins or last is None:
-            # Half a grid whose first frame was left out is left out, too.
-            if begins:
-                self._grids.append(RecentGrid([frame]))
-        elif last.number == UNKNOWN and len(last.frames) < self._per_grid:
+        if begins:
+            self._grids.append(RecentGrid([frame]))
+        # The rest of a grid whose first frame has left is left out, too.
+        elif last is not None and last.number == UNKNOWN and len(last.frames) < self._per_grid:
             last.frames.append(frame)
 
     def extend(self, camera: str, stamp_ns: int) -> None:

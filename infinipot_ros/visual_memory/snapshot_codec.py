@@ -357,15 +357,15 @@ def _read_blocks(
     frames = _read_frames('pending', facts.pending.names, facts.model, tensors)
     known = {name for name, *_ in facts.cameras}
     blocks: dict[str, PendingBlock] = {}
-    for grids, count in facts.blocks:
+    labelled = facts.labelled or [False] * len(facts.blocks)
+    for (grids, count), names_camera in zip(facts.blocks, labelled, strict=True):
         own, frames = frames[:count], frames[count:]
         if len(own) < count:
             raise StorageError(f'a block has {len(own)} of its {count} frames')
         camera, height, width = own[0].camera, *own[0].pixels.shape[:2]
-        labelled = facts.labelled[len(blocks):len(blocks) + 1] == [True]
         block = PendingBlock(
             grids, facts.model.grid_tokens(height, width), facts.model.temporal_patch_size, own,
-            camera_label(camera) if labelled else '')
+            camera_label(camera) if names_camera else '')
         alike = all(block.takes(frame.pixels) and frame.camera == camera for frame in own)
         if not alike or block.complete or camera in blocks or camera not in known:
             raise StorageError('pending frames do not form a block')

@@ -162,14 +162,12 @@ class VisualMemory:
                 camera, thumbnail, stamp_ns, queued_frames):
             return FrameOutcome('duplicate', encoder.stamps.newest_ns)
         pixels = self.model.fit(rgb, self.settings.max_pixels)
-        recent = None
+        frame, recent = PendingFrame(pixels, stamp_ns, camera, pose), None
         if self.settings.recent_frames:
-            whole = self.settings.recent_max_pixels
-            recent = PendingFrame(
-                self.model.fit(rgb, whole) if whole else pixels, stamp_ns, camera, pose)
+            larger = self.settings.recent_max_pixels
+            recent = replace(frame, pixels=self.model.fit(rgb, larger)) if larger else frame
         encoder.add(
-            PendingFrame(pixels, stamp_ns, camera, pose), jumped, queued_frames, thumbnail,
-            frames_left, recent)
+            frame, jumped, queued_frames, thumbnail, frames_left, recent)
         return FrameOutcome('stored', encoder.stamps.newest_ns)
 
     @property

@@ -7,36 +7,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from camera import decode_shade
 from recording_log import RecordingLog
-from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError, InfinipotError, QuestionCode, QuestionError
-from infinipot_ros.node import parameters
 from infinipot_ros.node.job_queue import MAX_QUERIES
 from infinipot_ros.node.jobs import QuestionRequest
 from infinipot_ros.node.memory_host import MemoryHost
 
 SECOND = 1_000_000_000
-
-
-def decode(raw: bytes) -> tuple[np.ndarray, str]:
-    return np.full((56, 56, 3), raw[0], np.uint8), 'optical'
-
-
-@pytest.fixture(scope='module')
-def tiny(tmp_path_factory) -> Path:
-    return make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('model') / 'tiny')
-
-
-@pytest.fixture
-def values(tiny) -> dict[str, Any]:
-    return {**parameters.defaults(), 'model': str(tiny), 'memory.budget': 64,
-            'ingest.max_pixels': 3136, 'ingest.fps': 0.0}
 
 
 @pytest.fixture
@@ -64,7 +46,7 @@ def offer(host: MemoryHost, second: int) -> None:
 
 def activate(host: MemoryHost, values: dict[str, Any]) -> None:
     host.enter('configuring')
-    host.configure(values, decode)
+    host.configure(values, decode_shade)
     host.enter('active')
 
 
@@ -149,7 +131,7 @@ def test_the_latest_frame_goes_with_the_memory(host, values) -> None:
 def test_a_camera_that_is_not_configured_is_refused(host, values) -> None:
     values['cameras'] = ['front', 'rear']
     host.check_cameras(['any'])
-    host.configure(values, decode)
+    host.configure(values, decode_shade)
     host.check_cameras(['rear', 'front'])
     with pytest.raises(QuestionError, match="'left': the parameter cameras has front, rear") as it:
         host.check_cameras(['front', 'left'])
@@ -159,11 +141,11 @@ def test_a_camera_that_is_not_configured_is_refused(host, values) -> None:
 def test_a_configuration_that_cannot_work_leaves_a_host_that_can_be_configured(
         host, values) -> None:
     with pytest.raises(ConfigurationError, match='a multiple of 2'):
-        host.configure({**values, 'block_size': 3}, decode)
+        host.configure({**values, 'block_size': 3}, decode_shade)
     assert host.release(20.0, lambda: False) and not host.configured
-    assert host.configure(values, decode).memory.budget_tokens == 64
+    assert host.configure(values, decode_shade).memory.budget_tokens == 64
 
 
 def test_a_process_that_leaves_waits_for_no_model(host, values) -> None:
     with pytest.raises(ConfigurationError, match='stopped while its model loaded'):
-        host.configure(values, decode, lambda: True)
+        host.configure(values, decode_shade, lambda: True)

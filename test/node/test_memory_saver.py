@@ -8,16 +8,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from camera import decode_shade
 from recording_log import RecordingLog
-from tiny_models import make_tiny
 
 from infinipot_ros.errors import StorageError
-from infinipot_ros.node import parameters
 from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.node.memory_saver import MemorySaver
 
@@ -25,19 +22,9 @@ SECOND = 1_000_000_000
 OWN = 'infinipot.memory.safetensors'
 
 
-def decode(raw: bytes) -> tuple[np.ndarray, str]:
-    return np.full((56, 56, 3), raw[0], np.uint8), 'optical'
-
-
-@pytest.fixture(scope='module')
-def tiny(tmp_path_factory) -> Path:
-    return make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('model') / 'tiny')
-
-
 @pytest.fixture
-def values(tiny, tmp_path) -> dict[str, Any]:
-    return {**parameters.defaults(), 'model': str(tiny), 'memory.budget': 64,
-            'ingest.max_pixels': 3136, 'ingest.fps': 0.0, 'storage.directory': str(tmp_path)}
+def values(values, tmp_path) -> dict[str, Any]:
+    return {**values, 'storage.directory': str(tmp_path)}
 
 
 @contextmanager
@@ -48,7 +35,7 @@ def node(values: dict[str, Any], **changes: Any) -> Iterator[tuple[MemoryHost, M
     saver = MemorySaver(host, lambda: 7)
     host.enter('configuring')
     saver.hold_file()
-    host.configure(values, decode)
+    host.configure(values, decode_shade)
     saver.start()
     host.enter('active')
     yield host, saver

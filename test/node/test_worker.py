@@ -8,12 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
 
 import numpy as np
 import pytest
 from recording_log import RecordingLog
-from tiny_models import make_tiny
 
 from infinipot_ros.errors import (
     BusyError,
@@ -60,11 +58,6 @@ def ask(worker: MemoryWorker, question: QuestionRequest, timeout_s: float,
         on_text: Callable[[str], None] = lambda _text: None,
         canceled: Callable[[], bool] = lambda: False) -> Future[Answered]:
     return worker.queue.ask(question, timeout_s, on_text, canceled).future
-
-
-@pytest.fixture(scope='module')
-def tiny(tmp_path_factory) -> Path:
-    return make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('model') / 'tiny')
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@
 import os
 
 import pytest
-from saved_memories import assert_twins, changed, feed, make
+from json_places import replaced
+from saved_memories import assert_twins, feed, make
 
 from infinipot_ros.errors import MemoryInUseError, StorageError
 from infinipot_ros.visual_memory import storage
@@ -85,7 +86,7 @@ def test_at_start_a_directory_that_cannot_be_read_is_a_refusal(tiny, tmp_path):
 def test_at_start_a_file_made_up_with_right_checksums_is_set_aside(tiny, good, tmp_path):
     path = tmp_path / 'memory'
     with read_snapshot(good) as file:
-        write_snapshot(path, changed(file.facts, ('model', 'patch size'), 0), file.tensors)
+        write_snapshot(path, replaced(file.facts, ('model', 'patch size'), 0), file.tensors)
     memory = make(tiny)
     refused = load_at_start(memory, path)
     assert isinstance(refused, StorageError) and 'patch size' in str(refused)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The newest frames, encoded anew for every question."""
+"""The newest frames, encoded again for every question."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ def fill(memory, frames, height=56, width=84):
 @pytest.mark.parametrize('recent', [2, 3, 6])
 @pytest.mark.parametrize('block_size', [2, 4])
 @pytest.mark.parametrize('frames', [13, 14])
-def test_what_is_encoded_anew_changes_nothing_while_nothing_was_evicted(
+def test_what_is_encoded_again_changes_nothing_while_nothing_was_evicted(
         checkpoints, kind, recent, block_size, frames):
     scores = []
     for number in (0, recent):
@@ -198,7 +198,7 @@ def test_a_jump_of_the_clock_and_a_reset_forget_them(tiny):
     assert memory.ask(QUESTION).memory_tokens == 6
 
 
-def test_frames_that_cannot_be_encoded_anew_leave_the_memory_as_it_was(tiny):
+def test_frames_that_cannot_be_encoded_again_leave_the_memory_as_it_was(tiny):
     """A fault in the model while it reads them again: the memory answers without them."""
     memory = fill(make(tiny, budget=120, recent_frames=2), 6)
     expected = fill(make(tiny, budget=120), 6).ask(QUESTION)

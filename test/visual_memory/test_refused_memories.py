@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_places import paths_into, replaced
 from saved_memories import (
     HOUR,
     QUESTION,
     Untouched,
     assert_twins,
-    changed,
     essence,
     feed,
     make,
@@ -107,15 +107,6 @@ def test_what_is_no_memory_changes_nothing(untouched, good, tmp_path):
         untouched.refuses(tmp_path / name, reason)
 
 
-def paths_into(value, at=()):
-    """Give the way to everything inside a JSON value."""
-    yield at
-    items = value.items() if isinstance(value, dict) else (
-        enumerate(value) if isinstance(value, list) else ())
-    for key, inner in items:
-        yield from paths_into(inner, (*at, key))
-
-
 # Numbers of other types, at the edges of what integers of 31 to 64 bits hold, and far beyond; text
 # that cannot be encoded; JSON of other shapes.
 HOSTILE = [
@@ -127,7 +118,7 @@ HOSTILE = [
 @pytest.mark.parametrize('name', ['patch size', 'merge size', 'number of layers'])
 def test_sizes_that_no_model_has_are_refused_and_named(untouched, good, path, name, value):
     with read_snapshot(good) as file:
-        write_snapshot(path, changed(file.facts, ('model', name), value), file.tensors)
+        write_snapshot(path, replaced(file.facts, ('model', name), value), file.tensors)
     untouched.refuses(path, name)
 
 
@@ -144,7 +135,7 @@ def test_every_fact_replaced_by_a_hostile_value_is_refused_or_a_memory(tiny, goo
         for way in ways:
             for value in HOSTILE:
                 try:
-                    state = from_file(changed(facts, way, value), tensors)
+                    state = from_file(replaced(facts, way, value), tensors)
                 except StorageError as error:
                     assert len(str(error).encode()) < 300
                     continue
@@ -177,7 +168,7 @@ def test_a_fact_that_nobody_knows_is_refused_and_named(good):
     with read_snapshot(good) as file:
         for way in (('surprise',), ('model', 'surprise'), ('timeline', 'surprise')):
             with pytest.raises(StorageError, match='surprise'):
-                from_file(changed(file.facts, way, 0), file.tensors)
+                from_file(replaced(file.facts, way, 0), file.tensors)
 
 
 JUNK = st.one_of(
@@ -196,7 +187,7 @@ def test_facts_made_up_with_right_checksums_change_nothing(untouched, good, path
             way = data.draw(st.sampled_from(list(paths_into(facts))[1:]))
             value = data.draw(JUNK.filter(lambda junk: junk == junk and junk not in (
                 float('inf'), float('-inf'))))
-            facts = changed(facts, way, value)
+            facts = replaced(facts, way, value)
         write_snapshot(path, facts, tensors)
     try_it(untouched, good, path)
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_places import replaced
 from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError
@@ -59,15 +60,6 @@ def numbers(config: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
             yield (*path, name)
         elif isinstance(value, (int, float)):
             yield (*path, name)
-
-
-def replaced(config: dict[str, Any], path: tuple[Any, ...], value: object) -> dict[str, Any]:
-    config = copy.deepcopy(config)
-    place = config
-    for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = value
-    return config
 
 
 def peak_bytes() -> int:

@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_places import paths_into, replaced
 from tiny_models import make_tiny
 
 from infinipot_ros.errors import ConfigurationError
@@ -47,24 +46,6 @@ def place(tmp_path_factory) -> Path:
 def contents(folder: Path, file: str) -> Any:
     path = folder / file
     return json.loads(path.read_text()) if path.is_file() else MISSING[file]
-
-
-def paths_into(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield path
-    if isinstance(value, (dict, list)):
-        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from paths_into(inner, (*path, name))
-
-
-def replaced(content: Any, path: tuple[Any, ...], value: object) -> Any:
-    if not path:
-        return value
-    content = copy.deepcopy(content)
-    inner = content
-    for step in path[:-1]:
-        inner = inner[step]
-    inner[path[-1]] = value
-    return content
 
 
 def spoil(folder: Path, place: Path, file: str, content: object) -> Path:
