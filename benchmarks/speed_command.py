@@ -42,9 +42,9 @@ def speed(
     ] = False,
     only: Annotated[
         str | None,
-        typer.Option(help='Sections to measure, by name, with commas between; others that OUTPUT '
-                     'holds stay, if taken on this machine with these versions and options.',
-                     show_default=','.join(SECTIONS)),
+        typer.Option(help=f'Sections to measure, with commas between, of {", ".join(SECTIONS)}; '
+                     'others that OUTPUT holds stay, if taken on this machine with these versions '
+                     'and options.', show_default='all'),
     ] = None,
     device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1, ...')] = 'cpu',
     dtype: Annotated[str, typer.Option(help='float32, float16 or bfloat16.')] = 'float32',

@@ -59,9 +59,7 @@ def ask(
     recent_ratio: options.RecentRatio = None,
     device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1, ...')] = 'cpu',
     dtype: options.Dtype = 'float32',
-    weights: Annotated[
-        str, typer.Option(help="int8 or int4: quantised weights (pip install '.[quantized]').")
-    ] = '',
+    weights: options.Weights = '',
     max_pixels: Annotated[int, typer.Option(help=options.MAX_PIXELS)] = 128 * 28 * 28,
     max_image_pixels: options.MaxImagePixels = None,
     duplicate_similarity: options.DuplicateSimilarity = 0.0,

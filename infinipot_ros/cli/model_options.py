@@ -23,6 +23,8 @@ MAX_NEW_TOKENS = 'Most tokens of an answer.'
 Model = Annotated[
     str, typer.Option(help='A folder, a hub id in the local cache, or a bundled name.')]
 Dtype = Annotated[str, typer.Option(help='float32, float16 or bfloat16.')]
+Weights = Annotated[
+    str, typer.Option(help="int8 or int4: quantised weights (pip install '.[quantized]').")]
 DuplicateSimilarity = Annotated[
     float,
     typer.Option(

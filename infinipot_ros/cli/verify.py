@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,9 +23,7 @@ def verify(
             metavar='MODEL', help='A folder, a hub id in the local cache, or a bundled name.')],
     device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1, ...')] = 'cpu',
     dtype: options.Dtype = 'bfloat16',
-    weights: Annotated[
-        str, typer.Option(help="int8 or int4: quantised weights (pip install '.[quantized]').")
-    ] = '',
+    weights: options.Weights = '',
     attn_implementation: Annotated[
         str, typer.Option(help='sdpa, eager or flash_attention_2.')] = 'sdpa',
     budget: Annotated[
@@ -73,11 +72,14 @@ def verify(
 
 
 def _run(verification: Verification) -> VerificationRecord:
-    """Run with the present step on stderr."""
+    """Run with the present step on stderr: one that changes on a terminal, else a line each."""
     from rich.console import Console
     from transformers.utils import logging
 
     logging.set_verbosity_error()
+    # Colours may be forced in a log, too; a line that is drawn again and again is for eyes.
+    if not sys.stderr.isatty():
+        return verification.run(lambda step: typer.echo(step, err=True))
     with Console(stderr=True).status('') as status:
         return verification.run(status.update)
 

@@ -364,6 +364,17 @@ def test_plan_fits_a_terminal_of_80_columns(budgets):
                for table in tables)
 
 
+def test_plan_counts_quantised_weights():
+    stored, quantised = (
+        run('plan', '7B', '--budget', 4096, *options)
+        for options in ((), ('--weights', 'int4')))
+    figures = [int(re.search(r'^weights +([0-9,]+)$', result.stdout, re.M)[1].replace(',', ''))
+               for result in (stored, quantised)]
+    # The language model's matrices take 4 of 16 bits; vision tower and embeddings stay.
+    assert 0.25 < figures[1] / figures[0] < 0.5
+    assert 'weights in int4' in quantised.stdout and 'weights in' not in stored.stdout
+
+
 def test_ask_shows_progress_on_a_terminal_alone(folder, model):
     command = ('ask', folder, QUESTION, '--model', model, '--max-pixels', PIXELS)
     # Colours may be forced in a log, too; a bar that is drawn again and again is for eyes.

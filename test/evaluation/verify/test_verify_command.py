@@ -38,6 +38,9 @@ def test_a_quick_run_writes_page_and_record(model, tmp_path):
     done = run(model, '--quick', '--policy', 'infinipot_v', '--policy', 'full', '--output',
                output, *MODEL_OPTIONS)
     assert done.exit_code == 0, done.output
+    # A log shows how far it is, a line a step.
+    assert {f'loading {model}', 'equality in bfloat16: the memory', 'answers of full',
+            '5,000 tokens, full KV'} <= set(done.stderr.splitlines())
     record = read_record(output / 'verify.json')
     assert record.passed and record.options.quick
     assert record.model.name == 'tiny'
