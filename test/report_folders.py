@@ -59,7 +59,8 @@ def make_outcome(stream, variant, number, rng, *, suite, seed, frames, questions
         score=float(right), latency_s=float(rng.uniform(0.02, 0.09)), first_token_s=0.02,
         memory_tokens=held, memory_bytes=held * TOKEN_BYTES, new_tokens=3,
         evidence=[[asked - (delay + 4) * SECOND // 2, asked - delay * SECOND // 2]]
-        if delay is not None else [])
+        if delay is not None else [],
+        rests_on=[[asked - 8 * SECOND, asked - 6 * SECOND, 0.25], [asked, asked, 0.125]])
 
 
 def tokens_of(variant, frames):

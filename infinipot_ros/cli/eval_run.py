@@ -54,6 +54,8 @@ DONE, BELOW, REFUSED, INTERRUPTED = 0, 1, 2, 130
 MIN_QUESTION_CHARS = 200
 MAX_LISTED = 5
 MAX_NAMED = 3
+#: Most moments an answer names.
+MAX_MOMENTS = 3
 
 
 class EvalRun:
@@ -86,7 +88,8 @@ class EvalRun:
         :raises ConfigurationError: a value that cannot work, or a ratio that no policy uses.
         """
         ratios = {name: settings.pop(name) for name in ('tar_ratio', 'recent_ratio')}
-        self._settings = replace(quality_settings(model, **settings), **ratios)
+        self._settings = replace(
+            quality_settings(model, max_evidence=MAX_MOMENTS, **settings), **ratios)
         for name, value in ratios.items():
             if value is not None and all(
                     getattr(each.apply(self._settings), name) is None for each in self._variants):

@@ -37,6 +37,8 @@ class Outcome:
     :param options: the choices of the question.
     :param frame: a picture of the evidence, a path below the output folder; None for none.
     :param truncated: whether the limit of its tokens ended the answer.
+    :param rests_on: the moments that the answer's attention went to, best first: first and last
+        stamp, and the share of it.
     """
 
     stream: str
@@ -67,12 +69,12 @@ class Outcome:
     options: Sequence[str] = ()
     frame: str | None = None
     truncated: bool = False
+    rests_on: Sequence[Sequence[float]] = ()
 
     @property
     def variant(self) -> Variant:
         """The policy and budget that answered."""
         return Variant(self.policy, self.budget)
-
 
 
 @dataclass(frozen=True)

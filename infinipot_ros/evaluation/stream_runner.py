@@ -232,7 +232,8 @@ class VariantRun:
                 answer.memory_tokens, seen_tokens, status.compressions, self._stamps[-1], worth,
                 answer.latency_s, answer.first_token_s, answer.memory_tokens, answer.memory_bytes,
                 answer.new_tokens, each.evidence, list(question.options),
-                self._pictures.get(question.id), answer.truncated)
+                self._pictures.get(question.id), answer.truncated,
+                [[of.first_ns, of.last_ns, round(of.score, 4)] for of in answer.evidence])
 
     def _delay(self, asked: TimedQuestion) -> int | None:
         """Return the frames since the evidence: the question's number, or counted."""

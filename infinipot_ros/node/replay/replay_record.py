@@ -155,7 +155,9 @@ class ReplayRecord:
             # The service returns the answer whole, without the number of its tokens.
             None, int(response.memory_tokens), int(status.memory_bytes), None,
             question.evidence, list(question.options), self._stream.pictures.get(question.id),
-            truncated=response.truncated)
+            truncated=response.truncated,
+            rests_on=[[nanoseconds(of.stamp_from), nanoseconds(of.stamp_to), round(of.score, 4)]
+                      for of in response.evidence])
 
     def _tokens(self, frames: int) -> int:
         """Return the visual tokens of so many frames from the start."""

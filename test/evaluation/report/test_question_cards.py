@@ -64,6 +64,11 @@ def test_a_card_shows_which_memory_answered_what(tmp_path):
     assert '<span class="memories">rarity /8 /16 ' in wrong
     assert f'asked at {clock_text((about.asked_ns - START_NS) / 1e9)}' in card
     assert 'in view ' in card
+    # Several memories gave one answer; the moments are those of the first.
+    first, last, now = (
+        clock_text((about.asked_ns - START_NS) / 1e9 - before) for before in (8, 6, 0))
+    assert f'the first rests on {first} to {last} (25 %), {now} (12 %)' in wrong
+    assert f'; rests on {first} to {last} (25 %)' in right
 
 
 @pytest.mark.parametrize('field', ['question', 'expected', 'answer', 'kind', 'stream', 'id'])
