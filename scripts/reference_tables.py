@@ -295,12 +295,15 @@ def family_cells() -> str:
 def _short(test: str) -> str:
     path, _, name = test.partition('::')
     return f'`{name}` in `{path}`'
+
+
 # -- measurements -----------------------------------------------------------------------------
 
 
 def measured() -> str:
     """Return what was sent in: the checks of every record, and its figures by tokens seen."""
     module = import_module('infinipot_ros.evaluation.verify.verification_record')
+    figure = import_module('infinipot_ros.evaluation.verify.record_tables').figure
     records = [module.read_record(path) for path in sorted(MEASURED.glob('*.json'))]
     if not records:
         return 'No row has been sent in yet.\n'
@@ -319,8 +322,8 @@ def measured() -> str:
         figures += ['| ' + ' | '.join([
             name, f'{row.memory}, {each.options.budget:,}' if row.memory == 'bounded' else 'full',
             f'{row.tokens_seen:,}', *([_cell(row.skipped), *[''] * 4] if row.skipped else [
-                f'{row.frames_per_s:.3g}', f'{row.first_token_ms:,.3g}',
-                f'{row.tokens_per_s:.3g}', f'{row.cache_bytes / 2 ** 20:,.0f}',
+                *map(figure, (row.frames_per_s, row.first_token_ms, row.tokens_per_s)),
+                f'{row.cache_bytes / 2 ** 20:,.0f}',
                 '' if row.power_w is None else f'{row.power_w:.1f}'])]) + ' |'
             for row in each.speed]
     return '\n'.join([*checks, '', *figures, ''])
