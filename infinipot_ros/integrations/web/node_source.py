@@ -201,7 +201,7 @@ def _moment(evidence: Any, newest_ns: int) -> PageMoment:
     stamp_ns = nanoseconds(evidence.header.stamp)
     first_ns, last_ns = nanoseconds(evidence.stamp_from), nanoseconds(evidence.stamp_to)
     moment = PageMoment(
-        -1, clock_text((stamp_ns - newest_ns) / SECOND_NS), (newest_ns - first_ns) / SECOND_NS,
+        -1, clock_text((stamp_ns - newest_ns) / SECOND_NS), first_ns / SECOND_NS,
         (last_ns - first_ns) / SECOND_NS, evidence.camera, float(evidence.score),
         picture=bytes(evidence.thumbnail.data) or None)
     if not evidence.has_pose:

@@ -83,7 +83,8 @@ function state(word, note) {
 }
 
 function show(status) {
-  state(status.state, [status.note, status.caveat].filter(Boolean).join(' '));
+  state(status.state, status.note);
+  put('caveat', status.caveat && `Note: ${status.caveat}.`);
   put('name', status.name);
   document.title = `${status.name} – infinipot`;
   if (status.picture && status.picture !== shown.picture) {
@@ -150,7 +151,7 @@ async function showMoments(status) {
     shown.moments = null;
     return;
   }
-  put('count', moments.length ? `${count(moments.length)} of ${count(status.frames_seen)} frames' worth` : '');
+  put('count', moments.length ? count(moments.length) : '');
   at('pick').hidden = !moments.length;
   const range = at('moment'), follows = range.value === range.max;
   range.max = Math.max(0, moments.length - 1);
@@ -162,9 +163,9 @@ async function showMoments(status) {
 }
 
 function scale() {
-  const before = [...moments, ...evidence].map(each => each.before_s);
-  const span = Math.max(1, ...before);
-  return each => 1 - Math.min(1, each.before_s / span);
+  const starts = [...moments, ...evidence].map(each => each.start_s);
+  const first = Math.min(...starts), span = Math.max(1, Math.max(...starts) - first);
+  return each => (each.start_s - first) / span;
 }
 
 function film() {
@@ -183,6 +184,8 @@ function film() {
 }
 
 function timeline() {
+  at('heat').toggleAttribute('hidden', !moments.length);
+  if (!moments.length) return;
   const place = scale(), heat = at('heat');
   heat.replaceChildren();
   const width = 1000 / Math.max(40, moments.length);
@@ -205,7 +208,8 @@ function timeline() {
 function choose() {
   const chosen = moments[at('moment').value];
   if (!chosen) return;
-  const text = `${chosen.when}${chosen.camera ? `, camera ${chosen.camera}` : ''}` +
+  const several = moments.some(each => each.camera !== chosen.camera);
+  const text = `${chosen.when}${several ? `, camera ${chosen.camera}` : ''}` +
     `${room(chosen)}: ${percent(chosen.share)} of its tokens are left`;
   at('moment').setAttribute('aria-valuetext', text);
   put('moment-text', text);

@@ -115,13 +115,6 @@ class PageApp:
         if self._asking >= MAX_ASKING:
             raise BusyError(f'{MAX_ASKING} questions of this page wait already: ask again when '
                             'one of them is answered')
-        self._asking += 1
-        return StreamingResponse(
-            self._answer(question), media_type='text/event-stream',
-            headers={'Cache-Control': 'no-store'})
-
-    async def _answer(self, question: PageQuestion) -> AsyncIterator[str]:
-        """Yield server-sent events: ``text`` as it is made, then ``answer`` or ``refused``."""
         loop, gone = asyncio.get_running_loop(), threading.Event()
         events: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
 
@@ -136,18 +129,30 @@ class PageApp:
             except Exception as error:
                 send('refused', _error(error)[1])
 
-        asked = loop.run_in_executor(self._threads, ask)
-        asked.add_done_callback(self._answered)
-        name = ''
-        try:
-            while name not in ('answer', 'refused'):
-                name, data = await events.get()
-                yield f'event: {name}\ndata: {json.dumps(data)}\n\n'
-        finally:
-            gone.set()
+        self._asking += 1
+        loop.run_in_executor(self._threads, ask).add_done_callback(self._answered)
+        return StreamingResponse(
+            _stream(events, gone), media_type='text/event-stream',
+            headers={'Cache-Control': 'no-store'})
 
     def _answered(self, _done: Any) -> None:
         self._asking -= 1
+
+
+async def _stream(events: asyncio.Queue[tuple[str, Any]],
+                  gone: threading.Event) -> AsyncIterator[str]:
+    """
+    Yield server-sent events: ``text`` as it is made, then ``answer`` or ``refused``.
+
+    :param gone: set when the browser does not listen any more.
+    """
+    name = ''
+    try:
+        while name not in ('answer', 'refused'):
+            name, data = await events.get()
+            yield f'event: {name}\ndata: {json.dumps(data)}\n\n'
+    finally:
+        gone.set()
 
 
 def build_app(source: PageSource, token: str = '', plan: Mapping[str, Any] | None = None) -> Any:

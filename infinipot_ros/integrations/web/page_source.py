@@ -64,7 +64,7 @@ class PageMoment:
 
     :param key: of its picture, for ``PageSource.thumbnail``; -1: it has none.
     :param when: its time as people read it.
-    :param before_s: seconds before the newest frame, of its first one; ``length_s`` to its last.
+    :param start_s: stamp of its first frame, seconds; ``length_s`` from there to its last.
     :param share: of its tokens, that are left; or of an answer's attention.
     :param place: x and y in metres, in ``frame_id``; None where no pose is known.
     :param picture: a jpeg, where it comes with an answer.
@@ -72,7 +72,7 @@ class PageMoment:
 
     key: int
     when: str
-    before_s: float
+    start_s: float
     length_s: float
     camera: str
     share: float

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -46,8 +46,11 @@ from infinipot_ros.recordings.frame_source import FrameSource
 from infinipot_ros.ros_time import SECOND_NS
 
 if TYPE_CHECKING:
+    from infinipot_ros.visual_memory.evidence import Evidence
     from infinipot_ros.visual_memory.frame import Frame
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
+    from infinipot_ros.visual_memory.observations import Observation
+    from infinipot_ros.visual_memory.sessions import Sessions
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 #: Frames that may wait for the model; then the recording waits: none is lost.
@@ -180,17 +183,16 @@ class RecordingSource:
         held, known = memory.shares_held(), memory.moments()
         step = max(1.0, len(known) / MOST_MOMENTS)
         chosen = [known[int(index * step)] for index in range(math.ceil(len(known) / step))]
-        newest_ns = memory.status().newest_ns
-        return [
-            self._moment(grid, each, newest_ns, held.get(grid, 0.0), memory.thumbnails.get(grid))
-            for grid, each in chosen]
+        return [self._moment(grid, each, held.get(grid, 0.0), memory.thumbnails.get(grid))
+                for grid, each in chosen]
 
-    def _moment(self, key: int, seen: Any, newest_ns: int, share: float,
-                picture: bytes | None) -> PageMoment:
+    def _moment(
+        self, key: int, seen: Observation | Evidence, share: float, picture: bytes | None,
+    ) -> PageMoment:
         pose = seen.pose
         return PageMoment(
             key if picture is not None else -1, self._clock(seen.first_ns),
-            (newest_ns - seen.first_ns) / SECOND_NS, (seen.last_ns - seen.first_ns) / SECOND_NS,
+            seen.first_ns / SECOND_NS, (seen.last_ns - seen.first_ns) / SECOND_NS,
             seen.camera, share, None if pose is None else (pose.x, pose.y),
             '' if pose is None else pose.frame_id, picture)
 
@@ -225,12 +227,11 @@ class RecordingSource:
             raise canceled() from None
         except QuestionError as error:
             raise typed_scope(error, question.times, first_ns, held_ns) from error
-        newest_ns = self._worker.snapshot().memory.newest_ns  # type: ignore[union-attr]
         return PageAnswer(
             answer.text, answer.note,
             f'{self._clock(answer.observed_from_ns)} to {self._clock(answer.observed_to_ns)}',
             answer.latency_s, answer.truncated,
-            [replace(self._moment(each.grid, each, newest_ns, each.score, each.thumbnail),
+            [replace(self._moment(each.grid, each, each.score, each.thumbnail),
                      when=self._clock(each.stamp_ns)) for each in answer.evidence])
 
     def watches(self) -> Sequence[PageWatch]:
@@ -288,7 +289,7 @@ class RecordingSource:
         return replace(frame, pose=self._poses.at(frame.stamp_ns))
 
 
-def _sessions() -> Any:
+def _sessions() -> Sessions:
     from infinipot_ros.visual_memory.sessions import Sessions
 
     return Sessions()
