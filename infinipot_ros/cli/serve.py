@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -142,6 +143,7 @@ def _recording_source(
 ) -> PageSource:
     from infinipot_ros.integrations.web.recorded_poses import read_bag_poses
     from infinipot_ros.integrations.web.recording_source import RecordingSource
+    from infinipot_ros.node.logs import NodeLog
     from infinipot_ros.recordings.sources import open_source
     from infinipot_ros.share import find_share
 
@@ -151,7 +153,8 @@ def _recording_source(
     if pose_topic is not None and frames.kind != 'bag':
         raise ConfigurationError(f'{path} is not a bag, so it has no poses: omit --pose-topic')
     poses = read_bag_poses(frames.path, pose_topic) if frames.kind == 'bag' else None
-    source = RecordingSource(frames, settings, _EchoLog(), speed=speed, poses=poses)
+    source = RecordingSource(
+        frames, settings, NodeLog(logging.getLogger('infinipot')), speed=speed, poses=poses)
     typer.echo(f'loading {settings.model}', err=True)
     source.start()
     return source
@@ -163,17 +166,3 @@ def _demo_plan() -> Mapping[str, Any]:
 
     rooms = read_rooms(find_share() / 'demo' / 'rooms.json')
     return rooms.model_dump() if rooms is not None else {}
-
-
-class _EchoLog:
-    """Errors on the terminal; what frames are dropped for is on the page."""
-
-    def info(self, text: str) -> None:
-        """Say nothing."""
-
-    def warn(self, key: str, text: str) -> None:
-        """Say nothing."""
-
-    def error(self, text: str) -> None:
-        """Show it."""
-        typer.echo(text, err=True)

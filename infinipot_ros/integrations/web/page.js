@@ -4,7 +4,7 @@
 
 // What comes from the memory or a model is only ever text here, never markup.
 
-const POLL_MS = 700, HIDDEN_MS = 5000, WATCH_MS = 3000, FILM = 12, SPARK = 120;
+const POLL_MS = 700, HIDDEN_MS = 5000, SILENT_MS = 5000, WATCH_MS = 3000, FILM = 12, SPARK = 120;
 const at = id => document.getElementById(id);
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -47,7 +47,8 @@ function coded(element, text) {
 }
 
 async function call(path, settings = {}) {
-  const response = await fetch(path, settings);
+  // A connection that broke may keep silent for minutes.
+  const response = await fetch(path, {signal: AbortSignal.timeout(SILENT_MS), ...settings});
   if (response.ok) return response.json();
   throw new Error(await refusal(response));
 }
@@ -56,6 +57,8 @@ async function refusal(response) {
   const text = await response.text();
   try { return JSON.parse(text).error; } catch { return text.trim(); }
 }
+
+const unreachable = error => error instanceof TypeError || error.name === 'TimeoutError';
 
 const post = data => ({
   method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(data)});
@@ -69,8 +72,7 @@ async function poll() {
   try {
     show(await call('api/status'));
   } catch (error) {
-    const unreachable = error instanceof TypeError;
-    state('away', unreachable ? 'infinipot serve does not answer: it ended, or the connection broke. ' +
+    state('away', unreachable(error) ? 'infinipot serve does not answer: it ended, or the connection broke. ' +
       'This page goes on by itself when it is back.' : error.message);
   }
   setTimeout(poll, document.hidden ? HIDDEN_MS : POLL_MS);
@@ -248,13 +250,13 @@ function map() {
   for (const [[x1, y1], [x2, y2]] of rooms.length ? plan.doors : []) {
     draw(svg, 'line', {x1, y1: -y1, x2, y2: -y2});
   }
-  for (const each of rooms) {
-    draw(svg, 'text', {class: 'room', x: (each.x[0] + each.x[1]) / 2, y: -each.y[0] - 0.9 * unit,
-      'font-size': 1.7 * unit}, each.name);
-  }
   for (const each of places) {
     draw(svg, 'circle', {class: 'seen', cx: each.place[0], cy: -each.place[1], r: 0.45 * unit,
       share: Math.sqrt(each.share)});
+  }
+  for (const each of rooms) {
+    draw(svg, 'text', {class: 'room', x: (each.x[0] + each.x[1]) / 2, y: -each.y[0] - 0.9 * unit,
+      'font-size': 1.7 * unit, 'stroke-width': 0.5 * unit}, each.name);
   }
   pins.slice().reverse().forEach(each => {
     const [x, y] = each.place;
@@ -351,7 +353,7 @@ async function watches() {
     listWatches(found.watches);
     if (found.note) return;
   } catch (error) {
-    if (!(error instanceof TypeError)) put('watch-note', error.message);
+    if (!unreachable(error)) put('watch-note', error.message);
   }
   setTimeout(watches, document.hidden ? HIDDEN_MS : WATCH_MS);
 }

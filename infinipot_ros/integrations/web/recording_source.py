@@ -122,8 +122,7 @@ class RecordingSource:
             recording.path.name, 'recording', *self._state(), caveat=found.caveat,
             model=self._settings.model, policy=self._settings.policy,
             frames_seen=recording.seen, drops=described_drops(drops),
-            ingest_ms=found.last_ingest_ms, query_ms=found.last_query_ms,
-            sessions=found.sessions)
+            query_ms=found.last_query_ms, sessions=found.sessions)
         memory = found.memory
         if memory is None:
             return status
@@ -133,6 +132,7 @@ class RecordingSource:
             status, frames_kept=kept, tokens=memory.tokens, budget_tokens=memory.budget_tokens,
             bytes=memory.bytes, budget_bytes=memory.budget_bytes,
             compressions=memory.compressions, fps=fps, kept_fps=kept_fps,
+            ingest_ms=memory.last_ingest_ms,
             oldest=self._clock(memory.oldest_ns), newest=self._clock(memory.newest_ns),
             span_s=(memory.newest_ns - memory.oldest_ns) / SECOND_NS,
             picture=str(memory.newest_ns), moments=f'{memory.newest_ns}.{memory.compressions}')
