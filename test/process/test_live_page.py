@@ -18,6 +18,8 @@ from playwright.sync_api import expect
 
 from infinipot_ros.integrations.web.node_source import NodeSource
 
+expect.set_options(timeout=30_000)
+
 NAMESPACE = '/live_page'
 FAILED = ('Failed to load resource',)
 
@@ -67,18 +69,17 @@ def test_a_node_is_shown_asked_and_found_again_after_a_restart(start, tiny):
             expect(page.locator('#watches li')).to_have_count(0)
 
             process.stop()
-            expect(page.locator('#state')).to_have_text('away', timeout=20_000)
+            expect(page.locator('#state')).to_have_text('away')
             expect(page.locator('#note')).to_contain_text('goes on by itself')
             away = events(httpx.post(f'{address}api/ask', json={'question': 'Who?'}).text)
             assert away[-1][0] == 'refused' and 'is away' in away[-1][1]['error']
 
             _, again = start(**settings)
             again.wait_active()
-            expect(page.locator('#state')).to_have_text('active', timeout=20_000)
+            expect(page.locator('#state')).to_have_text('active')
             again.feed(START_NS, 2)
             page.get_by_label('Question', exact=True).fill('And now?')
             page.keyboard.press('Enter')
-            expect(page.locator('article').first.locator('.evidence')).to_be_visible(
-                timeout=20_000)
+            expect(page.locator('article').first.locator('.evidence')).to_be_visible()
     finally:
         source.close()

@@ -93,6 +93,7 @@ function show(status) {
     shown.picture = status.picture;
     picture('live', `api/pictures/latest.jpg?${status.picture}`, 'What the camera saw last');
     at('no-live').hidden = true;
+    at('live').classList.toggle('wide', status.strip);
     if (status.strip) picture('strip', `api/pictures/strip.jpg?${status.picture}`);
   }
   put('newest', status.newest ? `the newest frame, at ${status.newest}` : '');

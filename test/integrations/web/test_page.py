@@ -14,6 +14,8 @@ from serving import served
 pytest.importorskip('playwright', reason='a browser is driven by it')
 from playwright.sync_api import expect
 
+expect.set_options(timeout=30_000)
+
 #: What a browser logs itself where requests fail.
 FAILED = ('Failed to load resource',)
 
@@ -36,7 +38,7 @@ def answered(page):
 def test_a_visitor_sees_what_is_remembered_asks_and_sees_what_the_answer_rests_on(
         browser, address, plan):
     with visit(browser, address) as page:
-        expect(page.locator('#state')).to_have_text('ended', timeout=60_000)
+        expect(page.locator('#state')).to_have_text('ended')
         expect(page.locator('#note')).to_contain_text('can still be asked about')
         expect(page.locator('#live')).to_be_visible()
         expect(page.locator('#tokens-of')).to_have_text('of 1,024 tokens remembered')
@@ -100,7 +102,7 @@ def test_the_page_fits_its_window_and_axe_finds_nothing(browser, address, width,
 
 def test_a_span_and_a_dialogue_can_be_chosen(browser, address, tour):
     with visit(browser, address) as page:
-        expect(page.locator('#state')).to_have_text('ended', timeout=60_000)
+        expect(page.locator('#state')).to_have_text('ended')
         page.get_by_text('When, and in which dialogue').click()
         page.get_by_label('Since').fill('2:00')
         page.get_by_label('Dialogue').fill('anna')
@@ -136,12 +138,12 @@ def test_the_page_waits_for_its_server_and_comes_back(browser, tour):
         with_page = visit(browser, address, expected=('net::ERR_', *FAILED))
         page = with_page.__enter__()
         expect(page.locator('#name')).to_have_text('tour')
-    expect(page.locator('#state')).to_have_text('away', timeout=30_000)
+    expect(page.locator('#state')).to_have_text('away')
     expect(page.locator('#note')).to_contain_text('does not answer')
     ask(page, 'Who?')
     expect(page.locator('article.refused .text')).to_contain_text('ask again')
     with served(tour, port=urlsplit(address).port):
-        expect(page.locator('#state')).not_to_have_text('away', timeout=30_000)
+        expect(page.locator('#state')).not_to_have_text('away')
         ask(page, 'Which room is the box in?')
         expect(page.locator('article').first.locator('.evidence')).to_be_visible()
         with_page.__exit__(None, None, None)
