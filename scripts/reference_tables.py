@@ -43,42 +43,10 @@ RULES = {'publishes': ('topic', 'publish'), 'subscribes': ('topic', 'subscribe')
          'service': ('service', 'reply'), 'action': ('action', 'execute')}
 INTERFACE = re.compile(r'\| (?P<names>`[^|]+`) \| (?P<kind>\w+)(?: with `(?P<when>[^`]+)`)? \|')
 
-#: The reasons frames are counted under in ``~/status``: what each means, and what to do about it.
-REASONS = {
-    'rate': 'Comes sooner than `ingest.fps` allows. Intended; 0 takes every frame.',
-    'duplicate': 'Shows what the last remembered frame shows, which stands for it. No loss.',
-    'queue': 'The queue was full: the model is slower than the camera. Lower `ingest.fps` or '
-             '`ingest.max_pixels`, or raise `block_size`.',
-    'inactive': 'It waited when the node was deactivated.',
-    'paused': '`~/pause` is on.',
-    'reset': 'It waited when `~/reset` was called.',
-    'zero_stamp': 'The header has no stamp. Set it in the driver.',
-    'stale_stamp': 'The stamp is not later than the last one of this camera. Two publishers on '
-                   'one topic, or a driver that repeats stamps.',
-    'zero_size': 'No pixels, or no bytes.',
-    'wrong_step': '`step` is less than a row of pixels takes.',
-    'short_data': '`data` holds fewer bytes than `step` times `height`.',
-    'long_data': '`data` holds more bytes than `step` times `height`.',
-    'unknown_encoding': 'An encoding that is not read; the log lists those that are.',
-    'too_large': 'More pixels than `ingest.max_image_pixels`, or more bytes than a message may '
-                 'have.',
-    'aspect_ratio': 'Too long and narrow for the model.',
-    'decode_failed': 'The jpeg or png is cut off or damaged.',
-    'malformed': 'The message itself cannot be read.',
-    'too_many_tokens': 'One grid of this image has more tokens than `memory.budget`. Lower '
-                       '`ingest.max_pixels` or raise the budget.',
-    'memory_full': 'Policy `full` and the budget is used up. Choose another policy.',
-    'overflow': 'The model produced numbers that are not finite. Use `bfloat16` or `float32`.',
-    'unknown_camera': 'A camera that is not declared; only from Python.',
-    'too_many_cameras': 'More cameras than the memory has places for.',
-    'bad_pixels': 'Not `uint8 [height, width, 3]`; only from Python.',
-    'internal': 'A fault of this package; the log has the traceback. Please report it.',
-}
-
 #: The commands and where their options are declared.
 COMMANDS = {
     **dict.fromkeys(
-        ('ask', 'status', 'watch', 'save', 'plan', 'verify', 'eval', 'demo', 'replay'),
+        ('ask', 'status', 'watch', 'save', 'plan', 'verify', 'eval', 'demo', 'replay', 'serve'),
         'infinipot_ros.cli.main:app'),
     **dict.fromkeys(('bench quality', 'bench speed'), 'benchmarks.command:bench_app'),
     **dict.fromkeys(('tour', 'train'), 'tools.tiny_model.command:world_app'),
@@ -180,19 +148,20 @@ def drop_reasons() -> str:
 
     :raises ValueError: the code gives a reason that ``REASONS`` lacks, or the other way round.
     """
+    meanings: dict[str, str] = import_module('infinipot_ros.drop_reasons').REASONS
     places: dict[str, set[str]] = {}
     for path in sorted(PACKAGE.rglob('*.py')):
         for reason in given_reasons(path):
             places.setdefault(reason, set()).add(str(path.relative_to(PACKAGE)))
-    for reason in set(REASONS) - set(places):
+    for reason in set(meanings) - set(places):
         places[reason] = {str(path.relative_to(PACKAGE)) for path in PACKAGE.glob('node/*.py')
                           if f"'{reason}'" in path.read_text(encoding='utf-8')}
-    differing = set(places) ^ set(REASONS) | {each for each in places if not places[each]}
+    differing = set(places) ^ set(meanings) | {each for each in places if not places[each]}
     if differing:
-        raise ValueError(f'REASONS of {Path(__file__).name} and the code differ: '
+        raise ValueError('REASONS of infinipot_ros/drop_reasons.py and the code differ: '
                          f'{sorted(differing)}')
     rows = [f'| `{reason}` | {what} | {", ".join(map("`{}`".format, sorted(places[reason])))} |'
-            for reason, what in REASONS.items()]
+            for reason, what in meanings.items()]
     return '\n'.join(
         ['| reason | meaning, and what to do | given in |', '|---|---|---|', *rows, ''])
 

@@ -41,3 +41,25 @@ def open_page(browser, path, width, *, dark=False):
     context.close()
     assert messages == []
     assert [url for url in requests if not url.startswith('data:')] == [path.as_uri()]
+
+
+@contextmanager
+def visit(browser, address, width=1280, *, dark=False, expected=()):
+    """
+    Visit a served page; fail if it asks for anything elsewhere, or if the console says anything.
+
+    :param expected: parts of messages that the browser may log, of refused requests.
+    """
+    context = browser.new_context(
+        viewport={'width': width, 'height': 900}, color_scheme='dark' if dark else 'light',
+        is_mobile=width < MOBILE_WIDTH)
+    page, requests, messages = context.new_page(), [], []
+    page.on('request', lambda request: requests.append(request.url))
+    page.on('console', lambda message: messages.append(message.text))
+    page.on('pageerror', lambda error: messages.append(str(error)))
+    page.goto(address)
+    yield page
+    context.close()
+    assert [text for text in messages if not any(part in text for part in expected)] == []
+    home = address.partition('?')[0]
+    assert [url for url in requests if not url.startswith((home, 'data:'))] == []

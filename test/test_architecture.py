@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'infinipot_ros'
 
 # Modules that any room may import and that import none.
-LEAVES = {'errors', 'ros_time', 'share'}
+LEAVES = {'drop_reasons', 'errors', 'ros_time', 'share'}
 # A room and the rooms it may import besides itself and the leaves. A folder named here is a room
 # of its own, with rules of its own, within the one around it.
 ARROWS = {
@@ -26,9 +26,11 @@ ARROWS = {
     'evaluation/verify': {'evaluation', 'recordings', 'visual_memory', 'vlm'},
     'node': {'images', 'visual_memory'},
     'node/replay': {'node', 'evaluation', 'images', 'recordings', 'visual_memory', 'vlm'},
+    'integrations': {
+        'node', 'node/replay', 'evaluation', 'images', 'recordings', 'visual_memory'},
     'cli': {
-        'node', 'node/replay', 'evaluation', 'evaluation/verify', 'recordings', 'visual_memory',
-        'vlm'},
+        'integrations', 'node', 'node/replay', 'evaluation', 'evaluation/verify', 'recordings',
+        'visual_memory', 'vlm'},
 }
 INTERFACES = {'action', 'msg', 'srv'}
 # Rooms that may import ROS.

@@ -20,7 +20,17 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from infinipot_ros.cli import ask, checkout, demo, evaluate, plan, replay, running_node, verify
+from infinipot_ros.cli import (
+    ask,
+    checkout,
+    demo,
+    evaluate,
+    plan,
+    replay,
+    running_node,
+    serve,
+    verify,
+)
 from infinipot_ros.cli.model_options import CONTEXT
 from infinipot_ros.cli.ray_option import RayCommand
 from infinipot_ros.errors import InfinipotError
@@ -121,6 +131,7 @@ _add('status', running_node.status)
 _add('watch', running_node.watch)
 _add('save', running_node.save)
 _add('demo', demo.demo)
+_add('serve', serve.serve, context_settings=CONTEXT)
 _add('replay', replay.replay)
 _add('plan', plan.plan)
 _add('verify', verify.verify)

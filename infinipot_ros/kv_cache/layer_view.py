@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -103,3 +104,21 @@ def share_held(views: Sequence[LayerView], grid: int) -> Tensor:
         own = view.coordinates[of_grid].long().cpu()
         counts += torch.bincount(own[:, ROW] * columns + own[:, COLUMN], minlength=len(counts))
     return counts.view(rows, columns) / (len(views) * views[0].coordinates.shape[0])
+
+
+def shares_held(views: Sequence[LayerView]) -> dict[int, float]:
+    """
+    Return what is left of each remembered grid: the mean of ``share_held`` over its tokens.
+
+    :return: by grid number, within (0, 1]; a grid nothing is left of is not in it.
+    """
+    counts: Counter[int] = Counter()
+    for view in views:
+        visual = view.coordinates[..., GRID][~text_tokens(view.coordinates)]
+        grids, held = visual.unique(return_counts=True)
+        counts.update(dict(zip(grids.tolist(), held.tolist())))
+    copies, shares = len(views) * views[0].coordinates.shape[0], {}
+    for grid, held in counts.items():
+        rows, columns, _ = views[0].shapes.of(grid)
+        shares[grid] = held / (copies * rows * columns)
+    return shares

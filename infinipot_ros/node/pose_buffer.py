@@ -14,7 +14,9 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+from infinipot_ros.images.image_messages import MAX_FRAME_ID
 from infinipot_ros.visual_memory.frame import Pose
 
 #: Poses kept: twenty seconds of odometry at 50 Hz, longer than a frame waits for the model.
@@ -125,3 +127,33 @@ def normalized(quaternion: Quaternion) -> Quaternion | None:
         return None
     x, y, z, w = (value / length for value in quaternion)
     return x, y, z, w
+
+
+def read_pose(message: Any) -> Pose | None:
+    """
+    Read an ``Odometry``, ``PoseStamped`` or ``PoseWithCovarianceStamped``, of rclpy or rosbags.
+
+    :return: None where its orientation is not a quaternion, a number is not finite or the name of
+        its frame is longer than ``MAX_FRAME_ID``.
+    """
+    holder = message.pose
+    covariance: tuple[float, ...] = ()
+    if hasattr(holder, 'covariance'):
+        covariance = tuple(float(value) for value in holder.covariance)
+        if not all(map(math.isfinite, covariance)):
+            # Drivers that do not know it send NaN, too.
+            covariance = ()
+        holder = holder.pose
+    position, turn = holder.position, holder.orientation
+    quaternion = normalized((turn.x, turn.y, turn.z, turn.w))
+    if (quaternion is None or not somewhere(position)
+            or len(message.header.frame_id) > MAX_FRAME_ID):
+        return None
+    return Pose(position.x, position.y, position.z, *quaternion,
+                frame_id=message.header.frame_id, covariance=covariance if any(covariance) else ())
+
+
+def somewhere(position: Any) -> bool:
+    """Return whether a position's numbers are finite."""
+    # NaN and infinity fall through every comparison but this one.
+    return bool(abs(position.x) + abs(position.y) + abs(position.z) < 1e12)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from infinipot_ros.errors import FrameError, QuestionCode, QuestionError, StorageError
-from infinipot_ros.kv_cache.layer_view import share_held
+from infinipot_ros.kv_cache.layer_view import share_held, shares_held
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
 from infinipot_ros.visual_memory.attention_evidence import AttentionAccumulator, hidden_tokens
@@ -326,6 +326,10 @@ class VisualMemory:
     def share_held(self, grid: int) -> Tensor:
         """Return the share of layers and KV heads that hold each token: ``[rows, columns]``."""
         return share_held(self._cache.views(), grid)
+
+    def shares_held(self) -> dict[int, float]:
+        """Return the share of its tokens that is left of each grid, within (0, 1]."""
+        return shares_held(self._cache.views())
 
     def coordinates(self) -> Tensor:
         """

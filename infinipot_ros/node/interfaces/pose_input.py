@@ -9,7 +9,6 @@ poses are those of the frame it is about, the robot's base as a rule, not the ca
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +26,7 @@ from infinipot_ros.images.image_messages import MAX_FRAME_ID
 from infinipot_ros.node.diagnostics import PoseSourceState
 from infinipot_ros.node.logs import Log
 from infinipot_ros.node.memory_host import MemoryHost
-from infinipot_ros.node.pose_buffer import PoseBuffer, PoseSource, normalized
+from infinipot_ros.node.pose_buffer import PoseBuffer, PoseSource, normalized, read_pose, somewhere
 from infinipot_ros.node.topics import Silence, publishers_of, topics_of
 from infinipot_ros.ros_time import SECOND_NS, nanoseconds
 from infinipot_ros.visual_memory.frame import Pose
@@ -46,36 +45,6 @@ _TYPES: dict[str, type[Any]] = {
 _PROFILE = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 #: Seconds of transforms tf2 keeps; what is older than the newest by more is refused by it.
 _TRANSFORMS_S = 10
-
-
-def read_pose(message: Any) -> Pose | None:
-    """
-    Read a message of one of the three types.
-
-    :return: None where its orientation is not a quaternion, a number is not finite or the name of
-        its frame is longer than ``MAX_FRAME_ID``.
-    """
-    holder = message.pose
-    covariance: tuple[float, ...] = ()
-    if not isinstance(message, PoseStamped):
-        covariance = tuple(float(value) for value in holder.covariance)
-        if not all(map(math.isfinite, covariance)):
-            # Drivers that do not know it send NaN, too.
-            covariance = ()
-        holder = holder.pose
-    position, turn = holder.position, holder.orientation
-    quaternion = normalized((turn.x, turn.y, turn.z, turn.w))
-    if (quaternion is None or not _somewhere(position)
-            or len(message.header.frame_id) > MAX_FRAME_ID):
-        return None
-    return Pose(position.x, position.y, position.z, *quaternion,
-                frame_id=message.header.frame_id, covariance=covariance if any(covariance) else ())
-
-
-def _somewhere(position: Any) -> bool:
-    """Return whether a position's numbers are finite."""
-    # NaN and infinity fall through every comparison but this one.
-    return bool(abs(position.x) + abs(position.y) + abs(position.z) < 1e12)
 
 
 class PoseTopic:
@@ -222,7 +191,7 @@ class PoseTransforms:
     def _read(self, found: Any) -> Pose | None:
         position, turn = found.transform.translation, found.transform.rotation
         quaternion = normalized((turn.x, turn.y, turn.z, turn.w))
-        if quaternion is None or not _somewhere(position):
+        if quaternion is None or not somewhere(position):
             return None
         return Pose(position.x, position.y, position.z, *quaternion, frame_id=self._frame)
 

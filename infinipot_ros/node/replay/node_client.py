@@ -9,6 +9,7 @@ learns that it has ended.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -25,6 +26,7 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.utilities import get_rmw_implementation_identifier
 from rclpy.validate_full_topic_name import validate_full_topic_name
+from sensor_msgs.msg import Image
 
 from infinipot_ros.action import Ask
 from infinipot_ros.errors import NodeError, QuestionCode, QuestionError
@@ -81,6 +83,7 @@ class NodeClient:
         self.meanwhile: Callable[[], None] = lambda: None
         self._looked, self._absences = 0.0, 0
         self._was_active = False
+        self._heard_s = -math.inf
         latched = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE,
                              durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.node.create_subscription(
@@ -102,6 +105,20 @@ class NodeClient:
     def status(self) -> Any:
         """The node's newest status; an empty message before the first."""
         return self.statuses[-1] if self.statuses else MemoryStatus()
+
+    def silence_s(self) -> float:
+        """Return the seconds since the last status; infinite where nobody publishes it now."""
+        if not self.node.count_publishers(f'{self.name}/status'):
+            return math.inf
+        return time.monotonic() - self._heard_s
+
+    def follow_memory_image(self, on_image: Callable[[Any], None]) -> None:
+        """
+        Have the node draw ``~/memory_image`` from now on, as it does while somebody subscribes.
+
+        :param on_image: called in the client's thread with each ``sensor_msgs/Image``.
+        """
+        self.node.create_subscription(Image, f'{self.name}/memory_image', on_image, 1)
 
     def wait_active(self, timeout_s: float) -> None:
         """
@@ -228,13 +245,15 @@ class NodeClient:
 
     def ask_streaming(
         self, question: str, on_text: Callable[[str], None], timeout_s: float, *,
-        since_ns: int | None = None, until_ns: int | None = None, **fields: Any,
+        since_ns: int | None = None, until_ns: int | None = None,
+        canceled: Callable[[], bool] = lambda: False, **fields: Any,
     ) -> Any:
         """
         Ask by ``~/ask`` and wait for the result; an interruption cancels the goal.
 
         :param on_text: called in the client's thread with each piece of text.
         :param since_ns: header stamp, nanoseconds; ``until_ns`` too; None: open.
+        :param canceled: asked again and again; true cancels the goal.
         :param fields: further fields of the goal.
         :return: the ``Ask.Result`` of an answer.
         :raises QuestionError: there is none, and why.
@@ -252,7 +271,10 @@ class NodeClient:
                 'active any more; its log says which. Ask again')
         future = handle.get_result_async()
         try:
-            self.wait(future.done, timeout_s, 'an answer')
+            self.wait(lambda: future.done() or canceled(), timeout_s, 'an answer')
+            if not future.done():
+                handle.cancel_goal_async()
+                self.wait(future.done, REPLY_S, 'the end of a canceled question')
         except KeyboardInterrupt:
             handle.cancel_goal_async()
             self.wait(future.done, REPLY_S, 'the end of a canceled question')
@@ -276,11 +298,24 @@ class NodeClient:
             Alert, f'{self.name}/alerts',
             lambda alert: on_alert(alert) if alert.id in begun else None, 10)
         self.wait(lambda: self.node.count_publishers(f'{self.name}/alerts') > 0, REPLY_S, 'alerts')
+        begun.append(self.begin_watch(question, period_s=period_s, value=value, cameras=cameras))
+        return begun[0]
+
+    def begin_watch(self, question: str, *, period_s: float, value: str,
+                    cameras: Iterable[str] = ()) -> int:
+        """Begin a standing question without following it; as ``watch`` otherwise."""
         response = self._succeed(Watch, 'watch', REPLY_S, Watch.Request(
             question=question, period=duration_message(period_s), value=value,
             cameras=list(cameras)))
-        begun.append(int(response.id))
-        return begun[0]
+        return int(response.id)
+
+    def watches(self) -> list[Any]:
+        """
+        Return the ``WatchState`` of each standing question.
+
+        :raises NodeError: the node does not answer.
+        """
+        return list(self._succeed(Watch, 'watch', REPLY_S, Watch.Request(list=True)).watches)
 
     def end_watch(self, number: int) -> None:
         """:raises NodeError: the node has no such watch."""
@@ -349,6 +384,7 @@ class NodeClient:
 
     def _on_status(self, status: MemoryStatus) -> None:
         self.statuses.append(status)
+        self._heard_s = time.monotonic()
         self._was_active |= status.state == 'active'
 
     def _spin(self) -> None:
