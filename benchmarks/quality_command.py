@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 POLICIES = (
     'full', 'infinipot_v', 'rarity', 'infinipot_v/paper', 'infinipot_v/official',
     'infinipot_v/content_keys', 'tar', 'van', 'uniform', 'uniform_released', 'recent', 'swa',
-    'keydiff', 'knorm', 'random')
+    'keydiff', 'knorm', 'streammem', 'hermes', 'cords', 'random')
 HEADLINE_BUDGET = '/8'
 BUDGETS = ('/2', '/4', HEADLINE_BUDGET, '/16', '512', '1024', '2048')
 # No seed that was trained on is ever asked about.
