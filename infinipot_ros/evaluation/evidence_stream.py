@@ -4,14 +4,19 @@
 The part of a stream that shows one answer: what an oracle would have remembered.
 
 A memory of nothing else tells the model's limit: what it gets wrong there, no choice of what to
-keep would have put right.
+keep would have put right. What was in view for long is shown by a few grids, so that a memory of
+them is none of the long ones that models read worse.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
 
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.stream import (
@@ -23,10 +28,14 @@ from infinipot_ros.evaluation.stream import (
 )
 from infinipot_ros.visual_memory.frame import Frame
 
+# The most grids of one interval of evidence, and of all.
+OF_INTERVAL, OF_ALL = 4, 64
+Item = TypeVar('Item')
+
 
 class EvidenceStream(Stream):
     """
-    The grids that show a question's answer, and the last grid before it is asked.
+    Grids that show a question's answer, spread over its evidence, and the last before the asking.
 
     :param per_grid: consecutive frames that make a grid.
     :ivar question: the question, with the delay that the whole stream has, and without tokens:
@@ -38,7 +47,7 @@ class EvidenceStream(Stream):
         self.name, self.suite, self.seed = whole.name, whole.suite, whole.seed
         self.questions_path = whole.questions_path
         self.before = Segments()
-        self._frames: list[Frame] = []
+        shown: list[list[list[Frame]]] = [[] for _ in asked.evidence]
         grid: list[Frame] = []
         stamps = []
         for frame in whole:
@@ -49,19 +58,20 @@ class EvidenceStream(Stream):
                 continue
             stamps.append(frame.stamp_ns)
             if len(grid) == per_grid:
-                self._take(grid, asked)
+                for (start, end), own in zip(asked.evidence, shown, strict=True):
+                    if any(start <= each.stamp_ns <= end for each in grid):
+                        own.append(grid)
+                        break
                 grid = []
             grid.append(frame)
-        self._frames += grid
+        kept = chain.from_iterable(spread(own, OF_INTERVAL) for own in shown)
+        in_order = sorted(kept, key=lambda own: own[0].stamp_ns)
+        self._frames = [*chain.from_iterable(spread(in_order, OF_ALL)), *grid]
         delay = asked.question.delay
         ends = [end for _, end in asked.evidence if stamps and end <= stamps[-1]]
         if delay is None and ends:
             delay = len(stamps) - bisect_right(stamps, max(ends))
         self.question = replace(asked.question, delay=delay, tokens=None)
-
-    def _take(self, grid: list[Frame], asked: TimedQuestion) -> None:
-        if any(start <= frame.stamp_ns <= end for frame in grid for start, end in asked.evidence):
-            self._frames += grid
 
     @property
     def questions(self) -> list[Question]:  # type: ignore[override]
@@ -78,3 +88,10 @@ class EvidenceStream(Stream):
         for frame in self:
             scanner.add(frame)
         return scanner.info(self.name)
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Choose at most so many, evenly, the first and the last among them."""
+    if len(items) <= most:
+        return [*items]
+    return [items[number] for number in np.linspace(0, len(items) - 1, most).round().astype(int)]

@@ -4,6 +4,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quality_streams import FRAMES, STEP_NS, make_stream
@@ -27,7 +28,7 @@ def timed(stream, index=0):
 
 @settings(max_examples=40)
 @given(
-    spans=st.lists(st.tuples(st.integers(0, 31), st.integers(0, 5)), max_size=4),
+    spans=st.lists(st.tuples(st.integers(0, 31), st.integers(0, 3)), max_size=4),
     ask=st.integers(0, FRAMES - 1), per_grid=st.sampled_from([1, 2]), known=st.booleans())
 def test_the_grids_that_show_the_answer_and_the_last_one_are_kept(spans, ask, per_grid, known):
     stream = STREAM
@@ -47,6 +48,26 @@ def test_the_grids_that_show_the_answer_and_the_last_one_are_kept(spans, ask, pe
     past = [last for _, last in ends if last <= ask]
     assert part.question.delay == (5 if known else ask - max(past) if past else None)
     assert part.question.tokens is None
+
+
+@pytest.mark.parametrize(('frames', 'every', 'most'), [(400, 400, 4), (400, 20, 64), (90, 9, 40)])
+def test_what_was_long_in_view_is_shown_by_a_few_grids(frames, every, most):
+    """Of each sight and of all together, spread from the first to the last."""
+    stream = make_stream(frames=frames, questions=1)
+    stamps = stream.stamps_ns
+    firsts = range(0, frames - every + 1, every)
+    question = replace(stream.questions[0], ask_at_ns=stamps[-1], evidence=[
+        [stamps[first], stamps[first + every - 2]] for first in firsts])
+    stream = replace(stream, questions=[question])
+    kept = [frame.stamp_ns for frame in EvidenceStream(stream, timed(stream), 1)]
+    assert kept == sorted({*kept})
+    assert kept[-1] == stamps[-1]
+    assert len(kept) == most + 1
+    assert kept[0] == stamps[0]
+    assert kept[-2] == question.evidence[-1][1]
+    sights = [sum(start <= stamp <= end for stamp in kept) for start, end in question.evidence]
+    assert min(sights) >= 3
+    assert max(sights) == 4
 
 
 def test_it_answers_from_what_it_kept_alone(tmp_path):
