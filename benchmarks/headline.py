@@ -23,8 +23,8 @@ from tools.tiny_model.splits import seed_range
 from tools.tiny_model.suites import SUITE_FRAMES
 
 SHORT_SUITES = ('tour', 'dwell', 'cuts')
-POLICIES = ('infinipot_v', 'tar', 'rarity', 'keydiff', 'streammem', 'hermes', 'cords', 'uniform',
-            'swa', 'random')
+POLICIES = ('infinipot_v', 'rarity', 'keydiff', 'streammem', 'hermes', 'cords', 'uniform', 'swa',
+            'random')
 # For streams that take a policy minutes.
 FEW = ('infinipot_v', 'rarity', 'cords', 'uniform')
 BUDGETS = ('/16', '/64', '/256')
