@@ -14,7 +14,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import TypeVar
 
 import numpy as np
 
@@ -30,7 +29,6 @@ from infinipot_ros.visual_memory.frame import Frame
 
 # The most grids of one interval of evidence, and of all.
 OF_INTERVAL, OF_ALL = 4, 64
-Item = TypeVar('Item')
 
 
 class EvidenceStream(Stream):
@@ -90,8 +88,8 @@ class EvidenceStream(Stream):
         return scanner.info(self.name)
 
 
-def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """Choose at most so many, evenly, the first and the last among them."""
+def spread(items: Sequence[list[Frame]], most: int) -> list[list[Frame]]:
+    """Choose at most so many grids, evenly, the first and the last among them."""
     if len(items) <= most:
         return [*items]
     return [items[number] for number in np.linspace(0, len(items) - 1, most).round().astype(int)]
