@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,12 +25,13 @@ from infinipot_ros.cli.ray_option import check_ray
 from infinipot_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from infinipot_ros.evaluation.task_runner import StreamTask
+    from benchmarks.headline import HeadlinePlan
+    from infinipot_ros.evaluation.task_runner import LoadStream, StreamTask
 
 POLICIES = (
     'full', 'infinipot_v', 'rarity', 'infinipot_v/paper', 'infinipot_v/official',
     'infinipot_v/content_keys', 'tar', 'van', 'uniform', 'uniform_released', 'recent', 'swa',
-    'keydiff', 'knorm', 'random')
+    'keydiff', 'knorm', 'streammem', 'hermes', 'cords', 'random')
 HEADLINE_BUDGET = '/8'
 BUDGETS = ('/2', '/4', HEADLINE_BUDGET, '/16', '512', '1024', '2048')
 # No seed that was trained on is ever asked about.
@@ -76,6 +77,11 @@ def quality(
     ] = Path('quality'),
     quick: Annotated[
         bool, typer.Option('--quick', help='A fixed small set, in a few minutes.')
+    ] = False,
+    headline: Annotated[
+        bool, typer.Option(
+            '--headline', help='Small budgets, and questions from now to a day ago: a fixed set, '
+            'in 40 minutes of two cores; smaller with --quick.')
     ] = False,
     suite: Annotated[
         list[str] | None,
@@ -130,9 +136,10 @@ def quality(
             f'--{name.replace("_", "-")}' for name, value in (
                 ('suite', suite), ('policy', policy), ('budget', budget), ('streams', streams),
                 ('other_streams', other_streams), ('frames', frames)) if value is not None]
-        if quick and fixed:
+        if (quick or headline) and fixed:
             raise ConfigurationError(
-                f'--quick is a fixed set and takes no {", ".join(fixed)}; leave one out')
+                f'--{"headline" if headline else "quick"} is a fixed set and takes no '
+                f'{", ".join(fixed)}; leave one out')
         if split not in SPLITS:
             raise ConfigurationError(
                 f'split {split!r} is not held out; choose {" or ".join(SPLITS)}')
@@ -144,9 +151,12 @@ def quality(
         from tools.tiny_model.suites import SUITES
 
         count = streams or 20
-        plan = QUICK if quick else Plan(
+        plan: Plan | HeadlinePlan = QUICK if quick else Plan(
             suite or SUITES, policy or POLICIES, budget or BUDGETS, count,
             min(count, 5 if other_streams is None else other_streams), frames)
+        if headline:
+            from benchmarks.headline import HEADLINE, QUICK_HEADLINE
+            plan = QUICK_HEADLINE if quick else HEADLINE
         _measure_and_report(
             plan, output, questions=questions, split=split, model=model,
             device=device, dtype=dtype, block_size=block_size,
@@ -190,23 +200,32 @@ def plan_tasks(plan: Plan, split: str) -> list[StreamTask]:
 
 
 def _measure_and_report(
-    plan: Plan, output: Path, *, questions: int, split: str, model: str,
+    plan: Plan | HeadlinePlan, output: Path, *, questions: int, split: str, model: str,
     device: str, dtype: str, block_size: int, workers: int, ray: str | None, cache: Path,
     fresh: bool,
 ) -> None:
     from rich.console import Console
 
+    from benchmarks.headline import DAY_LIKENESS, MIDDLE_BUDGET, load_headline, plan_headline
+    from benchmarks.headline_tables import headline_tables as age_tables
+    from benchmarks.long_streams import DAY, LONG_SUITES
     from benchmarks.quality_streams import load_stream, stream_code
     from infinipot_ros.cli.progress import show_progress
     from infinipot_ros.cli.result_tables import headline_tables
     from infinipot_ros.evaluation.cluster import run_on_cluster
     from infinipot_ros.evaluation.report.quality_report import write_report
-    from infinipot_ros.evaluation.run_store import RunStore
+    from infinipot_ros.evaluation.run_store import RunStore, write_whole
     from infinipot_ros.evaluation.task_runner import measure, quality_settings
     from infinipot_ros.vlm.loading import load_model, weights_digest
     from tools.tiny_model.suites import SUITES
 
-    tasks = plan_tasks(plan, split)
+    load: LoadStream
+    if isinstance(plan, Plan):
+        tasks, budget = plan_tasks(plan, split), HEADLINE_BUDGET
+        load = partial(load_stream, frames=plan.frames, questions=questions, cache=cache)
+    else:
+        tasks, budget = plan_headline(plan, split), MIDDLE_BUDGET
+        load = partial(load_headline, plan=plan, questions=questions, cache=cache)
     settings = quality_settings(model, device=device, dtype=dtype, block_size=block_size)
     config: dict[str, Any] = {
         'model': Path(model).name, 'weights_sha256': weights_digest(model), 'dtype': dtype,
@@ -215,15 +234,22 @@ def _measure_and_report(
         'frames': plan.frames, 'stream_code': stream_code()}
     bar = show_progress(tasks, Console(stderr=True))
     with RunStore(output, config, fresh=fresh) as store, bar as (on_run, on_frames):
-        measure(
-            store, tasks,
-            partial(load_stream, frames=plan.frames, questions=questions, cache=cache),
-            partial(load_model, model, device=device, dtype=dtype), settings,
-            workers=workers,
-            spread=None if ray is None else partial(
-                run_on_cluster, address=ray, output=output),
-            on_run=on_run, on_frames=on_frames)
-    summary = write_report(store, HEADLINE_BUDGET, SUITES)
+        for day in (False, True):
+            measure(
+                store, [task for task in tasks if (task.suite == DAY) == day], load,
+                partial(load_model, model, device=device, dtype=dtype),
+                replace(settings, still_likeness=DAY_LIKENESS) if day else settings,
+                workers=workers,
+                spread=None if ray is None else partial(
+                    run_on_cluster, address=ray, output=output),
+                on_run=on_run, on_frames=on_frames)
+    summary = write_report(store, budget, (*SUITES, *LONG_SUITES))
+    if not isinstance(plan, Plan):
+        lines = '\n'.join(age_tables(store.outcomes, plan.lengths.minutes)) + '\n'
+        write_whole(output / 'headline.md', lines)
+        typer.echo(lines)
+        typer.echo(f'wrote {output / "headline.md"} and what follows')
+        return
     for table in headline_tables(summary):
         Console().print(table, '')
     typer.echo(f'wrote {output / "report.html"}, results.json, results.csv and outcomes.jsonl')

@@ -22,7 +22,8 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.question import Question
 from infinipot_ros.evaluation.stream import QualityStream
 from tools.tiny_model import house, rendering, tour
-from tools.tiny_model.exam import examine_suite
+from tools.tiny_model.bag import TourQuestion
+from tools.tiny_model.exam import examine_now, examine_suite
 from tools.tiny_model.suites import make_stream
 from tools.tiny_model.tour import Film, Tour, decode_jpeg, film
 
@@ -52,7 +53,8 @@ def stream_code() -> str:
     """Identify the source of all that makes streams and questions; films are cached apart."""
     seen = hashlib.blake2b(digest_size=6)
     folder = Path(str(house.__file__)).parent
-    for path in [Path(__file__), *(folder / f'{name}.py' for name in sorted(STREAM_CODE))]:
+    own = [Path(__file__), Path(__file__).with_name('long_streams.py')]
+    for path in [*own, *(folder / f'{name}.py' for name in sorted(STREAM_CODE))]:
         seen.update(path.stem.encode() + path.read_bytes())
     return seen.hexdigest()
 
@@ -109,23 +111,29 @@ def stream_name(suite: str, seed: int) -> str:
     return f'{suite}-{seed}'
 
 
+def as_question(asked: TourQuestion) -> Question:
+    """Put a question about a tour into the form that every benchmark asks in."""
+    return Question(
+        asked.id, asked.question, asked.answer, asked.kind, ask_at_ns=asked.ask_at,
+        delay=asked.delay, evidence=asked.evidence, tokens=getattr(asked, 'tokens', None))
+
+
 def load_stream(
     suite: str, seed: int, *, frames: int | None = None, questions: int = 20,
-    cache: Path | None = None,
+    cache: Path | None = None, now: int = 0,
 ) -> QualityStream:
     """
     Make the stream of a suite and a seed, with its questions.
 
     :param frames: None: as many as the suite has.
     :param cache: where films are kept.
+    :param now: how many questions about the present there are besides.
     :raises ConfigurationError: no such suite or seed, or the renderer does not work here.
     """
     drive = make_stream(suite, seed, frames)
     shots = load_film(drive, cache)
-    asked = [
-        Question(
-            each.id, each.question, each.answer, each.kind, ask_at_ns=each.ask_at,
-            delay=each.delay, evidence=each.evidence, tokens=each.tokens)
-        for each in examine_suite(suite, drive, shots, questions)]
+    asked = [as_question(each) for each in examine_suite(suite, drive, shots, questions)]
+    if now:
+        asked += [as_question(each) for each in examine_now(suite, drive, shots, now)]
     return QualityStream(
         stream_name(suite, seed), suite, seed, shots.frames, drive.stamps_ns.tolist(), asked)

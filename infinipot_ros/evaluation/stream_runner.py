@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from infinipot_ros.errors import ConfigurationError, FrameError, QuestionError, SourceError
 from infinipot_ros.evaluation.encodings import RememberedEncodings
+from infinipot_ros.evaluation.evidence_stream import EvidenceStream
 from infinipot_ros.evaluation.memory_timeline import MemoryTimeline, TimedModel
 from infinipot_ros.evaluation.outcome import Outcome, StreamResult
 from infinipot_ros.evaluation.question import Tokens
@@ -35,7 +36,7 @@ from infinipot_ros.evaluation.stream import (
     TimedQuestion,
     questions_digest,
 )
-from infinipot_ros.evaluation.variants import Variant
+from infinipot_ros.evaluation.variants import FULL, ORACLE, Variant
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
@@ -74,8 +75,12 @@ def run_stream(
     cached = RememberedEncodings(model, *stream.kept(model))
     for variant in variants:
         try:
-            result = VariantRun(stream, asked, variant, settings, cached, leave_out).run(
-                on_frame, left_out)
+            if variant.policy == ORACLE:
+                # What it encodes no other variant does.
+                run: VariantRun = OracleRun(stream, asked, variant, settings, model, leave_out)
+            else:
+                run = VariantRun(stream, asked, variant, settings, cached, leave_out)
+            result = run.run(on_frame, left_out)
         except ConfigurationError as error:
             if on_refused is None:
                 raise
@@ -129,13 +134,17 @@ class VariantRun:
             height, width, self._settings.max_pixels))
         return int(rows * columns)
 
-    def run(self, on_frame: Callable[[], None], left_out: Mapping[str, int]) -> StreamResult:
-        """Watch the stream, ask what is due, and return the result."""
-        stream, variant = self._stream, self._variant
-        shared: dict[str, Any] = {
-            'stream': stream.name, 'digest': stream.digest(), 'variant': variant,
+    def _shared(self, left_out: Mapping[str, int]) -> dict[str, Any]:
+        """Return the fields of a result that follow from the stream."""
+        stream = self._stream
+        return {
+            'stream': stream.name, 'digest': stream.digest(), 'variant': self._variant,
             'stream_tokens': self._stream_tokens, 'left_out': dict(left_out),
             'inputs': stream.inputs, 'asked': questions_digest(stream.questions)}
+
+    def run(self, on_frame: Callable[[], None], left_out: Mapping[str, int]) -> StreamResult:
+        """Watch the stream, ask what is due, and return the result."""
+        stream, variant, shared = self._stream, self._variant, self._shared(left_out)
         if self._budget is None:
             return StreamResult(budget_tokens=None, **shared)
         started = time.perf_counter()
@@ -243,6 +252,26 @@ class VariantRun:
         if not ends:
             return None
         return len(self._stamps) - bisect_right(self._stamps, max(ends))
+
+
+class OracleRun(VariantRun):
+    """Each question answered from a full memory of its evidence and the grid before it."""
+
+    def run(self, on_frame: Callable[[], None], left_out: Mapping[str, int]) -> StreamResult:
+        """Show the evidence of one question after the other, and return all answers."""
+        started, full = time.perf_counter(), Variant(FULL, FULL)
+        for each in self._asked:
+            part = EvidenceStream(self._stream, each, self._per_grid)
+            [found] = VariantRun(
+                part, [replace(each, question=part.question)], full, self._settings, self._model,
+                leave_out=False).run(lambda: None, {}).outcomes
+            self._outcomes.append(replace(
+                found, policy=self._variant.policy, budget=self._variant.budget,
+                seen_tokens=part.before.tokens(self._grid_tokens, self._per_grid)))
+        return StreamResult(
+            budget_tokens=self._budget, frames=self._stream.survey().frames,
+            seconds=time.perf_counter() - started, outcomes=self._outcomes,
+            **self._shared(left_out))
 
 
 def _fitting(stream: Stream, settings: MemoryConfig, model: Any) -> MemoryConfig:

@@ -20,6 +20,8 @@ DEFAULT_POLICY = MemoryConfig.policy
 GRIDS = 'g'
 FULL = 'full'
 """The policy that evicts nothing, and the budget that holds a whole stream."""
+ORACLE = 'oracle'
+"""In place of a policy: for each question a memory of what shows its answer, and nothing else."""
 
 
 @dataclass(frozen=True, order=True)

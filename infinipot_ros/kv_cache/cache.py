@@ -12,7 +12,7 @@ to evict or drop: they are copied where the others remember a length.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -37,6 +37,9 @@ from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.recurrent_layer import RecurrentLayer
 from infinipot_ros.kv_cache.recurrent_states import RecurrentStates
 
+#: Returns what a pseudo-query pays to what is remembered, float32 ``[layers, kv_heads, N]``, and
+#: leaves the cache as it was.
+PseudoQuery = Callable[[], Tensor]
 # Keys that are turned at once: this bounds the scratch.
 TOKENS_AT_ONCE = 256
 
@@ -266,7 +269,10 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             placed.append(replace(view, starts=own, rotation=rotation))
         return placed
 
-    def make_room(self, tokens: int, policy: EvictionPolicy, *, last: bool = False) -> bool:
+    def make_room(
+        self, tokens: int, policy: EvictionPolicy, *, last: bool = False,
+        pseudo_query: PseudoQuery | None = None,
+    ) -> bool:
         """
         Compress, if ``tokens`` more would pass the budget (Algorithm 1).
 
@@ -277,20 +283,27 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         """
         if self.memory_length + tokens <= self.budget.tokens:
             return False
-        self.compress(policy, self.budget.target_before(tokens, last=last))
+        self.compress(policy, self.budget.target_before(tokens, last=last), pseudo_query)
         return True
 
-    def compress(self, policy: EvictionPolicy, target: int) -> None:
+    def compress(
+        self, policy: EvictionPolicy, target: int, pseudo_query: PseudoQuery | None = None,
+    ) -> None:
         """
         Keep ``target`` tokens per layer and KV head, in place and in order.
 
         Fewer, if some layer or head cannot hold as many: as many everywhere.
+
+        :param pseudo_query: run for a policy that needs it; None: no model stands by.
         """
         if self.tail_length:
             raise MemoryFullError('a question is still on top of the memory; roll it back first')
         if not 0 <= target < self.memory_length:
             return
         views = self.placed(self.views(), self.grid_starts)
+        if policy.needs_attention and pseudo_query is not None:
+            views = [replace(view, attention=own)
+                     for view, own in zip(views, pseudo_query(), strict=True)]
         # All layers choose before one is changed: a fault while choosing leaves them as they were.
         choices = select_alike(policy, views, target)
         for layer, kept in zip(self.kv_layers, choices, strict=True):
@@ -351,7 +364,10 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         rows = self.shape.layers * self.shape.kv_heads
         return {source: int(counts[own == source].sum()) / rows for source in sources}
 
-    def change_budget(self, budget: Budget, policy: EvictionPolicy, reserved: int = 0) -> bool:
+    def change_budget(
+        self, budget: Budget, policy: EvictionPolicy, reserved: int = 0,
+        pseudo_query: PseudoQuery | None = None,
+    ) -> bool:
         """
         Change the budget; the buffers stay as they are.
 
@@ -365,7 +381,7 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
                 'buffers were allocated for; configure again to raise it')
         compressed = self.memory_length + reserved > budget.tokens
         if compressed:
-            self.compress(policy, budget.target_before(reserved))
+            self.compress(policy, budget.target_before(reserved), pseudo_query)
         self.budget = budget
         return compressed
 

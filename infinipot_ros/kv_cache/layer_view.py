@@ -30,6 +30,8 @@ class LayerView:
     :param starts: int64 ``[H, N]``, the position that each token's grid starts at (or the token
         itself, where positions follow the slots); None where it is not known.
     :param rotation: how keys are rotated; None where it is not known.
+    :param attention: float32 ``[H, N]``, what a pseudo-query paid to each token, summed over its
+        tokens and a KV head's query heads; None where none was run.
     :param whole: the view that this one is a part of, ``at`` these heads and slots.
     """
 
@@ -41,6 +43,7 @@ class LayerView:
     shapes: GridShapes
     starts: Tensor | None = None
     rotation: KeyRotation | None = None
+    attention: Tensor | None = None
     whole: LayerView | None = None
     at: tuple[Tensor, Tensor] | None = None
 
@@ -76,7 +79,8 @@ class LayerView:
         at = heads.unsqueeze(-1), slots
         return replace(
             self, keys=self.keys[at], values=self.values[at], coordinates=self.coordinates[at],
-            starts=None if self.starts is None else self.starts[at], whole=self, at=at)
+            starts=None if self.starts is None else self.starts[at],
+            attention=None if self.attention is None else self.attention[at], whole=self, at=at)
 
 
 def in_parts(tokens: Tensor) -> tuple[Tensor, ...]:

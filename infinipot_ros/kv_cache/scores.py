@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from infinipot_ros.kv_cache.coordinates import TokenLayout
-from infinipot_ros.kv_cache.layer_view import in_parts
+from infinipot_ros.kv_cache.layer_view import LayerView, in_parts
 
 POOLING_KERNELS = (7, 5, 3, 1)
 RARITY_SAMPLES = 64
@@ -73,6 +73,15 @@ def value_norms(values: Tensor) -> Tensor:
     """VaN: the Euclidean norm of each value vector; ``[H, N, D]`` to float32 ``[H, N]``."""
     return torch.cat([
         torch.linalg.vector_norm(part.float(), dim=-1) for part in in_parts(values)], dim=1)
+
+
+def saliency(view: LayerView) -> Tensor:
+    """
+    Return what a pseudo-query pays to each token, without one the value norms: float32 ``[H, N]``.
+
+    No model stands by where a saved memory is fitted into a smaller budget.
+    """
+    return value_norms(view.values) if view.attention is None else view.attention
 
 
 def value_norms_and_rarity(

@@ -34,6 +34,7 @@ from infinipot_ros.visual_memory.position_rebase import (
     rebase_positions,
     renumber,
 )
+from infinipot_ros.visual_memory.pseudo_query import template_attention
 from infinipot_ros.visual_memory.recent_frames import (
     UNKNOWN,
     NewestGrids,
@@ -100,8 +101,13 @@ class FrameEncoder:
         Build the policy of the settings.
 
         :param shares: of the budget, of each camera by its number, if the settings declare them.
+        :raises ConfigurationError: it needs attention that the model does not show.
         """
         policy = settings.make_policy()
+        if policy.needs_attention and not self._model.supports_hook:
+            raise ConfigurationError(
+                f'policy {settings.policy!r} looks at attention, which attn_implementation '
+                f'{settings.attn_implementation} does not show; use sdpa or eager')
         if settings.camera_shares:
             policy = PerSourcePolicy(policy, shares)
         return GridTextPolicy(policy) if self._model.grid_text_tokens() else policy
@@ -122,7 +128,8 @@ class FrameEncoder:
         if self.reserved > budget.tokens:
             self.encode_block(*self.blocks)
         try:
-            compressed = self.cache.change_budget(budget, policy, self.reserved)
+            compressed = self.cache.change_budget(
+                budget, policy, self.reserved, self._template_attention)
         except MemoryFullError as error:
             raise ConfigurationError(f'the budget stays as it is: {error}') from error
         self._shares = shares
@@ -266,12 +273,17 @@ class FrameEncoder:
             self.encode_block(next(iter(self.blocks)))
         try:
             compressed = self.cache.make_room(
-                self.reserved + block.tokens, self.policy, last=last)
+                self.reserved + block.tokens, self.policy, last=last,
+                pseudo_query=self._template_attention)
         except MemoryFullError as error:
             raise FrameError('memory_full', str(error)) from error
         if compressed:
             self.drop_evicted()
         return block
+
+    def _template_attention(self) -> torch.Tensor:
+        return template_attention(
+            self._model, self.cache, self.timeline.text_start(self.cache.prefix_length))
 
     def _fit_to_load(self, block: PendingBlock, queued_frames: int) -> None:
         """

@@ -190,7 +190,8 @@ def compression_bytes(
     Return the scratch of a compression of so many tokens.
 
     Normalised keys, their products, similarity to the sample and the gathered survivors in
-    float32, one layer at a time; the slots that every layer keeps, in int64.
+    float32, one layer at a time; for all layers the slots that they keep, in int32, and where a
+    pseudo-query was run what it attended to, in float32.
 
     :param content: whether keys are compared without their positions: their angles in float64, and
         the keys; the start of every grid, in int64, for all layers.

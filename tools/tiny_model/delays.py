@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from infinipot_ros.evaluation.report.summary import DELAYS
 from tools.tiny_model.evidence import Candidate, Sightings
 
+#: Frames from the evidence to the asking, in streams of 1,200.
+DELAYS = (1, 10, 100, 1000)
 # The same question is not asked twice within this many frames.
 AGAIN = 20
 
@@ -20,9 +21,10 @@ _NEVER = 'never'
 
 def draw_at_delays(
     seen: Sightings, count: int, kinds: Sequence[str], rng: np.random.Generator,
+    delays: Sequence[int] = DELAYS,
 ) -> list[Candidate]:
     """
-    Draw up to ``count`` questions, evenly over ``DELAYS`` and the kinds.
+    Draw up to ``count`` questions, evenly over ``delays`` and the kinds.
 
     A delay counts as met within one frame. What the stream cannot give at one delay it gives at
     the others, and if need be at the nearest there is. Of every five at a delay, one is left out
@@ -31,8 +33,8 @@ def draw_at_delays(
     stock = {kind: seen.candidates(kind) for kind in kinds}
     taken: list[tuple[int, Candidate]] = []
     wanted = 0
-    for index, target in enumerate(DELAYS):
-        share = count // len(DELAYS) + (index < count % len(DELAYS))
+    for index, target in enumerate(delays):
+        share = count // len(delays) + (index < count % len(delays))
         wishes = [wish for wish in _wishes(kinds, share, target, rng) if wish != _NEVER]
         wanted += len(wishes)
         for wish in wishes:
@@ -45,7 +47,7 @@ def draw_at_delays(
                     break
     everything = [one for kind in kinds if kind != 'current' for one in stock[kind]]
     for tolerance in (1.0, 1.5, 2_000.0):
-        for target in DELAYS[::-1] * (wanted - len(taken)):
+        for target in [*delays][::-1] * (wanted - len(taken)):
             chosen = _choose(everything, target, taken, rng, tolerance)
             if chosen is not None and len(taken) < wanted:
                 taken.append((target, chosen))

@@ -19,10 +19,18 @@ import numpy.typing as npt
 from infinipot_ros.errors import ConfigurationError
 from tools.tiny_model.bag import AskedQuestion, TourQuestion
 from tools.tiny_model.dataset import house_facts
-from tools.tiny_model.delays import draw_at_delays
+from tools.tiny_model.delays import DELAYS, draw_at_delays
 from tools.tiny_model.evidence import Candidate, Sightings
 from tools.tiny_model.house import COLOUR_NAMES, ROOMS, SHAPES
-from tools.tiny_model.questions import NOT_SEEN, TEMPLATES, Question, Sight, ask
+from tools.tiny_model.questions import (
+    CLEAR,
+    NOT_SEEN,
+    TEMPLATES,
+    TRACE,
+    Question,
+    Sight,
+    ask,
+)
 from tools.tiny_model.suites import SUITES, suite_rng
 from tools.tiny_model.tour import Film, Tour
 
@@ -35,7 +43,9 @@ WHERE = (
     'Where were you when you last saw the {thing}?',
     'From where did you last see the {thing}?',
     'What was your position when you last saw the {thing}?')
-_ASKING = 2
+# What the camera has before it when it is asked.
+NOW_KINDS = ('current', 'describe')
+_ASKING, _NOW = 2, 3
 
 
 def sight_until(tour: Tour, seen: Sightings, frame: int) -> Sight:
@@ -106,6 +116,7 @@ def examine(
 def examine_suite(
     suite: str, tour: Tour, shots: Film, count: int = 20, *,
     kinds: Sequence[str] | None = None, canonical: bool = True,
+    delays: Sequence[int] = DELAYS,
 ) -> list[AskedQuestion]:
     """
     Draw ``count`` questions about a wholly filmed stream of a suite, the same every time.
@@ -116,6 +127,7 @@ def examine_suite(
 
     :param kinds: of ``KINDS``, or ``where``; None: those of the suite, ``SUITE_KINDS``.
     :param canonical: use the first wording of each kind instead of a random one.
+    :param delays: others than those of above.
     :raises ConfigurationError: no such suite or kind.
     """
     if kinds is None:
@@ -129,7 +141,7 @@ def examine_suite(
         drawn, never = [], [kind for kind in kinds if kind in ('colour', 'room', 'seen')]
     else:
         drawn = [(one.frame, _worded(tour, seen, one, rng, canonical))
-                 for one in draw_at_delays(seen, count, kinds, rng)]
+                 for one in draw_at_delays(seen, count, kinds, rng, delays)]
         never = [kind for kind in kinds if kind == 'seen']
     drawn += _never(tour, seen, count - len(drawn) if never else 0, never, rng, canonical)
     drawn.sort(key=lambda pair: pair[0])
@@ -141,6 +153,62 @@ def examine_suite(
         asked.append(AskedQuestion(**vars(line), tokens=tokens))
         if question.kind == 'where':
             asked[-1] = replace(asked[-1], place=_place(tour, seen, question, frame))
+    return asked
+
+
+def examine_now(suite: str, tour: Tour, shots: Film, count: int) -> list[AskedQuestion]:
+    """
+    Draw questions of ``NOW_KINDS`` in turn, one in each of ``count`` even parts of the stream.
+
+    Each is about the grid after which it is asked, which shows one thing clearly or none at all; a
+    part without such a grid asks nothing.
+    """
+    seen = Sightings(shots)
+    rng = suite_rng(suite, tour.house.seed, _NOW)
+    edges = np.linspace(len(tour.poses) // 10, len(tour.poses), count + 1).astype(int)
+    asked = []
+    for number, (first, last) in enumerate(pairwise(edges.tolist())):
+        kind = NOW_KINDS[number % len(NOW_KINDS)]
+        for frame in rng.permutation(np.arange(first | 1, last, 2)).tolist():
+            question = ask(kind, _sight_now(tour, seen, frame), rng, canonical=True)
+            if question is not None:
+                stamps = tour.stamps_ns[frame - 1:frame + 1].tolist()
+                asked.append(AskedQuestion(
+                    f'{suite}-{tour.house.seed}-now-{number}', stamps[-1], question.text,
+                    question.answer, kind, [stamps], 0))
+                break
+    return asked
+
+
+def _sight_now(tour: Tour, seen: Sightings, frame: int) -> Sight:
+    """Say what the grid that ends with ``frame`` shows; nothing where its frames differ."""
+    sight = sight_until(tour, seen, frame)
+    pixels = seen.pixels[frame - 1:frame + 1]
+    traces = np.flatnonzero((pixels > TRACE).any(0)).tolist()
+    view = -1 if not traces else None
+    # As clearly as in training.
+    if len(traces) == 1 and (pixels[:, traces[0]] >= 2 * CLEAR).all():
+        view = traces[0]
+    inside = sight.inside if seen.inside(frame - 1) == sight.inside else None
+    return replace(sight, view=view, inside=inside)
+
+
+def examine_counts(suite: str, tour: Tour, shots: Film, count: int) -> list[AskedQuestion]:
+    """Ask how many objects were seen, where that is sure, once in each of ``count`` even parts."""
+    seen = Sightings(shots)
+    rng = suite_rng(suite, tour.house.seed, _NOW)
+    stock = {one.frame: one for one in seen.candidates('count')}
+    edges = np.linspace(0, len(tour.poses), count + 1).astype(int)
+    asked = []
+    for number, (first, last) in enumerate(pairwise(edges.tolist())):
+        own = [frame for frame in stock if first <= frame < last]
+        if own:
+            one = stock[own[-1]]
+            line = tour_question(
+                tour, seen, one.frame, _worded(tour, seen, one, rng, True),
+                f'{suite}-{tour.house.seed}-count-{number}')
+            asked.append(AskedQuestion(**vars(line), tokens=seen.tokens(
+                one.kind, one.shapes, one.frame)))
     return asked
 
 

@@ -130,12 +130,14 @@ def suite_plots(summary: Summary, suite: str, styles: Mapping[str, Style]) -> li
     shared = [each for each in summary.by_budget if each.suite == suite]
     group = SHOWN if any(each.group == SHOWN for each in shared) else ALL
     places = {f'delay {delay}': float(delay) for delay in DELAYS}
-    budgets, delays = _budget_ticks(shared), {float(delay): f'{delay:,}' for delay in DELAYS}
+    budgets = _budget_ticks(shared)
     over_budgets = [(each.budget_tokens, each) for each in shared if each.group == group]
     if len({each.budget for each in shared} - {FULL}) < 2:
         over_budgets = []
     over_delays = [(places[each.group], each) for each in summary.at_headline
                    if each.suite == suite and each.group in places]
+    delays = {delay: f'{delay:,.0f}' for delay in places.values()
+              if any(delay <= x for x, _ in over_delays)}
     right, kept = 'right answers, %', 'evidence tokens kept, %'
     plots = []
     for title, points, field, label, ticks in (

@@ -10,8 +10,10 @@ Groups of questions are:
 - ``compressed 4 times or more``: of all but ``not shown``, those asked when the stream had brought
   at least four times the budget; a memory has lost little before that;
 - ``kind ...``: of one kind;
-- ``delay ...``: the nearest of 1, 10, 100 and 1,000 frames since the answer was last in view;
-- ``delay 100 or more``: the last two of these, where a window of recent frames is of little use.
+- ``now``: about the frames after which it was asked;
+- ``delay ...``: the nearest of 1, 10, 100, 1,000 and 10,000 frames since the answer was last in
+  view;
+- ``delay 100 or more``: the last three of these, where a window of recent frames is of little use.
 
 Where no question at all has a delay, what was in view is unknown, and there are neither ``shown``
 and ``not shown`` nor delays. Otherwise a question without a delay is ``not shown`` if the expected
@@ -43,17 +45,17 @@ from infinipot_ros.evaluation.variants import (
 from infinipot_ros.visual_memory.answer_text import same_answer
 
 ALL_SUITES = 'all suites'
-DELAYS = (1, 10, 100, 1000)
+DELAYS = (1, 10, 100, 1000, 10_000)
 LONG_DELAY = 100
 COMPRESSED_TIMES = 4
-ALL, SHOWN, NOT_SHOWN = 'all', 'shown', 'not shown'
+ALL, SHOWN, NOT_SHOWN, NOW = 'all', 'shown', 'not shown', 'now'
 COMPRESSED = f'compressed {COMPRESSED_TIMES} times or more'
 LONG = f'delay {LONG_DELAY} or more'
 HEADLINE_GROUPS = (ALL, SHOWN, COMPRESSED, LONG, NOT_SHOWN)
 REFUSALS = ('no', 'not seen')
 # In the order of tables; kinds come after them.
-GROUP_ORDER = (ALL, SHOWN, COMPRESSED, NOT_SHOWN, *(f'delay {each}' for each in DELAYS[:3]), LONG,
-               *(f'delay {each}' for each in DELAYS[3:]))
+GROUP_ORDER = (ALL, SHOWN, COMPRESSED, NOT_SHOWN, NOW, *(f'delay {each}' for each in DELAYS[:3]),
+               LONG, *(f'delay {each}' for each in DELAYS[3:]))
 
 Key = tuple[str, str]
 Numbers = npt.NDArray[np.float64]
@@ -87,6 +89,8 @@ def groups_of(outcome: Outcome, budget_tokens: int, known: bool) -> Iterator[str
         yield COMPRESSED
     if outcome.delay is not None:
         yield SHOWN
+        if not outcome.delay:
+            yield NOW
         group = delay_group(outcome.delay)
         yield group
         if int(group.removeprefix('delay ')) >= LONG_DELAY:

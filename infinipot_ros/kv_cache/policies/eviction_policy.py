@@ -36,6 +36,11 @@ class EvictionPolicy(ABC):
         check_use(name, ratios, cls.RATIOS)
         return cls(**ratios)
 
+    @property
+    def needs_attention(self) -> bool:
+        """Whether a pseudo-query is run before each compression, for ``LayerView.attention``."""
+        return False
+
     def prepare(self, views: Sequence[LayerView]) -> None:  # noqa: B027 - most need nothing
         """Look at all layers before the first is compressed."""
 

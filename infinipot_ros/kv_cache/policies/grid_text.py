@@ -32,13 +32,20 @@ class GridTextPolicy(EvictionPolicy):
     def __init__(self, inner: EvictionPolicy) -> None:
         self.inner = inner
 
+    @property
+    def needs_attention(self) -> bool:
+        """Whether the inner policy needs it."""
+        return self.inner.needs_attention
+
     def prepare(self, views: Sequence[LayerView]) -> None:
         """Let the policy look at the visual tokens of all layers, all heads in one row."""
         self.inner.prepare([
             replace(
                 view, keys=view.keys[visual].unsqueeze(0), values=view.values[visual].unsqueeze(0),
                 coordinates=view.coordinates[visual].unsqueeze(0),
-                starts=None if view.starts is None else view.starts[visual].unsqueeze(0))
+                starts=None if view.starts is None else view.starts[visual].unsqueeze(0),
+                attention=None if view.attention is None
+                else view.attention[visual].unsqueeze(0))
             for view in views for visual in [~text_tokens(view.coordinates)]])
 
     def state(self) -> dict[str, Any]:

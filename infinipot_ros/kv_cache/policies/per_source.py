@@ -53,6 +53,11 @@ class PerSourcePolicy(EvictionPolicy):
     def __init__(self, inner: EvictionPolicy, weights: Mapping[int, float]) -> None:
         self.inner, self.weights = inner, weights
 
+    @property
+    def needs_attention(self) -> bool:
+        """Whether the inner policy needs it."""
+        return self.inner.needs_attention
+
     def prepare(self, views: Sequence[LayerView]) -> None:
         """Let the policy look at all layers."""
         self.inner.prepare(views)

@@ -50,7 +50,7 @@ def figures(table, variant, group='all', suite='tour'):
 
 @pytest.mark.parametrize(('delay', 'group'), [
     (0, 1), (1, 1), (3, 1), (4, 10), (10, 10), (31, 10), (32, 100), (316, 100), (317, 1000),
-    (5000, 1000)])
+    (3162, 1000), (5000, 10_000), (200_000, 10_000)])
 def test_a_delay_goes_to_the_nearest_by_ratio(delay, group):
     assert delay_group(delay) == f'delay {group}'
 
@@ -67,11 +67,18 @@ def test_every_question_is_in_its_groups():
         'kind colour': (5, 0.6)}
 
 
-def test_the_long_delays_are_those_of_the_last_two_points():
+def test_the_long_delays_are_those_of_the_last_points():
     table = tabulate([outcome(DEFAULT, True, number=number, delay=delay)
-                      for number, delay in enumerate((1, 31, 32, 99, 101, 316, 317, 2000))])
+                      for number, delay in enumerate((1, 31, 32, 99, 101, 316, 317, 2000, 9000))])
     count = {each.group: each.questions for each in table}
-    assert count[LONG] == count['delay 100'] + count['delay 1000'] == 6
+    assert count[LONG] == sum(count[f'delay {each}'] for each in (100, 1000, 10_000)) == 7
+
+
+def test_what_is_in_view_is_asked_about_now():
+    table = tabulate([outcome(DEFAULT, True, number=number, delay=delay)
+                      for number, delay in enumerate((0, 1, 10, None, 0))])
+    assert figures(table, DEFAULT, 'now').questions == 2
+    assert figures(table, DEFAULT, 'delay 1').questions == 3
 
 
 def test_questions_after_many_compressions_are_a_group():

@@ -154,7 +154,7 @@ def test_the_default_is_the_papers_method_by_true_coordinates():
 def test_every_policy_has_a_name_and_no_use_for_what_it_ignores():
     for name in POLICY_NAMES:
         make_policy(name)
-    with pytest.raises(ConfigurationError, match='choose one of full, infinipot_v'):
+    with pytest.raises(ConfigurationError, match='choose one of cords, full, hermes'):
         make_policy('best')
     with pytest.raises(ConfigurationError, match='no use for tar_ratio'):
         make_policy('uniform', tar_ratio=0.5)

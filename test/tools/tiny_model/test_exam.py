@@ -14,7 +14,14 @@ from infinipot_ros.errors import ConfigurationError
 from tools.tiny_model.bag import read_questions, write_questions
 from tools.tiny_model.delays import DELAYS
 from tools.tiny_model.evidence import COLUMNS, TOKEN_SHOWS, Sightings
-from tools.tiny_model.exam import SUITE_KINDS, WHERE, examine_suite
+from tools.tiny_model.exam import (
+    NOW_KINDS,
+    SUITE_KINDS,
+    WHERE,
+    examine_counts,
+    examine_now,
+    examine_suite,
+)
 from tools.tiny_model.house import ROOMS, SHAPES
 from tools.tiny_model.questions import CLEAR, NOT_SEEN, TEMPLATES, TRACE
 from tools.tiny_model.suites import make_stream
@@ -334,3 +341,49 @@ def test_tokens_are_all_that_show_a_thing(spun):
         assert len(question.tokens) == count
         assert len({tuple(token) for token in question.tokens.tolist()}) == count
     assert asked
+
+
+def test_questions_about_now_are_of_the_grid_before_them(staged):
+    tour, shots = staged
+    asked = examine_now('tour', tour, shots, 40)
+    assert asked == examine_now('tour', tour, shots, 40)
+    assert len({each.id for each in asked}) == len(asked) >= 30
+    assert {each.kind for each in asked} == {*NOW_KINDS}
+    pixels, seen = shots.things.astype(int).sum(1), Counter()
+    for each in asked:
+        frame = int(np.flatnonzero(tour.stamps_ns == each.ask_at)[0])
+        grid = slice(frame - 1, frame + 1)
+        assert frame % 2 == 1
+        assert each.evidence == [tour.stamps_ns[grid].tolist()]
+        assert each.delay == 0
+        room = ROOMS[shots.inside[frame]]
+        assert len({*shots.inside[grid]}) == 1
+        if each.kind == 'current':
+            assert each.answer == room
+            continue
+        things = {SHAPES[s] for s in range(4) if (pixels[grid, s] > TRACE).any()}
+        seen[len(things)] += 1
+        if not things:
+            assert each.answer == f'the {room}'
+        else:
+            [thing] = things
+            assert pixels[grid, SHAPES.index(thing)].min() >= 2 * CLEAR
+            assert f' {thing} in the ' in each.answer
+    assert seen[0] and seen[1], 'with a thing and without'
+
+
+def test_a_count_runs_along(staged):
+    tour, shots = staged
+    asked = examine_counts('tour', tour, shots, 12)
+    for each in asked:
+        check(tour, shots, each)
+    numbers = [int(each.answer) for each in asked]
+    assert numbers == sorted(numbers)
+    assert {2, 3} <= {*numbers}
+
+
+def test_delays_may_be_others(staged):
+    asked = examine_suite('tour', *staged, delays=(200, 700))
+    met = Counter(target for each in asked for target in (200, 700)
+                  if abs(each.delay - target) <= 1)
+    assert min(met[200], met[700]) >= 6
