@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any
 
 from infinipot_ros.visual_memory.attention_evidence import hidden_tokens
 from infinipot_ros.visual_memory.evidence import best_moments
@@ -21,8 +21,6 @@ from infinipot_ros.visual_memory.pending import PendingBlock
 from infinipot_ros.visual_memory.recent_frames import UNKNOWN
 from infinipot_ros.vlm.attention_hook import AttentionHook
 from infinipot_ros.vlm.model import VisionLanguageModel
-
-T = TypeVar('T')
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class LookedAgain:
     grids: dict[int, int] = field(default_factory=dict)
     frames: int = 0
 
-    def before(self, by_grid: Mapping[int, T]) -> dict[int, T]:
+    def before(self, by_grid: Mapping[int, Any]) -> dict[int, Any]:
         """Number what belongs to grids as it was before."""
         return {self.grids.get(grid, grid): each for grid, each in by_grid.items()}
 
