@@ -49,7 +49,7 @@ def py310(session: nox.Session) -> None:
     # What depends on transformers; the rest is held to Python 3.10 by ruff and mypy.
     memory = ('equivalence', 'families', 'qwen3_vl', 'qwen3_5', 'llava', 'kept_keys', 'evidence',
               'scope', 'storage', 'refused_memories', 'load_at_start', 'recent_frames',
-              'old_files', 'visual_memory', 'plan')
+              'second_look', 'old_files', 'visual_memory', 'plan')
     tests = [
         'kv_cache/test_cache.py', 'kv_cache/test_recurrent_states.py', 'vlm', 'evaluation/verify',
         'evaluation/test_families.py', *(f'visual_memory/test_{name}.py' for name in memory)]

@@ -115,6 +115,10 @@ def quality(
     device: options.OneDevice = 'cpu',
     dtype: options.Dtype = 'float32',
     block_size: Annotated[int, typer.Option(help=options.BLOCK_SIZE)] = 8,
+    recent_frames: options.RecentFrames = 0,
+    recent_max_pixels: options.RecentMaxPixels = 0,
+    second_look_frames: options.SecondLookFrames = 0,
+    second_look_bytes: options.SecondLookBytes = options.LOOK_BYTES,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -159,7 +163,9 @@ def quality(
             plan = QUICK_HEADLINE if quick else HEADLINE
         _measure_and_report(
             plan, output, questions=questions, split=split, model=model,
-            device=device, dtype=dtype, block_size=block_size,
+            device=device, dtype=dtype, block_size=block_size, again={
+                'recent_frames': recent_frames, 'recent_max_pixels': recent_max_pixels,
+                'second_look_frames': second_look_frames, 'second_look_bytes': second_look_bytes},
             workers=count_workers(workers, device), ray=ray, cache=cache.expanduser(),
             fresh=fresh)
 
@@ -201,8 +207,8 @@ def plan_tasks(plan: Plan, split: str) -> list[StreamTask]:
 
 def _measure_and_report(
     plan: Plan | HeadlinePlan, output: Path, *, questions: int, split: str, model: str,
-    device: str, dtype: str, block_size: int, workers: int, ray: str | None, cache: Path,
-    fresh: bool,
+    device: str, dtype: str, block_size: int, again: dict[str, Any], workers: int,
+    ray: str | None, cache: Path, fresh: bool,
 ) -> None:
     from rich.console import Console
 
@@ -215,7 +221,7 @@ def _measure_and_report(
     from infinipot_ros.evaluation.cluster import run_on_cluster
     from infinipot_ros.evaluation.report.quality_report import write_report
     from infinipot_ros.evaluation.run_store import RunStore, write_whole
-    from infinipot_ros.evaluation.task_runner import measure, quality_settings
+    from infinipot_ros.evaluation.task_runner import encoded_again, measure, quality_settings
     from infinipot_ros.vlm.loading import load_model, weights_digest
     from tools.tiny_model.suites import SUITES
 
@@ -226,12 +232,13 @@ def _measure_and_report(
     else:
         tasks, budget = plan_headline(plan, split), MIDDLE_BUDGET
         load = partial(load_headline, plan=plan, questions=questions, cache=cache)
-    settings = quality_settings(model, device=device, dtype=dtype, block_size=block_size)
+    settings = quality_settings(
+        model, device=device, dtype=dtype, block_size=block_size, **again)
     config: dict[str, Any] = {
         'model': Path(model).name, 'weights_sha256': weights_digest(model), 'dtype': dtype,
         'device': device, 'block_size': block_size, 'keep_ratio': settings.keep_ratio,
         'max_new_tokens': settings.max_new_tokens, 'split': split, 'questions': questions,
-        'frames': plan.frames, 'stream_code': stream_code()}
+        'frames': plan.frames, 'stream_code': stream_code(), **encoded_again(settings)}
     bar = show_progress(tasks, Console(stderr=True))
     with RunStore(output, config, fresh=fresh) as store, bar as (on_run, on_frames):
         for day in (False, True):

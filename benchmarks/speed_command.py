@@ -27,6 +27,7 @@ SECTIONS = {
     'compression': 'benchmarks.speed.compression:measure',
     'pipeline': 'benchmarks.speed.pipeline:measure',
     'decoding': 'benchmarks.speed.decoding:measure',
+    'first_token': 'benchmarks.speed.first_token:measure',
     'curves': 'benchmarks.speed.curves:measure',
     'bounds': 'benchmarks.speed.bounds:measure',
     'node': 'benchmarks.speed.live:measure_node',

@@ -57,6 +57,10 @@ def ask(
     keep_ratio: Annotated[float, typer.Option(help=options.KEEP_RATIO)] = 0.75,
     tar_ratio: options.TarRatio = None,
     recent_ratio: options.RecentRatio = None,
+    recent_frames: options.RecentFrames = 0,
+    recent_max_pixels: options.RecentMaxPixels = 0,
+    second_look_frames: options.SecondLookFrames = 0,
+    second_look_bytes: options.SecondLookBytes = options.LOOK_BYTES,
     device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1, ...')] = 'cpu',
     dtype: options.Dtype = 'float32',
     weights: options.Weights = '',
@@ -113,6 +117,8 @@ def ask(
             local_files_only=not allow_download, policy=policy, budget=budget,
             keep_ratio=keep_ratio, tar_ratio=tar_ratio, recent_ratio=recent_ratio,
             block_size=block_size, max_pixels=max_pixels, still_likeness=duplicate_similarity,
+            recent_frames=recent_frames, recent_max_pixels=recent_max_pixels,
+            second_look_frames=second_look_frames, second_look_bytes=second_look_bytes,
             max_new_tokens=max_new_tokens)
         settings.validate()
         report = _watch_and_answer(source, settings, questions, times)

@@ -39,6 +39,7 @@ from infinipot_ros.evaluation.task_runner import (
     Failure,
     StreamTask,
     count_workers,
+    encoded_again,
     measure,
     quality_settings,
 )
@@ -209,7 +210,7 @@ class EvalRun:
             'command': 'eval', 'model': Path(settings.model).name,
             'weights_sha256': self._weights, 'caveat': self._caveat or None,
             **{name: getattr(settings, name) for name in kept},
-            'still_likeness': settings.still_likeness or None,
+            'still_likeness': settings.still_likeness or None, **encoded_again(settings),
             'fps': self._wanted.fps, 'max_frames': self._wanted.max_frames,
             'max_image_pixels': self._wanted.max_image_pixels,
             'topics': sorted(

@@ -91,6 +91,10 @@ def evaluate(
         float | None, typer.Option(help=options.KEEP_RATIO, show_default='0.75')] = None,
     tar_ratio: options.TarRatio = None,
     recent_ratio: options.RecentRatio = None,
+    recent_frames: options.RecentFrames = 0,
+    recent_max_pixels: options.RecentMaxPixels = 0,
+    second_look_frames: options.SecondLookFrames = 0,
+    second_look_bytes: options.SecondLookBytes = options.LOOK_BYTES,
     max_new_tokens: Annotated[
         int | None, typer.Option(help=options.MAX_NEW_TOKENS, show_default='64')
     ] = None,
@@ -170,6 +174,10 @@ def evaluate(
         raise ConfigurationError(
             '--duplicate-similarity skips frames by their pictures; --dump keeps the tokens of '
             'all frames, --load-dumped has no pictures: give one or the other')
+    if load_dumped is not None and (recent_frames or second_look_frames):
+        raise ConfigurationError(
+            '--recent-frames and --second-look-frames encode pictures again, --load-dumped has '
+            'none: give one or the other')
     check_ray(ray, workers, device)
 
     run = EvalRun(
@@ -183,6 +191,8 @@ def evaluate(
         keep_ratio=_either(keep_ratio, chosen.keep_ratio),
         tar_ratio=_either(tar_ratio, chosen.tar_ratio),
         recent_ratio=_either(recent_ratio, chosen.recent_ratio),
+        recent_frames=recent_frames, recent_max_pixels=recent_max_pixels,
+        second_look_frames=second_look_frames, second_look_bytes=second_look_bytes,
         max_new_tokens=_either(max_new_tokens, chosen.max_new_tokens))
     if judge is not None and judge_model is not None:
         run.judge_with(judge, judge_model, judge_key)

@@ -42,6 +42,19 @@ TarRatio = Annotated[
 RecentRatio = Annotated[
     float | None,
     typer.Option(help='Share of the grids that is recent.', show_default='the policy')]
+RecentFrames = Annotated[
+    int, typer.Option(help='The newest frames that every question sees encoded again.', min=0)]
+RecentMaxPixels = Annotated[
+    int,
+    typer.Option(help='Pixels these are shrunk to.', min=0, show_default='as --max-pixels')]
+SecondLookFrames = Annotated[
+    int,
+    typer.Option(
+        help='Most frames encoded again for another answer: of the moments the first rests on.',
+        min=0)]
+SecondLookBytes = Annotated[
+    int, typer.Option(help='Most bytes of the jpegs kept for that, in memory.', min=1)]
+LOOK_BYTES = 64 * 1024 ** 2
 Topic = Annotated[str | None, typer.Option(help='Image topic of a bag that has several.')]
 AllowDownload = Annotated[
     bool, typer.Option('--allow-download', help='Fetch the model from the hub if missing.')]

@@ -128,7 +128,8 @@ class AskReport:
         return [
             '-'.join(dict.fromkeys(
                 clock_text((stamp - origin) / 1e9) for stamp in (each.first_ns, each.last_ns)))
-            + f' ({100 * each.score:.0f} %)' for each in evidence]
+            + f' ({100 * each.score:.0f} %{", looked at again" * each.looked_again})'
+            for each in evidence]
 
     def _observed(self) -> str:
         answer, origin = self.answers[-1], self.source.origin_ns

@@ -159,6 +159,13 @@ def quality_settings(
     return settings
 
 
+def encoded_again(settings: MemoryConfig) -> dict[str, int]:
+    """Return, for a run's config, the settings of frames that are encoded again, if any are."""
+    names = ('recent_frames', 'recent_max_pixels', 'second_look_frames', 'second_look_bytes')
+    used = settings.recent_frames or settings.second_look_frames
+    return {name: getattr(settings, name) for name in names} if used else {}
+
+
 def count_workers(wanted: int | None, device: str) -> int:
     """
     Return how many processes to start: one per core this process may use, on a GPU one in all.

@@ -74,7 +74,11 @@ class Variant:
         return min(kept, grids + block_grids) * grid_tokens
 
     def apply(self, settings: MemoryConfig) -> MemoryConfig:
-        """Return the settings with this policy, and those of the ratios that it uses."""
+        """
+        Return the settings with this policy, and those of the ratios that it uses.
+
+        What keeps all frames whole has none to encode again, nor room for them.
+        """
         chosen = replace(settings, policy=self.policy, tar_ratio=None, recent_ratio=None)
         for name in ('tar_ratio', 'recent_ratio'):
             wanted = replace(chosen, **{name: getattr(settings, name)})
@@ -83,7 +87,8 @@ class Variant:
             except ConfigurationError:
                 continue
             chosen = wanted
-        return chosen
+        return chosen if self.policy != FULL else replace(
+            chosen, recent_frames=0, second_look_frames=0)
 
 
 def budget_divisor(budget: str) -> int | None:

@@ -343,13 +343,19 @@ def memory_status(node: str, snapshot: WorkerStatus | None,
     if save_problem:
         status.level = DiagnosticStatus.WARN
         status.message += f'; {save_problem}'
+    if memory.look_faults:
+        status.level = DiagnosticStatus.WARN
+        status.message += (
+            f'; {memory.look_faults} frames for a second look could not be written, read or '
+            'deleted: check the disk of second_look.directory')
     if memory.tokens > memory.budget_tokens or memory.bytes > memory.budget_bytes:
         status.level = DiagnosticStatus.ERROR
         status.message += ': above the budget, please report this'
     return _with(status, {
         'tokens': str(memory.tokens), 'budget tokens': str(memory.budget_tokens),
         'bytes': str(memory.bytes), 'budget bytes': str(memory.budget_bytes),
-        'compressions': str(memory.compressions), 'segments': str(memory.segments)})
+        'compressions': str(memory.compressions), 'segments': str(memory.segments),
+        'second look bytes': str(memory.look_bytes)})
 
 
 def shared_memory_status(node: str, room: SegmentRoom) -> DiagnosticStatus:

@@ -62,6 +62,7 @@ def answer_response(response: Any, answered: Answered, latency_s: float,
     response.latency = duration_message(latency_s)
     response.memory_tokens = answer.memory_tokens
     response.truncated = answer.truncated
+    response.looked_again = answer.looked_again
     response.evidence = evidence_messages(answered, frame_id_of)
     missing = sum(each.thumbnail_state == EvidenceMessage.NO_LONGER_HELD
                   for each in response.evidence)
@@ -93,7 +94,8 @@ def _evidence_message(evidence: Evidence, thumbnails: Mapping[int, bytes] | None
     header = Header(stamp=time_message(evidence.stamp_ns), frame_id=frame_id)
     message = EvidenceMessage(
         header=header, stamp_from=time_message(evidence.first_ns),
-        stamp_to=time_message(evidence.last_ns), camera=evidence.camera, score=evidence.score)
+        stamp_to=time_message(evidence.last_ns), camera=evidence.camera, score=evidence.score,
+        looked_again=evidence.looked_again)
     if evidence.pose is not None:
         _fill_pose(message, evidence)
     if thumbnails is not None:

@@ -209,6 +209,18 @@ TABLE = (
     Parameter('recent.max_pixels', 0,
               'They are resized to at most this many pixels; 0: to `ingest.max_pixels`.',
               UNCONFIGURED, 0, 16_777_216, setting='recent_max_pixels'),
+    Parameter('second_look.frames', 0,
+              'The most frames that a question is answered again with, encoded whole: of the '
+              'moments its first answer rests on. Their tokens are kept free within '
+              '`memory.budget`. 0: one answer only. Not for Qwen3.5, nor with flash_attention_2.',
+              UNCONFIGURED, 0, 64, setting='second_look_frames'),
+    Parameter('second_look.store_bytes', 64 * 1024 ** 2,
+              'The most bytes of the jpegs of remembered frames that are kept for this.',
+              UNCONFIGURED, 1, 1_099_511_627_776, setting='second_look_bytes'),
+    Parameter('second_look.directory', '',
+              'Where these are kept, a directory of this node alone; what an earlier run left '
+              'there is deleted. Empty: in memory.',
+              UNCONFIGURED, setting='second_look_directory', may_be_empty=True),
     Parameter('query.max_new_tokens', 64,
               'The longest answer in tokens; a request may ask for less, 0 asks for this. With '
               'a model loaded it can rise no further than it was when that was configured.',

@@ -64,11 +64,11 @@ class QuestionRunner:
                 QuestionCode.TIMEOUT, 'query.timeout passed while the question waited for '
                 'its turn: raise query.timeout, or ask less often')
 
-        def on_text(text: str) -> None:
+        def stop() -> bool:
             self._queue.beat()
             if self._queue.closing:
                 raise _StoppedError
-            job.on_text(text)
+            return job.canceled()
 
         # Its module imports torch, which only this thread may wait for.
         from infinipot_ros.visual_memory.scope import Scope
@@ -78,7 +78,7 @@ class QuestionRunner:
         try:
             answer = memory.ask(
                 question.text, max_new_tokens=question.max_new_tokens or None, timeout_s=left_s,
-                on_text=on_text, scope=scope, turns=turns, stop=job.canceled)
+                on_text=job.on_text, scope=scope, turns=turns, stop=stop)
         except Exception:
             if session and not turns:
                 # A question without an answer starts no dialogue and occupies no place.

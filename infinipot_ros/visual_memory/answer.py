@@ -23,9 +23,10 @@ class Answer:
     :param memory_bytes: bytes of their keys, values and coordinates.
     :param new_tokens: tokens of the answer.
     :param evidence: the moments it rests on, best first.
+    :param looked_again: frames that were encoded again for it, after a first answer.
     :param truncated: whether the limit of its tokens ended it, not the model.
-    :param note: why the text is empty, where that is not the model's answer; and whether fewer
-        tokens were allowed than asked for.
+    :param note: why the text is empty, where that is not the model's answer; why there was no
+        second look; and whether fewer tokens were allowed than asked for.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Answer:
     evidence: tuple[Evidence, ...] = ()
     note: str = ''
     truncated: bool = False
+    looked_again: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class MemoryStatus:
     :param rebases: how often positions were re-based, as days-long streams need.
     :param camera_tokens: each camera's part of ``tokens``; means over layers and KV heads,
         rounded.
+    :param look_bytes: bytes of the jpegs kept for a second look; ``look_faults``, how many of them
+        could not be written, read or deleted.
     """
 
     frames_encoded: int
@@ -76,3 +80,5 @@ class MemoryStatus:
     frames_still: int = 0
     rebases: int = 0
     frames_loaded: int = 0
+    look_bytes: int = 0
+    look_faults: int = 0

@@ -9,7 +9,7 @@ it is right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ class Evidence:
         stream of years grids are renumbered.
     :param stamp_ns: first stamp of that observation, within the moment.
     :param thumbnail: jpeg of that observation, if one is held.
+    :param looked_again: whether some of its frames were encoded again for the answer.
     """
 
     first_ns: int
@@ -46,15 +47,18 @@ class Evidence:
     grid: int
     stamp_ns: int
     thumbnail: bytes | None = field(default=None, repr=False)
+    looked_again: bool = False
 
 
 def best_moments(
     scores: Mapping[int, float], observations: Mapping[int, Observation], most: int,
+    again: Collection[int] = (),
 ) -> tuple[Evidence, ...]:
     """
     Join neighbouring observations with similar attention, and pick the best moments.
 
     :param scores: share of the attention by grid.
+    :param again: grids that were encoded again.
     :return: at most ``most``, best first.
     """
     tracks: dict[str, list[int]] = {}
@@ -80,7 +84,7 @@ def best_moments(
             min(observations[grid].first_ns for grid in grids),
             max(observations[grid].last_ns for grid in grids), strongest.camera,
             sum(scores.get(grid, 0.0) for grid in grids), strongest.pose, peak,
-            strongest.first_ns))
+            strongest.first_ns, looked_again=any(grid in again for grid in grids)))
     return tuple(sorted(found, key=lambda each: -each.score)[:most])
 
 

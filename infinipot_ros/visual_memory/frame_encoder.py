@@ -22,6 +22,7 @@ from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.attention_evidence import hidden_tokens
 from infinipot_ros.visual_memory.debug_state import DebugState
 from infinipot_ros.visual_memory.duplicate_filter import DuplicateFilter, Thumbnail
+from infinipot_ros.visual_memory.frame_store import FrameStore, frames_to_jpeg
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.memory_snapshot import FittedLayers, MemorySnapshot
 from infinipot_ros.visual_memory.observations import Observation, Observations
@@ -55,6 +56,7 @@ class FrameEncoder:
     """
     What is remembered, and the frames that wait to be encoded.
 
+    :ivar looks: jpegs of the frames of remembered grids, for a second look.
     :ivar last_time: the largest position of a grid before positions are re-based.
     """
 
@@ -73,6 +75,11 @@ class FrameEncoder:
         self.recent = RecentFrames(
             settings.recent_grids(model.family), model.family.FRAMES_PER_GRID)
         self._recent_room = settings.recent_tokens(model.family)
+        self.look_grids = settings.look_grids(model.family)
+        self._look_room = settings.look_tokens(model.family)
+        directory = settings.second_look_directory if self.look_grids else ''
+        self.looks = Thumbnails(
+            settings.second_look_bytes, FrameStore(directory) if directory else None)
         self._duplicates = DuplicateFilter()
         self.reset()
 
@@ -83,6 +90,7 @@ class FrameEncoder:
         self.cache.clear()
         self.observations.clear()
         self.thumbnails.clear()
+        self.looks.clear()
         self.recent.clear()
         self._duplicates.clear()
         self.timeline = self._model.timeline()
@@ -155,9 +163,9 @@ class FrameEncoder:
         :raises FrameError: the frame is lost, or the block that it completed.
         """
         height, width = frame.pixels.shape[:2]
-        label = self._label(frame.camera)
+        label = self.label_of(frame.camera)
         tokens = self._model.grid_tokens(height, width, label)
-        most = self.cache.budget.tokens - self._recent_room
+        most = self.cache.budget.tokens - self._recent_room - self._look_room
         if tokens > most:
             raise FrameError(
                 'too_many_tokens',
@@ -192,12 +200,14 @@ class FrameEncoder:
     def make_position_room(self) -> None:
         """Re-base positions and renumber grids if pending frames would pass the last one."""
         recent = self._blocks_of(self.recent.newest(
-            self._model, self._label, self._recent_room))
+            self._model, self.label_of, self._recent_room))
         blocks = [*self.blocks.values(), *(block for block, _ in recent)]
-        if self.cache.next_grid + sum(block.grids for block in blocks) > RENUMBER_AT:
-            renumber(self.cache, self.observations, self.thumbnails)
+        if (self.cache.next_grid + self.look_grids
+                + sum(block.grids for block in blocks) > RENUMBER_AT):
+            renumber(self.cache, self.observations, self.thumbnails, self.looks)
             self.recent.clear()
-        steps = sum(
+        # No grid takes more positions than it has tokens.
+        steps = self._look_room + sum(
             block.grids * self.timeline.width(
                 *self._model.grid_size(*block.frames[0].pixels.shape[:2]),
                 self._model.grid_text_tokens(block.label))
@@ -216,7 +226,7 @@ class FrameEncoder:
         """Return whether several cameras are known, with these."""
         return len({*self.settings.cameras, *self.stamps.cameras, *more}) > 1
 
-    def _label(self, camera: str) -> str:
+    def label_of(self, camera: str) -> str:
         """Return what the text of a camera's grids calls it: nothing, if there is no other."""
         return camera_label(camera) if self._several(camera) else ''
 
@@ -304,14 +314,16 @@ class FrameEncoder:
 
     @property
     def reserved(self) -> int:
-        """Tokens that the pending blocks and, at a question, the recent frames have at most."""
-        return self._recent_room + sum(block.tokens for block in self.blocks.values())
+        """Tokens of the pending blocks and of what a question encodes again, at most."""
+        return self._recent_room + self._look_room + sum(
+            block.tokens for block in self.blocks.values())
 
     def drop_evicted(self) -> None:
         """Follow a compression: forget what has no token left, and close up positions."""
         grids = self.cache.remembered_grids()
         self.observations.keep(grids)
         self.thumbnails.keep(grids)
+        self.looks.keep(grids)
         self.count_cameras()
         if self.cache.by_slot:
             # The cache has closed up its positions itself.
@@ -353,6 +365,8 @@ class FrameEncoder:
             for grid, frames in grids if self.settings.thumbnail_bytes else ():
                 self.thumbnails.add(grid, make_thumbnail(
                     frames[0].pixels, self.settings.thumbnail_side))
+            for grid, frames in grids if self.look_grids else ():
+                self.looks.add(grid, frames_to_jpeg(frames))
             self.last_ingest_s = time.perf_counter() - started
 
     @contextmanager
@@ -399,7 +413,7 @@ class FrameEncoder:
         cache, pending = self.cache, self.blocks.values()
         # A memory that was loaded may leave less room than was planned.
         room = cache.budget.tokens - cache.memory_length - sum(block.tokens for block in pending)
-        recent = self.recent.newest(self._model, self._label, min(room, self._recent_room))
+        recent = self.recent.newest(self._model, self.label_of, min(room, self._recent_room))
         shown = {grid.key for grid in recent}
         newest = self._write_pending(
             block for block in pending
@@ -424,7 +438,7 @@ class FrameEncoder:
         self, recent: list[RecentGrid],
     ) -> list[tuple[PendingBlock, list[RecentGrid]]]:
         return make_blocks(
-            recent, self._model.family.FRAMES_PER_GRID, self._label, self._model.grid_tokens)
+            recent, self._model.family.FRAMES_PER_GRID, self.label_of, self._model.grid_tokens)
 
     def write_block(
         self, waiting: PendingBlock, hook: AttentionHook | None = None,
@@ -564,6 +578,7 @@ class FrameEncoder:
         self.frames_encoded, self.frames_still = snapshot.frames_encoded, 0
         self.observations.restore(snapshot.observations)
         self.thumbnails.restore(snapshot.thumbnails)
+        self.looks.clear()
         # A snapshot has no thumbnails to compare with, though stamps may be equal.
         self._duplicates.clear()
         self.recent.restore(

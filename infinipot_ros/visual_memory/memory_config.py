@@ -24,7 +24,8 @@ TEMPLATE_TOKENS = 32
 FIXED = (
     'model', 'device', 'dtype', 'weights', 'attn_implementation', 'local_files_only', 'block_size',
     'max_batch', 'max_pixels', 'cameras', 'cuda_graph', 'positions',
-    'recent_frames', 'recent_max_pixels')
+    'recent_frames', 'recent_max_pixels', 'second_look_frames', 'second_look_bytes',
+    'second_look_directory')
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class MemoryConfig:
         place of what a compression left of them; their tokens are kept free within the budget.
         0: none.
     :param recent_max_pixels: pixels they are shrunk to; 0: ``max_pixels``.
+    :param second_look_frames: most frames that are encoded again, whole, for a second answer: of
+        the moments that a first one rests on; their tokens are kept free within the budget. 0:
+        none.
+    :param second_look_bytes: most bytes of the jpegs that are kept for this.
+    :param second_look_directory: where they are kept; empty: in memory.
     :param max_new_tokens: most tokens of an answer.
     :param max_question_chars: most characters, and about the most tokens, of a question.
     :param session_tokens: most tokens of the dialogue before a question.
@@ -89,6 +95,9 @@ class MemoryConfig:
     positions: str = 'auto'
     recent_frames: int = 0
     recent_max_pixels: int = 0
+    second_look_frames: int = 0
+    second_look_bytes: int = 64 * 1024 ** 2
+    second_look_directory: str = ''
     max_new_tokens: int = 64
     max_question_chars: int = 1000
     session_tokens: int = 512
@@ -115,7 +124,8 @@ class MemoryConfig:
                 f'positions is {self.positions!r}, it must be one of {", ".join(POSITIONS)}')
         for name, least in (
                 ('max_pixels', 28 * 28), ('block_size', 1), ('max_batch', 1),
-                ('recent_frames', 0), ('recent_max_pixels', 0), ('max_new_tokens', 1),
+                ('recent_frames', 0), ('recent_max_pixels', 0), ('second_look_frames', 0),
+                ('second_look_bytes', 1), ('max_new_tokens', 1),
                 ('max_question_chars', 1), ('session_tokens', 0), ('max_evidence', 0),
                 ('thumbnail_bytes', 0), ('thumbnail_side', 1)):
             if getattr(self, name) < least:
@@ -237,33 +247,40 @@ class MemoryConfig:
                 f'max_pixels of {self.max_pixels} lets one grid have {grid_tokens} tokens, more '
                 f'than the budget of {self.budget}; lower max_pixels to {pixels} or raise the '
                 'budget')
-        self._check_recent(family, grid_tokens)
+        self._check_again(family, grid_tokens)
         return grid_tokens
 
-    def _check_recent(self, family: ModelFamily, grid_tokens: int) -> None:
-        """:raises ConfigurationError: recent frames cannot be encoded again, or lack the room."""
-        if not self.recent_frames:
+    def _check_again(self, family: ModelFamily, grid_tokens: int) -> None:
+        """:raises ConfigurationError: frames cannot be encoded again, or lack the room."""
+        wanted = ' and '.join(
+            f'{name} is {getattr(self, name)}' for name in ('recent_frames', 'second_look_frames')
+            if getattr(self, name))
+        if not wanted:
             return
-        if family.max_visual_tokens(self.recent_pixels) < 1:
+        if self.recent_frames and family.max_visual_tokens(self.recent_pixels) < 1:
             raise ConfigurationError(
                 f'recent_max_pixels is {self.recent_pixels}, it must be at least '
                 f'{family.pixels_for(1)}: one visual token of this model, or 0 for max_pixels')
         if family.text_shape().linear is not None:
             raise ConfigurationError(
-                f'recent_frames is {self.recent_frames}, but layers with linear attention mix all '
-                'frames into one state, so none can be taken out and encoded again; set it to 0')
+                f'{wanted}, but layers with linear attention mix all frames into one state, so '
+                'none can be taken out and encoded again; set it to 0')
         if self.attn_implementation not in WRAPPED:
             raise ConfigurationError(
-                f'recent_frames is {self.recent_frames}, but attn_implementation '
-                f'{self.attn_implementation} cannot hide what they replace; use '
-                f'{" or ".join(WRAPPED)}, or set it to 0')
-        budget, recent = self.make_budget(), self.recent_tokens(family)
+                f'{wanted}, but attn_implementation {self.attn_implementation} cannot hide what '
+                f'they replace; use {" or ".join(WRAPPED)}, or set it to 0')
+        budget, again = self.make_budget(), self.again_tokens(family)
         most = budget.tokens - max(budget.tokens - budget.target, grid_tokens)
-        if recent > most:
+        if again > most:
             raise ConfigurationError(
-                f'{self.recent_frames} recent frames take up to {recent} tokens; of the budget of '
-                f'{budget.tokens}, {most} are left beside a block; lower recent_frames or '
-                'recent_max_pixels, or raise the budget')
+                f'{wanted}: encoded again they take up to {again} tokens; of the budget of '
+                f'{budget.tokens}, {most} are left beside a block; lower recent_frames, '
+                'recent_max_pixels or second_look_frames, or raise the budget')
+
+    @property
+    def notes_attention(self) -> bool:
+        """Whether answers note what they attend to."""
+        return bool(self.max_evidence or self.second_look_frames)
 
     @property
     def recent_pixels(self) -> int:
@@ -274,6 +291,19 @@ class MemoryConfig:
         """Return the tokens within the budget that are kept free for recent frames."""
         return self.recent_grids(family) * (
             family.max_visual_tokens(self.recent_pixels) + family.MAX_GRID_TEXT)
+
+    def look_grids(self, family: ModelFamily) -> int:
+        """Return the most grids that a second look encodes again."""
+        return -(-self.second_look_frames // family.FRAMES_PER_GRID)
+
+    def look_tokens(self, family: ModelFamily) -> int:
+        """Return the tokens within the budget that are kept free for a second look."""
+        return self.look_grids(family) * (
+            family.max_visual_tokens(self.max_pixels) + family.MAX_GRID_TEXT)
+
+    def again_tokens(self, family: ModelFamily) -> int:
+        """Return the tokens within the budget that are kept free for what is encoded again."""
+        return self.recent_tokens(family) + self.look_tokens(family)
 
     def recent_grids(self, family: ModelFamily) -> int:
         """Return the most grids of recent frames."""

@@ -59,6 +59,10 @@ class Observations:
         """Return grids and observations, in the order they came."""
         return list(self._by_grid.items())
 
+    def grids(self) -> set[int]:
+        """Return the grids that are still remembered."""
+        return set(self._by_grid)
+
     def restore(self, observations: Mapping[int, Observation]) -> None:
         """Hold these instead, in the order of their grids."""
         self._by_grid = dict(sorted(observations.items()))

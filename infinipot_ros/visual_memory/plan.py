@@ -61,7 +61,8 @@ class MemoryPlan:
     :param vision: activations while a block is encoded.
     :param language: activations while a block or a question is read, its mask and logits.
     :param compression: scratch of a compression.
-    :param moments: thumbnails, pending frames, and the attention to each remembered token.
+    :param moments: thumbnails, jpegs for a second look, pending frames, and the attention to each
+        remembered token.
     :param graph: what a CUDA graph holds permanently.
     :param states: of linear attention, with the copies that undo a question or a failed block.
     """
@@ -209,8 +210,18 @@ def _moment_bytes(settings: MemoryConfig, kv: CacheShape, family: ModelFamily) -
     waiting = 3 * pixels * settings.max_block_frames * cameras
     recent = 3 * settings.recent_grids(family) * family.FRAMES_PER_GRID * (
         family.max_frame_pixels(settings.recent_pixels))
-    attention = 2 * 4 * kv.layers * kv.kv_heads * settings.budget if settings.max_evidence else 0
-    return settings.thumbnail_bytes + waiting + recent + attention
+    attention = 2 * 4 * kv.layers * kv.kv_heads * settings.budget * settings.notes_attention
+    return settings.thumbnail_bytes + waiting + recent + attention + _look_bytes(settings, family)
+
+
+def _look_bytes(settings: MemoryConfig, family: ModelFamily) -> int:
+    """Return the jpegs in memory, and the pixels of a second look."""
+    if not settings.second_look_frames:
+        return 0
+    grid = 3 * family.FRAMES_PER_GRID * family.max_frame_pixels(settings.max_pixels)
+    # All grids as they wait; of one, the jpeg, its decoder's copy and numpy's.
+    pixels = grid * (settings.look_grids(family) + 3)
+    return pixels + (0 if settings.second_look_directory else settings.second_look_bytes)
 
 
 def _hook_bytes(config: Any, capacity: int, kv: CacheShape) -> int:

@@ -70,9 +70,10 @@ def last_time(family: ModelFamily, settings: MemoryConfig, prefix: int = 0) -> i
         cameras = len(settings.cameras) or MAX_CAMERAS
         waiting = cameras * settings.max_block_frames // family.FRAMES_PER_GRID
         new = waiting * _widest(family, settings.max_pixels) + settings.recent_grids(
-            family) * _widest(family, settings.recent_pixels)
-        # Re-basing leaves one half free, which must hold the pending and the recent frames; they
-        # are within the budget.
+            family) * _widest(family, settings.recent_pixels) + settings.look_grids(
+            family) * _widest(family, settings.max_pixels)
+        # Re-basing leaves one half free, which must hold the pending frames and those that are
+        # encoded again; they are within the budget.
         least, what = 2 * min(new, settings.budget), 'time'
     if most < least:
         others = 'prefix, question and answer' if prefix else 'question and answer'
@@ -123,12 +124,15 @@ def rebase_positions(
     return timeline.rebased(new_last if timeline.last >= 0 else -1, new_due - due)
 
 
-def renumber(cache: BoundedCache, observations: Observations, thumbnails: Thumbnails) -> None:
+def renumber(cache: BoundedCache, observations: Observations, *jpegs: Thumbnails) -> None:
     """Renumber all grids from 0; distances stay, if half of all numbers suffice."""
-    grids = sorted({grid for each in (observations, thumbnails) for grid, _ in each.items()})
+    grids = sorted({
+        *(grid for grid, _ in observations.items()),
+        *(grid for each in jpegs for grid in each.grids())})
     grids.append(cache.next_grid)
     numbers = compress_time_gaps(grids, MAX_GRIDS // 2)
     key_rerotation.renumber(cache, grids, numbers)
     renumbered = dict(zip(grids, numbers, strict=True))
     observations.renumber(renumbered)
-    thumbnails.renumber(renumbered)
+    for each in jpegs:
+        each.renumber(renumbered)

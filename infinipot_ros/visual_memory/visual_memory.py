@@ -11,6 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -33,6 +35,11 @@ from infinipot_ros.visual_memory.observations import Observation, span
 from infinipot_ros.visual_memory.pending import PendingFrame
 from infinipot_ros.visual_memory.plan import available_bytes, plan_memory
 from infinipot_ros.visual_memory.scope import Scope
+from infinipot_ros.visual_memory.second_look import (
+    LookedAgain,
+    choose_grids,
+    look_again,
+)
 from infinipot_ros.visual_memory.sessions import Turn
 from infinipot_ros.visual_memory.shared_model import load_shared_model
 from infinipot_ros.visual_memory.thumbnails import Thumbnails, make_thumbnail
@@ -45,6 +52,14 @@ from infinipot_ros.vlm.loading import load_config
 from infinipot_ros.vlm.model import VisionLanguageModel
 
 EVERYTHING = Scope()
+#: ``VisualMemory._answer`` of one question.
+Answering: TypeAlias = Callable[
+    [Callable[[str], None], dict[int, Observation], int, LookedAgain],
+    tuple[Answer, dict[int, float]]]
+
+
+def _ignore(_text: str) -> None:
+    pass
 
 
 class VisualMemory:
@@ -72,7 +87,7 @@ class VisualMemory:
         # Attention without hooks supports neither evidence nor scopes.
         self._attention = AttentionAccumulator(
             self._cache.shape, settings.budget,
-        ) if settings.max_evidence and self.model.supports_hook else None
+        ) if settings.notes_attention and self.model.supports_hook else None
         self._decoder: CudaGraphDecoder | None = None
         if settings.cuda_graph:
             self.use_static_decoding().capture()
@@ -219,10 +234,9 @@ class VisualMemory:
                 grids = len(known)
                 known = {grid: known[grid] for grid in known if grid not in newest.replaced}
                 known = {grid: known[grid] for grid in scope.choose(known)}
-                hidden = hidden_tokens(
-                    self._cache.views(), [*known]) if len(known) < grids else None
-                answer = self._answer(
-                    ids, new_tokens, deadline, on_text, hidden, known, newest.frames)
+                answer = self._answer_twice(
+                    partial(self._answer, ids, new_tokens, deadline, newest.frames),
+                    known, grids, deadline, on_text or _ignore)
         finally:
             self._last_query_s = deadline.elapsed_s()
         if (max_new_tokens or 0) <= limit:
@@ -265,14 +279,64 @@ class VisualMemory:
                 'of the memory; use sdpa or eager, or ask without since, until and cameras')
         scope.check(self.settings.cameras or list(self._encoder.stamps.cameras))
 
+    def _answer_twice(
+        self, answer: Answering, known: dict[int, Observation], grids: int, deadline: Deadline,
+        on_text: Callable[[str], None],
+    ) -> Answer:
+        """
+        Answer from the memory, and again with the moments this rests on encoded whole.
+
+        :param known: what the answer may use, of ``grids`` in the cache.
+        """
+        encoder = self._encoder
+        remembered = encoder.observations.grids() & known.keys() if encoder.look_grids else set()
+        if not remembered:
+            return answer(on_text, known, grids, LookedAgain())[0]
+        # Only what belongs to the final answer is passed on. What may run out of time waits.
+        texts: tuple[list[str], list[str]] = [], []
+        checkpoint = self._cache.checkpoint()
+        first, scores = answer(texts[0].append, known, grids, LookedAgain())
+        self._cache.rollback(checkpoint)
+        second, again, why = None, LookedAgain(), ''
+        held = {grid: known[grid] for grid in remembered if grid in encoder.looks}
+        try:
+            again = look_again(
+                encoder, self.model, choose_grids(scores, held, encoder.look_grids),
+                lambda: deadline.check(0))
+            if again.grids:
+                second, _ = answer(
+                    on_text if deadline.timeout_s is None else texts[1].append,
+                    again.now(known), grids + len(again.grids), again)
+            else:
+                why = 'no frame of the moments it rests on is held any more'
+        except FrameError as error:
+            why = str(error)
+        except QuestionError as error:
+            if error.code != QuestionCode.TIMEOUT:
+                raise
+            why = 'the time limit came first; raise query.timeout or lower second_look.frames'
+        if second is None or deadline.timeout_s is not None:
+            for text in texts[0] if second is None else texts[1]:
+                on_text(text)
+        if second is not None:
+            return replace(second, looked_again=again.frames)
+        note = '. '.join(filter(None, (first.note, f'there was no second look: {why}')))
+        return replace(first, note=note, latency_s=deadline.elapsed_s())
+
     def _answer(
         self, ids: list[int], new_tokens: int, deadline: Deadline,
-        on_text: Callable[[str], None] | None, hidden: list[Tensor] | None,
-        known: dict[int, Observation], pending: dict[int, list[PendingFrame]],
-    ) -> Answer:
-        """Decode after the memory; ``known`` is what the answer may use."""
+        pending: dict[int, list[PendingFrame]], on_text: Callable[[str], None],
+        known: dict[int, Observation], grids: int, again: LookedAgain,
+    ) -> tuple[Answer, dict[int, float]]:
+        """
+        Decode after the memory.
+
+        :param known: what the answer may use, of ``grids`` in the cache.
+        :return: with it the attention to what is known, as shares, by number before ``again``.
+        """
         cache, hook, tokens = self._cache, None, self._cache.memory_length
-        attention = self._attention if self.settings.max_evidence else None
+        attention = self._attention if self.settings.notes_attention else None
+        hidden = hidden_tokens(cache.views(), [*known]) if len(known) < grids else None
         if attention is not None or hidden is not None:
             hook = AttentionHook(
                 cache.prefix_length, tokens, hidden=hidden,
@@ -291,12 +355,14 @@ class VisualMemory:
             attention.accumulate if attention is not None else None, on_text)
         latency_s = deadline.elapsed_s()
         evidence: tuple[Evidence, ...] = ()
+        scores: dict[int, float] = {}
         if attention is not None:
+            scores = again.before(attention.by_grid(cache.views(), sorted(known)))
             evidence = tuple(
                 replace(each, thumbnail=self._thumbnail(each.grid, pending))
                 for each in best_moments(
-                    attention.by_grid(cache.views(), sorted(known)), known,
-                    self.settings.max_evidence))
+                    scores, again.before(known), self.settings.max_evidence,
+                    again.grids.values()))
         observed_from_ns, observed_to_ns = span(known.values())
         return Answer(
             text=generation.text,
@@ -305,7 +371,7 @@ class VisualMemory:
             memory_tokens=tokens,
             memory_bytes=tokens * cache.memory_bytes // max(1, cache.memory_length),
             new_tokens=generation.tokens, evidence=evidence, note=generation.note,
-            truncated=generation.tokens == new_tokens)
+            truncated=generation.tokens == new_tokens), scores
 
     def _thumbnail(self, grid: int, pending: dict[int, list[PendingFrame]]) -> bytes | None:
         if grid in pending and self.settings.thumbnail_bytes:
@@ -375,7 +441,8 @@ class VisualMemory:
             oldest_ns=encoder.oldest_ns, newest_ns=encoder.stamps.newest_ns,
             last_ingest_ms=1000 * encoder.last_ingest_s, last_query_ms=1000 * self._last_query_s,
             camera_tokens=dict(encoder.camera_tokens), frames_still=encoder.frames_still,
-            rebases=cache.rebases, frames_loaded=self._frames_loaded)
+            rebases=cache.rebases, frames_loaded=self._frames_loaded,
+            look_bytes=encoder.looks.nbytes, look_faults=encoder.looks.faults)
 
     def debug_state(self) -> DebugState:
         """Return a view of the internals, for tests and debugging."""

@@ -202,6 +202,19 @@ def test_ask_options_reach_the_memory(folder, model):
     assert report['memory']['newest_ns'] - report['recording']['origin_ns'] == 11_000_000_000
 
 
+def test_ask_encodes_frames_again_and_says_which(folder, model):
+    options = ('--recent-frames', 2, '--recent-max-pixels', 6 * 784, '--second-look-frames', 2,
+               '--second-look-bytes', 100_000, '--max-pixels', 6 * 784)
+    report = ask(folder, QUESTION, *options, model=model)
+    [answer] = report['answers']
+    assert answer['looked_again'] == 2 and answer['note'] == ''
+    assert any(each['looked_again'] for each in answer['evidence'])
+    assert {'recent_frames': 2, 'recent_max_pixels': 6 * 784, 'second_look_frames': 2,
+            'second_look_bytes': 100_000}.items() <= report['settings'].items()
+    text = run('ask', folder, QUESTION, '--model', model, *options).stdout
+    assert '%, looked at again)' in unwrapped(text)
+
+
 def test_ask_leaves_out_frames_of_a_standing_camera(tmp_path, model):
     for index in range(12):
         PilImage.new('RGB', (168, 112), (200, 20, 20) if index < 6 else (20, 20, 200)).save(

@@ -57,6 +57,21 @@ def test_a_bag_its_questions_and_two_memories(model, bag, tmp_path):
     assert max(int(row['frames']) for row in rows) == 40
 
 
+def test_frames_can_be_encoded_again_for_each_question(model, bag, tmp_path):
+    """The run says so; a memory that keeps everything whole has nothing to encode again."""
+    again = {'recent_frames': 2, 'recent_max_pixels': 0, 'second_look_frames': 2,
+             'second_look_bytes': 100_000}
+    options = [part for name, value in again.items()
+               for part in (f'--{name.replace("_", "-")}', value)]
+    result = evaluate(
+        model, bag, '--fps', 0, '--policy', 'full', '--policy', 'infinipot_v', '--budget', '/2',
+        '--block-size', 2, *options, '--output', tmp_path / 'out')
+    assert result.exit_code == 0, result.stderr
+    config = json.loads((tmp_path / 'out' / 'config.json').read_text())
+    assert again.items() <= config.items()
+    assert len(outcomes(tmp_path / 'out')) == 6
+
+
 def test_yaml_a_video_and_a_folder(model, tmp_path):
     video = write_video(tmp_path / 'walk.mp4', [0, 100, 900, 1000, 2500, 2600])
     (tmp_path / 'walk.yaml').write_text(

@@ -229,6 +229,8 @@ def test_two_questions_of_one_id(model, bag, tmp_path):
     (['--dataset', 'none', '--annotations', 'x.json', '--videos', '.'], "benchmark format 'none'"),
     (['BAG', '--judge', 'http://localhost:1/v1'], '--judge takes --judge-model'),
     (['BAG', '--dump', 'a', '--load-dumped', 'b'], 'give one of them'),
+    (['BAG', '--load-dumped', 'b', '--recent-frames', '2'], '--load-dumped has none'),
+    (['BAG', '--load-dumped', 'b', '--second-look-frames', '2'], '--load-dumped has none'),
     (['BAG', '--load-dumped', 'nowhere'], 'holds no complete dump of walk'),
     (['BAG', '--device', 'cuda', '--workers', '2'], '2 workers would each hold the model'),
 ])

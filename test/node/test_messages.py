@@ -165,6 +165,26 @@ def test_an_answer_s_note_is_its_message() -> None:
     assert response.message == 'still thinking. tiny'
 
 
+def test_what_was_looked_at_again_is_told() -> None:
+    first, second = EVIDENCE
+    answered = Answered(replace(
+        ANSWER, looked_again=4, evidence=(first, replace(second, looked_again=True))))
+    for kind in (Query.Response, Ask.Result):
+        response = messages.answer_response(kind(), answered, 1.0, FRAME_IDS.get)
+        assert response.looked_again == 4
+        assert [each.looked_again for each in response.evidence] == [False, True]
+
+
+def test_frames_that_were_lost_to_a_second_look_are_a_warning() -> None:
+    assert SNAPSHOT.memory is not None
+    for faults, level in ((0, b'\x00'), (3, b'\x01')):
+        memory = replace(SNAPSHOT.memory, look_faults=faults, look_bytes=77)
+        report = diagnostics.memory_status('/n', replace(SNAPSHOT, memory=memory))
+        assert report.level == level
+        assert ('second_look.directory' in report.message) == bool(faults)
+        assert {each.key: each.value for each in report.values}['second look bytes'] == '77'
+
+
 def test_an_answer_with_a_nul_is_told_to_its_end() -> None:
     response = messages.answer_response(
         Query.Response(), Answered(replace(ANSWER, text='a\0b')), 1.0, FRAME_IDS.get)

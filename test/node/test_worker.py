@@ -199,11 +199,14 @@ def test_waiting_is_bounded_in_number_and_time(make) -> None:
     assert ask(worker, QuestionRequest('what?', 1), 20.0).result(30.0)
 
 
-def test_stopping_ends_a_running_answer_and_those_behind_it(make) -> None:
-    worker = make(max_new_tokens=4000)
+@pytest.mark.parametrize('looks', [0, 2])
+def test_stopping_ends_a_running_answer_and_those_behind_it(make, looks) -> None:
+    """Also a first answer, no text of which is sent."""
+    worker = make(max_new_tokens=4000, second_look_frames=looks)
     worker.start().result(60.0)
-    worker.queue.offer(SECOND, SECOND)
-    wait(lambda: remembered(worker) == 1)
+    for index in range(1, 5):
+        worker.queue.offer(index * SECOND, index * SECOND)
+    wait(lambda: remembered(worker) == 4)
     futures = [ask(worker, QuestionRequest('what?', 0), 60.0) for _ in range(3)]
     wait(lambda: worker.snapshot().job == 'query')
     started = time.monotonic()
