@@ -108,6 +108,7 @@ def quality(
     model: options.Model = 'infinipot-tiny',
     device: options.OneDevice = 'cpu',
     dtype: options.Dtype = 'float32',
+    kv_dtype: options.KvDtype = '',
     block_size: Annotated[int, typer.Option(help=options.BLOCK_SIZE)] = 8,
     workers: Annotated[
         int | None,
@@ -149,7 +150,7 @@ def quality(
             min(count, 5 if other_streams is None else other_streams), frames)
         _measure_and_report(
             plan, output, questions=questions, split=split, model=model,
-            device=device, dtype=dtype, block_size=block_size,
+            device=device, dtype=dtype, kv_dtype=kv_dtype, block_size=block_size,
             workers=count_workers(workers, device), ray=ray, cache=cache.expanduser(),
             fresh=fresh)
 
@@ -191,8 +192,8 @@ def plan_tasks(plan: Plan, split: str) -> list[StreamTask]:
 
 def _measure_and_report(
     plan: Plan, output: Path, *, questions: int, split: str, model: str,
-    device: str, dtype: str, block_size: int, workers: int, ray: str | None, cache: Path,
-    fresh: bool,
+    device: str, dtype: str, kv_dtype: str, block_size: int, workers: int, ray: str | None,
+    cache: Path, fresh: bool,
 ) -> None:
     from rich.console import Console
 
@@ -207,12 +208,13 @@ def _measure_and_report(
     from tools.tiny_model.suites import SUITES
 
     tasks = plan_tasks(plan, split)
-    settings = quality_settings(model, device=device, dtype=dtype, block_size=block_size)
+    settings = quality_settings(
+        model, device=device, dtype=dtype, block_size=block_size, kv_dtype=kv_dtype)
     config: dict[str, Any] = {
         'model': Path(model).name, 'weights_sha256': weights_digest(model), 'dtype': dtype,
         'device': device, 'block_size': block_size, 'keep_ratio': settings.keep_ratio,
         'max_new_tokens': settings.max_new_tokens, 'split': split, 'questions': questions,
-        'frames': plan.frames, 'stream_code': stream_code()}
+        'frames': plan.frames, 'stream_code': stream_code(), 'kv_dtype': kv_dtype or None}
     bar = show_progress(tasks, Console(stderr=True))
     with RunStore(output, config, fresh=fresh) as store, bar as (on_run, on_frames):
         measure(

@@ -60,6 +60,7 @@ def ask(
     device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1, ...')] = 'cpu',
     dtype: options.Dtype = 'float32',
     weights: options.Weights = '',
+    kv_dtype: options.KvDtype = '',
     max_pixels: Annotated[int, typer.Option(help=options.MAX_PIXELS)] = 128 * 28 * 28,
     max_image_pixels: options.MaxImagePixels = None,
     duplicate_similarity: options.DuplicateSimilarity = 0.0,
@@ -113,7 +114,7 @@ def ask(
             local_files_only=not allow_download, policy=policy, budget=budget,
             keep_ratio=keep_ratio, tar_ratio=tar_ratio, recent_ratio=recent_ratio,
             block_size=block_size, max_pixels=max_pixels, still_likeness=duplicate_similarity,
-            max_new_tokens=max_new_tokens)
+            max_new_tokens=max_new_tokens, kv_dtype=kv_dtype)
         settings.validate()
         report = _watch_and_answer(source, settings, questions, times)
     for warning in report.warnings:

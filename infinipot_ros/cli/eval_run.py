@@ -210,6 +210,7 @@ class EvalRun:
             'weights_sha256': self._weights, 'caveat': self._caveat or None,
             **{name: getattr(settings, name) for name in kept},
             'still_likeness': settings.still_likeness or None,
+            'kv_dtype': settings.kv_dtype or None,
             'fps': self._wanted.fps, 'max_frames': self._wanted.max_frames,
             'max_image_pixels': self._wanted.max_image_pixels,
             'topics': sorted(
