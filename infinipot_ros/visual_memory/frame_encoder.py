@@ -480,7 +480,7 @@ class FrameEncoder:
         """Return a view of the internals, see ``DebugState``."""
         cache, length = self.cache, self.cache.get_seq_length()
         filled = (
-            (*(buffer[:, :length] for buffer in layer.buffers),
+            (*(buffer[None, :, :length] for buffer in layer.buffers),
              layer.coordinates[:, :cache.memory_length]) for layer in cache.kv_layers)
         return DebugState(
             tensors=tuple(chain.from_iterable(chain(filled, cache.states.tensors()))),
