@@ -114,6 +114,7 @@ def quality(
     model: options.Model = 'infinipot-tiny',
     device: options.OneDevice = 'cpu',
     dtype: options.Dtype = 'float32',
+    kv_dtype: options.KvDtype = '',
     block_size: Annotated[int, typer.Option(help=options.BLOCK_SIZE)] = 8,
     recent_frames: options.RecentFrames = 0,
     recent_max_pixels: options.RecentMaxPixels = 0,
@@ -163,7 +164,8 @@ def quality(
             plan = QUICK_HEADLINE if quick else HEADLINE
         _measure_and_report(
             plan, output, questions=questions, split=split, model=model,
-            device=device, dtype=dtype, block_size=block_size, again={
+            device=device, dtype=dtype, block_size=block_size, others={
+                'kv_dtype': kv_dtype,
                 'recent_frames': recent_frames, 'recent_max_pixels': recent_max_pixels,
                 'second_look_frames': second_look_frames, 'second_look_bytes': second_look_bytes},
             workers=count_workers(workers, device), ray=ray, cache=cache.expanduser(),
@@ -207,7 +209,7 @@ def plan_tasks(plan: Plan, split: str) -> list[StreamTask]:
 
 def _measure_and_report(
     plan: Plan | HeadlinePlan, output: Path, *, questions: int, split: str, model: str,
-    device: str, dtype: str, block_size: int, again: dict[str, Any], workers: int,
+    device: str, dtype: str, block_size: int, others: dict[str, Any], workers: int,
     ray: str | None, cache: Path, fresh: bool,
 ) -> None:
     from rich.console import Console
@@ -233,12 +235,13 @@ def _measure_and_report(
         tasks, budget = plan_headline(plan, split), MIDDLE_BUDGET
         load = partial(load_headline, plan=plan, questions=questions, cache=cache)
     settings = quality_settings(
-        model, device=device, dtype=dtype, block_size=block_size, **again)
+        model, device=device, dtype=dtype, block_size=block_size, **others)
     config: dict[str, Any] = {
         'model': Path(model).name, 'weights_sha256': weights_digest(model), 'dtype': dtype,
         'device': device, 'block_size': block_size, 'keep_ratio': settings.keep_ratio,
         'max_new_tokens': settings.max_new_tokens, 'split': split, 'questions': questions,
-        'frames': plan.frames, 'stream_code': stream_code(), **encoded_again(settings)}
+        'frames': plan.frames, 'stream_code': stream_code(), 'kv_dtype': settings.kv_dtype or None,
+        **encoded_again(settings)}
     bar = show_progress(tasks, Console(stderr=True))
     with RunStore(output, config, fresh=fresh) as store, bar as (on_run, on_frames):
         for day in (False, True):

@@ -64,6 +64,7 @@ def ask(
     device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1, ...')] = 'cpu',
     dtype: options.Dtype = 'float32',
     weights: options.Weights = '',
+    kv_dtype: options.KvDtype = '',
     max_pixels: Annotated[int, typer.Option(help=options.MAX_PIXELS)] = 128 * 28 * 28,
     max_image_pixels: options.MaxImagePixels = None,
     duplicate_similarity: options.DuplicateSimilarity = 0.0,
@@ -119,7 +120,7 @@ def ask(
             block_size=block_size, max_pixels=max_pixels, still_likeness=duplicate_similarity,
             recent_frames=recent_frames, recent_max_pixels=recent_max_pixels,
             second_look_frames=second_look_frames, second_look_bytes=second_look_bytes,
-            max_new_tokens=max_new_tokens)
+            max_new_tokens=max_new_tokens, kv_dtype=kv_dtype)
         settings.validate()
         report = _watch_and_answer(source, settings, questions, times)
     for warning in report.warnings:

@@ -70,6 +70,7 @@ def evaluate(
     model: options.Model = 'infinipot-tiny',
     device: options.OneDevice = 'cpu',
     dtype: options.Dtype = 'float32',
+    kv_dtype: options.KvDtype = '',
     topic: Annotated[
         list[str] | None,
         typer.Option(help='Image topic of bags with several; may be repeated, a stream each.'),
@@ -185,7 +186,8 @@ def evaluate(
         preset=preset, dump=dump, load_dumped=load_dumped, workers=workers,
         ray=ray, fail_under=fail_under, wanted=wanted, dataset=dataset)
     run.configure(
-        model, device=device, dtype=dtype, local_files_only=not allow_download,
+        model, device=device, dtype=dtype, kv_dtype=kv_dtype,
+        local_files_only=not allow_download,
         still_likeness=duplicate_similarity, block_size=_either(block_size, chosen.block_size),
         max_pixels=_either(max_pixels, chosen.max_pixels),
         keep_ratio=_either(keep_ratio, chosen.keep_ratio),

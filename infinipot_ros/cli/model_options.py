@@ -25,6 +25,8 @@ Model = Annotated[
 Dtype = Annotated[str, typer.Option(help='float32, float16 or bfloat16.')]
 Weights = Annotated[
     str, typer.Option(help="int8 or int4: quantised weights (pip install '.[quantized]').")]
+KvDtype = Annotated[
+    str, typer.Option(help='int8 or fp8: keys and values in 8 bits; empty: in --dtype.')]
 DuplicateSimilarity = Annotated[
     float,
     typer.Option(

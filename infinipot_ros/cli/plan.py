@@ -33,6 +33,7 @@ def plan(
     device: Annotated[str, typer.Option(help='cpu or cuda; need not be there.')] = 'cuda',
     dtype: options.Dtype = 'bfloat16',
     weights: options.Weights = '',
+    kv_dtype: options.KvDtype = '',
     block_size: Annotated[int, typer.Option(help=options.BLOCK_SIZE)] = 2,
     max_pixels: Annotated[int, typer.Option(help=options.MAX_PIXELS)] = 128 * 28 * 28,
     allow_download: Annotated[
@@ -58,11 +59,13 @@ def plan(
     for tokens in budget or BUDGETS:
         settings = MemoryConfig(
             model, device=device, dtype=dtype, weights=weights, budget=tokens,
-            block_size=block_size, max_pixels=max_pixels)
+            block_size=block_size, max_pixels=max_pixels, kv_dtype=kv_dtype)
         settings.validate()
         rows.append([f'{tokens:,}', *plan_row(plan_memory(config, settings), tokens)[1:]])
     typer.echo(f'MiB of {kind} memory at most, {dtype}'
-               + (f', weights in {weights}' if weights else '') + ', by visual tokens of budget:')
+               + (f', weights in {weights}' if weights else '')
+               + (f', keys and values in {kv_dtype}' if kv_dtype else '')
+               + ', by visual tokens of budget:')
     for first in range(0, len(rows), MAX_COLUMNS):
         typer.echo()
         for part, *figures in zip(PARTS, *rows[first:first + MAX_COLUMNS]):

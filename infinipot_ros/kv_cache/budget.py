@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.kv_cache.quantized_vectors import bytes_of
 
 CPU = torch.device('cpu')
 COORDINATE_AXES = 3
@@ -86,6 +87,8 @@ class CacheShape:
     The shape of a model's key/value vectors, and where they live.
 
     :param layers: decoder layers with keys and values; ``recurrent``, those without, if any.
+    :param dtype: what keys and values are computed in; ``kv_dtype``, what they are stored in, one
+        of ``quantized_vectors.FORMATS``; None: ``dtype``.
     """
 
     layers: int
@@ -94,11 +97,20 @@ class CacheShape:
     dtype: torch.dtype = torch.float32
     device: torch.device = CPU
     recurrent: RecurrentShape | None = None
+    kv_dtype: torch.dtype | None = None
 
     @property
     def bytes_per_token(self) -> int:
         """Bytes of one token's keys and values over all layers and KV heads."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * self.dtype.itemsize
+        vector = bytes_of(self.head_dim) if self.kv_dtype else self.head_dim * self.dtype.itemsize
+        return 2 * self.layers * self.kv_heads * vector
+
+    @property
+    def scratch_bytes_per_token(self) -> int:
+        """Bytes of a token in the buffer one layer at a time is dequantised into."""
+        if self.kv_dtype is None:
+            return 0
+        return 2 * self.kv_heads * self.head_dim * self.dtype.itemsize
 
     @property
     def coordinate_bytes_per_token(self) -> int:

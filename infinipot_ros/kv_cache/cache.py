@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from infinipot_ros.errors import ConfigurationError, MemoryFullError
-from infinipot_ros.kv_cache.bounded_layer import BoundedLayer
+from infinipot_ros.kv_cache.bounded_layer import BoundedLayer, allocate
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.coordinates import (
     GRID,
@@ -90,7 +90,12 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self.grid_shapes = GridShapes()
         self.grid_starts: dict[int, int] = {}
         capacity = prefix_room + budget.tokens + tail_room
-        self.kv_layers = [BoundedLayer(shape, capacity, budget) for _ in range(shape.layers)]
+        # One layer at a time is dequantised: never is the whole memory held twice.
+        scratch = None if shape.kv_dtype is None else (
+            allocate(shape, capacity, scratch=True), allocate(shape, capacity, scratch=True))
+        self._scratch = scratch or ()
+        self.kv_layers = [
+            BoundedLayer(shape, capacity, budget, scratch) for _ in range(shape.layers)]
         layers: list[BoundedLayer | RecurrentLayer] = [*self.kv_layers]
         recurrent = []
         if shape.recurrent is not None:
@@ -110,8 +115,9 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         """Bytes of all buffers: constant from construction on."""
         return self.states.nbytes + sum(
             buffer.numel() * buffer.itemsize
-            for layer in self.kv_layers
-            for buffer in (layer.keys, layer.values, layer.coordinates))
+            for buffers in (self._scratch, *(
+                (*layer.buffers, layer.coordinates) for layer in self.kv_layers))
+            for buffer in buffers)
 
     @property
     def memory_bytes(self) -> int:
@@ -322,8 +328,8 @@ class BoundedCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         for first in range(0, count, TOKENS_AT_ONCE):
             part = slice(first, first + TOKENS_AT_ONCE)
             keys[:, part] = rotation.turn(
-                keys[:, part].float(), layer.coordinates[:, part], self.grid_shapes,
-                start + kept[:, part].long(), after[:, part]).to(keys.dtype)
+                keys[:, part], layer.coordinates[:, part], self.grid_shapes,
+                start + kept[:, part].long(), after[:, part])
 
     def _forget_grids(self) -> None:
         """Drop the shapes and starts of grids without a token left."""

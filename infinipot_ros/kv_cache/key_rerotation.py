@@ -42,7 +42,7 @@ def rerotate_keys(
             grids = coordinates[..., GRID]
             keys = layer.keys[0, :, start + first:start + last]
             keys.copy_(rotation.turn(
-                keys.float(), coordinates, cache.grid_shapes, before.of(grids), after.of(grids)))
+                keys, coordinates, cache.grid_shapes, before.of(grids), after.of(grids)))
     cache.grid_starts = dict(starts)
     cache.rebases += 1
 

@@ -45,19 +45,19 @@ class KeyRotation:
         self, keys: Tensor, coordinates: Tensor, shapes: GridShapes, before: Tensor, after: Tensor,
     ) -> Tensor:
         """
-        Turn keys from one start of their grid to another, in place.
+        Return keys turned from one start of their grid to another: float32, a copy.
 
         Angles are rounded as the model rounds them, so that the key equals one computed there.
 
-        :param keys: float32 ``[H, N, D]``.
+        :param keys: ``[H, N, D]``, any floating type.
         :param coordinates: int32 ``[H, N, 3]``, of the tokens.
         :param before: int64 ``[H, N]``, the position each token's grid starts at; ``after``, the
             one it is to start at.
-        :return: ``keys``.
         """
         offsets = self._offsets(coordinates, shapes)
         angles = self._angles(after, offsets).double() - self._angles(before, offsets).double()
-        return self._rotate(keys, angles.cos().float(), angles.sin().float())
+        return self._rotate(
+            keys.to(torch.float32, copy=True), angles.cos().float(), angles.sin().float())
 
     def turn_back(self, keys: Tensor, starts: Tensor) -> Tensor:
         """

@@ -12,7 +12,12 @@ import re
 from dataclasses import dataclass
 
 from infinipot_ros.images.image_messages import MAX_PIXELS
-from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY, POLICY_NAMES, POSITIONS
+from infinipot_ros.visual_memory.policy_names import (
+    DEFAULT_POLICY,
+    KV_DTYPES,
+    POLICY_NAMES,
+    POSITIONS,
+)
 
 Value = bool | int | float | str | list[str] | list[float]
 
@@ -158,6 +163,9 @@ TABLE = (
               'How positions go on for days: `absolute`, as the stream counts them, or `compact`, '
               "closed up at every compression. `auto`: what suits the model's family.",
               UNCONFIGURED, choices=POSITIONS, setting='positions'),
+    Parameter('memory.kv_dtype', '',
+              '`int8` or `fp8` stores keys and values in 8 bits a number; empty: in `dtype`.',
+              UNCONFIGURED, choices=KV_DTYPES, setting='kv_dtype', may_be_empty=True),
     Parameter('memory.camera_shares', [1.0],
               'The share of the memory each camera is kept to, in the order of `cameras`, in sum '
               '1. By default they share all of it.', UNCONFIGURED),

@@ -18,7 +18,8 @@ class DebugState:
 
     :param tensors: keys and values ``[1, kv_heads, length, head_dim]`` and coordinates int32
         ``[kv_heads, tokens, 3]`` of each layer in turn, as far as they are filled, then the states
-        of each layer with linear attention: views of the buffers, not copies.
+        of each layer with linear attention: views of the buffers, not copies. With ``kv_dtype``
+        the codes of keys, as bytes, their scales, and those of values.
     :param prefix_length: tokens before the visual tokens.
     :param next_grid: number of the next grid; ``renumberings``, how often grids were renumbered.
     :param grid_runs: length of the table of grid shapes.

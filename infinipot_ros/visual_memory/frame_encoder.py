@@ -506,7 +506,7 @@ class FrameEncoder:
         """Return a view of the internals, see ``DebugState``."""
         cache, length = self.cache, self.cache.get_seq_length()
         filled = (
-            (layer.keys[:, :, :length], layer.values[:, :, :length],
+            (*(buffer[None, :, :length] for buffer in layer.buffers),
              layer.coordinates[:, :cache.memory_length]) for layer in cache.kv_layers)
         return DebugState(
             tensors=tuple(chain.from_iterable(chain(filled, cache.states.tensors()))),
@@ -546,6 +546,11 @@ class FrameEncoder:
             raise StorageError(
                 f'it was saved with positions {there}, this memory counts them {here}; set '
                 f'positions to {there} to load it')
+        here, there = self.settings.kv_dtype, snapshot.kv_dtype
+        if snapshot.tokens and here != there:
+            raise StorageError(
+                f'it was saved with kv_dtype {there!r}, this memory has {here!r}, and converting '
+                f'would lose precision unseen; set kv_dtype to {there!r} to load it')
         # The snapshot numbers cameras its own way.
         shares = settings.shares_of(snapshot.stamps.cameras)
         chooser = self._make_policy(settings, shares)

@@ -12,7 +12,7 @@ from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import Budget
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
-from infinipot_ros.visual_memory.policy_names import POSITIONS
+from infinipot_ros.visual_memory.policy_names import KV_DTYPES, POSITIONS
 from infinipot_ros.vlm.attention_hook import WRAPPED
 from infinipot_ros.vlm.cpu_units import slow_dtype_warning
 from infinipot_ros.vlm.families.model_family import ModelFamily
@@ -25,7 +25,7 @@ FIXED = (
     'model', 'device', 'dtype', 'weights', 'attn_implementation', 'local_files_only', 'block_size',
     'max_batch', 'max_pixels', 'cameras', 'cuda_graph', 'positions',
     'recent_frames', 'recent_max_pixels', 'second_look_frames', 'second_look_bytes',
-    'second_look_directory')
+    'second_look_directory', 'kv_dtype')
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class MemoryConfig:
     :param model: folder, hub id or bundled name of a checkpoint of a known family.
     :param dtype: float32, float16 or bfloat16; of weights and cache.
     :param weights: int8 or int4 quantises the language model's matrices; empty: as published.
+    :param kv_dtype: int8 or fp8 stores keys and values in 8 bits a number, with scales; empty: in
+        ``dtype``.
     :param local_files_only: never download.
     :param policy: the eviction policy by name; see ``kv_cache.policies.registry``.
     :param budget: M, the most tokens a layer and KV head remembers.
@@ -112,6 +114,7 @@ class MemoryConfig:
     temperature: float = 0.0
     top_p: float = 1.0
     cuda_graph: bool = False
+    kv_dtype: str = ''
 
     def validate(self) -> None:
         """:raises ConfigurationError: the first invalid value, with the valid range."""
@@ -122,6 +125,10 @@ class MemoryConfig:
         if self.positions not in POSITIONS:
             raise ConfigurationError(
                 f'positions is {self.positions!r}, it must be one of {", ".join(POSITIONS)}')
+        if self.kv_dtype not in KV_DTYPES:
+            raise ConfigurationError(
+                f'kv_dtype is {self.kv_dtype!r}, it must be int8, fp8, or empty for that of the '
+                'model')
         for name, least in (
                 ('max_pixels', 28 * 28), ('block_size', 1), ('max_batch', 1),
                 ('recent_frames', 0), ('recent_max_pixels', 0), ('second_look_frames', 0),
@@ -215,7 +222,10 @@ class MemoryConfig:
     @property
     def warning(self) -> str:
         """What to know of these settings on this machine; empty: nothing."""
-        return slow_dtype_warning(self.device, self.dtype)
+        slow = 'kv_dtype fp8 is slow on a CPU, which converts it number by number; set it to int8'
+        return '. '.join(filter(None, (
+            slow_dtype_warning(self.device, self.dtype),
+            slow if self.kv_dtype == 'fp8' and self.device.startswith('cpu') else '')))
 
     def check_block(self, family: ModelFamily) -> None:
         """:raises ConfigurationError: a block is no whole grids of this family."""

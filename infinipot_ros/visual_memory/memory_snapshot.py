@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from infinipot_ros.errors import MemoryFullError, StorageError
-from infinipot_ros.kv_cache.budget import COORDINATE_AXES
 from infinipot_ros.kv_cache.cache import BoundedCache, select_alike
 from infinipot_ros.kv_cache.coordinates import Runs
 from infinipot_ros.kv_cache.layer_view import LayerView
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
+from infinipot_ros.kv_cache.quantized_vectors import NAMES, QuantizedVectors
 from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.pending import PendingBlock
 from infinipot_ros.visual_memory.plan import MIB, available_bytes, compression_bytes
@@ -51,17 +52,16 @@ class FittedLayers:
             if self.kept is None:
                 yield view.keys, view.values, view.coordinates
                 continue
-            slots = self.kept[index].long().unsqueeze(-1)
-            wide = slots.expand(-1, -1, view.keys.shape[-1])
-            keys = view.keys.gather(1, wide)
-            coordinates = view.coordinates.gather(1, slots.expand(-1, -1, COORDINATE_AXES))
+            slots = self.kept[index].long()
+            at = torch.arange(len(slots), device=slots.device).unsqueeze(-1), slots
+            keys, coordinates = view.keys[at], view.coordinates[at]
             if view.rotation is not None and view.rotation.by_slot and view.starts is not None:
                 # As a compression closes up positions.
-                before = view.starts.gather(1, slots.squeeze(-1))
+                before = view.starts[at]
                 after = view.starts[:, :before.shape[1]]
                 keys = view.rotation.turn(
-                    keys.float(), coordinates, view.shapes, before, after).to(keys.dtype)
-            yield keys, view.values.gather(1, wide), coordinates
+                    keys, coordinates, view.shapes, before, after)
+            yield keys, view.values[at], coordinates
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,12 @@ class MemorySnapshot:
     def tokens(self) -> int:
         """Tokens a layer and KV head holds."""
         return self.views[0].keys.shape[1]
+
+    @property
+    def kv_dtype(self) -> str:
+        """What keys and values are stored in, as the setting has it."""
+        keys = self.views[0].keys
+        return NAMES[keys.codes.dtype] if isinstance(keys, QuantizedVectors) else ''
 
     def check_model(self, present: MemorySnapshot) -> None:
         """

@@ -19,6 +19,7 @@ import torch
 
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import CacheShape, RecurrentShape
+from infinipot_ros.kv_cache.quantized_vectors import FORMATS, check_format
 from infinipot_ros.kv_cache.scores import RARITY_SAMPLES
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.position_rebase import last_time
@@ -56,7 +57,8 @@ class MemoryPlan:
     The most bytes a memory takes, part by part.
 
     :param weights: the model.
-    :param cache: keys, values and coordinates of prefix, budget and question room.
+    :param cache: keys, values and coordinates of prefix, budget and question room; with
+        ``kv_dtype``, also those of one layer as they are computed.
     :param question: of ``cache``, the room for a question, its dialogue and its answer.
     :param vision: activations while a block is encoded.
     :param language: activations while a block or a question is read, its mask and logits.
@@ -109,8 +111,15 @@ class MemoryPlan:
 
 
 def cache_shape(shape: TextShape, settings: MemoryConfig) -> CacheShape:
-    """Return the shape of the cache for a model."""
-    return replace(_planned_shape(shape, settings), device=parse_device(settings.device))
+    """
+    Return the shape of the cache for a model.
+
+    :raises ConfigurationError: the device cannot store keys and values so.
+    """
+    kv = replace(_planned_shape(shape, settings), device=parse_device(settings.device))
+    if kv.kv_dtype is not None:
+        check_format(kv.kv_dtype, kv.device)
+    return kv
 
 
 def _planned_shape(shape: TextShape, settings: MemoryConfig) -> CacheShape:
@@ -118,7 +127,7 @@ def _planned_shape(shape: TextShape, settings: MemoryConfig) -> CacheShape:
     linear = None if shape.linear is None else RecurrentShape(**asdict(shape.linear))
     return CacheShape(
         shape.layers, shape.kv_heads, shape.head_dim, parse_dtype(settings.dtype),
-        recurrent=linear)
+        recurrent=linear, kv_dtype=FORMATS.get(settings.kv_dtype))
 
 
 def plan_memory(
@@ -170,12 +179,15 @@ def plan_memory(
     return MemoryPlan(
         weights=weights,
         question=settings.tail_room * kv.bytes_per_token,
-        cache=capacity * kv.bytes_per_token + budget.tokens * kv.coordinate_bytes_per_token,
+        cache=(
+            capacity * (kv.bytes_per_token + kv.scratch_bytes_per_token)
+            + budget.tokens * kv.coordinate_bytes_per_token),
         vision=(
             family.vision_bytes(block, kv.dtype.itemsize) + eager_vision + camera + workspace),
         language=(
             max(_language_bytes(shape, new, capacity, kv), _linear_bytes(shape, new, kv))
             + eager_language + _hook_bytes(config, capacity, kv) + workspace
+            + _quantising_bytes(kv, new)
             + scratch_bytes(largest, new, shape.intermediate, quantised)),
         compression=compression_bytes(
             kv, budget.tokens, content=family.CONTENT_KEYS, text=bool(family.MAX_GRID_TEXT)),
@@ -197,9 +209,10 @@ def compression_bytes(
     :param content: whether keys are compared without their positions: their angles in float64, and
         the keys; the start of every grid, in int64, for all layers.
     :param text: whether grids have text, so that the visual tokens of one head are copied.
+        A layer's keys and values in 8 bits are copied to be read.
     """
     turned = 4 * kv.head_dim + 3 * 8 * (kv.head_dim // 2) + 8 * kv.layers if content else 0
-    copied = 2 * kv.dtype.itemsize * kv.head_dim if text else 0
+    copied = 2 * kv.dtype.itemsize * kv.head_dim if text or kv.kv_dtype else 0
     return tokens * kv.kv_heads * (
         4 * (4 * kv.head_dim + 3 * RARITY_SAMPLES) + 8 * kv.layers + turned + copied)
 
@@ -252,6 +265,11 @@ def _language_bytes(shape: TextShape, new: int, capacity: int, kv: CacheShape) -
     activations = new * (8 * shape.hidden + 3 * shape.intermediate)
     mask = new * capacity * (4 + 2 * 4)
     return (repeated + activations) * kv.dtype.itemsize + mask + 8 * shape.vocabulary
+
+
+def _quantising_bytes(kv: CacheShape, new: int) -> int:
+    """Return the scratch of quantising the new tokens: in float32, scaled, and as codes."""
+    return 0 if kv.kv_dtype is None else new * kv.kv_heads * kv.head_dim * (4 + 4 + 1)
 
 
 def _linear_bytes(shape: TextShape, new: int, kv: CacheShape) -> int:

@@ -22,6 +22,12 @@ from infinipot_ros.errors import StorageError
 from infinipot_ros.kv_cache.budget import COORDINATE_AXES
 from infinipot_ros.kv_cache.coordinates import AFTER, MAX_SIDE, GridShapes, text_tokens
 from infinipot_ros.kv_cache.layer_view import LayerView
+from infinipot_ros.kv_cache.quantized_vectors import (
+    NAMES,
+    SCALE_DTYPE,
+    QuantizedVectors,
+    scales_of,
+)
 from infinipot_ros.visual_memory.frame import Pose
 from infinipot_ros.visual_memory.memory_snapshot import MemorySnapshot
 from infinipot_ros.visual_memory.observations import Observation
@@ -74,7 +80,11 @@ def to_file(snapshot: MemorySnapshot) -> tuple[dict[str, Any], dict[str, Tensor]
         'times': _integers([snapshot.times[grid] for grid in grids if snapshot.times])}
     for view in snapshot.views:
         for name in ('keys', 'values', 'coordinates'):
-            tensors[f'layers.{view.layer}.{name}'] = getattr(view, name)
+            stored = getattr(view, name)
+            if isinstance(stored, QuantizedVectors):
+                tensors[f'layers.{view.layer}.{name}.scales'] = stored.scales
+                stored = stored.codes
+            tensors[f'layers.{view.layer}.{name}'] = stored
     for index, (convolution, state) in enumerate(snapshot.states):
         tensors[f'linear.{index}.convolution'] = convolution
         tensors[f'linear.{index}.state'] = state
@@ -294,11 +304,12 @@ def _read_views(
 ) -> list[LayerView]:
     layers, size = facts.model.layers, (facts.model.kv_heads, facts.tokens)
     wide = *size, facts.model.head_dim
-    dtype = tensors['layers.0.keys'].dtype
+    dtype = _read_vectors(facts, tensors, 'layers.0.keys').dtype
     views = []
     for layer in range(layers):
-        keys, values, coordinates = (
-            tensors[f'layers.{layer}.{name}'] for name in ('keys', 'values', 'coordinates'))
+        keys, values = (
+            _read_vectors(facts, tensors, f'layers.{layer}.{name}') for name in ('keys', 'values'))
+        coordinates = tensors[f'layers.{layer}.coordinates']
         if keys.shape != wide or values.shape != wide or coordinates.shape != (
                 *size, COORDINATE_AXES):
             raise StorageError(f'layer {layer} has keys of {[*keys.shape]}, not {[*wide]}')
@@ -309,6 +320,17 @@ def _read_views(
             raise StorageError(f'layer {layer} is not finite')
         views.append(LayerView(keys, values, coordinates, layer, layers, shapes))
     return views
+
+
+def _read_vectors(facts: SnapshotFacts, tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """Read keys or values; what is stored quantised reads as the dtype of the model."""
+    stored, scales = tensors[name], tensors.get(f'{name}.scales')
+    if stored.dtype not in NAMES:
+        return stored
+    if scales is None or scales.dtype != SCALE_DTYPE or not stored.ndim or scales.shape != (
+            *stored.shape[:-1], scales_of(stored.shape[-1])):
+        raise StorageError(f'{name} is {stored.dtype} without the scales that belong to it')
+    return QuantizedVectors(stored, scales, DTYPES[facts.dtype])
 
 
 def _read_states(

@@ -33,7 +33,8 @@ VERSION = 2
 OLDER_VERSIONS = (1,)
 DTYPES = {
     torch.float32: 'F32', torch.float16: 'F16', torch.bfloat16: 'BF16', torch.float64: 'F64',
-    torch.int64: 'I64', torch.int32: 'I32', torch.uint8: 'U8'}
+    torch.int64: 'I64', torch.int32: 'I32', torch.uint8: 'U8', torch.int8: 'I8',
+    torch.float8_e4m3fn: 'F8_E4M3'}
 MAX_HEADER_BYTES = 100_000_000  # what the library reads at most
 NO_DIGEST = '0' * hashlib.sha256().digest_size * 2
 LENGTH_BYTES = 8

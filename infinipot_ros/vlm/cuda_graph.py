@@ -42,7 +42,8 @@ class CudaGraphDecoder:
     slot that a buffer names.
 
     :param cache: its ``layers`` have ``keys`` and ``values`` ``[1, kv_heads, capacity, head_dim]``
-        that are never reallocated, and a ``length``: how many slots are filled.
+        that are never reallocated, a ``length``: how many slots are filled, and ``read``: what
+        is attended to.
     :param start: slot of the first remembered token.
     :param attention: float32 ``[layers, kv_heads, M]``, the buffer of which an ``AttentionHook``
         given to ``start`` has a part, or None; each step writes all of it, see
@@ -97,7 +98,7 @@ class CudaGraphDecoder:
         # Masked slots get zero weight, but 0 * NaN is NaN: clear values that a rolled-back answer
         # may have left.
         for layer in self._layers:
-            layer.values[:, :, length:] = 0
+            layer.values[:, :, length:].zero_()
 
     def step(self) -> None:
         """
@@ -171,7 +172,8 @@ class CudaGraphDecoder:
         layer = self._layers[layer_idx]
         layer.keys.index_copy_(2, self._slot, key_states)
         layer.values.index_copy_(2, self._slot, value_states)
-        return layer.keys, layer.values
+        keys, values = layer.read(self._capacity)
+        return keys, values
 
     def get_seq_length(self, *_: Any) -> int:
         """Return 0: the token's slot is in a buffer, and its position is given."""

@@ -44,7 +44,8 @@ def assert_alike(one, other):
 
 @pytest.mark.parametrize(('model', 'changes'), [
     ('qwen2_vl', {}), ('infinipot-tiny', {}), ('qwen2_5_vl', {'temperature': 0.8}),
-    ('qwen2_5_vl', {'max_evidence': 0, 'attn_implementation': 'eager'})])
+    ('qwen2_5_vl', {'max_evidence': 0, 'attn_implementation': 'eager'}),
+    ('qwen2_5_vl', {'kv_dtype': 'int8'}), ('qwen2_5_vl', {'kv_dtype': 'fp8'})])
 def test_it_answers_as_the_ordinary_loop_does(checkpoints, model, changes):
     plain, fixed = (make(checkpoints.get(model, model), **changes) for _ in range(2))
     fixed.use_static_decoding()

@@ -36,7 +36,8 @@ def some_tensors(seed=0):
         'double': numbers.double(), 'view': numbers.transpose(0, 1)[::2],
         'grids': torch.arange(9), 'coordinates': torch.arange(6, dtype=torch.int32).view(2, 3),
         'pixels': torch.arange(27, dtype=torch.uint8).view(3, 3, 3),
-        'nothing': torch.zeros(2, 0, 5)}
+        'nothing': torch.zeros(2, 0, 5), 'codes': torch.arange(-9, 9, dtype=torch.int8),
+        'eight': numbers.to(torch.float8_e4m3fn)}
 
 
 def assert_holds(path, facts, tensors):
