@@ -20,7 +20,17 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from infinipot_ros.cli import ask, checkout, demo, evaluate, plan, replay, running_node, verify
+from infinipot_ros.cli import (
+    ask,
+    checkout,
+    demo,
+    evaluate,
+    plan,
+    replay,
+    running_node,
+    saved_memory,
+    verify,
+)
 from infinipot_ros.cli.model_options import CONTEXT
 from infinipot_ros.cli.ray_option import RayCommand
 from infinipot_ros.errors import InfinipotError
@@ -117,6 +127,8 @@ def _add(name: str, command: Callable[..., None], about: str | None = None,
 
 
 _add('ask', ask.ask, context_settings=CONTEXT)
+_add('compare', saved_memory.compare)
+_add('inspect', saved_memory.inspect_memory)
 _add('status', running_node.status)
 _add('watch', running_node.watch)
 _add('save', running_node.save)
