@@ -26,9 +26,11 @@ ARROWS = {
     'evaluation/verify': {'evaluation', 'recordings', 'visual_memory', 'vlm'},
     'node': {'images', 'visual_memory'},
     'node/replay': {'node', 'evaluation', 'images', 'recordings', 'visual_memory', 'vlm'},
+    'integrations': {
+        'node', 'node/replay', 'evaluation', 'recordings', 'visual_memory', 'vlm'},
     'cli': {
-        'node', 'node/replay', 'evaluation', 'evaluation/verify', 'recordings', 'visual_memory',
-        'vlm'},
+        'integrations', 'node', 'node/replay', 'evaluation', 'evaluation/verify', 'recordings',
+        'visual_memory', 'vlm'},
 }
 INTERFACES = {'action', 'msg', 'srv'}
 # Rooms that may import ROS.

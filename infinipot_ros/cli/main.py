@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from infinipot_ros.cli import (
+    agents,
     ask,
     checkout,
     demo,
@@ -129,6 +130,8 @@ def _add(name: str, command: Callable[..., None], about: str | None = None,
 _add('ask', ask.ask, context_settings=CONTEXT)
 _add('compare', saved_memory.compare)
 _add('inspect', saved_memory.inspect_memory)
+_add('mcp', agents.mcp)
+_add('tools', agents.tools)
 _add('status', running_node.status)
 _add('watch', running_node.watch)
 _add('save', running_node.save)

@@ -5,7 +5,7 @@
 from pathlib import Path
 
 import pytest
-from saved_memories import answer_of, assert_twins, feed, make
+from saved_memories import OLD, answer_of, assert_twins, feed, make
 
 from infinipot_ros.errors import ConfigurationError, StorageError
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
@@ -13,7 +13,6 @@ from infinipot_ros.visual_memory.snapshot_file import read_snapshot, write_snaps
 from infinipot_ros.visual_memory.snapshot_summary import summarise
 from infinipot_ros.visual_memory.storage import open_memory, save
 
-OLD = Path(__file__).parents[1] / 'data' / 'memory_of_0_1.safetensors'
 LIMITS = {'max_new_tokens': 4, 'max_question_chars': 60, 'session_tokens': 16}
 
 
