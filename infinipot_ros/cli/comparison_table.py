@@ -24,7 +24,8 @@ def comparison_tables(reports: Sequence[MemoryReport]) -> Iterator[Table]:
         for report in reports:
             table.add_column(Text(printable(str(report.summary.path))), ratio=1, overflow='fold')
         for row in zip(*(_cells(report, number) for report in reports)):
-            table.add_row(*map(Text, row))
+            if any(row):
+                table.add_row(*map(Text, row))
         yield table
 
 
