@@ -4,6 +4,7 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 from camera import SECOND, noise, stamp
@@ -18,6 +19,8 @@ from infinipot_ros.vlm.loading import load_model
 
 HOUR = 3600 * SECOND
 QUESTION = 'What was there?'
+#: Of the first release and the bundled model: two cameras, poses, a picture.
+OLD = Path(__file__).parent / 'data' / 'memory_of_0_1.safetensors'
 
 
 @cache

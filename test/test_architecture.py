@@ -27,7 +27,7 @@ ARROWS = {
     'node': {'images', 'visual_memory'},
     'node/replay': {'node', 'evaluation', 'images', 'recordings', 'visual_memory', 'vlm'},
     'integrations': {
-        'node', 'node/replay', 'evaluation', 'images', 'recordings', 'visual_memory'},
+        'node', 'node/replay', 'evaluation', 'images', 'recordings', 'visual_memory', 'vlm'},
     'cli': {
         'integrations', 'node', 'node/replay', 'evaluation', 'evaluation/verify', 'recordings',
         'visual_memory', 'vlm'},

@@ -32,8 +32,8 @@ DISTRIBUTION = {'av': 'av', 'backports': 'backports.zstd', 'compression': 'backp
                 'tf2_ros': 'tf2_ros_py', 'yaml': 'pyyaml'}
 # Of extras, imported only where they are asked for; the last two come with miniworld.
 OPTIONAL = {
-    'bitsandbytes', 'gymnasium', 'matplotlib', 'miniworld', 'openai', 'pyglet', 'ray',
-    'starlette', 'uvicorn'}
+    'anyio', 'bitsandbytes', 'gymnasium', 'matplotlib', 'mcp', 'mcp_types', 'miniworld', 'openai',
+    'pyglet', 'ray', 'starlette', 'uvicorn'}
 OURS = {'infinipot_ros', 'benchmarks', 'tools', ''}
 INSTALLED = ROOT / 'install' / 'infinipot_ros'
 

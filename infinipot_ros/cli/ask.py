@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``infinipot ask``: questions about a recording, or to a running node."""
+"""The command ``infinipot ask``: about a recording or a saved memory, or to a running node."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from infinipot_ros.cli import model_options as options
 from infinipot_ros.cli.running_node import ask_node
+from infinipot_ros.cli.saved_memory import answer_saved, is_saved_memory, show_remarks
 from infinipot_ros.errors import ConfigurationError, QuestionCode, QuestionError
 from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 #: Options about a running node, and those that it takes besides.
 OF_NODE = ('node', 'session', 'camera')
 ALSO_OF_NODE = ('words', 'since', 'until', 'max_new_tokens', 'as_json')
+#: Options that a saved memory takes besides; of the others it has its own.
+OF_SAVED = (*ALSO_OF_NODE, 'camera', 'model', 'budget', 'device', 'dtype', 'weights',
+            'allow_download')
 
 
 def ask(
@@ -33,9 +38,10 @@ def ask(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar='[VIDEO_OR_BAG] QUESTION...',
-            help='A video, a ROS 2 bag (directory, .mcap, .db3) or a folder of images; then one '
-                 'or more questions. With --node only questions.')],
+            metavar='[VIDEO_OR_BAG_OR_MEMORY] QUESTION...',
+            help='A video, a ROS 2 bag (directory, .mcap, .db3), a folder of images or a saved '
+                 'memory (.safetensors); then one or more questions. With --node only '
+                 'questions.')],
     node: Annotated[
         str | None,
         typer.Option(help='Ask this running node instead, in the ROS domain of the environment: '
@@ -45,8 +51,8 @@ def ask(
         str, typer.Option(help='With --node: continue this dialogue, or begin it.')] = '',
     camera: Annotated[
         list[str] | None,
-        typer.Option(help='With --node: ask about this camera only; may be repeated.',
-                     show_default='all'),
+        typer.Option(help='With --node or a saved memory: ask about this camera only; may be '
+                          'repeated.', show_default='all'),
     ] = None,
     model: options.Model = 'infinipot-tiny',
     policy: Annotated[str, typer.Option(help='What decides which tokens stay.')] = DEFAULT_POLICY,
@@ -69,27 +75,23 @@ def ask(
     max_image_pixels: options.MaxImagePixels = None,
     duplicate_similarity: options.DuplicateSimilarity = 0.0,
     max_new_tokens: Annotated[int, typer.Option(help=options.MAX_NEW_TOKENS)] = 64,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            help='Ask only about what was seen from then on: 1:30 from the start, an ISO date, or '
-                 '"-10 min" before the end.'),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(help='Ask only about what was seen until then; written like --since.')
-    ] = None,
+    since: options.Since = None,
+    until: options.Until = None,
     topic: options.Topic = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help='Save the memory of the recording to this file (.safetensors), to ask '
+                          'it again later.'),
+    ] = None,
     allow_download: options.AllowDownload = False,
     as_json: Annotated[
         bool, typer.Option('--json', help='Print one JSON object instead of text.')] = False,
 ) -> None:
-    """Show a recording to the memory and ask about it, or ask a running node."""
+    """Show a recording to the memory and ask about it, or ask a saved memory or a node."""
     # By the name of the source: typer may bring a click of its own.
     given = [name for name in context.params
              if getattr(context.get_parameter_source(name), 'name', '') == 'COMMANDLINE']
-    times = {name: text for name, text in (('--since', since), ('--until', until))
-             if text is not None}
+    times = options.typed_times(since, until)
     if node is not None:
         for name in given:
             if name not in (*OF_NODE, *ALSO_OF_NODE):
@@ -100,12 +102,32 @@ def ask(
                  max_new_tokens=max_new_tokens if 'max_new_tokens' in given else 0,
                  as_json=as_json)
         return
-    for name in given:
-        if name in OF_NODE:
-            raise ConfigurationError(f'--{name} is for a running node: give --node too')
     recording, *questions = words
+    saved = is_saved_memory(Path(recording))
+    for name in given:
+        if name in OF_NODE and not (saved and name in OF_SAVED):
+            raise ConfigurationError(f'--{name} is for a running node: give --node too')
+        if saved and name not in OF_SAVED:
+            raise ConfigurationError(
+                f'--{name.replace("_", "-")} is for recordings; {recording} is a saved memory, '
+                'which has that as it was saved: leave it out')
     if not questions:
-        raise typer.BadParameter('a recording and a question are needed', param_hint='QUESTION...')
+        raise typer.BadParameter(
+            'a recording or a saved memory is needed, and a question',
+            param_hint='QUESTION...')
+    if saved:
+        from infinipot_ros.visual_memory.memory_config import MemoryConfig
+
+        settings = MemoryConfig(
+            model=model, device=device, dtype=dtype, weights=weights, budget=budget,
+            local_files_only=not allow_download, max_new_tokens=max_new_tokens)
+        [found] = answer_saved(
+            [Path(recording)], settings, questions, times=times, cameras=camera or (),
+            keep=[name for name in given if name == 'budget'])
+        show_remarks(found)
+        typer.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) if as_json
+                   else found.as_text())
+        return
     from infinipot_ros.recordings.sources import open_source
 
     with open_source(
@@ -122,17 +144,14 @@ def ask(
             second_look_frames=second_look_frames, second_look_bytes=second_look_bytes,
             max_new_tokens=max_new_tokens, kv_dtype=kv_dtype)
         settings.validate()
-        report = _watch_and_answer(source, settings, questions, times)
-    for warning in report.warnings:
-        typer.echo(f'warning: {warning}', err=True)
-    if report.caveat:
-        typer.echo(f'note: {report.caveat}', err=True)
+        report = _watch_and_answer(source, settings, questions, times, save)
+    show_remarks(report)
     typer.echo(report.as_json() if as_json else report.as_text())
 
 
 def _watch_and_answer(
     source: FrameSource, settings: MemoryConfig, questions: list[str],
-    times: Mapping[str, str],
+    times: Mapping[str, str], save: Path | None,
 ) -> AskReport:
     """Build the memory, show it the recording and ask; a terminal sees the progress."""
     from rich.console import Console
@@ -157,6 +176,7 @@ def _watch_and_answer(
         from infinipot_ros.evaluation.ask_report import AskReport
         from infinipot_ros.evaluation.playback import replay
         from infinipot_ros.evaluation.time_parsing import stamp_of, typed_scope
+        from infinipot_ros.visual_memory import storage
         from infinipot_ros.visual_memory.scope import Scope
         from infinipot_ros.visual_memory.shared_model import use_few_threads
         from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -166,6 +186,8 @@ def _watch_and_answer(
             stamp_of(text, 0, 0, name)
         memory = VisualMemory(settings)
         use_few_threads(memory.plan.weights, settings.device)
+        if save is not None:
+            storage.check_replaceable(memory, save, replace=False)
         _check_questions(memory, questions)
         progress.update(task, description=f'watching {source.path.name}', total=source.count_hint)
         run = replay(source, memory, on_frame=lambda: progress.advance(task))
@@ -179,6 +201,9 @@ def _watch_and_answer(
         except QuestionError as error:
             raise typed_scope(
                 error, times, run.first_ns, (status.oldest_ns, status.newest_ns)) from error
+        if save is not None:
+            progress.console.print(
+                storage.save(memory, save, replace=False).describe(), soft_wrap=True, markup=False)
         return AskReport(
             source, settings, run, memory.status(), questions, answers, memory.caveat,
             memory.warnings)

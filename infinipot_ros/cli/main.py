@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from infinipot_ros.cli import (
+    agents,
     ask,
     checkout,
     demo,
@@ -28,6 +29,7 @@ from infinipot_ros.cli import (
     plan,
     replay,
     running_node,
+    saved_memory,
     serve,
     verify,
 )
@@ -127,6 +129,10 @@ def _add(name: str, command: Callable[..., None], about: str | None = None,
 
 
 _add('ask', ask.ask, context_settings=CONTEXT)
+_add('compare', saved_memory.compare)
+_add('inspect', saved_memory.inspect_memory)
+_add('mcp', agents.mcp)
+_add('tools', agents.tools)
 _add('status', running_node.status)
 _add('watch', running_node.watch)
 _add('save', running_node.save)

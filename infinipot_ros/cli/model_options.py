@@ -58,6 +58,16 @@ SecondLookBytes = Annotated[
     int, typer.Option(help='Most bytes of the jpegs kept for that, in memory.', min=1)]
 LOOK_BYTES = 64 * 1024 ** 2
 Topic = Annotated[str | None, typer.Option(help='Image topic of a bag that has several.')]
+Weights = Annotated[
+    str, typer.Option(help="int8 or int4: quantised weights (pip install '.[quantized]').")]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        help='Ask only about what was seen from then on: 1:30 from the start, an ISO date, or '
+             '"-10 min" before the end.')]
+Until = Annotated[
+    str | None,
+    typer.Option(help='Ask only about what was seen until then; written like --since.')]
 AllowDownload = Annotated[
     bool, typer.Option('--allow-download', help='Fetch the model from the hub if missing.')]
 
@@ -75,3 +85,9 @@ def _rename(token: str) -> str:
 
 #: Settings of the commands that take these options.
 CONTEXT = {'token_normalize_func': _rename}
+
+
+def typed_times(since: str | None, until: str | None) -> dict[str, str]:
+    """Return what was typed for ``--since`` and ``--until``, as far as given."""
+    return {option: text for option, text in (('--since', since), ('--until', until))
+            if text is not None}

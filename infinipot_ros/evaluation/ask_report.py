@@ -24,7 +24,7 @@ from infinipot_ros.visual_memory.evidence import Evidence
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 
 
-def _plain(answer: Answer) -> dict[str, Any]:
+def plain_answer(answer: Answer) -> dict[str, Any]:
     """Return what JSON can hold, so no thumbnails."""
     plain = asdict(answer)
     for each in plain['evidence']:
@@ -71,7 +71,7 @@ class AskReport:
             'caveat': self.caveat or None,
             'warnings': list(self.warnings),
             'answers': [
-                {'question': question, **_plain(answer)}
+                {'question': question, **plain_answer(answer)}
                 for question, answer in zip(self.questions, self.answers)
             ],
             'frames': {

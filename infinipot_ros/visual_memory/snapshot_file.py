@@ -16,7 +16,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,19 +49,23 @@ class SnapshotFile:
 
     :param facts: the JSON part.
     :param tensors: on the host, mapped, not copied.
+    :param settings: of the memory that was saved; empty in files of earlier releases.
     """
 
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
     size: int
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
-def write_snapshot(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
+def write_snapshot(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor],
+                   settings: Mapping[str, Any] | None = None) -> int:
     """
     Write or replace a file in one step.
 
-    :param facts: must be serialisable as JSON.
+    :param facts: must be serialisable as JSON, as must ``settings``.
     :param tensors: may be views; they are copied to the host one at a time.
+    :param settings: beside the facts, so that earlier releases, which have none, read the file.
     :return: bytes written.
     :raises StorageError: it could not be written; the old file, if any, is as it was.
     """
@@ -72,11 +76,12 @@ def write_snapshot(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, T
         if path.exists() and not path.is_file():
             raise StorageError(f'{path} is not a regular file; give another name')
         with _beside(path) as file:
-            file.write(_header(facts, ordered, dict.fromkeys(ordered, NO_DIGEST)))
+            file.write(_header(
+                facts, ordered, dict.fromkeys(ordered, NO_DIGEST), settings or {}))
             digests = {name: _write_tensor(file, tensor) for name, tensor in ordered.items()}
             size = file.tell()
             file.seek(0)
-            file.write(_header(facts, ordered, digests))
+            file.write(_header(facts, ordered, digests, settings or {}))
         return size
     except OSError as error:
         needed = sum(tensor.numel() * tensor.itemsize for tensor in tensors.values())
@@ -88,6 +93,7 @@ def write_snapshot(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, T
 
 def _header(
     facts: Mapping[str, Any], tensors: Mapping[str, Tensor], digests: Mapping[str, str],
+    settings: Mapping[str, Any],
 ) -> bytes:
     """Return the header; its length does not depend on the digests."""
     entries: dict[str, Any] = {}
@@ -101,6 +107,8 @@ def _header(
     metadata = {
         'format': FORMAT, 'version': str(VERSION), 'sha256': NO_DIGEST,
         'tensors_sha256': json.dumps(digests), 'facts': json.dumps(facts, allow_nan=False)}
+    if settings:
+        metadata['settings'] = json.dumps(settings, allow_nan=False)
     text = json.dumps({'__metadata__': metadata, **entries}).encode()
     text += b' ' * (-len(text) % LENGTH_BYTES)
     if len(text) > MAX_HEADER_BYTES:
@@ -201,8 +209,8 @@ def _open_snapshot(path: Path, stack: ExitStack) -> SnapshotFile:
     metadata = opened.metadata() or {}
     _check_header(raw, metadata, path)
     tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    facts = _check_contents(metadata, tensors, path)
-    return SnapshotFile(facts, tensors, os.stat(path).st_size)
+    facts, settings = _check_contents(metadata, tensors, path)
+    return SnapshotFile(facts, tensors, os.stat(path).st_size, settings)
 
 
 def _read_header(file: BinaryIO, path: Path) -> bytes:
@@ -232,19 +240,21 @@ def _check_header(raw: bytes, metadata: Mapping[str, str], path: Path) -> None:
 
 def _check_contents(
     metadata: Mapping[str, str], tensors: Mapping[str, Tensor], path: Path,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the facts and the settings."""
     try:
         digests = json.loads(metadata['tensors_sha256'])
         facts = json.loads(metadata['facts'])
+        settings = json.loads(metadata.get('settings', '{}'))
     except (KeyError, ValueError, RecursionError) as error:
         raise _damaged(path, 'its metadata is not JSON') from error
-    if not isinstance(digests, dict) or not isinstance(facts, dict) or digests.keys() != (
-            tensors.keys()):
+    if not all(isinstance(each, dict) for each in (digests, facts, settings)) or (
+            digests.keys() != tensors.keys()):
         raise _damaged(path, 'its metadata does not match its tensors')
     for name, tensor in tensors.items():
         if hashlib.sha256(_as_bytes(tensor)).hexdigest() != digests[name]:
             raise _damaged(path, f'the checksum of {name} is wrong')
-    return facts
+    return facts, settings
 
 
 def _foreign(path: Path) -> StorageError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -27,6 +27,7 @@ Place = Annotated[int, Field(ge=-1, le=MAX_GRIDS)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Stamp = Annotated[int, Field(ge=0, le=MAX_STAMP_NS)]
 Some = Annotated[int, Field(ge=1, le=MAX_GRIDS)]
+Model = TypeVar('Model', bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -153,15 +154,50 @@ class SnapshotFacts(_Strict):
         return self
 
 
+class SavedSettings(BaseModel):
+    """
+    The settings of the memory that was saved, see ``MemoryConfig``; None in files without them.
+
+    They say how to make a memory that answers as it did; nothing in the file depends on them.
+
+    :param model: the name it was loaded by; of a folder the last part.
+    """
+
+    # A later release may write more of them.
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+    model: str | None = None
+    budget: Some | None = None
+    keep_ratio: float | None = None
+    block_size: Some | None = None
+    max_pixels: Some | None = None
+    positions: str | None = None
+    recent_frames: Grid | None = None
+    recent_max_pixels: Grid | None = None
+
+
+def read_settings(settings: Mapping[str, Any]) -> SavedSettings:
+    """
+    Validate the settings of a file.
+
+    :raises StorageError: one of another type or out of range.
+    """
+    return _validate(SavedSettings, settings)
+
+
 def read_facts(facts: Mapping[str, Any]) -> SnapshotFacts:
     """
     Validate the facts of a file.
 
     :raises StorageError: a field that is missing, unknown, of another type or out of range.
     """
+    return _validate(SnapshotFacts, facts)
+
+
+def _validate(model: type[Model], values: Mapping[str, Any]) -> Model:
     try:
         # From JSON: a strict model accepts its arrays as tuples.
-        return SnapshotFacts.model_validate_json(json.dumps(facts))
+        return model.model_validate_json(json.dumps(values))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False)[0]
         where = f'{".".join(map(str, fault["loc"])):.80}: ' if fault['loc'] else ''

@@ -10,12 +10,14 @@ are checked even if its checksums are right: anyone can compute those.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from infinipot_ros.errors import StorageError
 from infinipot_ros.visual_memory.file_lock import MemoryLock
+from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.snapshot_codec import from_file, to_file
 from infinipot_ros.visual_memory.snapshot_file import (
     is_snapshot,
@@ -23,7 +25,13 @@ from infinipot_ros.visual_memory.snapshot_file import (
     read_snapshot,
     write_snapshot,
 )
+from infinipot_ros.visual_memory.snapshot_summary import (
+    invalid_file,
+    settings_to_file,
+    summarise,
+)
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
+from infinipot_ros.vlm.model import VisionLanguageModel
 
 REFUSED = '.refused'
 #: Most refused files that are kept: the first ones and the newest.
@@ -91,7 +99,8 @@ def save(memory: VisualMemory, path: Path | str, lock: MemoryLock | None = None,
     held = lock is not None and lock.covers(path)
     with nullcontext() if held else MemoryLock(path):
         check_replaceable(memory, path, replace)
-        size = write_snapshot(Path(path), *to_file(snapshot))
+        size = write_snapshot(
+            Path(path), *to_file(snapshot), settings_to_file(memory.settings))
         _note_file(memory, path)
     return Saved(Path(path), size, snapshot.tokens, len(snapshot.observations))
 
@@ -134,9 +143,7 @@ def load(memory: VisualMemory, path: Path | str) -> Loaded:
             try:
                 saved = from_file(file.facts, file.tensors)
             except StorageError as error:
-                raise StorageError(
-                    f'{path} is not a valid memory snapshot ({error}); use an earlier copy, or '
-                    'start with an empty memory') from error
+                raise invalid_file(path, error) from error
             try:
                 lost = memory.restore(saved)
             except StorageError as error:
@@ -153,6 +160,31 @@ def load(memory: VisualMemory, path: Path | str) -> Loaded:
     return Loaded(
         path, now.tokens, saved.tokens, len(now.observations),
         '' if dtype == now.views[0].keys.dtype else str(dtype).removeprefix('torch.'), lost)
+
+
+def open_memory(
+    path: Path | str, settings: MemoryConfig, *, keep: Collection[str] = (),
+    model: VisionLanguageModel | None = None,
+) -> tuple[VisualMemory, Loaded]:
+    """
+    Make a memory that answers as the saved one, and load it.
+
+    :param settings: of which model, device and limits of answers are taken; the rest is the
+        file's, but for those named in ``keep``.
+    :param model: as for ``VisualMemory``.
+    :raises StorageError: as ``load``; the file is checked before a model is loaded.
+    :raises ConfigurationError: as ``VisualMemory``.
+    """
+    summary = summarise(path)
+    memory = VisualMemory(summary.adapt(settings, keep), model)
+    try:
+        return memory, load(memory, path)
+    except StorageError as error:
+        named = summary.settings.model
+        if named is None or named in (settings.model, Path(settings.model).name):
+            raise
+        raise StorageError(
+            f'{error}; the file names {named!r}, and {settings.model!r} was loaded') from error
 
 
 def load_at_start(memory: VisualMemory, path: Path | str) -> Loaded | StorageError | None:

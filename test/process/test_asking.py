@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,10 @@ from typer.testing import CliRunner
 from infinipot_ros.action import Ask
 from infinipot_ros.cli import running_node
 from infinipot_ros.cli.main import app
+from infinipot_ros.integrations import node_memory
+from infinipot_ros.integrations.memory_tools import MemoryTools
+from infinipot_ros.integrations.node_memory import NodeMemory
+from infinipot_ros.integrations.question_limit import QuestionLimit
 from infinipot_ros.msg import Evidence
 from infinipot_ros.node.replay.bag_player import SETTLE_S
 from infinipot_ros.node.replay.node_client import NodeClient
@@ -355,6 +361,76 @@ def test_the_command_line_watches_until_it_is_interrupted(running, tmp_path) -> 
     assert re.match(r'2023-11-14 22:1\d:\d\d\.0 UTC  ', lines[0]) and '(before: ' in ''.join(lines)
     assert re.match(rf'watch \d+ of {client.name}; Ctrl-C ends it\n', err)
     client.wait_status(lambda s: s.watches == 0, 'no watch')
+
+
+@contextmanager
+def tools_of(name: str):
+    tools = MemoryTools(NodeMemory(name), QuestionLimit(1000))
+    yield lambda name, **arguments: tools.call(name, arguments)
+    tools.close()
+
+
+def test_tools_ask_a_running_node(running) -> None:
+    _, client = running
+    with tools_of(client.name) as call:
+        found = call('ask', question='What is there?', cameras=['camera'], since='-3 s')
+        assert not found.failed, found.content
+        newest = client.statuses[-1].newest_stamp.sec * SECOND
+        same = client.ask('What is there?', cameras=['camera'], since=stamp(newest - 3 * SECOND))
+        assert [each['share'] for each in found.content['moments']] == [
+            round(each.score, 4) for each in same.evidence]
+        # Pictures of what is older are no longer held.
+        recalled = call('recall', question='What is there?', most=8, since='-2 s')
+        same = client.ask(
+            'What is there?', thumbnails=True, since=stamp(newest - 2 * SECOND))
+        assert list(recalled.pictures) == [
+            bytes(each.thumbnail.data) for each in same.evidence if each.thumbnail.data]
+        assert recalled.pictures
+        status = call('status').content
+        assert status['live'] and status['memory_tokens'] == client.statuses[-1].memory_tokens
+        for question, code in (('', 'EMPTY_QUESTION'), ('x' * 2000, 'QUESTION_TOO_LONG')):
+            refused = call('ask', question=question)
+            assert refused.failed and refused.content['error'] == code
+        refused = call('watch', question='What is there?', cameras=['nose'])
+        assert refused.failed and "no camera 'nose'" in refused.content['message']
+
+
+def test_a_tool_watches_while_another_asks_and_ends_its_watch(running) -> None:
+    _, client = running
+    first = client.statuses[-1].newest_stamp.sec * SECOND
+    with tools_of(client.name) as call, ThreadPoolExecutor(1) as thread:
+        waited = thread.submit(call, 'watch', question='What is there?', period_s=1, wait_s=60)
+        client.wait_status(lambda s: s.watches == 1, 'a watch')
+        assert call('watch', question='And then?').content['error'] == 'BUSY'
+        assert not call('status').failed
+        for index in range(20):
+            client.feed(first + (1 + index) * SECOND, 1, shade=12 * index)
+            if waited.done():
+                break
+        found = waited.result().content
+        assert found['alert'] and found['previous'] and found['answer'] != found['previous']
+        assert not call('watch', question='What is there?', wait_s=0.1).content['alert']
+        client.wait_status(lambda s: s.watches == 0, 'no watch')
+
+
+def test_a_busy_node_says_so_to_a_tool(running) -> None:
+    _, client = running
+    with tools_of(client.name) as call:
+        assert not call('status').failed
+        goals = [client.send('Tell me everything.') for _ in range(6)]
+        refused = call('ask', question='And then?').content
+        for goal in goals:
+            if goal.accepted:
+                client.cancel(goal)
+    assert refused['error'] == 'BUSY' and 'wait' in refused['message'], refused
+
+
+def test_a_tool_says_that_there_is_no_such_node(running, monkeypatch) -> None:
+    monkeypatch.setattr(node_memory, 'FIND_S', 2.0)
+    with tools_of('/nobody') as call:
+        refused = call('ask', question='What is there?').content
+    assert refused['error'] == 'NODE_UNREACHABLE'
+    assert '/nobody gave no sign of life in 2 s' in refused['message']
 
 
 def test_an_interrupted_question_is_canceled(running) -> None:

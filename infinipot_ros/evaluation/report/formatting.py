@@ -45,6 +45,17 @@ def stamp_text(stamp_ns: int, start_ns: int | None) -> str:
     return f'{date:%Y-%m-%d %H:%M:%S}.{stamp_ns // 10**8 % 10} UTC'
 
 
+def span_text(first_ns: int, last_ns: int) -> str:
+    """Format two stamps whose start is not known; a day or a stamp that repeats stands once."""
+    first, last = (stamp_text(stamp, None) for stamp in (first_ns, last_ns))
+    day = first.partition(' ')[0]
+    if first == last:
+        return first
+    if first != day and last.startswith(f'{day} '):
+        return f'{first.removesuffix(" UTC")} to {last.removeprefix(f"{day} ")}'
+    return f'{first} to {last}'
+
+
 def shorten(text: str, limit: int = MAX_CHARACTERS) -> str:
     """Cut off a text of more than ``limit`` characters and state its length."""
     return text if len(text) <= limit else f'{text[:limit]} … ({len(text):,} characters)'

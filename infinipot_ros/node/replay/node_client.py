@@ -225,6 +225,25 @@ class NodeClient:
         """
         return self.query.call_async(Query.Request(question=question, thumbnails=thumbnails))
 
+    def ask_once(
+        self, question: str, timeout_s: float, *, since_ns: int | None = None,
+        until_ns: int | None = None, **fields: Any,
+    ) -> Any:
+        """
+        Ask by ``~/query``, which says why it took no question, and wait for the answer.
+
+        :param fields: further fields of the request; ``since_ns`` as in :meth:`ask_streaming`.
+        :return: the ``Query.Response`` of an answer.
+        :raises QuestionError: there is none, and why.
+        :raises NodeError: the node ended, or did not reply in time.
+        """
+        response = self.call(self.query, Query.Request(
+            question=question, since=time_message(since_ns), until=time_message(until_ns),
+            **fields), timeout_s)
+        if not response.success:
+            raise QuestionError(QuestionCode(response.error_code), response.message)
+        return response
+
     def send_async(self, question: str, feedback: Callable[[Any], None] | None = None,
                    **fields: Any) -> Any:
         """
