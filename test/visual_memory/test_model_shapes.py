@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Published models by their names."""
 
+from pathlib import Path
+
 import pytest
 
 from infinipot_ros.errors import ConfigurationError
-from infinipot_ros.visual_memory.model_shapes import PUBLISHED, SHAPES, find_shape
+from infinipot_ros.visual_memory.model_shapes import PUBLISHED, SHAPES, find_shape, shape_config
+from infinipot_ros.vlm.config_schema import check_numbers
 
 
 @pytest.mark.parametrize(('name', 'shape'), [
@@ -27,3 +30,10 @@ def test_what_cannot_be_planned_by_name_is_left_to_its_files():
         with pytest.raises(ConfigurationError, match='folder or the hub id'):
             find_shape(name)
         assert find_shape(f'Qwen/{name}-Instruct') is None
+
+
+@pytest.mark.parametrize('name', SHAPES)
+def test_a_slice_of_a_published_shape_is_a_valid_model(name):
+    for blocks in (1, 2, 8):
+        config = shape_config(name, layers=4, vision_layers=blocks)
+        check_numbers(config.to_dict(), Path('config.json'))
