@@ -12,7 +12,6 @@ all ways and lengths in turns. On a processor a slice of the layers is timed and
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +27,7 @@ from benchmarks.speed.floor import FLOOR_COLUMNS, ModelWork, Rates, calibrate, f
 from benchmarks.speed.floor import compression as compression_work
 from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Curves, Section, SpeedOptions, Table, Target
-from benchmarks.speed.side_by_side import Spread, paired_ratio, side_by_side
-from infinipot_ros.evaluation.verify.peak_memory import wait_for
+from benchmarks.speed.side_by_side import Spread, elapsed_s, paired_ratio, side_by_side
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
@@ -235,13 +233,10 @@ class Timed:
                 watch_random(
                     way.cache, way.policy, (full - way.cache.memory_length) // GRID, ROWS,
                     COLUMNS)
-                wait_for(self._options.device)
-                started = time.perf_counter()
-                way.cache.make_room(GRID, way.policy)
-                wait_for(self._options.device)
+                taken = elapsed_s(
+                    partial(way.cache.make_room, GRID, way.policy), self._options.device)
                 if number:
-                    seconds.setdefault(way.name, []).append(
-                        (time.perf_counter() - started) / grids)
+                    seconds.setdefault(way.name, []).append(taken / grids)
         return seconds
 
     def frames_per_s(self, way: Way) -> list[float]:

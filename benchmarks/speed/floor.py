@@ -17,9 +17,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.benchmark import Timer
 
-from benchmarks.speed.side_by_side import Spread
+from benchmarks.speed.side_by_side import Spread, side_by_side
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.kv_cache.budget import COORDINATE_BYTES, CacheShape
 from infinipot_ros.visual_memory.model_shapes import shape_config
@@ -29,10 +28,10 @@ from infinipot_ros.vlm.stored_weights import make_skeleton
 
 #: Rows, inner size and columns of the product that is timed: a block of visual tokens and a matrix
 #: of a 3B model on a processor, and on a GPU what fills it.
-PRODUCT, PRODUCT_ON_GPU = (512, 2048, 2048), (4096, 4096, 11008)
+PRODUCT, PRODUCT_ON_GPU = (512, 2048, 2048), (8192, 8192, 8192)
 #: Bytes that are copied: many times the caches of a processor or of a GPU.
-COPIED = 2 ** 28
-CALIBRATION_S = 0.5
+COPIED, COPIED_ON_GPU = 2 ** 28, 2 ** 31
+CALIBRATIONS = 5
 
 
 @dataclass(frozen=True)
@@ -75,24 +74,23 @@ def calibrate(device: str, dtype: torch.dtype) -> Rates:
     """
     Measure a matrix product and a copy beyond the caches, on as many threads as torch has now.
 
-    The fastest of many passes counts: a floor is no floor if something else slowed it down.
+    The fastest of a few repeats counts: a floor is no floor if something else slowed it down.
     """
     on_gpu = torch.device(device).type == 'cuda'
     rows, inner, columns = PRODUCT_ON_GPU if on_gpu else PRODUCT
+    nbytes = COPIED_ON_GPU if on_gpu else COPIED
     make = partial(torch.ones, device=device, dtype=dtype)
-    known = {
-        'a': make(rows, inner), 'b': make(inner, columns), 'to': make(COPIED // dtype.itemsize),
-        'copied': make(COPIED // dtype.itemsize)}
-    threads = torch.get_num_threads()
-
-    def fastest(statement: str) -> float:
-        timer = Timer(statement, globals=known, num_threads=threads)
-        return float(min(timer.blocked_autorange(min_run_time=CALIBRATION_S).times))
-
+    one, other = make(rows, inner), make(inner, columns)
+    product = make(rows, columns)
+    source, target = make(nbytes // dtype.itemsize), make(nbytes // dtype.itemsize)
     with torch.inference_mode():
-        return Rates(
-            2 * rows * inner * columns / fastest('a @ b'),
-            2 * COPIED / fastest('to.copy_(copied)'), threads)
+        seconds = side_by_side(
+            {'product': lambda: torch.mm(one, other, out=product),
+             'copy': lambda: target.copy_(source)},
+            repeats=CALIBRATIONS, device=device).seconds
+    return Rates(
+        2 * rows * inner * columns / min(seconds['product']), 2 * nbytes / min(seconds['copy']),
+        torch.get_num_threads())
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ GIB = 1024 ** 3
 # Legible on a light page and on a dark one.
 INK = '#7d7d7d'
 REPEATS = (
-    ' A repeat runs every way there and back, short ones many times over, and takes the median. '
+    ' A repeat runs every way there and back, short ones many times over, and takes the median; '
+    'on a processor, times are without those that other programs had it. '
     '*Spread* is how wide the range is, of the median: where it is more than 10 %, the figure '
     'waits for a quieter machine.')
 FLOOR = (

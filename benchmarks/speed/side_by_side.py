@@ -6,7 +6,8 @@ Times of several ways to do one thing, taken turn by turn.
 A shared machine's speed wanders from minute to minute: only times of the same minute compare. So
 every repeat runs all ways there and back (A B C B A), where a steady drift weighs on all alike,
 and short ones many times over. Its figure is the median of these rounds, which an interruption
-does not move, and a ratio is one of the same repeat.
+does not move, and a ratio is one of the same repeat. On a processor, what the system says this
+thread waited for its turn is taken off: those are other programs' times.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -23,6 +25,8 @@ from infinipot_ros.evaluation.verify.peak_memory import wait_for
 
 #: Seconds that a repeat spends on each way, unless that takes more than so many rounds.
 REPEAT_S, MOST_ROUNDS = 0.2, 10
+#: Nanoseconds on a processor and waiting for one, and time slices, of the thread that reads it.
+SCHEDULED = Path('/proc/thread-self/schedstat')
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Spread:
 
     def ratio_text(self, digits: int = 1, scale: float = 100.0, unit: str = '') -> str:
         """Write a ratio as ``median (low to high)``, its unit, and how wide the range is."""
+        if self.low == self.high:
+            return f'{self.median * scale:.{digits}f}{unit}'
         return f'{self.text(digits, scale)}{unit}, spread {self.share:.0%}'
 
 
@@ -91,15 +97,35 @@ def side_by_side(
 
     :param ways: what to time, by name; a way is called without arguments.
     """
-    def timed(name: str) -> float:
-        wait_for(device)
-        started = time.perf_counter()
-        ways[name]()
-        wait_for(device)
-        return time.perf_counter() - started
-
     return SideBySide(in_turns(
-        {name: partial(timed, name) for name in ways}, repeats=repeats, warm_up=warm_up))
+        {name: partial(elapsed_s, run, device) for name, run in ways.items()}, repeats=repeats,
+        warm_up=warm_up))
+
+
+def elapsed_s(run: Callable[[], object], device: torch.device | str) -> float:
+    """
+    Time a call, until the device is done; on a processor without the time others had it.
+
+    Nothing that is timed computes in threads of its own beside those of torch. Of more than one of
+    those, only the calling one's waiting is known.
+    """
+    wait_for(device)
+    on_cpu = torch.device(device).type == 'cpu'
+    started = time.perf_counter()
+    # Read within what is timed, so that never more is taken off than was waited.
+    before = waited_s() if on_cpu else 0.0
+    run()
+    wait_for(device)
+    waited = waited_s() - before if on_cpu else 0.0
+    return time.perf_counter() - started - waited
+
+
+def waited_s() -> float:
+    """Return how long this thread was ready but had no processor; 0 where no system says so."""
+    try:
+        return int(SCHEDULED.read_bytes().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 def in_turns(

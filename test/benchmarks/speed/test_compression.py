@@ -98,7 +98,6 @@ def test_a_section_tells_every_figure_and_target(monkeypatch, quick):
         'out_hidden_size': 64}
     monkeypatch.setitem(SHAPES, 'small', (kind, small, tower))
     monkeypatch.setattr(compression, 'NAMES', ('small',))
-    monkeypatch.setattr(floor, 'CALIBRATION_S', 0.01)
     monkeypatch.setattr(floor, 'COPIED', 2 ** 20)
     monkeypatch.setattr(side_by_side, 'REPEAT_S', 0.0)
     section = compression.measure(SpeedOptions(quick=quick, repeats=2))

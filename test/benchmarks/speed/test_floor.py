@@ -113,7 +113,6 @@ def test_a_floor_is_what_takes_longest_in_each_step():
 
 
 def test_rates_are_of_this_machine_and_these_threads(monkeypatch):
-    monkeypatch.setattr(floor, 'CALIBRATION_S', 0.01)
     monkeypatch.setattr(floor, 'COPIED', 2 ** 20)
     monkeypatch.setattr(floor, 'PRODUCT', (32, 32, 32))
     rates = calibrate('cpu', torch.float32)

@@ -6,7 +6,15 @@ from itertools import count, pairwise
 
 import pytest
 
-from benchmarks.speed.side_by_side import Spread, in_turns, paired_ratio, side_by_side
+from benchmarks.speed import side_by_side as module
+from benchmarks.speed.side_by_side import (
+    Spread,
+    elapsed_s,
+    in_turns,
+    paired_ratio,
+    side_by_side,
+    waited_s,
+)
 
 COSTS = {'one': 1.0, 'two': 2.0, 'three': 3.0}
 
@@ -34,7 +42,9 @@ def test_a_drift_moves_no_ratio(names):
 
 
 @pytest.mark.parametrize('call', range(10))
-def test_an_interruption_moves_no_ratio(call):
+def test_an_interruption_moves_no_ratio(monkeypatch, call):
+    # All its rounds, however long the machine stands still.
+    monkeypatch.setattr(module, 'REPEAT_S', float('inf'))
     found, _ = figures(COSTS, lambda each: 1000.0 if each % 50 == call else 1.0)
     for name, cost in COSTS.items():
         assert found[name] == [cost] * 5
@@ -43,6 +53,23 @@ def test_an_interruption_moves_no_ratio(call):
 def test_a_ratio_says_how_wide_it_is():
     assert Spread.of([0.9, 1.0, 1.2]).ratio_text(unit=' %') == (
         '100.0 (90.0 to 120.0) %, spread 30%')
+    assert Spread.of([1.0, 1.0]).ratio_text(unit=' %') == '100.0 %'
+
+
+def test_what_was_waited_for_a_processor_is_taken_off(monkeypatch, tmp_path):
+    told = tmp_path / 'schedstat'
+    monkeypatch.setattr(module, 'SCHEDULED', told)
+    assert elapsed_s(lambda: None, 'cpu') > 0, 'no system says it'
+    told.write_text('7 1000000000 3')
+    # While it ran, others had the processor for 5 s.
+    assert elapsed_s(lambda: told.write_text('9 6000000000 5'), 'cpu') == pytest.approx(-5, abs=1)
+
+
+@pytest.mark.skipif(not module.SCHEDULED.exists(), reason='the system counts no waiting')
+def test_the_system_counts_what_this_thread_waited():
+    before = waited_s()
+    sum(range(1000))
+    assert waited_s() >= before >= 0
 
 
 def test_every_way_is_timed_as_often_as_wanted():
