@@ -65,7 +65,7 @@ def measure_node(options: SpeedOptions) -> Section:
             folder, budget=budget, max_pixels=tokens * 784, max_batch=1, **common)
         model, frames = load_model(folder, **common), film(8, *CAMERA)
         rates = calibrate(options.device, model.dtype)
-        stream = Stream(VisualMemory(settings, model), frames, 4 if options.quick else 24)
+        stream = Stream(VisualMemory(settings, model), frames, 12 if options.quick else 24)
         bare = bare_rounds(model, frames, settings, stream.lengths, bare_model(model))
         count = len(stream.lengths) * settings.block_size
         arguments = [

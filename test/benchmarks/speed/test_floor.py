@@ -109,7 +109,7 @@ def test_a_floor_is_what_takes_longest_in_each_step():
     assert rates.floor_s(Work(200.0, 10.0)) == 2.0
     assert rates.floor_s(Work(200.0, 30.0)) == 3.0
     assert rates.floor_s(Work(200.0, 10.0), Work(0.0, 30.0)) == 5.0
-    assert floor_cells(Spread(3.0, 2.0, 5.0), 2.0) == ['2e+03', '1.5 (1.0 to 2.5)']
+    assert floor_cells(Spread(3.0, 2.0, 5.0), 2.0) == ['2,000', '1.5 (1.0 to 2.5)']
 
 
 def test_rates_are_of_this_machine_and_these_threads(monkeypatch):
