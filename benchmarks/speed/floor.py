@@ -248,4 +248,5 @@ FLOOR_COLUMNS = ('floor, ms', 'times the floor')
 def floor_cells(measured: Spread, floor_s: float, digits: int = 1) -> list[str]:
     """Give the floor and what was measured over it, both of the same thing, in seconds."""
     floor_ms = 1000 * floor_s
-    return [f'{floor_ms:,.0f}' if floor_ms >= 100 else f'{floor_ms:.3g}', measured.text(digits, 1 / floor_s)]
+    shown = f'{floor_ms:,.0f}' if floor_ms >= 100 else f'{floor_ms:.3g}'
+    return [shown, measured.text(digits, 1 / floor_s)]
