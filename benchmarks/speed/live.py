@@ -95,8 +95,8 @@ def measure_node(options: SpeedOptions) -> Section:
         f'A camera sends {count} jpegs at once, and the node, in a process of its own, remembers '
         'them as fast as it can: receiving, decoding and resizing included, by its own clock. The '
         "bare model is transformers' own, behind as many cached tokens. Both have as many "
-        'threads, and take turns. What is done once a frame weighs more in a slice than in the '
-        'whole model.',
+        'threads, and take turns; what other programs take is in both. What is done once a frame '
+        'weighs more in a slice than in the whole model.',
         tables=[Table(title, ('', 'frames/s', '% of the bare model', *FLOOR_COLUMNS), rows)],
         targets=[Target(
             f'frames/s of {OVER} to the bare model', f'at least {OVER_DDS:.0%}',
