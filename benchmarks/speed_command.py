@@ -182,6 +182,8 @@ def _show(section: Section, console: object) -> None:
         for row in table.rows:
             shown.add_row(*_texts(row))
         console.print(shown)
+    if section.rates is not None:
+        console.print(f'floors are of {section.rates.text()}')
     for target in section.targets:
         verdict = '[green]met[/]' if target.met else '[red]missed[/]'
         console.print(f'{verdict} {target.what}: {target.wanted} wanted, {target.measured}')

@@ -11,6 +11,8 @@ import torch
 from torch.nn import ModuleList
 from transformers import AutoModelForImageTextToText
 
+from benchmarks.speed import floor
+from benchmarks.speed.floor import FLOOR_COLUMNS, ModelWork, Rates, calibrate, floor_cells
 from benchmarks.speed.plain_compression import (
     Cosines,
     cosines_as_written,
@@ -90,18 +92,30 @@ def plain_way(cache: BoundedCache, cosines: Cosines) -> Callable[[], object]:
 
 @dataclass(frozen=True)
 class ModelTime:
-    """Seconds to encode and to prefill the frames between two compressions."""
+    """
+    Seconds to encode and to prefill the frames between two compressions.
+
+    :param vision_floor: the least they take, as ``prefill_floor``.
+    """
 
     vision: Spread
     prefill: Spread
+    vision_floor: float
+    prefill_floor: float
 
     @property
     def seconds(self) -> float:
         """Both, median."""
         return self.vision.median + self.prefill.median
 
+    def cells(self) -> list[str]:
+        """Write each, and over its floor."""
+        return [
+            self.vision.text(), self.vision.text(1, 1 / self.vision_floor),
+            self.prefill.text(), self.prefill.text(1, 1 / self.prefill_floor)]
 
-def time_model(name: str, options: SpeedOptions) -> ModelTime:
+
+def time_model(name: str, options: SpeedOptions, rates: Rates) -> ModelTime:
     """
     Time a slice of a model on frames and scale it to all layers and to the frames it takes.
 
@@ -154,11 +168,14 @@ def time_model(name: str, options: SpeedOptions) -> ModelTime:
     more_blocks = true_config.vision_config.depth / blocks
     more_layers = make_family(true_config).text_shape().layers / layers
     more = NEW_GRIDS / grids
+    work = ModelWork.of_shape(name, dtype)
     return ModelTime(
         vision=Spread.of([
             more * (ends + more_blocks * max(0.0, whole - ends))
             for ends, whole in zip(times.seconds['ends'], times.seconds['tower'], strict=True)]),
-        prefill=Spread.of([more * more_layers * one for one in times.seconds['layers']]))
+        prefill=Spread.of([more * more_layers * one for one in times.seconds['layers']]),
+        vision_floor=more * rates.floor_s(work.vision(grids, ROWS, COLUMNS)),
+        prefill_floor=more * rates.floor_s(work.read(grids * CELLS, BUDGET.target)))
 
 
 @dataclass(frozen=True)
@@ -169,6 +186,7 @@ class Measured:
     :param times: seconds for ``layers`` layers of ``all_layers``.
     :param scratch: bytes by policy.
     :param layer_bytes: of one layer's cache: keys, values and coordinates of the budget.
+    :param floor_s: of one compression of all layers.
     """
 
     times: SideBySide
@@ -177,18 +195,19 @@ class Measured:
     model: ModelTime
     scratch: Mapping[str, int]
     layer_bytes: int
+    floor_s: float
 
-    def milliseconds(self, way: str) -> Spread:
+    def all_seconds(self, way: str) -> Spread:
         """Of all layers."""
-        scale = 1000.0 * self.all_layers / self.layers
+        scale = self.all_layers / self.layers
         return Spread.of([scale * second for second in self.times.seconds[way]])
 
     def share(self, policy: str) -> float:
         """Time of a compression over that of the model on the frames it makes room for."""
-        return self.milliseconds(policy).median / 1000.0 / self.model.seconds
+        return self.all_seconds(policy).median / self.model.seconds
 
 
-def measure_shape(name: str, options: SpeedOptions) -> Measured:
+def measure_shape(name: str, options: SpeedOptions, rates: Rates) -> Measured:
     """Take all figures of one shape."""
     text = make_family(shape_config(name)).text_shape()
     shape = CacheShape(
@@ -212,13 +231,15 @@ def measure_shape(name: str, options: SpeedOptions) -> Measured:
         del cache
     layer = replace(shape, layers=1)
     return Measured(
-        times, layers, shape.layers, time_model(name, options), scratch,
-        BUDGET.tokens * (layer.bytes_per_token + layer.coordinate_bytes_per_token))
+        times, layers, shape.layers, time_model(name, options, rates), scratch,
+        BUDGET.tokens * (layer.bytes_per_token + layer.coordinate_bytes_per_token),
+        rates.floor_s(floor.compression(shape, BUDGET.tokens, BUDGET.target)))
 
 
 def measure(options: SpeedOptions) -> Section:
     """Measure compression for the published shapes, on random keys and values."""
-    found = {name: measure_shape(name, options) for name in NAMES}
+    rates = calibrate(options.device, getattr(torch, options.dtype))
+    found = {name: measure_shape(name, options, rates) for name in NAMES}
     each = [(name, policy) for name in NAMES for policy in POLICIES]
     frames = NEW_GRIDS * FRAMES_PER_GRID
     note = (
@@ -241,15 +262,19 @@ def measure(options: SpeedOptions) -> Section:
         tables=(
             Table(
                 'Milliseconds of one compression, median (range)',
-                ('shape', 'way', 'ms', f'{PLAIN} takes times as long', f'{NORMALISED}'),
-                [(name, way, one.milliseconds(way).text(0), one.times.ratio(PLAIN, way).text(1),
-                  one.times.ratio(NORMALISED, way).text(1))
+                ('shape', 'way', 'ms', f'{PLAIN} takes times as long', f'{NORMALISED}',
+                 *FLOOR_COLUMNS),
+                [(name, way, one.all_seconds(way).text(0, 1000),
+                  *(one.times.ratio(plain, way).ratio_text(scale=1)
+                    for plain in (PLAIN, NORMALISED)),
+                  *floor_cells(one.all_seconds(way), one.floor_s))
                  for name, one in found.items()
                  for way in (*POLICIES, SAME, PLAIN, NORMALISED)]),
             Table(
                 f'Beside encoding and prefilling {frames} frames',
-                ('shape', 'policy', 'vision, s', 'prefill, s', 'compression, %'),
-                [(name, policy, found[name].model.vision.text(), found[name].model.prefill.text(),
+                ('shape', 'policy', 'vision, s', FLOOR_COLUMNS[1], 'prefill, s', FLOOR_COLUMNS[1],
+                 'compression, %'),
+                [(name, policy, *found[name].model.cells(),
                   round(100 * found[name].share(policy), 2)) for name, policy in each]),
             Table(
                 'Scratch at its peak',
@@ -257,15 +282,17 @@ def measure(options: SpeedOptions) -> Section:
                 [(name, policy, round(found[name].scratch[policy] / MIB, 2),
                   round(found[name].layer_bytes / MIB, 2)) for name, policy in each])),
         targets=[
-            target for name, policy in each for target in _targets(name, policy, found[name])])
+            target for name, policy in each for target in _targets(name, policy, found[name])],
+        rates=rates)
 
 
 def _targets(name: str, policy: str, one: Measured) -> tuple[Target, ...]:
     share, scratch = one.share(policy), one.scratch[policy] / one.layer_bytes
-    faster = {plain: one.times.ratio(plain, policy).median for plain in (PLAIN, NORMALISED)}
+    faster = {plain: one.times.ratio(plain, policy) for plain in (PLAIN, NORMALISED)}
     return (
         *(Target(f'{name}, {policy}: faster than the {plain}', 'at least 4 times',
-                 f'{times:.1f} times', times >= 4.0) for plain, times in faster.items()),
+                 times.ratio_text(scale=1, unit=' times'), times.median >= 4.0)
+          for plain, times in faster.items()),
         Target(f'{name}, {policy}: of encoding and prefilling the same frames', 'at most 1 %',
                f'{100 * share:.2f} %', share <= 0.01),
         Target(f"{name}, {policy}: scratch, of one layer's cache", 'at most 100 %',

@@ -12,7 +12,6 @@ all ways and lengths in turns. On a processor a slice of the layers is timed and
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,10 +23,11 @@ from transformers import DynamicCache
 
 from benchmarks.speed.bundled_stream import bundled_table
 from benchmarks.speed.filling import lengthen, watch_random
+from benchmarks.speed.floor import FLOOR_COLUMNS, ModelWork, Rates, calibrate, floor_cells
+from benchmarks.speed.floor import compression as compression_work
 from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Curves, Section, SpeedOptions, Table, Target
-from benchmarks.speed.side_by_side import Spread, side_by_side
-from infinipot_ros.evaluation.verify.peak_memory import wait_for
+from benchmarks.speed.side_by_side import Spread, elapsed_s, paired_ratio, side_by_side
 from infinipot_ros.kv_cache.budget import Budget, CacheShape
 from infinipot_ros.kv_cache.cache import BoundedCache
 from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
@@ -66,12 +66,14 @@ class Way:
     """
     A cache as it is after so many tokens of a stream.
 
+    :param cached: tokens in it while steps are timed.
     :param policy: None for the plain cache.
     """
 
     name: str
     length: int
     cache: Any
+    cached: int
     policy: EvictionPolicy | None = None
 
     @property
@@ -113,6 +115,7 @@ def measure(options: SpeedOptions) -> Section:
     lengths = LENGTHS[:-1] if options.quick else LENGTHS
     on_gpu = options.device.startswith('cuda')
     layers = None if on_gpu else 1 if options.quick else 2
+    rates = calibrate(options.device, parse_dtype(options.dtype))
     model = random_model(
         SHAPE, layers=layers, vision_layers=layers, device=options.device,
         dtype=parse_dtype(options.dtype))
@@ -130,7 +133,12 @@ def measure(options: SpeedOptions) -> Section:
     tables = [Table(
         f'Against the tokens of the stream so far; {title}',
         ('tokens seen', 'memory', 'frames/s', 'ms to first token', 'tokens/s', 'cache, MiB',
-         'with weights, GiB'), _rows(timed, ways, decoder, weights))]
+         'with weights, GiB'), _rows(timed, ways, decoder, weights)),
+        Table('The same against the floor',
+              ('tokens seen', 'memory', *(
+                  f'{step}: {column}' for step in ('a frame', 'first token', 'a token')
+                  for column in FLOOR_COLUMNS)),
+              _floor_rows(timed, ways, rates, parse_dtype(options.dtype)))]
     if not options.quick:
         tables.append(bundled_table(options))
     return Section(
@@ -143,7 +151,7 @@ def measure(options: SpeedOptions) -> Section:
         f'{ANSWER} tokens decoded, all ways and lengths in turns. A frame bears its '
         f'share of compressions. {PAPER}',
         tables=tables, curves=[*_plots(timed, ways, decoder, weights)],
-        targets=[*_targets(timed, ways)])
+        targets=[*_targets(timed, ways)], rates=rates)
 
 
 def make_ways(
@@ -161,10 +169,10 @@ def make_ways(
             watch_random(cache, policy, length // GRID, ROWS, COLUMNS)
             # Room for the grid that is timed, as the observer makes it before a block begins.
             cache.make_room(GRID, policy)
-            ways.append(Way(name, length, cache, policy))
+            ways.append(Way(name, length, cache, cache.get_seq_length(), policy))
         plain = DynamicCache()
         lengthen(plain, shape, length // GRID * GRID)
-        ways.append(Way(FULL, length, plain))
+        ways.append(Way(FULL, length, plain, plain.get_seq_length()))
     return ways
 
 
@@ -225,13 +233,10 @@ class Timed:
                 watch_random(
                     way.cache, way.policy, (full - way.cache.memory_length) // GRID, ROWS,
                     COLUMNS)
-                wait_for(self._options.device)
-                started = time.perf_counter()
-                way.cache.make_room(GRID, way.policy)
-                wait_for(self._options.device)
+                taken = elapsed_s(
+                    partial(way.cache.make_room, GRID, way.policy), self._options.device)
                 if number:
-                    seconds.setdefault(way.name, []).append(
-                        (time.perf_counter() - started) / grids)
+                    seconds.setdefault(way.name, []).append(taken / grids)
         return seconds
 
     def frames_per_s(self, way: Way) -> list[float]:
@@ -265,6 +270,32 @@ def _rows(
         for way in ways]
 
 
+def _floor_rows(
+    timed: Timed, ways: Sequence[Way], rates: Rates, dtype: torch.dtype,
+) -> list[list[str | int]]:
+    """Set each step of all layers against its floor; a frame bears its share of compressions."""
+    work, budget = ModelWork.of_shape(SHAPE, dtype), Budget(BUDGET)
+    rows: list[list[str | int]] = []
+    text = work.text
+    compressing = rates.floor_s(compression_work(
+        CacheShape(text.layers, text.kv_heads, text.head_dim, dtype), BUDGET, budget.target))
+    grids = (BUDGET - budget.target) // GRID
+    for way in ways:
+        frame = rates.floor_s(work.block(1, ROWS, COLUMNS, way.cached))
+        if way.policy is not None and way.length > BUDGET:
+            frame += compressing / grids
+        each = (
+            ([1 / rate for rate in timed.frames_per_s(way)], frame / FRAMES),
+            ([ms / 1000 for ms in timed.first_token_ms(way)],
+             rates.floor_s(work.next_token(QUESTION, way.cached))),
+            ([1 / rate for rate in timed.tokens_per_s(way)],
+             rates.floor_s(work.next_token(1, way.cached))))
+        rows.append([way.length, way.name, *(
+            cell for seconds, floor_s in each for cell in floor_cells(
+                Spread.of(seconds), floor_s))])
+    return rows
+
+
 def _plots(
     timed: Timed, ways: Sequence[Way], decoder: float, weights: int,
 ) -> Iterator[Curves]:
@@ -286,17 +317,14 @@ def _targets(timed: Timed, ways: Sequence[Way]) -> Iterator[Target]:
     start, end = (by_key[_key(POLICIES[0], length)] for length in (FLAT_FROM, last))
     for what, figures in (
             ('tokens/s', timed.tokens_per_s), ('frames/s', timed.frames_per_s)):
-        flat = Spread.of([
-            late / early for late, early in zip(figures(end), figures(start))])
+        flat = paired_ratio(figures(end), figures(start))
         yield Target(
             f'{what} at {last:,} tokens, of that at {FLAT_FROM:,} ({POLICIES[0]})',
-            'at least 95 %', flat.text(0, 100) + ' %', flat.median >= 0.95)
+            'at least 95 %', flat.ratio_text(0, unit=' %'), flat.median >= 0.95)
     yield Target(
         f'bytes at {last:,} tokens, of those at {FLAT_FROM:,} ({POLICIES[0]})', 'the same',
         f'{end.nbytes / start.nbytes:.0%}', end.nbytes == start.nbytes)
-    gain = Spread.of([
-        one / other for one, other in zip(
-            timed.tokens_per_s(end), timed.tokens_per_s(by_key[_key(FULL, last)]))])
+    gain = paired_ratio(timed.tokens_per_s(end), timed.tokens_per_s(by_key[_key(FULL, last)]))
     yield Target(
-        f'tokens/s at {last:,} tokens, of full KV', 'more', f'{gain.text(2)} times',
+        f'tokens/s at {last:,} tokens, of full KV', 'more', gain.ratio_text(2, 1, ' times'),
         gain.median > 1.0)

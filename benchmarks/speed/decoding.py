@@ -23,6 +23,7 @@ from benchmarks.speed.bare import (
     observer_of,
     random_context,
 )
+from benchmarks.speed.floor import FLOOR_COLUMNS, ModelWork, calibrate, floor_cells
 from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
@@ -170,26 +171,31 @@ def cases(options: SpeedOptions) -> Iterator[tuple[str, VisionLanguageModel, Mem
 def measure(options: SpeedOptions) -> Section:
     """Compare on the bundled model, and on a slice of the 3B shape; on a GPU on whole ones."""
     tables, targets = [], []
+    rates = calibrate(options.device, parse_dtype(options.dtype))
     for name, model, settings, new_tokens in cases(options):
         times, length = compare(model, settings, new_tokens, options.repeats)
+        question = len(model.prompt.question_ids(QUESTION))
+        floor_s = rates.floor_s(*ModelWork.of(model).answer(question, new_tokens, length))
         title = f'{name}: a question read and {new_tokens} tokens decoded, {length} cached'
         tables.append(Table(
-            title, ('', 'ms a token', 'tokens/s', 'tokens/s, % of the bare loop'),
+            title, ('', 'ms a token', 'tokens/s', 'tokens/s, % of the bare loop', *FLOOR_COLUMNS),
             [[way, times.spread(way).text(2, 1000 / new_tokens),
               f'{new_tokens / times.spread(way).median:.1f}',
-              times.ratio(LOOP, way).text(1, 100)] for way in times.seconds]))
+              times.ratio(LOOP, way).ratio_text(),
+              *floor_cells(times.spread(way).per(new_tokens), floor_s / new_tokens)]
+             for way in times.seconds]))
         for way in (EVIDENCE, MEMORY):
             ratio, faster = times.ratio(LOOP, way), times.ratio(GENERATE, way)
             targets += [
                 Target(f'tokens/s of {way} to a bare loop: {name}', f'at least {WANTED:.0%}',
-                       f'{ratio.text(1, 100)} %', ratio.median >= WANTED),
+                       ratio.ratio_text(unit=' %'), ratio.median >= WANTED),
                 Target(f'tokens/s of {way} to model.generate: {name}', 'more than 100%',
-                       f'{faster.text(1, 100)} %', faster.median > 1.0)]
+                       faster.ratio_text(unit=' %'), faster.median > 1.0)]
         if GRAPH in times.seconds and name in FULL_NAMES.values():
             ratio = times.ratio(LOOP, GRAPH)
             targets.append(Target(
                 f'tokens/s of {GRAPH} to a bare loop: {name}',
-                f'at least {WANTED_GRAPH:g} times', f'{ratio.text(1)} times',
+                f'at least {WANTED_GRAPH:g} times', ratio.ratio_text(scale=1, unit=' times'),
                 ratio.median >= WANTED_GRAPH))
     return Section(
         'decoding', 'Answers beside a bare decode loop',
@@ -202,4 +208,4 @@ def measure(options: SpeedOptions) -> Section:
         + ('Decoding by a CUDA graph (query.cuda_graph) is left out: a graph is of the kernels '
            'of a GPU, and there was none.' if options.device == 'cpu' else
            'By a CUDA graph, every kernel of a token is started at once.'),
-        tables=tables, targets=targets)
+        tables=tables, targets=targets, rates=rates)

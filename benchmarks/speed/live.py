@@ -10,7 +10,6 @@ left out, and say so.
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
-from benchmarks.speed.side_by_side import Spread
+from benchmarks.speed.side_by_side import Spread, in_turns, paired_ratio
 from infinipot_ros.errors import ConfigurationError
 from infinipot_ros.evaluation.verify.peak_memory import wait_for
 from infinipot_ros.share import find_share
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from benchmarks.speed.node_load import LoadAnswer, NodeLoad
 
 CAMERA = (480, 640)
-OVER_DDS = 0.90
+OVER, OVER_DDS = 'the node over DDS', 0.90
 #: Frames a second that flow while questions are asked; 0: none, to compare with.
 RATES = (0, 2, 8, 30)
 ASK_EVERY_S = 0.5
@@ -52,7 +51,8 @@ def measure_node(options: SpeedOptions) -> Section:
     """
     load = _need_ros()
     from benchmarks.speed.bare import bare_model, film
-    from benchmarks.speed.pipeline import Stream, bare_rounds
+    from benchmarks.speed.floor import FLOOR_COLUMNS, calibrate, floor_cells
+    from benchmarks.speed.pipeline import BARE, Stream, bare_rounds, round_work
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
     from infinipot_ros.visual_memory.visual_memory import VisualMemory
     from infinipot_ros.vlm.loading import load_model
@@ -64,7 +64,8 @@ def measure_node(options: SpeedOptions) -> Section:
         settings = MemoryConfig(
             folder, budget=budget, max_pixels=tokens * 784, max_batch=1, **common)
         model, frames = load_model(folder, **common), film(8, *CAMERA)
-        stream = Stream(VisualMemory(settings, model), frames, 4 if options.quick else 24)
+        rates = calibrate(options.device, model.dtype)
+        stream = Stream(VisualMemory(settings, model), frames, 12 if options.quick else 24)
         bare = bare_rounds(model, frames, settings, stream.lengths, bare_model(model))
         count = len(stream.lengths) * settings.block_size
         arguments = [
@@ -75,29 +76,32 @@ def measure_node(options: SpeedOptions) -> Section:
                 arguments, jpegs(frames), _profile(), status_s=REPORT_S) as node:
             node.frames_a_second(2 * budget // tokens * settings.block_size)
             ways: dict[str, Callable[[], float]] = {
-                'bare model': lambda: _timed(bare, count, options),
-                'the node over DDS': lambda: node.frames_a_second(count)}
+                BARE: lambda: _timed(bare, count, options),
+                OVER: lambda: node.frames_a_second(count)}
             if not options.quick:
                 ways['the memory'] = lambda: _timed(stream.show_round, count, options)
-            rates = _in_turns(ways, options.repeats)
-    rows: list[list[str | int | float]] = []
-    for name, fps in rates.items():
-        share = Spread.of([100 * a / b for a, b in zip(fps, rates['bare model'], strict=True)])
-        rows.append([name, Spread.of(fps).text(1), share.text(1)])
-    median = statistics.median(
-        a / b for a, b in zip(rates['the node over DDS'], rates['bare model'], strict=True))
+            found = in_turns(ways, repeats=options.repeats)
+        blocks, compressions = round_work(model, settings, CAMERA, stream.lengths)
+        rows: list[list[str | int | float]] = []
+        for name, fps in found.items():
+            floor_s = rates.floor_s(*blocks, *(() if name == BARE else compressions)) / count
+            rows.append([
+                name, Spread.of(fps).text(1), paired_ratio(fps, found[BARE]).ratio_text(),
+                *floor_cells(Spread.of([1 / rate for rate in fps]), floor_s)])
+    share = paired_ratio(found[OVER], found[BARE])
     title = 'Qwen2.5-VL-3B widths, 2 of 36 layers and 2 of 32 vision blocks, 640x480 jpegs'
     return Section(
         'node', 'The node over DDS beside the bare model',
         f'A camera sends {count} jpegs at once, and the node, in a process of its own, remembers '
         'them as fast as it can: receiving, decoding and resizing included, by its own clock. The '
         "bare model is transformers' own, behind as many cached tokens. Both have as many "
-        'threads, and take turns. What is done once a frame weighs more in a slice than in the '
-        'whole model.',
-        tables=[Table(title, ('', 'frames/s', '% of the bare model'), rows)],
+        'threads, and take turns; what other programs take is in both. What is done once a frame '
+        'weighs more in a slice than in the whole model.',
+        tables=[Table(title, ('', 'frames/s', '% of the bare model', *FLOOR_COLUMNS), rows)],
         targets=[Target(
-            'frames/s of the node over DDS to the bare model', f'at least {OVER_DDS:.0%}',
-            f'{100 * median:.1f} %', median >= OVER_DDS)])
+            f'frames/s of {OVER} to the bare model', f'at least {OVER_DDS:.0%}',
+            share.ratio_text(unit=' %'), share.median >= OVER_DDS)],
+        rates=rates)
 
 
 def measure_latency(options: SpeedOptions) -> Section:
@@ -249,16 +253,3 @@ def _timed(run: Callable[[], None], frames: int, options: SpeedOptions) -> float
     run()
     wait_for(options.device)
     return frames / (time.perf_counter() - started)
-
-
-def _in_turns(ways: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """Take each figure once a repeat, after a round that does not count; who begins, turns."""
-    names = list(ways)
-    rates: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(1 + repeats):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            rate = ways[name]()
-            if number:
-                rates[name].append(rate)
-    return rates

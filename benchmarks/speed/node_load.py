@@ -112,9 +112,10 @@ class NodeLoad:
         for _ in range(count):
             self.send()
         self._client.wait(remembered, PATIENCE_S, f'{count} frames remembered')
-        # It was busy from the first of these to the last; after that, it may have been idle.
-        busy = [each for each in statuses if before < each.frames_encoded < before + count]
-        begun, ended = (busy[0], busy[-1]) if busy else (statuses[-1], statuses[-1])
+        # Both ends are where a block had just been remembered, each told as late as the other. In
+        # between its count stands still for a block: a status there ends nowhere.
+        begun = next(each for each in statuses if each.frames_encoded > before)
+        ended = statuses[-1]
         elapsed_ns = nanoseconds(ended.header.stamp) - nanoseconds(begun.header.stamp)
         if elapsed_ns <= 0:
             raise NodeError(f'{count} frames are too few to measure how fast they are remembered')

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.results import section_of
+from benchmarks.speed.results import EARLIER, section_of
 from benchmarks.speed.section import Curves, Section
 from infinipot_ros.evaluation.report.plots import COLOURS, OTHER_MARKS, can_draw, draw
 from infinipot_ros.evaluation.run_store import write_whole
@@ -22,6 +22,17 @@ from infinipot_ros.visual_memory.plan_table import markdown as markdown_table
 GIB = 1024 ** 3
 # Legible on a light page and on a dark one.
 INK = '#7d7d7d'
+REPEATS = (
+    ' A repeat runs every way there and back, short ones many times over, and takes the median; '
+    'on a processor, times are without those that other programs had it. '
+    '*Spread* is how wide the range is, of the median: where it is more than 10 %, the figure '
+    'waits for a quieter machine.')
+FLOOR = (
+    'The *floor* of a step is the least time this machine could take for it: the floating-point '
+    'operations that it needs over the rate of matrix products, or the bytes of weights, keys and '
+    'values that it moves over the bandwidth of copies, whichever is more. Both rates are '
+    'measured just before, of the same type, on as many threads. *Times the floor* is what was '
+    'measured over it; [the floor](../explanation/floor.md) says what it leaves out.')
 
 
 def markdown(results: Mapping[str, Any], plots: str = 'performance') -> str:
@@ -43,6 +54,8 @@ def markdown(results: Mapping[str, Any], plots: str = 'performance') -> str:
         lines += [f'## {section.title}', '', section.about, '']
         if 'measured' in data:
             lines += [f'*Measured {data["measured"]}, code {data["code"]}.*', '']
+        if section.rates is not None:
+            lines += [f'*Floors are of {section.rates.text()}.*', '']
         for table in section.tables:
             lines += [f'**{table.title}**', '', markdown_table(table.columns, table.rows)]
         for number, curves in enumerate(section.curves):
@@ -64,14 +77,19 @@ def _provenance(results: Mapping[str, Any]) -> Iterator[str]:
     versions = ', '.join(
         f'{name} {version}' for name, version in results['versions'].items() if version)
     form = 'the quick form' if options['quick'] else 'the whole'
+    how = REPEATS
+    if results['format'] == EARLIER:
+        how = ' These figures are of an earlier form of the command, without floors.'
     yield (
         'Made by `infinipot bench speed` (`make bench`) from `benchmarks/results.json`; do not '
         'edit. What is compared was run in turns in one run, unless a section says otherwise; a '
         f'time is the median of {options["repeats"]} repeats, with the range in brackets, and a '
-        'ratio that of the ratios within each repeat. *The memory* is all of infinipot_ros around '
-        'the model; `rarity`, `infinipot_v` and `swa`, a sliding window, are policies, which '
-        'decide what tokens stay ([method](../explanation/method.md)).')
+        f'ratio that of the ratios within each repeat.{how} *The memory* is all of infinipot_ros '
+        'around the model; `rarity`, `infinipot_v` and `swa`, a sliding window, are policies, '
+        'which decide what tokens stay ([method](../explanation/method.md)).')
     yield ''
+    if results['format'] != EARLIER:
+        yield from (FLOOR, '')
     table = markdown_table(('', ''), [
         ('measured', f'{results["measured"]}, {form}'),
         ('device', f'{options["device"]} ({device}), {options["dtype"]}'),

@@ -20,10 +20,19 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.bare import bare_model, film, observer_of, random_context
+from benchmarks.speed.floor import (
+    FLOOR_COLUMNS,
+    ModelWork,
+    Work,
+    calibrate,
+    compression,
+    floor_cells,
+)
 from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.plan import cache_shape
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, parse_dtype
 from infinipot_ros.vlm.model import VisionLanguageModel, cache_argument
@@ -32,6 +41,8 @@ from infinipot_ros.vlm.positions import grid_positions
 
 STEP_NS = 500_000_000
 WANTED = 0.95
+# Height and width of a camera frame.
+SIZE = (480, 640)
 MEMORY, BARE, LINEAR = (
     'the memory', 'bare model', 'bare model with a linear patch embedding')
 
@@ -109,15 +120,36 @@ def bare_rounds(
     return run
 
 
+def round_work(
+    model: VisionLanguageModel, settings: MemoryConfig, size: tuple[int, int],
+    lengths: Sequence[int],
+) -> tuple[list[Work], list[Work]]:
+    """
+    Count the blocks of a round, and its compressions.
+
+    :param size: height and width of a camera frame; ``lengths``, tokens before each block.
+    """
+    work, shape = ModelWork.of(model), cache_shape(model.shape, settings)
+    rows, columns = model.grid_size(*model.encoded_size(*size, settings.max_pixels))
+    grids = settings.block_size // model.family.FRAMES_PER_GRID
+    new = grids * rows * columns
+    # What is there after a block, less the block, is what a compression before it left. A round
+    # starts where it ended.
+    kept = [following - new for following in [*lengths[1:], lengths[0]]]
+    return [work.block(grids, rows, columns, length) for length in lengths], [
+        compression(shape, length, left)
+        for length, left in zip(lengths, kept) if left < length]
+
+
 def compare(
     model: VisionLanguageModel, settings: MemoryConfig, size: tuple[int, int], least_blocks: int,
     repeats: int,
-) -> tuple[SideBySide, int]:
+) -> tuple[SideBySide, list[int]]:
     """
     Time the memory and the bare model on the same frames.
 
     :param size: height and width of a camera frame.
-    :return: the times of a round, and how many frames it has.
+    :return: the times of a round, and the tokens before each of its blocks.
     """
     frames = film(4 * settings.block_size, *size)
     stream = Stream(observer_of(model, settings), frames, least_blocks)
@@ -126,13 +158,13 @@ def compare(
         bare = bare_model(model, convolution=convolution)
         ways[name] = bare_rounds(model, frames, settings, stream.lengths, bare)
     times = side_by_side(ways, repeats=repeats, device=model.device)
-    return times, len(stream.lengths) * settings.block_size
+    return times, stream.lengths
 
 
 def measure(options: SpeedOptions) -> Section:
     """Compare on the bundled model, and on a slice of the 3B shape or all of it on a GPU."""
     whole = options.device != 'cpu'
-    layers, blocks = (None, None) if whole else (2, 2)
+    layers, towers = (None, None) if whole else (2, 2)
     small = options.quick and not whole
     cases = [
         ('infinipot-tiny, 640x480',
@@ -141,27 +173,34 @@ def measure(options: SpeedOptions) -> Section:
              'infinipot-tiny', options.device, options.dtype, budget=1024, max_pixels=24 * 784),
          12 if options.quick else 48),
         ('Qwen2.5-VL-3B, 640x480' if whole else
-         f'Qwen2.5-VL-3B widths, {layers} of 36 layers and {blocks} of 32 vision blocks, 640x480',
-         random_model('3B', layers=layers, vision_layers=blocks, device=options.device,
+         f'Qwen2.5-VL-3B widths, {layers} of 36 layers and {towers} of 32 vision blocks, 640x480',
+         random_model('3B', layers=layers, vision_layers=towers, device=options.device,
                       dtype=parse_dtype(options.dtype), few_words=not whole),
          MemoryConfig(
              '', options.device, options.dtype, budget=512 if small else 4096,
              max_pixels=(64 if small else 128) * 784),
          2 if small else 6)]
     tables, targets = [], []
+    rates = calibrate(options.device, parse_dtype(options.dtype))
     for title, model, settings, least_blocks in cases:
-        times, frames = compare(model, settings, (480, 640), least_blocks, options.repeats)
-        rows = [
-            [name, times.spread(name).text(2, 1000 / frames),
-             f'{frames / times.spread(name).median:.1f}',
-             times.ratio(name, MEMORY).text(1, 100)]
-            for name in times.seconds]
+        times, lengths = compare(model, settings, SIZE, least_blocks, options.repeats)
+        frames = len(lengths) * settings.block_size
+        blocks, compressions = round_work(model, settings, SIZE, lengths)
+        rows: list[list[str]] = []
+        for name in times.seconds:
+            spread = times.spread(name)
+            floor_s = rates.floor_s(*blocks, *(compressions if name == MEMORY else ()))
+            rows.append([
+                name, spread.text(2, 1000 / frames), f'{frames / spread.median:.1f}',
+                times.ratio(name, MEMORY).ratio_text(),
+                *floor_cells(spread.per(frames), floor_s / frames)])
         tables.append(Table(
-            title, ('', 'ms a frame', 'frames/s', "the memory's frames/s, % of it"), rows))
+            title, ('', 'ms a frame', 'frames/s', "the memory's frames/s, % of it",
+                    *FLOOR_COLUMNS), rows))
         ratio = times.ratio(BARE, MEMORY)
         targets.append(Target(
             f'frames/s of the memory to the bare model: {title}', f'at least {WANTED:.0%}',
-            f'{ratio.text(1, 100)} %', ratio.median >= WANTED))
+            ratio.ratio_text(unit=' %'), ratio.median >= WANTED))
     return Section(
         'pipeline', 'The whole memory beside the bare model',
         "The bare model is transformers' own, from patches that were cut before to keys and "
@@ -169,5 +208,6 @@ def measure(options: SpeedOptions) -> Section:
         'The memory does the same from camera frames, with resizing, compression, observations '
         'and thumbnails. It cuts patches by a matrix product where the published tower has a '
         'convolution; against a bare model with the same product the last row compares. In a '
-        'slice, what is done once a frame weighs more than it does in the whole model.',
-        tables=tables, targets=targets)
+        'slice, what is done once a frame weighs more than it does in the whole model. Only the '
+        "memory's floor includes compressions.",
+        tables=tables, targets=targets, rates=rates)

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.speed.floor import Rates
 from benchmarks.speed.section import Curves, Section, SpeedOptions, Table, Target
 from infinipot_ros.cli.checkout import ROOT
 from infinipot_ros.errors import ConfigurationError, StorageError
@@ -27,14 +28,16 @@ from infinipot_ros.evaluation.provenance import digest_of, host, versions
 from infinipot_ros.evaluation.run_store import write_whole
 from infinipot_ros.vlm.loading import weights_digest
 
-FORMAT = 1
+FORMAT = 2
+#: Without floors, and each repeat one pass: a page can still be made of them.
+EARLIER = 1
 BUNDLED = 'infinipot-tiny'
 ROOMS = (
     'infinipot_ros/kv_cache', 'infinipot_ros/visual_memory', 'infinipot_ros/vlm',
     'infinipot_ros/node', 'benchmarks/speed')
 #: Of these, what writes figures down and makes none.
 WRITERS = ('page.py', 'results.py')
-#: What sections of one file have in common, and the number of threads.
+#: What sections of one file have in common, and the format and the number of threads.
 COMMON = ('options', 'host', 'versions', 'model')
 
 
@@ -129,7 +132,7 @@ class Results:
 def _flat(about: Mapping[str, Any]) -> dict[str, Any]:
     """Spread what sections of one file have in common: ``host.cores``, ..."""
     return {f'{key}.{name}': value for key in COMMON for name, value in about[key].items()} | {
-        'torch_threads': about['torch_threads']}
+        'format': about['format'], 'torch_threads': about['torch_threads']}
 
 
 def gpu(device: str) -> str | None:
@@ -150,17 +153,19 @@ def read_results(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f'{path} is no file of figures: {error}') from error
-    if not isinstance(found, dict) or found.get('format') != FORMAT:
+    if not isinstance(found, dict) or found.get('format') not in (EARLIER, FORMAT):
         raise ConfigurationError(
-            f'{path} holds no figures of format {FORMAT}; measure anew with `infinipot bench '
-            'speed`')
+            f'{path} holds no figures of format {EARLIER} or {FORMAT}; measure anew with '
+            '`infinipot bench speed`')
     return found
 
 
 def section_of(data: Mapping[str, Any]) -> Section:
     """Read a section from plain types."""
+    rates = data.get('rates')
     return Section(
         data['name'], data['title'], data['about'],
         tables=[Table(**table) for table in data['tables']],
         curves=[Curves(**curves) for curves in data['curves']],
-        targets=[Target(**target) for target in data['targets']])
+        targets=[Target(**target) for target in data['targets']],
+        rates=None if rates is None else Rates(**rates))

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from benchmarks.speed.floor import Rates
+
 
 @dataclass(frozen=True)
 class SpeedOptions:
@@ -67,6 +69,7 @@ class Section:
 
     :param name: one word, by which the command line chooses it.
     :param about: what was compared with what, and how, in a few sentences.
+    :param rates: of the machine, which the section's floors come from; None: it has none.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Section:
     tables: Sequence[Table] = ()
     curves: Sequence[Curves] = ()
     targets: Sequence[Target] = field(default=())
+    rates: Rates | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give it in plain types."""

@@ -227,9 +227,8 @@ def make_config(
     if vision_layers is not None:
         # As Qwen's towers call it, and as CLIP and SigLIP do.
         vision['depth' if 'depth' in vision else 'num_hidden_layers'] = vision_layers
-        for name in ('deepstack_visual_indexes', 'fullatt_block_indexes'):
-            if name in vision:
-                vision[name] = [block for block in vision[name] if block < vision_layers]
+        for indexes in {'deepstack_visual_indexes', 'fullatt_block_indexes'} & vision.keys():
+            vision[indexes] = [block for block in vision[indexes] if block < vision_layers]
     config = AutoConfig.for_model(
         kind, text_config=text, vision_config=vision or None,
         tie_word_embeddings=text['tie_word_embeddings'])

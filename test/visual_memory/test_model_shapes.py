@@ -33,6 +33,7 @@ def test_what_cannot_be_planned_by_name_is_left_to_its_files():
 
 
 @pytest.mark.parametrize('name', SHAPES)
-def test_a_slice_names_no_block_that_it_lacks(name):
-    config = shape_config(name, layers=2, vision_layers=1)
-    check_numbers(config.to_dict(), Path('config.json'))
+def test_a_slice_of_a_published_shape_is_a_valid_model(name):
+    for blocks in (1, 2, 8):
+        config = shape_config(name, layers=4, vision_layers=blocks)
+        check_numbers(config.to_dict(), Path('config.json'))

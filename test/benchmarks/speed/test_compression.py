@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from benchmarks.speed import compression
+from benchmarks.speed import compression, floor, side_by_side
 from benchmarks.speed.compression import (
     CELLS,
     PREFIX,
@@ -98,6 +98,8 @@ def test_a_section_tells_every_figure_and_target(monkeypatch, quick):
         'out_hidden_size': 64}
     monkeypatch.setitem(SHAPES, 'small', (kind, small, tower))
     monkeypatch.setattr(compression, 'NAMES', ('small',))
+    monkeypatch.setattr(floor, 'COPIED', 2 ** 20)
+    monkeypatch.setattr(side_by_side, 'REPEAT_S', 0.0)
     section = compression.measure(SpeedOptions(quick=quick, repeats=2))
     written = json.loads(json.dumps(section.to_json()))
     assert written['name'] == 'compression'
@@ -105,6 +107,11 @@ def test_a_section_tells_every_figure_and_target(monkeypatch, quick):
     assert [row[1] for row in times] == [
         'infinipot_v', 'rarity', SAME, compression.PLAIN, compression.NORMALISED]
     assert all(row[-1] > 0 for row in share)
+    # All ways do the same work, and none of them in no time.
+    [of_all] = {row[-2] for row in times}
+    assert float(of_all.replace(',', '')) > 0
+    assert not any(row[-1].startswith('0.0 ') for row in times)
+    assert written['rates'].keys() == {'flops_per_s', 'bytes_per_s', 'threads'}
     # Keys and values of 16 numbers for two heads, in float32, and coordinates.
     assert {row[-1] for row in scratch} == {round(4096 * 2 * (2 * 16 * 4 + 12) / 2**20, 2)}
     assert [target['wanted'] for target in written['targets']] == [

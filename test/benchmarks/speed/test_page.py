@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.speed.floor import Rates
 from benchmarks.speed.page import markdown, plot_name, write_page
 from benchmarks.speed.results import Results, read_results, section_of
 from benchmarks.speed.section import Curves, Section, SpeedOptions, Table, Target
@@ -37,7 +38,8 @@ def measured(tmp_path):
             name: [(1.0, low.low), (10.0, low.high)]
             for name, low in ((name, timed.spread(name)) for name in timed.seconds)},
             log_x=True)],
-        targets=[Target('a sum', 'at all', 'there', True), Target('a dream', '2', '1', False)]))
+        targets=[Target('a sum', 'at all', 'there', True), Target('a dream', '2', '1', False)],
+        rates=Rates(2e11, 1e10, 2)))
     results.leave_out('node', 'no ROS here')
     results.fail('other', 'ValueError: it broke\nsecond line')
     return results
@@ -135,10 +137,24 @@ def test_a_page_tells_all_of_it(measured, tmp_path):
             '**Seconds | each**', '| 12,345 |', '| a sum | at all | there | met |',
             '| a dream | 2 | 1 | **missed** |', '- `node`: no ROS here',
             '- `other`: ValueError: it broke', found['host']['processor'], 'torch ',
-            '](performance/small-1.svg)'):
+            '](performance/small-1.svg)',
+            '*Floors are of 200 GFLOP/s in matrix products and 10.0 GB/s in copies (2 threads).*',
+            'The *floor* of a step is', '*Spread* is'):
         assert words in text
     assert 'second line' not in text
     assert markdown(json.loads(json.dumps(found))) == text
+
+
+def test_figures_of_the_earlier_form_are_shown_as_such_and_not_added_to(measured):
+    data = json.loads(measured.path.read_text()) | {'format': 1}
+    for section in data['sections']:
+        del section['rates']
+    measured.path.write_text(json.dumps(data))
+    text = markdown(read_results(measured.path))
+    assert 'of an earlier form of the command, without floors' in text
+    assert '*floor*' not in text and '*Spread*' not in text and 'Floors are' not in text
+    with pytest.raises(ConfigurationError, match=r'format 1 is 2 now.*--output'):
+        Results(measured.path, SpeedOptions(quick=True, repeats=2), keep=True)
 
 
 @pytest.mark.skipif(not can_draw(), reason='needs matplotlib')
