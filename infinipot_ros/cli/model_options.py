@@ -58,8 +58,6 @@ SecondLookBytes = Annotated[
     int, typer.Option(help='Most bytes of the jpegs kept for that, in memory.', min=1)]
 LOOK_BYTES = 64 * 1024 ** 2
 Topic = Annotated[str | None, typer.Option(help='Image topic of a bag that has several.')]
-Weights = Annotated[
-    str, typer.Option(help="int8 or int4: quantised weights (pip install '.[quantized]').")]
 Since = Annotated[
     str | None,
     typer.Option(
