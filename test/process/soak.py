@@ -7,8 +7,7 @@ A node for an hour: frames, questions, a dialogue, a watch, autosaves, and resta
 
 prints what its process takes as CSV, once a minute, and ends with 1 where that grows by more than
 ``ALLOWED``: from one process to the next, by their medians from the age of five minutes on, or
-within a process, from the age of twenty minutes on. Before, it still
-fills. `make soak` runs it.
+within a process, from the age of twenty minutes on; before, it still fills. `make soak` runs it.
 """
 
 from __future__ import annotations
