@@ -32,7 +32,7 @@ DISTRIBUTION = {'av': 'av', 'backports': 'backports.zstd', 'compression': 'backp
                 'tf2_ros': 'tf2_ros_py', 'yaml': 'pyyaml'}
 # Of extras, imported only where they are asked for; the last two come with miniworld.
 OPTIONAL = {
-    'bitsandbytes', 'gymnasium', 'matplotlib', 'miniworld', 'openai', 'pyglet', 'ray'}
+    'bitsandbytes', 'gymnasium', 'matplotlib', 'miniworld', 'openai', 'py_trees', 'pyglet', 'ray'}
 OURS = {'infinipot_ros', 'benchmarks', 'tools', ''}
 INSTALLED = ROOT / 'install' / 'infinipot_ros'
 

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Goals over DDS: of an answer, latched, and sent on to a navigator by the example."""
+"""Goals over DDS, the example that sends them to a navigator, and leaves of behaviour trees."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,12 +16,28 @@ from typing import Any
 import pytest
 import rclpy
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
-from harness import RELIABLE, SECOND, START_NS, Client, NamespacedNode, stamp, wait_matched
+from harness import (
+    RELIABLE,
+    SECOND,
+    START_NS,
+    Client,
+    NamespacedNode,
+    stamp,
+    wait_matched,
+    wait_until,
+)
+from py_trees.behaviour import Behaviour
+from py_trees.blackboard import Blackboard
+from py_trees.common import Status
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from infinipot_ros.action import Ask
+from infinipot_ros.errors import ConfigurationError
+from infinipot_ros.integrations.behaviour_trees import AskMemory, WatchFor
+from infinipot_ros.node.shutdown import leave_ros
+from infinipot_ros.srv import Watch
 
 EXAMPLE = Path(__file__).resolve().parents[2] / 'examples' / 'drive_to_answer.py'
 FRAMES = 6
@@ -84,23 +101,34 @@ NavigateToPose = as_ask(lambda pose: Ask.Goal(
     question=f'{pose.header.frame_id} {pose.pose.position.x}', since=pose.header.stamp))
 
 
-class Navigator:
-    """A dummy of Nav2: notes its goals, and succeeds, aborts or rejects as it is told."""
+class Peer:
+    """A ROS node of its own context that is spun in a thread of its own."""
 
-    def __init__(self) -> None:
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context)
-        self.node = rclpy.create_node('navigator', context=self.context)
-        self.goals: list[Ask.Goal] = []
-        self.verdict = 'succeed'
-        self._server = ActionServer(
-            self.node, Ask, '/navigate_to_pose', self._execute,
-            goal_callback=lambda _: GoalResponse(1 + (self.verdict != 'reject')),
-            cancel_callback=lambda _: CancelResponse.ACCEPT)
-        self._executor = MultiThreadedExecutor(2, context=self.context)
+    def __init__(self, name: str) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node(name, context=self._context)
+        self._executor = MultiThreadedExecutor(2, context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self._thread.join(5.0)
+        leave_ros(self.node, self._context)
+
+
+class Navigator(Peer):
+    """A dummy of Nav2: notes its goals, and succeeds, aborts or rejects as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__('navigator')
+        self.goals: list[Ask.Goal] = []
+        self.verdict = 'succeed'
+        self._server = ActionServer(
+            self.node, Ask, '/navigate_to_pose', self._execute, goal_callback=lambda _: (
+                GoalResponse.REJECT if self.verdict == 'reject' else GoalResponse.ACCEPT))
 
     def _execute(self, handle: Any) -> Ask.Result:
         self.goals.append(handle.request)
@@ -108,11 +136,8 @@ class Navigator:
         return Ask.Result()
 
     def close(self) -> None:
-        self._executor.shutdown()
-        self._thread.join(5.0)
         self._server.destroy()
-        self.node.destroy_node()
-        self.context.shutdown()
+        super().close()
 
 
 @pytest.fixture(scope='module')
@@ -177,3 +202,135 @@ def test_an_answer_without_a_pose_is_driven_nowhere(drive, running, monkeypatch)
     assert 'has no place' in said and not navigator.goals
     answer = client.ask('What is there?', **only)
     assert answer.success and not answer.has_goal
+
+
+# -- leaves of behaviour trees ----------------------------------------------------------------
+
+
+class Tree(Peer):
+    """The node of a tree, spun beside its ticks as py_trees_ros does, and a leaf's ticks."""
+
+    def tick(self, leaf: Behaviour, until: Callable[[], bool] = lambda: False) -> Status:
+        """Tick a leaf until it has come to an end, or a condition holds."""
+        end = time.monotonic() + 30.0
+        leaf.tick_once()
+        while leaf.status == Status.RUNNING and not until():
+            assert time.monotonic() < end, leaf.feedback_message
+            time.sleep(0.005)
+            leaf.tick_once()
+        return leaf.status
+
+
+@pytest.fixture(scope='module')
+def tree(running) -> Iterator[Tree]:
+    tree = Tree('tree')
+    yield tree
+    tree.close()
+
+
+@pytest.fixture
+def plant(tree) -> Iterator[Callable[[Behaviour], Behaviour]]:
+    """Set a leaf up; shut it down in the end."""
+    planted: list[Behaviour] = []
+
+    def plant(leaf: Behaviour) -> Behaviour:
+        leaf.setup(node=tree.node)
+        planted.append(leaf)
+        return leaf
+
+    yield plant
+    for leaf in planted:
+        leaf.stop(Status.INVALID)
+        leaf.shutdown()
+    Blackboard.clear()
+
+
+def test_a_leaf_asks_and_writes_answer_evidence_and_goal(tree, plant, running) -> None:
+    _, client = running
+    only = {'until': stamp(START_NS + 50 * SECOND)}
+    leaf = plant(AskMemory(
+        'ask', 'What is there?', memory=client.name, goal_required=True, **only))
+    assert tree.tick(leaf) == Status.SUCCESS, leaf.feedback_message
+    asked = client.ask('What is there?', **only)
+    assert Blackboard.get('/memory/answer') == leaf.feedback_message == asked.answer
+    assert Blackboard.get('/memory/evidence') == asked.evidence
+    assert Blackboard.get('/memory/goal') == asked.goal
+
+
+@pytest.mark.parametrize(('fields', 'words'), [
+    ({'question': ' '}, 'error 1: '),
+    ({'question': 'What?', 'cameras': ['x' * 300]}, 'error 12: '),
+    ({'question': 'What?', 'since': stamp(START_NS + 50 * SECOND), 'goal_required': True},
+     'has no place'),
+    ({'question': 'What?', 'memory': '/nobody', 'timeout_s': 0.05}, 'check its name'),
+])
+def test_a_leaf_fails_with_the_reason_and_leaves_no_old_goal(tree, plant, running, fields,
+                                                             words) -> None:
+    _, client = running
+    leaf = plant(AskMemory('ask', **{'memory': client.name, **fields}))
+    leaf.blackboard.goal = 'an old one'
+    assert tree.tick(leaf) == Status.FAILURE
+    assert words in leaf.feedback_message and Blackboard.get('/memory/goal') is None
+
+
+def test_a_leaf_that_is_interrupted_cancels_its_question(tree, plant) -> None:
+    asked, canceled = threading.Event(), threading.Event()
+
+    def execute(handle: Any) -> Ask.Result:
+        asked.set()
+        wait_until(lambda: handle.is_cancel_requested, 20.0, 'a cancel request')
+        canceled.set()
+        handle.canceled()
+        return Ask.Result()
+
+    peer = Peer('slow')
+    server = ActionServer(peer.node, Ask, '/slow/ask', execute,
+                          cancel_callback=lambda _: CancelResponse.ACCEPT)
+    leaf = plant(AskMemory('ask', 'What is there?', memory='/slow'))
+    assert tree.tick(leaf, asked.is_set) == Status.RUNNING
+    leaf.stop(Status.INVALID)
+    assert canceled.wait(20.0)
+    server.destroy()
+    peer.close()
+
+
+def test_a_leaf_succeeds_when_its_watch_fires_and_ends_it(tree, plant, running) -> None:
+    _, client = running
+    refused = plant(WatchFor('watch', '', memory=client.name))
+    assert tree.tick(refused) == Status.FAILURE and 'empty' in refused.feedback_message
+    leaf = plant(WatchFor('watch', 'What is there?', memory=client.name))
+    assert tree.tick(leaf, lambda: 'not fired' in leaf.feedback_message) == Status.RUNNING
+    [watch] = client.do(Watch, 'watch', list=True).watches
+    assert (watch.question, watch.period.sec) == ('What is there?', 1)
+    # A model of random weights soon says otherwise.
+    for second in range(200, 240):
+        client.feed(START_NS + second * SECOND, 1, shade=second)
+        asked = client.do(Watch, 'watch', list=True).watches[0].asked
+        if tree.tick(leaf, lambda: True) == Status.SUCCESS:
+            break
+    assert asked > 1 and leaf.status == Status.SUCCESS
+    assert Blackboard.get('/memory/answer') == leaf.feedback_message
+    assert Blackboard.get('/memory/evidence')
+    client.wait(lambda: not client.do(Watch, 'watch', list=True).watches, 10.0, 'no watch')
+
+
+def test_a_watch_ends_with_a_leaf_that_is_interrupted(tree, plant, running) -> None:
+    _, client = running
+    leaf = plant(WatchFor('watch', 'What is there?', 'nothing', memory=client.name))
+    assert tree.tick(leaf, lambda: 'not fired' in leaf.feedback_message) == Status.RUNNING
+    leaf.stop(Status.INVALID)
+    client.wait(lambda: not client.do(Watch, 'watch', list=True).watches, 10.0, 'no watch')
+
+
+def test_a_leaf_without_a_node_says_how_to_get_one() -> None:
+    with pytest.raises(ConfigurationError, match=r'tree.setup\(node=node\)'):
+        AskMemory('ask', 'What?').setup()
+    with pytest.raises(ConfigurationError, match='before the first tick'):
+        AskMemory('ask', 'What?').tick_once()
+
+
+def test_without_py_trees_the_extra_is_named(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, 'py_trees.behaviour', None)
+    monkeypatch.delitem(sys.modules, 'infinipot_ros.integrations.behaviour_trees')
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[bt\]'"):
+        importlib.import_module('infinipot_ros.integrations.behaviour_trees')
