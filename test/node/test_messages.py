@@ -388,6 +388,13 @@ def test_silence_names_its_likely_cause(image, words) -> None:
     assert words in report.message
 
 
+def test_other_middleware_is_not_given_the_advice_for_fast_dds() -> None:
+    other = topic(fast_dds=False)
+    found = diagnostics.starvation_cause(other), diagnostics.slow_cause(other, 1.0, 5.0)
+    assert not any('shm' in each or 'shared' in each for each in found)
+    assert 'reliability to reliable' in found[1]
+
+
 def test_shared_memory_that_is_too_small() -> None:
     room = SegmentRoom(needed=70 * MIB, free=64 * MIB, total=64 * MIB)
     report = diagnostics.shared_memory_status('/n', room)
