@@ -27,10 +27,9 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from infinipot_ros.node.shared_memory import missing_profile
+
 CONFIG = Path(__file__).resolve().parent.parent / 'config'
-# Fast DDS reads the old one up to Jazzy, the new one from Kilted on.
-OLD, NEW = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
-PROFILE_VARIABLE = OLD if os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy') else NEW
 
 
 def as_bool(text: str) -> bool:
@@ -143,7 +142,6 @@ def generate_launch_description() -> LaunchDescription:
             ('log_level', 'info', 'debug, info, warn, error or fatal'),
         )
     ]
-    profile = []
-    if OLD not in os.environ and NEW not in os.environ:
-        profile = [SetEnvironmentVariable(PROFILE_VARIABLE, str(CONFIG / 'fastdds_shm.xml'))]
+    variable = missing_profile(os.environ)
+    profile = [SetEnvironmentVariable(variable, str(CONFIG / 'fastdds_shm.xml'))] * bool(variable)
     return LaunchDescription([*arguments, *profile, OpaqueFunction(function=start_node)])

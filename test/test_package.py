@@ -33,7 +33,7 @@ DISTRIBUTION = {'av': 'av', 'backports': 'backports.zstd', 'compression': 'backp
 # Of extras, imported only where they are asked for; the last two come with miniworld.
 OPTIONAL = {
     'anyio', 'bitsandbytes', 'gymnasium', 'matplotlib', 'mcp', 'mcp_types', 'miniworld', 'openai',
-    'pyglet', 'ray', 'starlette', 'uvicorn'}
+    'py_trees', 'pyglet', 'ray', 'starlette', 'uvicorn'}
 OURS = {'infinipot_ros', 'benchmarks', 'tools', ''}
 INSTALLED = ROOT / 'install' / 'infinipot_ros'
 
@@ -239,3 +239,40 @@ def test_every_module_is_installed_as_a_link(tmp_path):
 def test_these_tests_run_this_source():
     import infinipot_ros.errors
     assert Path(infinipot_ros.errors.__file__).resolve() == PACKAGE / 'errors.py'
+
+
+# -- what ROS and others read of the package ----------------------------------------------------
+
+
+def test_the_changelog_can_be_released() -> None:
+    pytest.importorskip('catkin_pkg', reason='catkin_pkg comes with the build tools of ROS')
+    from catkin_pkg.changelog import Changelog, populate_changelog_from_rst
+    from catkin_pkg.package_version import get_forthcoming_label
+    text = (ROOT / 'CHANGELOG.rst').read_text()
+    label = get_forthcoming_label(text)
+    # As catkin_prepare_release renames it, before bloom reads the file.
+    title = f'{PROJECT["version"]} (2026-12-01)'
+    released = text.replace(f'\n{label}\n{"-" * len(label)}\n', f'\n{title}\n{"-" * len(title)}\n')
+    changelog = populate_changelog_from_rst(Changelog('infinipot_ros'), released)
+    [(version, _, entries)] = changelog.foreach_version()
+    assert version == PROJECT['version'] and entries
+
+
+def test_the_citation_is_one() -> None:
+    yaml = pytest.importorskip('yaml')
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert {'cff-version', 'message', 'title', 'authors'} <= set(citation)
+    assert set(citation) <= {
+        'cff-version', 'message', 'title', 'type', 'version', 'license', 'authors', 'keywords',
+        'references'}, 'keys of the schema, 1.2.0'
+    assert (citation['version'], citation['license']) == (PROJECT['version'], 'Apache-2.0')
+    for each in (citation, *citation['references']):
+        for author in each['authors']:
+            assert set(author) in ({'name'}, {'family-names', 'given-names'})
+
+
+def test_the_quality_declaration_points_at_files_there_are() -> None:
+    text = (ROOT / 'QUALITY_DECLARATION.md').read_text()
+    assert 'Quality Level 4' in text
+    for target in re.findall(r'\]\((?!https?:)([^)#]+)', text):
+        assert (ROOT / target).exists(), target

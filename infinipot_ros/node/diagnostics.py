@@ -79,6 +79,7 @@ class ImageTopic:
 
     :param camera: its camera's name; empty for the only one.
     :param age_s: seconds since the last image, or since activation.
+    :param fast_dds: whether Fast DDS is the middleware.
     """
 
     topic: str
@@ -89,11 +90,12 @@ class ImageTopic:
     other_topic_with_images: str = ''
     camera: str = ''
     age_s: float = 0.0
+    fast_dds: bool = True
 
     @property
-    def raw(self) -> bool:
-        """Whether its images are not compressed."""
-        return self.type_name == 'sensor_msgs/msg/Image'
+    def segment_loses(self) -> bool:
+        """Whether its images may be too large for Fast DDS's default shared memory."""
+        return self.fast_dds and self.type_name == 'sensor_msgs/msg/Image'
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def starvation_cause(image: ImageTopic) -> str:
     publisher = image.publishers[0]
     if image.reliability == 'reliable' and publisher.reliability == 'best_effort':
         return (f'QoS mismatch: {publisher.node} offers best_effort, this node asks for reliable')
-    if image.raw:
+    if image.segment_loses:
         return (f'{publisher.node} publishes {image.topic}, but nothing arrives: it is paused, or '
                 'its images are larger than the shared-memory segment and lost (raw images above '
                 '0.5 MB sent best effort): use config/fastdds_shm.xml on both sides, or '
@@ -155,7 +157,7 @@ def slow_cause(image: ImageTopic, rate: float, fps: float) -> str:
     """
     lost = ('start its driver with config/fastdds_shm.xml, too (raw images above 0.5 MB sent best '
             'effort do not fit the shared-memory segment), or use image_transport compressed'
-            if image.raw else
+            if image.segment_loses else
             f'set qos_overrides.{image.topic}.subscription.reliability to reliable')
     return (f'{rate:.2f} images a second arrive on {image.topic}, ingest.fps wants {fps:g}: if '
             f'the camera sends more, they are lost on the way: {lost}; if not, lower ingest.fps')

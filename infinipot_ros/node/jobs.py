@@ -50,11 +50,13 @@ class Answered:
     :param thumbnails: jpegs by grid number, of the evidence whose thumbnails are still held;
         None when they were not requested.
     :param caveat: what limits how far the answer can be trusted; empty: nothing known.
+    :param newest_ns: stamp of the newest frame in the memory it was asked of, nanoseconds.
     """
 
     answer: Answer
     thumbnails: Mapping[int, bytes] | None = None
     caveat: str = ''
+    newest_ns: int = 0
 
 
 @dataclass(frozen=True, eq=False)

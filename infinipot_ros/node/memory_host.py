@@ -150,6 +150,11 @@ class MemoryHost:
         """Return the ``frame_id`` of a camera's newest image."""
         return self._frames.frame_id_of(camera) if self._frames is not None else camera
 
+    def is_optical(self, camera: str) -> bool:
+        """Return whether a camera's poses are those of an optical frame, which looks along z."""
+        # Without a pose topic the poses are those of the camera itself, from tf2.
+        return not self.value('pose_topic') and 'optical' in self.frame_id_of(camera)
+
     def pose_counts(self) -> tuple[int, int]:
         """Return how many frames got a pose since configure, and for how many none was known."""
         frames = self._frames

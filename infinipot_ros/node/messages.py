@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import Pose as PoseMessage
+from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
@@ -16,12 +19,14 @@ from infinipot_ros.errors import InfinipotError, QuestionCode
 from infinipot_ros.msg import Evidence as EvidenceMessage
 from infinipot_ros.msg import MemoryStatus
 from infinipot_ros.node.jobs import Answered
+from infinipot_ros.node.pose_geometry import level, view_direction
 from infinipot_ros.node.worker_status import WorkerStatus
 from infinipot_ros.ros_time import SECOND_NS
 
 if TYPE_CHECKING:
     from infinipot_ros.node.memory_host import MemoryHost
     from infinipot_ros.visual_memory.evidence import Evidence
+    from infinipot_ros.visual_memory.frame import Pose
 
 FrameIds = Callable[[str], str]
 #: The largest values that the fields of messages hold.
@@ -46,12 +51,14 @@ def ros_text(text: str) -> str:
 
 
 def answer_response(response: Any, answered: Answered, latency_s: float,
-                    frame_id_of: FrameIds) -> Any:
+                    frame_id_of: FrameIds,
+                    is_optical: Callable[[str], bool] = lambda _camera: False) -> Any:
     """
     Fill a ``Query.Response`` or an ``Ask.Result`` with an answer.
 
     :param latency_s: from the request to now, waiting included.
     :param frame_id_of: returns the ``frame_id`` of a camera's images.
+    :param is_optical: returns whether a camera's poses are those of an optical frame.
     """
     answer = answered.answer
     response.success = True
@@ -64,6 +71,12 @@ def answer_response(response: Any, answered: Answered, latency_s: float,
     response.truncated = answer.truncated
     response.looked_again = answer.looked_again
     response.evidence = evidence_messages(answered, frame_id_of)
+    goal = goal_message(answered, is_optical)
+    if goal is not None:
+        best = answer.evidence[0]
+        response.has_goal, response.goal = True, goal
+        response.goal_covariance = response.evidence[0].pose.pose.covariance
+        response.goal_age = duration_message((answered.newest_ns - best.stamp_ns) / SECOND_NS)
     missing = sum(each.thumbnail_state == EvidenceMessage.NO_LONGER_HELD
                   for each in response.evidence)
     notes = [note for note in (answer.note, answered.caveat) if note]
@@ -87,6 +100,23 @@ def evidence_messages(answered: Answered, frame_id_of: FrameIds) -> list[Evidenc
     """Return an answer's evidence, best first."""
     return [_evidence_message(each, answered.thumbnails, frame_id_of(each.camera))
             for each in answered.answer.evidence]
+
+
+def goal_message(answered: Answered, is_optical: Callable[[str], bool]) -> PoseStamped | None:
+    """
+    Return a pose to see from what an answer rests on most: where it was seen from, level.
+
+    :param is_optical: returns whether a camera's poses are those of an optical frame.
+    :return: None where no pose is known of the best evidence.
+    """
+    best = next(iter(answered.answer.evidence), None)
+    if best is None or best.pose is None:
+        return None
+    header = Header(stamp=time_message(best.stamp_ns), frame_id=best.pose.frame_id)
+    message = PoseStamped(header=header)
+    qx, qy, qz, qw = level(view_direction(best.pose, is_optical(best.camera)))
+    _set_pose(message.pose, replace(best.pose, qx=qx, qy=qy, qz=qz, qw=qw))
+    return message
 
 
 def _evidence_message(evidence: Evidence, thumbnails: Mapping[int, bytes] | None,
@@ -114,13 +144,16 @@ def _fill_pose(message: EvidenceMessage, evidence: Evidence) -> None:
     message.has_pose = True
     message.pose.header.stamp = message.header.stamp
     message.pose.header.frame_id = pose.frame_id
-    position = message.pose.pose.pose.position
-    position.x, position.y, position.z = pose.x, pose.y, pose.z
-    orientation = message.pose.pose.pose.orientation
-    orientation.x, orientation.y, orientation.z = pose.qx, pose.qy, pose.qz
-    orientation.w = pose.qw
+    _set_pose(message.pose.pose.pose, pose)
     if pose.covariance:
         message.pose.pose.covariance = list(pose.covariance)
+
+
+def _set_pose(message: PoseMessage, pose: Pose) -> None:
+    message.position.x, message.position.y, message.position.z = pose.x, pose.y, pose.z
+    orientation = message.orientation
+    orientation.x, orientation.y, orientation.z = pose.qx, pose.qy, pose.qz
+    orientation.w = pose.qw
 
 
 def status_message(now: Time, state: str, model: str, policy: str,

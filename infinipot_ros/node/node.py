@@ -33,6 +33,7 @@ from infinipot_ros.node.image_conversion import ImageDecoder
 from infinipot_ros.node.interfaces.ask_action import AskAction
 from infinipot_ros.node.interfaces.diagnostics_publisher import DiagnosticsPublisher
 from infinipot_ros.node.interfaces.evidence_markers import EvidenceMarkers
+from infinipot_ros.node.interfaces.goal_publisher import GoalPublisher
 from infinipot_ros.node.interfaces.image_input import ImageInputs
 from infinipot_ros.node.interfaces.memory_image import MemoryImage
 from infinipot_ros.node.interfaces.memory_services import MemoryServices
@@ -98,7 +99,8 @@ class InfinipotNode(LifecycleNode):
             lambda: self._saver.problem, segment)
         for listener in (diagnostics.on_frame, self._watches.on_frame):
             host.add_frame_listener(listener)
-        handler = QuestionHandler(host, EvidenceMarkers(self, host).show)
+        handler = QuestionHandler(
+            host, EvidenceMarkers(self, host).show, GoalPublisher(self, host).show)
         self._action = AskAction(self, host, handler)
         # The rest acts through what it created in ROS.
         QueryService(self, host, handler)

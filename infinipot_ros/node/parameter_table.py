@@ -259,8 +259,8 @@ TABLE = (
               'PoseWithCovarianceStamped, whichever is published there. Empty: none.',
               UNCONFIGURED, may_be_empty=True),
     Parameter('pose_frame', '',
-              "The fixed frame (`map`, `odom`) to look the camera's frame up in, by tf2, where "
-              '`pose_topic` is empty and tf2_ros is installed. Empty: no look-up.',
+              'The fixed frame (`map`, `odom`) that poses are given in, by tf2: those of '
+              "`pose_topic`, where tf2 knows the way, else the camera's own. Empty: no look-up.",
               UNCONFIGURED, may_be_empty=True),
     Parameter('pose_max_gap', 0.5,
               'Seconds between two poses that are interpolated, and between a frame and the '

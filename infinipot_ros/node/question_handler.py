@@ -21,10 +21,10 @@ class QuestionHandler:
     """
     How the service and the action ask.
 
-    :param on_answer: called with every answer a client asked for; must not raise.
+    :param on_answer: each is called with every answer a client asked for; must not raise.
     """
 
-    def __init__(self, host: MemoryHost, on_answer: Callable[[Answered], None]) -> None:
+    def __init__(self, host: MemoryHost, *on_answer: Callable[[Answered], None]) -> None:
         self._host = host
         self._on_answer = on_answer
 
@@ -61,7 +61,8 @@ class QuestionHandler:
                 'raise it, or lower query.max_new_tokens or ingest.max_pixels') from None
         except CancelledError:
             raise canceled() from None
-        self._on_answer(answered)
+        for listener in self._on_answer:
+            listener(answered)
         return answered
 
     def respond(self, response: Any, wait: Callable[[], Answered], started_s: float) -> Any:
@@ -74,7 +75,8 @@ class QuestionHandler:
         try:
             answered = wait()
             return answer_response(
-                response, answered, time.monotonic() - started_s, self._host.frame_id_of)
+                response, answered, time.monotonic() - started_s, self._host.frame_id_of,
+                self._host.is_optical)
         except QuestionError as error:
             return error_response(response, error.code, str(error))
         except Exception as error:

@@ -86,8 +86,7 @@ class QuestionRunner:
             raise
         if session:
             self._sessions.add(session, question.text, answer.text, time.monotonic_ns())
-        if not question.thumbnails:
-            return Answered(answer, caveat=memory.caveat)
-        return Answered(answer, {
-            each.grid: each.thumbnail for each in answer.evidence if each.thumbnail is not None},
-            memory.caveat)
+        thumbnails = {
+            each.grid: each.thumbnail for each in answer.evidence if each.thumbnail is not None}
+        return Answered(answer, thumbnails if question.thumbnails else None, memory.caveat,
+                        memory.status().newest_ns)

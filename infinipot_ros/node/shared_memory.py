@@ -80,6 +80,28 @@ class SegmentRoom:
             f'Docker start the container with --shm-size={size}m or --ipc=host')
 
 
+def is_fast_dds(rmw: str) -> bool:
+    """
+    Return whether a middleware is Fast DDS.
+
+    :param rmw: the RMW implementation, for example ``rmw_fastrtps_cpp``; empty: ROS's default,
+        which is.
+    """
+    return not rmw or rmw.startswith('rmw_fastrtps')
+
+
+def missing_profile(environment: Mapping[str, str]) -> str:
+    """
+    Name the variable to give a process the profile by.
+
+    :param environment: the process's.
+    :return: empty where its middleware is not Fast DDS, or has a profile.
+    """
+    if not is_fast_dds(environment.get('RMW_IMPLEMENTATION', '')) or {OLD, NEW} & set(environment):
+        return ''
+    return profile_variable(environment.get('ROS_DISTRO', ''))
+
+
 def profile_variable(distribution: str) -> str:
     """
     Name the environment variable that Fast DDS reads its profile's path from.
@@ -100,7 +122,7 @@ def segment_room(
     :param folder: where shared memory is.
     :return: None where there is nothing to compare: another middleware, or no such folder.
     """
-    if not rmw.startswith('rmw_fastrtps'):
+    if not is_fast_dds(rmw):
         return None
     try:
         figures = os.statvfs(folder)
@@ -125,7 +147,7 @@ def make_room(rmw: str, environment: MutableMapping[str, str]) -> Iterator[Segme
     :param rmw, environment: as ``segment_room``; the environment is as before afterwards.
     :return: the room as it was found, None where there is nothing to compare.
     """
-    freed = remove_leftovers()
+    freed = remove_leftovers() if is_fast_dds(rmw) else 0
     room = segment_room(rmw, environment)
     if room is None:
         yield None
@@ -164,7 +186,6 @@ def remove_leftovers(folder: Path = SHARED_MEMORY) -> int:
     :return: the bytes they took.
     """
     freed = 0
-    # Nothing is there for other middleware.
     for lock in folder.glob('fast*_el'):
         found = LOCK.fullmatch(lock.name)
         if not found:

@@ -47,8 +47,10 @@ from infinipot_ros.node.interfaces.evidence_markers import evidence_markers
 from infinipot_ros.node.interfaces.pose_input import read_pose
 from infinipot_ros.node.jobs import Answered
 from infinipot_ros.node.logs import NodeLog
+from infinipot_ros.node.pose_buffer import PoseBuffer
 from infinipot_ros.node.shared_memory import MIB, SegmentRoom
 from infinipot_ros.node.worker_status import WorkerStatus
+from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.srv import Query
 from infinipot_ros.visual_memory.answer import Answer, MemoryStatus
 from infinipot_ros.visual_memory.evidence import Evidence
@@ -244,16 +246,55 @@ def test_an_arrow_points_where_the_camera_looks() -> None:
     # An optical frame of a camera that looks along the fixed frame's y: z there, x to the right.
     half = 0.5 ** 0.5
     evidence = (replace(EVIDENCE[0], pose=Pose(0.0, 0.0, 0.0, -half, 0.0, 0.0, half)),)
-    turn = evidence_markers(evidence, lambda _: 'head_optical_frame').markers[1].pose.orientation
+    turn = evidence_markers(evidence, lambda _: True).markers[1].pose.orientation
     found = turn.x, turn.y, turn.z, turn.w
     # An arrow along y lies a quarter turn about z from x, whatever its roll.
     forward = (1 - 2 * (turn.y ** 2 + turn.z ** 2), 2 * (turn.x * turn.y + turn.w * turn.z),
                2 * (turn.x * turn.z - turn.w * turn.y))
     assert forward == pytest.approx((0.0, 1.0, 0.0), abs=1e-12)
     assert sum(value ** 2 for value in found) == pytest.approx(1.0)
-    for frame_id_of in (None, lambda _: 'head_frame'):
-        turn = evidence_markers(evidence, frame_id_of).markers[1].pose.orientation
-        assert (turn.x, turn.y, turn.z, turn.w) == (-half, 0.0, 0.0, half)
+    turn = evidence_markers(evidence).markers[1].pose.orientation
+    assert (turn.x, turn.y, turn.z, turn.w) == (-half, 0.0, 0.0, half)
+
+
+def test_a_goal_is_the_best_evidence_s_pose_its_covariance_and_its_age() -> None:
+    answered = Answered(ANSWER, newest_ns=3_500_000_005)
+    for kind in (Query.Response, Ask.Result):
+        response = messages.answer_response(kind(), answered, 1.0, FRAME_IDS.get)
+        assert response.has_goal and response.goal == messages.goal_message(
+            answered, lambda _: False)
+        assert response.goal.header == response.evidence[0].pose.header
+        goal = response.goal.pose
+        assert (goal.position.x, goal.position.y, goal.position.z) == (1.0, 2.0, 3.0)
+        assert (goal.orientation.z, goal.orientation.w) == pytest.approx((0.6, 0.8))
+        assert list(response.goal_covariance) == list(range(36))
+        assert (response.goal_age.sec, response.goal_age.nanosec) == (3, 500_000_000)
+        serialize_message(response)
+
+
+def test_a_goal_of_an_optical_frame_is_level_and_faces_what_was_seen() -> None:
+    half = 0.5 ** 0.5
+    evidence = (replace(EVIDENCE[0], pose=Pose(0.0, 0.0, 1.5, -half, 0.0, 0.0, half)),)
+    goal = messages.goal_message(Answered(replace(ANSWER, evidence=evidence)), lambda _: True)
+    turn = goal.pose.orientation
+    # It looked along y: a quarter turn about the vertical.
+    assert (turn.x, turn.y, turn.z, turn.w) == pytest.approx((0.0, 0.0, half, half))
+
+
+@pytest.mark.parametrize('evidence', [(), EVIDENCE[1:], EVIDENCE[::-1]])
+def test_without_a_pose_of_the_best_evidence_there_is_no_goal(evidence) -> None:
+    answered = Answered(replace(ANSWER, evidence=evidence), newest_ns=9)
+    assert messages.goal_message(answered, lambda _: False) is None, 'not a weaker one'
+    response = messages.answer_response(Query.Response(), answered, 1.0, FRAME_IDS.get)
+    assert response.success and not response.has_goal
+    assert response.goal == PoseStamped() and not any(response.goal_covariance)
+
+
+def test_a_goal_of_before_the_clock_jumped_back_has_an_age_below_0() -> None:
+    evidence = (replace(EVIDENCE[0], stamp_ns=5_250_000_000),)
+    answered = Answered(replace(ANSWER, evidence=evidence), newest_ns=4_000_000_000)
+    age = messages.answer_response(Query.Response(), answered, 1.0, FRAME_IDS.get).goal_age
+    assert age.sec + age.nanosec / 1e9 == -1.25
 
 
 def test_frames_without_a_pose_are_counted() -> None:
@@ -365,6 +406,13 @@ def test_silence_names_its_likely_cause(image, words) -> None:
                                        times)
     assert report.level == b'\x01' and 'no image for 9.0 s' in report.message
     assert words in report.message
+
+
+def test_other_middleware_is_not_given_the_advice_for_fast_dds() -> None:
+    other = topic(fast_dds=False)
+    found = diagnostics.starvation_cause(other), diagnostics.slow_cause(other, 1.0, 5.0)
+    assert not any('shm' in each or 'shared' in each for each in found)
+    assert 'reliability to reliable' in found[1]
 
 
 def test_shared_memory_that_is_too_small() -> None:
@@ -541,3 +589,40 @@ def test_poses_are_looked_up_in_tf2(monkeypatch) -> None:
     with pytest.raises(ConfigurationError, match='tf2_ros is not installed'):
         pose_input.check_poses('', 'map')
     pose_input.check_poses('odom', 'map')
+
+
+def test_poses_of_a_topic_are_given_in_the_frame_that_is_wanted(monkeypatch) -> None:
+    monkeypatch.setattr(Transforms, 'made', [])
+    monkeypatch.setattr(pose_input, 'Buffer', Transforms)
+    monkeypatch.setattr(pose_input, 'TransformListener', Transforms)
+    logger = Logger()
+    node = SimpleNamespace(resolve_topic_name=str, get_publishers_info_by_topic=lambda _: (),
+                           get_clock=lambda: SimpleNamespace(now=lambda: RclpyTime()))
+    values = {'pose_topic': 'odom', 'pose_frame': 'map', 'pose_max_gap': 0.5}
+    host = SimpleNamespace(log=NodeLog(logger), value=values.get)
+    # As tf2's stand-in knows it: 3 m along y, and a quarter turn about x.
+    buffer = PoseBuffer(lambda: SECOND_NS)
+    buffer.add(5, Pose(1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0, 'camera_optical'))
+    frame = pose_input.PoseTransforms(node, host.log, 'map', lambda: 0, 'as it came')
+    topic = pose_input.PoseTopic(node, host, 'odom', buffer, frame)
+    found = topic.pose(5, 'camera', 'front')
+    assert (found.frame_id, found.x, found.y, found.z) == (
+        'map', pytest.approx(1.0), pytest.approx(3.0), pytest.approx(2.0))
+    assert not logger.warnings
+    for frame_id, warned in (('map', 0), ('nowhere', 1)):
+        own = Pose(7.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, frame_id)
+        buffer.add(5, own)
+        assert topic.pose(5, 'camera', 'front') == own, 'in the frame it had'
+        assert len(logger.warnings) == warned
+    assert logger.warnings[0].startswith('as it came: nowhere at')
+    topic.close()
+    assert Transforms.made[1].closed
+    # What the node makes of its parameters, with tf2 and without.
+    for there, warned in ((Transforms, 0), (None, 1)):
+        logger.warnings.clear()
+        monkeypatch.setattr(pose_input, 'Buffer', there)
+        inputs = pose_input.PoseInput(node, host)
+        assert inputs.open() is not None
+        assert len(logger.warnings) == warned
+        inputs.close()
+    assert 'poses are not in map' in logger.warnings[0] and 'tf2_ros' in logger.warnings[0]

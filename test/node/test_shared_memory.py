@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from infinipot_ros.node import shared_memory
 from infinipot_ros.node.shared_memory import (
     DEFAULT_SEGMENT,
     MIB,
@@ -17,12 +18,15 @@ from infinipot_ros.node.shared_memory import (
     OLD,
     SegmentRoom,
     fitting_profile,
+    make_room,
+    missing_profile,
     remove_leftovers,
     segment_room,
 )
 
 PROFILE = Path(__file__).resolve().parents[2] / 'config' / 'fastdds_shm.xml'
 FAST_DDS = 'rmw_fastrtps_cpp'
+OTHERS = ('rmw_cyclonedds_cpp', 'rmw_zenoh_cpp', 'rmw_connextdds')
 #: As Fast DDS makes them, in bytes: without a profile, and with ours.
 DEFAULT, LARGE = 549_408, 70_255_136
 
@@ -66,9 +70,31 @@ def test_the_room_is_that_of_the_file_system(tmp_path) -> None:
 
 def test_nothing_is_compared_for_other_middleware_or_without_shared_memory(tmp_path) -> None:
     environment = {NEW: str(PROFILE)}
-    assert segment_room('rmw_cyclonedds_cpp', environment) is None
-    assert segment_room('rmw_zenoh_cpp', environment) is None
+    for rmw in OTHERS:
+        assert segment_room(rmw, environment) is None
     assert segment_room(FAST_DDS, environment, tmp_path / 'none') is None
+
+
+def test_nothing_is_touched_in_shared_memory_for_other_middleware(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(shared_memory.remove_leftovers, '__defaults__', (tmp_path,))
+    left = tmp_path / f'fastdds_{"0" * 16}_el'
+    left.touch()
+    os.utime(left, (0, 0))
+    for rmw in OTHERS:
+        with make_room(rmw, {NEW: str(PROFILE)}) as room:
+            assert room is None and left.exists()
+    with make_room(FAST_DDS, {NEW: str(PROFILE)}) as room:
+        assert room is not None and not left.exists()
+
+
+@pytest.mark.parametrize('rmw', ['', FAST_DDS, 'rmw_fastrtps_dynamic_cpp', *OTHERS])
+@pytest.mark.parametrize(('named', 'distribution', 'variable'), [
+    ({}, 'jazzy', OLD), ({}, 'kilted', NEW), ({}, '', NEW), ({OLD: 'x'}, 'jazzy', ''),
+    ({NEW: 'x'}, 'jazzy', ''), ({NEW: ''}, 'kilted', '')])
+def test_a_profile_is_missing_only_where_fast_dds_has_none(rmw, named, distribution,
+                                                           variable) -> None:
+    environment = {**named, 'ROS_DISTRO': distribution, 'RMW_IMPLEMENTATION': rmw}
+    assert missing_profile(environment) == ('' if rmw in OTHERS else variable)
 
 
 def test_a_shortage_names_both_figures_and_the_way_out() -> None:

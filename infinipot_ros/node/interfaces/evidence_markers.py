@@ -16,16 +16,15 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from infinipot_ros.node.jobs import Answered
 from infinipot_ros.node.memory_host import MemoryHost
+from infinipot_ros.node.pose_geometry import view_direction
 from infinipot_ros.ros_time import SECOND_NS
 
 if TYPE_CHECKING:
     from infinipot_ros.visual_memory.evidence import Evidence
-    from infinipot_ros.visual_memory.frame import Pose as FramePose
 
 #: Metres: an arrow's length, width, height, and how far above it the words stand.
 ARROW = Vector3(x=0.6, y=0.12, z=0.12)
 TEXT_HEIGHT, TEXT_ABOVE = 0.2, 0.4
-_HALF = 0.5 ** 0.5
 
 
 class EvidenceMarkers:
@@ -41,9 +40,7 @@ class EvidenceMarkers:
     def show(self, answered: Answered) -> None:
         """Mark an answer's evidence instead of the last one's; never raise."""
         try:
-            # Without a pose topic the poses are those of the camera itself, from tf2.
-            frame_id_of = self._host.frame_id_of if not self._host.value('pose_topic') else None
-            markers = evidence_markers(answered.answer.evidence, frame_id_of)
+            markers = evidence_markers(answered.answer.evidence, self._host.is_optical)
             if len(markers.markers) > 1:
                 self._publisher.publish(markers)
         except Exception as error:
@@ -51,15 +48,14 @@ class EvidenceMarkers:
 
 
 def evidence_markers(evidence: tuple[Evidence, ...],
-                     frame_id_of: Callable[[str], str] | None = None) -> MarkerArray:
+                     is_optical: Callable[[str], bool] = lambda _camera: False) -> MarkerArray:
     """
     Build an arrow and a label for each piece of evidence with a pose, best first.
 
     The stamps are zero and the markers locked to their frame: the viewer shows them where they
     are now, however old they are, and moves them as localization moves the frame.
 
-    :param frame_id_of: returns the ``frame_id`` of a camera where poses are the camera's; None:
-        poses are the robot's.
+    :param is_optical: returns whether a camera's poses are those of an optical frame.
     """
     array = MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
     best = max((each.score for each in evidence), default=0.0) or 1.0
@@ -67,14 +63,14 @@ def evidence_markers(evidence: tuple[Evidence, ...],
         if each.pose is None:
             continue
         pose, share = each.pose, each.score / best
-        optical = frame_id_of is not None and 'optical' in frame_id_of(each.camera)
         header = Header(stamp=Time(), frame_id=pose.frame_id)
         colour = ColorRGBA(r=1.0, g=0.85 - 0.6 * share, b=0.1, a=0.35 + 0.65 * share)
         array.markers.append(Marker(
             header=header, ns='evidence', id=rank, type=Marker.ARROW, action=Marker.ADD,
             frame_locked=True,
             pose=Pose(position=Point(x=pose.x, y=pose.y, z=pose.z),
-                      orientation=_along_the_view(pose, optical)),
+                      orientation=Quaternion(**dict(zip(
+                          'xyzw', view_direction(pose, is_optical(each.camera)))))),
             scale=ARROW, color=colour))
         seconds, fraction = divmod(each.stamp_ns, SECOND_NS)
         array.markers.append(Marker(
@@ -85,16 +81,3 @@ def evidence_markers(evidence: tuple[Evidence, ...],
             text=f'{rank}. {each.camera} {seconds}.{fraction // 100_000_000} s '
                  f'({each.score:.0%})'))
     return array
-
-
-def _along_the_view(pose: FramePose, optical: bool) -> Quaternion:
-    """
-    Return the orientation of an arrow, which lies along x, in the direction of view.
-
-    :param optical: the pose is that of an optical frame, which looks along z (REP 103).
-    """
-    x, y, z, w = pose.qx, pose.qy, pose.qz, pose.qw
-    if optical:
-        # Times a quarter turn about y, which takes x to z.
-        x, y, z, w = (_HALF * value for value in (x + z, y - w, z - x, w + y))
-    return Quaternion(x=x, y=y, z=z, w=w)

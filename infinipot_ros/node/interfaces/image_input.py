@@ -16,6 +16,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_policy_name_from_kind, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from infinipot_ros.errors import FrameError
 from infinipot_ros.node.diagnostics import CallbackTimes, ImageTopic
@@ -23,6 +24,7 @@ from infinipot_ros.node.image_conversion import stamp_of, topic_type
 from infinipot_ros.node.job_queue import JobQueue
 from infinipot_ros.node.logs import warn_dropped
 from infinipot_ros.node.memory_host import MemoryHost
+from infinipot_ros.node.shared_memory import is_fast_dds
 from infinipot_ros.node.topics import Silence, publishers_of
 
 try:
@@ -87,7 +89,8 @@ class ImageInput:
                 other = candidate
         return ImageTopic(self.topic, _TYPE_NAMES[self._transport], self._reliability,
                           publishers, tuple(self._incompatible), other, self._camera,
-                          self._silence.seconds())
+                          self._silence.seconds(),
+                          is_fast_dds(get_rmw_implementation_identifier()))
 
     def _on_image(self, raw: bytes) -> None:
         started = time.perf_counter_ns()

@@ -27,6 +27,7 @@ from infinipot_ros.node.diagnostics import PoseSourceState
 from infinipot_ros.node.logs import Log
 from infinipot_ros.node.memory_host import MemoryHost
 from infinipot_ros.node.pose_buffer import PoseBuffer, PoseSource, normalized, read_pose, somewhere
+from infinipot_ros.node.pose_geometry import transformed
 from infinipot_ros.node.topics import Silence, publishers_of, topics_of
 from infinipot_ros.ros_time import SECOND_NS, nanoseconds
 from infinipot_ros.visual_memory.frame import Pose
@@ -52,12 +53,15 @@ class PoseTopic:
     A subscription that fills a buffer, made as soon as the topic has a type.
 
     :param topic: the parameter ``pose_topic``.
+    :param transforms: gives its poses in another frame, where tf2 knows that; None: as they come.
     """
 
-    def __init__(self, node: Node, host: MemoryHost, topic: str, buffer: PoseBuffer) -> None:
+    def __init__(self, node: Node, host: MemoryHost, topic: str, buffer: PoseBuffer,
+                 transforms: PoseTransforms | None = None) -> None:
         self._node = node
         self._host = host
         self._buffer = buffer
+        self._transforms = transforms
         self._lock = threading.Lock()
         self._closed = False
         self._subscription: Any = None
@@ -93,6 +97,8 @@ class PoseTopic:
             self._closed = True
             if self._subscription is not None:
                 self._node.destroy_subscription(self._subscription)
+        if self._transforms is not None:
+            self._transforms.close()
 
     def state(self) -> PoseSourceState:
         """Return what arrived, and who publishes it."""
@@ -102,9 +108,14 @@ class PoseTopic:
             () if publishers else topics_of(self._node, _TYPES), self._received, self._ignored,
             self._silence.seconds(), len(self._buffer))
 
-    def pose(self, stamp_ns: int, _frame_id: str, _camera: str) -> Pose | None:
-        """Return the pose at a stamp."""
-        return self._buffer.at(stamp_ns)
+    def pose(self, stamp_ns: int, _frame_id: str, camera: str) -> Pose | None:
+        """Return the pose at a stamp, in the frame that is wanted where tf2 knows the way."""
+        pose = self._buffer.at(stamp_ns)
+        if pose is None or self._transforms is None or pose.frame_id == self._transforms.frame:
+            return pose
+        # Now, not when it is asked for: odometry drifts, and tf2 forgets.
+        frame = self._transforms.pose(stamp_ns, pose.frame_id, camera)
+        return transformed(pose, frame) if frame is not None else pose
 
     def _on_pose(self, message: Any) -> None:
         try:
@@ -129,12 +140,15 @@ class PoseTransforms:
 
     :param frame: the fixed frame, the parameter ``pose_frame``.
     :param max_gap_ns: returns how far from a stamp the newest transform may lie, in nanoseconds.
+    :param otherwise: what it means where tf2 has none, for the log.
     """
 
-    def __init__(self, node: Node, log: Log, frame: str, max_gap_ns: Callable[[], int]) -> None:
+    def __init__(self, node: Node, log: Log, frame: str, max_gap_ns: Callable[[], int],
+                 otherwise: str = 'a frame has no pose') -> None:
+        self.frame = frame
         self._log = log
-        self._frame = frame
         self._max_gap_ns = max_gap_ns
+        self._otherwise = otherwise
         #: The newest stamp looked up, by camera, and whether one lay far behind it since.
         self._last_ns: dict[str, int] = {}
         self._jumped = False
@@ -150,7 +164,7 @@ class PoseTransforms:
 
     def state(self) -> PoseSourceState:
         """Return where poses are looked for."""
-        return PoseSourceState(self._frame)
+        return PoseSourceState(self.frame)
 
     def pose(self, stamp_ns: int, frame_id: str, camera: str = '') -> Pose | None:
         """
@@ -170,7 +184,7 @@ class PoseTransforms:
         return self._read(found)
 
     def _look_up(self, frame_id: str, stamp_ns: int) -> Any:
-        return self._buffer.lookup_transform(self._frame, frame_id, Time(nanoseconds=stamp_ns))
+        return self._buffer.lookup_transform(self.frame, frame_id, Time(nanoseconds=stamp_ns))
 
     def _newest(self, stamp_ns: int, frame_id: str, reason: Exception) -> Pose | None:
         try:
@@ -185,7 +199,7 @@ class PoseTransforms:
                 self._jumped = False
         except Exception as error:
             reason = error
-        self._log.warn('no_transform', f'a frame has no pose: {" ".join(str(reason).split())}')
+        self._log.warn('no_transform', f'{self._otherwise}: {" ".join(str(reason).split())}')
         return None
 
     def _read(self, found: Any) -> Pose | None:
@@ -193,7 +207,7 @@ class PoseTransforms:
         quaternion = normalized((turn.x, turn.y, turn.z, turn.w))
         if quaternion is None or not somewhere(position):
             return None
-        return Pose(position.x, position.y, position.z, *quaternion, frame_id=self._frame)
+        return Pose(position.x, position.y, position.z, *quaternion, frame_id=self.frame)
 
 
 def check_poses(topic: str, frame: str) -> None:
@@ -217,7 +231,8 @@ class PoseInput:
         """Subscribe; None where neither parameter is set."""
         topic, frame = self._host.value('pose_topic'), self._host.value('pose_frame')
         if topic:
-            self._source = PoseTopic(self._node, self._host, topic, self._buffer)
+            self._source = PoseTopic(
+                self._node, self._host, topic, self._buffer, self._into(frame))
         elif frame:
             self._source = PoseTransforms(
                 self._node, self._host.log, frame, self._max_gap_ns)
@@ -239,6 +254,18 @@ class PoseInput:
         """Return where poses come from; None while the node does not listen."""
         source = self._source
         return source.state() if source is not None else None
+
+    def _into(self, frame: str) -> PoseTransforms | None:
+        """Return what gives the topic's poses in a frame; None where nothing can or need."""
+        if not frame:
+            return None
+        otherwise = f'poses are not in {frame}, but in the frame of pose_topic'
+        if Buffer is None:
+            self._host.log.warn(
+                'no_tf2', f'{otherwise}: tf2_ros is not installed (ros-<distro>-tf2-ros-py)')
+            return None
+        return PoseTransforms(
+            self._node, self._host.log, frame, self._max_gap_ns, otherwise)
 
     def _max_gap_ns(self) -> int:
         return round(self._host.value('pose_max_gap') * 1e9)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infinipot_ros.errors import NodeError
-from infinipot_ros.node.shared_memory import profile_variable
+from infinipot_ros.node.shared_memory import is_fast_dds, profile_variable
 
 #: Domains above 101 collide with the ephemeral ports of Linux; those just below are left to tests,
 #: which count down from there.
@@ -35,7 +35,7 @@ def use_private_domain(profile: Path) -> int:
     distribution = os.environ.get('ROS_DISTRO', '')
     if distribution == 'humble':
         os.environ['ROS_LOCALHOST_ONLY'] = '1'
-    if profile.is_file():
+    if profile.is_file() and is_fast_dds(os.environ.get('RMW_IMPLEMENTATION', '')):
         os.environ[profile_variable(distribution)] = str(profile)
     return domain
 
