@@ -202,7 +202,10 @@ class MemoryWorker:
                 if runner.answer(memory, job):
                     self._last_query_ms = (time.monotonic() - started) * 1e3
             elif job.future.set_running_or_notify_cancel():
-                succeed(job.future, job.run(memory))
+                result = job.run(memory)
+                # Whoever waited sees the figures of after it.
+                self._memory = memory.status()
+                succeed(job.future, result)
         except Exception as error:
             # It is reported by whoever waits for the task.
             fail(job.future, error)

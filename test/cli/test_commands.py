@@ -34,8 +34,8 @@ from infinipot_ros.visual_memory.answer_text import printable
 from infinipot_ros.vlm.knowledge import CAVEAT
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ('ask', 'compare', 'inspect', 'mcp', 'tools', 'status', 'watch', 'save', 'demo',
-            'replay', 'plan', 'verify', 'train', 'tour', 'bench', 'eval')
+COMMANDS = ('ask', 'compare', 'inspect', 'serve', 'mcp', 'tools', 'status', 'watch', 'save',
+            'demo', 'replay', 'plan', 'verify', 'train', 'tour', 'bench', 'eval')
 QUESTION = 'What did you see?'
 PIXELS = 24 * 784  # 24 tokens a grid: a picture of 168x112 as it is
 
