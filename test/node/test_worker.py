@@ -313,6 +313,7 @@ def test_a_question_without_an_answer_begins_no_dialogue(make) -> None:
     worker = make()
     worker.start().result(60.0)
     worker.queue.offer(1, 1)
+    wait(lambda: remembered(worker) == 1)
     for text in ('', '<|im_end|>', 'x' * 10_000):
         with pytest.raises(QuestionError):
             ask(worker, QuestionRequest(text, 2, session='new'), 20.0).result(30.0)
