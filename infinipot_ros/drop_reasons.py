@@ -21,14 +21,19 @@ REASONS = {
     'stale_stamp': 'The stamp is not later than the last one of this camera. Two publishers on '
                    'one topic, or a driver that repeats stamps.',
     'zero_size': 'No pixels, or no bytes.',
-    'wrong_step': '`step` is less than a row of pixels takes.',
-    'short_data': '`data` holds fewer bytes than `step` times `height`.',
-    'long_data': '`data` holds more bytes than `step` times `height`.',
+    'wrong_step': '`step` is less than a row of pixels takes, or odd where planes need an even '
+                  'one.',
+    'short_data': '`data` holds fewer bytes than `step` times `height`, or all planes, take.',
+    'long_data': '`data` holds more bytes than `step` times `height`, or all planes, take.',
     'unknown_encoding': 'An encoding that is not read; the log lists those that are.',
     'too_large': 'More pixels than `ingest.max_image_pixels`, or more bytes than a message may '
                  'have.',
     'aspect_ratio': 'Too long and narrow for the model.',
-    'decode_failed': 'The jpeg or png is cut off or damaged.',
+    'decode_failed': 'The jpeg, png or video packet is cut off or damaged, or refers to a packet '
+                     'that was lost.',
+    'waiting_for_key_frame': 'Video before its first key frame, or between an error and the next '
+                             'one. If they stay away, let the encoder send one every second or '
+                             'two.',
     'malformed': 'The message itself cannot be read.',
     'too_many_tokens': 'One grid of this image has more tokens than `memory.budget`. Lower '
                        '`ingest.max_pixels` or raise the budget.',

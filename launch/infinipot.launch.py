@@ -123,7 +123,7 @@ def generate_launch_description() -> LaunchDescription:
             ('params_file', str(CONFIG / 'infinipot.yaml'), 'YAML file of parameters'),
             ('image', 'image', 'image topic to remember; with image_transport:=compressed its '
                                'base name, without /compressed'),
-            ('image_transport', '', 'raw or compressed'),
+            ('image_transport', '', 'raw, compressed or video'),
             ('cameras', '', 'several cameras instead of image: NAME=TOPIC,NAME=TOPIC,...; topics '
                             'as of image'),
             ('fps', '', 'frames a second of each camera that are remembered; 0: all'),

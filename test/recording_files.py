@@ -13,10 +13,11 @@ import numpy as np
 from annotations import shared_data
 from PIL import Image as PilImage
 from rosbags.rosbag2 import CompressionFormat, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+
+from infinipot_ros.recordings.typestore import typestore
 
 SECOND = 1_000_000_000
-STORE = get_typestore(Stores.ROS2_HUMBLE)
+STORE = typestore()
 START = 1_700_000_000 * SECOND
 
 

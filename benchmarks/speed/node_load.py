@@ -26,7 +26,7 @@ from infinipot_ros.action import Ask
 from infinipot_ros.errors import NodeError
 from infinipot_ros.node.replay.bag_player import SETTLE_S
 from infinipot_ros.node.replay.frame_accounting import FrameCounts, count_frames
-from infinipot_ros.node.replay.node_handle import COMPRESSED, STATUS_S, NodeHandle, launch_node
+from infinipot_ros.node.replay.node_handle import STATUS_S, NodeHandle, launch_node
 from infinipot_ros.ros_time import nanoseconds
 
 TOPIC = '/camera/image/compressed'
@@ -182,5 +182,6 @@ def loaded_node(
     defaults = ['-p', 'ingest.fps:=0.0', '-p', 'ingest.queue_size:=1024',
                 '-p', f'qos_overrides.{TOPIC}.subscription.depth:=500']
     with launch_node(
-            TOPIC, COMPRESSED, [*defaults, *arguments], profile, status_s=status_s) as node:
+            TOPIC, 'sensor_msgs/msg/CompressedImage', [*defaults, *arguments], profile,
+            status_s=status_s) as node:
         yield NodeLoad(node, jpegs)

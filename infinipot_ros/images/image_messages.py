@@ -9,6 +9,7 @@ The pixels are those of ROS's cv_bridge for ``desired_encoding='rgb8'``: the sam
 conversions, and 16 bits become 8 by rounding ``value / 257``. Unlike cv_bridge, row padding is
 always skipped, 16 bits of which 10, 12 or 14 are used are scaled by those, grey and 16-bit png are
 converted correctly, compressed Bayer mosaics become colours, and damaged images are refused.
+YUV is that of BT.601 with luma from 16 to 235, as OpenCV and camera drivers have it.
 
 All sizes in a message are checked before a byte is decoded, so that a hostile one costs
 microseconds and no memory.
@@ -17,7 +18,7 @@ microseconds and no memory.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ import numpy.typing as npt
 
 from infinipot_ros.errors import FrameError
 from infinipot_ros.images.jpeg_png import decode, opencv, size_of
+from infinipot_ros.ros_time import nanoseconds
 from infinipot_ros.visual_memory.frame import RgbImage
 
 MAX_PIXELS = 16_777_216
@@ -38,25 +40,39 @@ _DEPTH = re.compile(r'(16|32|64)[USF]C1?')
 
 @dataclass(frozen=True)
 class _Layout:
-    """The memory layout of a pixel, and the OpenCV conversion to RGB."""
+    """
+    The memory layout of a pixel, and the OpenCV conversion to RGB.
+
+    :param even: width, or width and height, must be even.
+    :param rows: rows of ``step`` bytes for every two of the image; more than two where colours
+        follow in planes of their own.
+    """
 
     channels: int
     item_bytes: int
     conversion: str | None
     smallest: int = 1
-    even_width: bool = False
+    even: str = ''
+    rows: int = 2
 
 
 # OpenCV names a Bayer pattern by its second row and second column, ROS by its first: hence BG
 # for rggb.
 _BAYER = {'rggb': 'BG', 'bggr': 'RG', 'gbrg': 'GR', 'grbg': 'GB'}
-_UYVY = _Layout(2, 1, 'COLOR_YUV2RGB_UYVY', even_width=True)
-_YUY2 = _Layout(2, 1, 'COLOR_YUV2RGB_YUY2', even_width=True)
+_UYVY = _Layout(2, 1, 'COLOR_YUV2RGB_UYVY', even='width')
+_YUY2 = _Layout(2, 1, 'COLOR_YUV2RGB_YUY2', even='width')
+_I420 = _Layout(1, 1, 'COLOR_YUV2RGB_I420', even='width and height', rows=3)
 _LAYOUTS: dict[str, _Layout] = {
     'uyvy': _UYVY,
     'yuv422': _UYVY,
     'yuyv': _YUY2,
     'yuv422_yuy2': _YUY2,
+    # Luma, then colours: interleaved at half the resolution (nv24: at the full one), or U, then V.
+    'nv12': replace(_I420, conversion='COLOR_YUV2RGB_NV12'),
+    'nv21': replace(_I420, conversion='COLOR_YUV2RGB_NV21'),
+    'nv24': _Layout(1, 1, 'COLOR_YUV2RGB_UYVY', rows=6),
+    'yuv420': _I420,
+    'i420': _I420,
     # Channels without a meaning: in OpenCV's order, where these names come from.
     '8UC1': _Layout(1, 1, 'COLOR_GRAY2RGB'),
     '8UC3': _Layout(3, 1, 'COLOR_BGR2RGB'),
@@ -72,6 +88,8 @@ for _bits, _bytes in ((8, 1), (16, 2)):
         _LAYOUTS[f'bayer_{_from}{_bits}'] = _Layout(1, _bytes, f'COLOR_Bayer{_code}2RGB', 3)
 
 _BAYER_ENCODINGS = frozenset(name for name in _LAYOUTS if name.startswith('bayer_'))
+PLANAR = frozenset(name for name, layout in _LAYOUTS.items() if layout.rows > 2)
+"""Raw encodings whose colours follow in planes of their own."""
 ENCODINGS: tuple[str, ...] = tuple(sorted(_LAYOUTS))
 """Every ``encoding`` of a raw image that can be read."""
 
@@ -84,7 +102,7 @@ _TO_8_BITS: dict[int, RgbImage] = {
 
 
 def pixel_bytes(encoding: str) -> int:
-    """Return the bytes per pixel of a raw ``encoding``, one of ``ENCODINGS``."""
+    """Return the bytes per pixel in a row of a raw ``encoding``, one of ``ENCODINGS``."""
     return _LAYOUTS[encoding].channels * _LAYOUTS[encoding].item_bytes
 
 
@@ -105,6 +123,8 @@ def to_rgb(msg: Any, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
     data = np.frombuffer(buffer, dtype=np.uint8)
     layout = _LAYOUTS[msg.encoding]
     row = width * pixel_bytes(msg.encoding)
+    if layout.rows > 2:
+        return _convert_planes(data.reshape(-1, msg.step), height, width, msg.encoding)
     packed = np.ascontiguousarray(data[: height * msg.step].reshape(height, msg.step)[:, :row])
     if layout.item_bytes == 2:
         stored: npt.NDArray[Any] = packed.view('>u2' if msg.is_bigendian else '<u2')
@@ -115,11 +135,12 @@ def to_rgb(msg: Any, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
 
 def frame_id_of(msg: Any) -> str:
     """
-    Return an image message's ``header.frame_id``.
+    Return an image or video message's ``header.frame_id``.
 
     :raises FrameError: ``malformed``: longer than ``MAX_FRAME_ID``.
     """
-    frame_id = str(msg.header.frame_id)
+    # foxglove_msgs/CompressedVideo has the fields of a header, but none.
+    frame_id = str(getattr(msg, 'header', msg).frame_id)
     if len(frame_id) > MAX_FRAME_ID:
         raise FrameError(
             'malformed',
@@ -127,6 +148,11 @@ def frame_id_of(msg: Any) -> str:
             'shorter one in the camera driver',
         )
     return frame_id
+
+
+def stamp_ns_of(msg: Any) -> int:
+    """Return the stamp of an image or video message in nanoseconds."""
+    return nanoseconds(msg.header.stamp if hasattr(msg, 'header') else msg.timestamp)
 
 
 def peek(msg: Any, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -158,17 +184,21 @@ def peek(msg: Any, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
             f'step is {step} bytes, but {width} pixels of {encoding} take {row}: the driver must '
             'set step to the full length of a row',
         )
-    if len(data) < step * height:
+    if layout is _I420 and step % 2:
+        raise FrameError('wrong_step', f'step is {step} bytes, but a row of U or V takes half of '
+                         f'it in {encoding}: the driver must set an even one')
+    rows = height * layout.rows // 2
+    if len(data) < step * rows:
         raise FrameError(
             'short_data',
-            f'data holds {len(data)} bytes, but {height} rows of step {step} take {step * height}',
+            f'data holds {len(data)} bytes, but {rows} rows of step {step} take {step * rows}',
         )
-    if len(data) > step * height:
+    if len(data) > step * rows:
         # cv_bridge refuses it, too.
         raise FrameError(
             'long_data',
-            f'data holds {len(data)} bytes, but {height} rows of step {step} take '
-            f'{step * height}: the driver must set height and step to what it sends',
+            f'data holds {len(data)} bytes, but {rows} rows of step {step} take '
+            f'{step * rows}: the driver must set height and step to what it sends',
         )
     return height, width
 
@@ -207,9 +237,11 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
 
 def _check_shape(height: int, width: int, encoding: str) -> None:
     layout = _LAYOUTS[encoding]
-    if min(height, width) < layout.smallest or (layout.even_width and width % 2):
+    sides = {'': 0, 'width': width}.get(layout.even, width | height)
+    if min(height, width) < layout.smallest or sides % 2:
         need = (
-            'an even width' if layout.even_width else f'at least {layout.smallest} pixels a side'
+            f'an even {layout.even}' if layout.even else f'at least {layout.smallest} pixels a '
+            'side'
         )
         raise FrameError(
             'decode_failed', f'{encoding} image of {width}x{height} pixels: it needs {need}'
@@ -224,7 +256,7 @@ def _unknown_encoding(encoding: str) -> str:
     return (
         f'encoding {encoding[:40]!r} is not readable{hint}; set one in the camera driver that is: '
         'rgb8, bgr8, rgba8, bgra8, mono8, each of these with 16 bits, bayer_rggb8 and the like, '
-        'uyvy, yuyv, yuv422, yuv422_yuy2, 8UC1, 8UC3 or 8UC4'
+        'uyvy, yuyv, yuv422, yuv422_yuy2, nv12, nv21, nv24, yuv420, 8UC1, 8UC3 or 8UC4'
     )
 
 
@@ -256,6 +288,24 @@ def _decompress(data: memoryview, height: int, width: int, declared: str) -> Rgb
         # image_transport compresses the mosaic as it is.
         return _convert(pixels, _LAYOUTS[encoding].conversion)
     return _convert(pixels, names[channels])
+
+
+def _convert_planes(
+    rows: npt.NDArray[np.uint8], height: int, width: int, encoding: str,
+) -> RgbImage:
+    """Convert planes, ``[rows, step]``, to RGB."""
+    luma, colours = rows[:height, :width], rows[height:]
+    conversion = _LAYOUTS[encoding].conversion
+    if encoding == 'nv24':
+        # OpenCV has no such conversion: each pixel becomes two of uyvy that share their colour.
+        u_v = colours.reshape(height, -1)[:, :2 * width].reshape(height, width, 2)
+        pairs = np.stack((u_v[..., 0], luma, u_v[..., 1], luma), axis=-1)
+        return _convert(pairs.reshape(height, 2 * width, 2), conversion)[:, ::2].copy()
+    if conversion == _I420.conversion:
+        # A row of U or V takes half a step.
+        halves = colours.reshape(height, -1)[:, :width // 2]
+        return _convert(np.concatenate((luma, halves.reshape(-1, width))), conversion)
+    return _convert(np.concatenate((luma, colours[:, :width])), conversion)
 
 
 def _convert(pixels: npt.NDArray[Any], conversion: str | None) -> RgbImage:

@@ -6,7 +6,8 @@ From a serialized image message to pixels.
 The callback reads nothing of the CDR bytes but the stamp, which comes first in every image
 message; frames that the rate policy drops are never deserialized. The worker does the rest. Raw
 pixels go through the cv_bridge of a ROS installation where there is one, everything else through
-``images.image_messages``.
+``images.image_messages``. Only video is decoded in the callback, because the packets that the rate
+policy drops are needed, too; its pictures are converted by the worker.
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ from typing import Any
 
 import numpy as np
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 from infinipot_ros.errors import FrameError
 from infinipot_ros.images.image_messages import (
     MAX_PIXELS,
+    PLANAR,
     frame_id_of,
     peek,
     pixel_bytes,
     to_rgb,
 )
+from infinipot_ros.images.video_packets import VideoPicture
+from infinipot_ros.node.image_types import choose_type, message_class
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import RgbImage
 
@@ -51,44 +55,53 @@ def stamp_of(raw: bytes) -> int:
     return int(sec) * SECOND_NS + int(nanosec)
 
 
-def topic_type(transport: str) -> type[Any]:
-    """Return the message class of an image transport, ``raw`` or ``compressed``."""
-    kind: type[Any] = CompressedImage if transport == 'compressed' else Image
-    return kind
+def deserialize(raw: bytes, kind: type[Any]) -> Any:
+    """
+    Return the message.
+
+    :param raw: its CDR bytes.
+    :raises FrameError: ``malformed``.
+    """
+    try:
+        return deserialize_message(raw, kind)
+    except Exception as error:
+        raise FrameError(
+            'malformed', f'{len(raw)} bytes are not a valid {kind.__name__}: {error}') from error
 
 
 class ImageDecoder:
     """
-    Turns serialized messages of one transport into pixels.
+    Turns serialized messages of one transport, or decoded pictures of a video, into pixels.
 
-    :param transport: ``raw`` or ``compressed``.
+    :param transport: a value of the parameter ``image_transport``.
     :param max_pixels: limit of an image's pixels.
+    :raises ConfigurationError: its message type is not installed.
     """
 
     def __init__(self, transport: str, max_pixels: int = MAX_PIXELS) -> None:
-        self._type = topic_type(transport)
+        chosen = choose_type(transport)
+        self._type, self._video = message_class(chosen.kind), chosen.video
         self._max_pixels = max_pixels
         self._bridge = find_cv_bridge() if transport == 'raw' else None
 
     @property
     def converter(self) -> str:
         """What makes the pixels, for the log."""
+        if self._video:
+            return 'FFmpeg'
         return 'cv_bridge' if self._bridge is not None else 'OpenCV'
 
-    def __call__(self, raw: bytes) -> tuple[RgbImage, str]:
+    def __call__(self, raw: bytes | VideoPicture) -> tuple[RgbImage, str]:
         """
         Decode one message.
 
-        :param raw: its CDR bytes.
+        :param raw: its CDR bytes, or the picture that its packet became.
         :return: uint8 ``[height, width, 3]``, and the header's ``frame_id``.
         :raises FrameError: as ``image_messages.to_rgb``, and ``malformed``.
         """
-        try:
-            message: Any = deserialize_message(raw, self._type)
-        except Exception as error:
-            raise FrameError(
-                'malformed',
-                f'{len(raw)} bytes are not a valid {self._type.__name__}: {error}') from error
+        if isinstance(raw, VideoPicture):
+            return raw.rgb(), raw.frame_id
+        message = deserialize(raw, self._type)
         frame_id = frame_id_of(message)
         rgb = self._through_bridge(message) if self._bridge is not None else to_rgb(
             message, max_pixels=self._max_pixels)
@@ -98,9 +111,9 @@ class ImageDecoder:
         assert self._bridge is not None
         peek(message, max_pixels=self._max_pixels)
         if (message.step % pixel_bytes(message.encoding) or message.is_bigendian
-                or message.encoding.endswith('16')):
+                or message.encoding.endswith('16') or message.encoding in PLANAR):
             # cv_bridge misreads rows padded by part of a pixel, and foreign byte order on numpy 2;
-            # 12 bits in 16 it makes almost black.
+            # 12 bits in 16 it makes almost black; of planes it knows few.
             return to_rgb(message, max_pixels=self._max_pixels)
         try:
             rgb = self._bridge(message)

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from infinipot_ros.images.image_messages import MAX_PIXELS
+from infinipot_ros.node.image_types import TRANSPORTS
 from infinipot_ros.visual_memory.policy_names import (
     DEFAULT_POLICY,
     KV_DTYPES,
@@ -133,8 +134,11 @@ TABLE = (
               UNCONFIGURED, setting='local_files_only'),
     Parameter('image_transport', 'raw',
               '`raw` subscribes sensor_msgs/Image on `image`, `compressed` '
-              'sensor_msgs/CompressedImage on `image/compressed`.', UNCONFIGURED,
-              choices=('raw', 'compressed')),
+              'sensor_msgs/CompressedImage on `image/compressed`, `ffmpeg` '
+              'ffmpeg_image_transport_msgs/FFMPEGPacket on `image/ffmpeg`, `foxglove` '
+              'foxglove_msgs/CompressedVideo on `image/foxglove`, `video` whichever of these two '
+              'is installed, and published when the node is activated.', UNCONFIGURED,
+              choices=TRANSPORTS),
     Parameter('cameras', [''],
               'The names of the cameras, each remembered from a topic of its own, `front/image` '
               'for `front` (remap it). By default one camera without a name, on `image`.',

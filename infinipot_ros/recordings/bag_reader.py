@@ -27,9 +27,10 @@ from infinipot_ros.recordings.storage_file import (
     decompress,
     zstd,
 )
+from infinipot_ros.recordings.typestore import VIDEO_TYPES
 from infinipot_ros.ros_time import SECOND_NS
 
-IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage', *VIDEO_TYPES)
 _STORAGE: dict[str, Callable[[Path], StorageFile]] = {'.mcap': McapFile, '.db3': SqliteFile}
 # What rosbag2 adds to a file's name in its compression mode `file`.
 _COMPRESSED = '.zstd'

@@ -3,25 +3,24 @@
 """
 Read ROS 2 bags without ROS: the images of one topic, in the order they were recorded.
 
-Messages are deserialized by rosbags with the ``sensor_msgs`` definitions that all ROS 2 releases
-share, so other types in the bag, known or not, do not matter.
+Messages are deserialized by rosbags with definitions of our own (``typestore``), so other types in
+the bag, known or not, do not matter.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rosbags.typesys import Stores, get_typestore
-
 from infinipot_ros.errors import FrameError, SourceError
-from infinipot_ros.images.image_messages import frame_id_of, to_rgb
+from infinipot_ros.images.image_messages import frame_id_of, stamp_ns_of, to_rgb
+from infinipot_ros.images.video_packets import VideoDecoder, VideoPicture
 from infinipot_ros.recordings.bag_reader import IMAGE_TYPES, BagReader
 from infinipot_ros.recordings.frame_source import FrameSource, Rate
 from infinipot_ros.recordings.storage_file import BagTopic
-from infinipot_ros.ros_time import nanoseconds
+from infinipot_ros.recordings.typestore import VIDEO_TYPES, typestore
 from infinipot_ros.visual_memory.frame import Frame
 
 
@@ -57,9 +56,29 @@ class BagSource(FrameSource):
             self.count_hint = min(count, max(1, math.ceil(seconds * self.fps)))
 
     def _frames(self) -> Generator[Frame, None, None]:
-        deserialize = get_typestore(Stores.ROS2_HUMBLE).deserialize_cdr
         rate = Rate(self.fps)
         camera: str | None = None
+        video = self._kind in VIDEO_TYPES
+        for stamp_ns, message in self._pictures() if video else self._messages():
+            if not rate.takes(stamp_ns):
+                self.skipped += 1
+                continue
+            try:
+                if video:
+                    frame_id, rgb = message.frame_id, message.rgb()
+                else:
+                    frame_id = frame_id_of(message)
+                    rgb = to_rgb(message, max_pixels=self.max_image_pixels)
+            except FrameError as error:
+                self.drop(error)
+                continue
+            if camera is None:
+                camera = frame_id
+            yield Frame(rgb, stamp_ns, camera)
+
+    def _messages(self) -> Iterator[tuple[int, Any]]:
+        """Yield stamp and message."""
+        deserialize = typestore().deserialize_cdr
         with BagReader(self.path) as reader:
             for _, _, data in reader.messages([self.topic]):
                 self.seen += 1
@@ -72,19 +91,23 @@ class BagSource(FrameSource):
                         'decode_failed',
                         f'{len(data)} bytes cannot be read as {self._kind}: {error}'))
                     continue
-                stamp_ns = nanoseconds(message.header.stamp)
-                if not rate.takes(stamp_ns):
-                    self.skipped += 1
-                    continue
-                try:
-                    frame_id = frame_id_of(message)
-                    rgb = to_rgb(message, max_pixels=self.max_image_pixels)
-                except FrameError as error:
-                    self.drop(error)
-                    continue
-                if camera is None:
-                    camera = frame_id
-                yield Frame(rgb, stamp_ns, camera)
+                yield stamp_ns_of(message), message
+
+    def _pictures(self) -> Iterator[tuple[int, VideoPicture]]:
+        """Yield stamp and picture: a rate must not leave out what the next ones refer to."""
+        decoder = VideoDecoder(self.max_image_pixels)
+        for _, message in self._messages():
+            yield from self._decoded(decoder.add(message))
+        yield from self._decoded(decoder.end())
+
+    def _decoded(
+        self, outcomes: Iterable[VideoPicture | FrameError],
+    ) -> Iterator[tuple[int, VideoPicture]]:
+        for outcome in outcomes:
+            if isinstance(outcome, FrameError):
+                self.drop(outcome)
+            else:
+                yield outcome.stamp_ns, outcome
 
     def _choose(self, reader: BagReader, wanted: str | None) -> BagTopic:
         """Return the topic to read, if it is unambiguous."""

@@ -20,6 +20,7 @@ import numpy as np
 
 from infinipot_ros.errors import FrameError, SourceError
 from infinipot_ros.images.image_messages import check_size
+from infinipot_ros.images.video_packets import decoder_limits
 from infinipot_ros.recordings.frame_source import FrameSource, Rate
 from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.frame import Frame, RgbImage
@@ -115,8 +116,8 @@ class VideoSource(FrameSource):
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
-        # The size may change from frame to frame. Decoders add margins to it: hence the double.
-        limit = {'max_pixels': str(2 * self.max_image_pixels + (1 << 16))}
+        # The size may change from frame to frame.
+        limit = decoder_limits(self.max_image_pixels)
         try:
             # Files only: a playlist must not make FFmpeg use the network.
             container = av.open(

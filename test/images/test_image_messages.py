@@ -23,12 +23,12 @@ from PIL import Image as PilImage
 from png_mutations import PNGS, SIGNATURE, chunk, chunks
 
 from infinipot_ros.errors import FrameError
-from infinipot_ros.images.image_messages import ENCODINGS, MAX_PIXELS, peek, to_rgb
+from infinipot_ros.images.image_messages import ENCODINGS, MAX_PIXELS, PLANAR, peek, to_rgb
 
 CHANNELS = {'rgb': 3, 'bgr': 3, 'rgba': 4, 'bgra': 4, 'mono': 1, '8UC1': 1, '8UC3': 3, '8UC4': 4}
 YUV = ('uyvy', 'yuv422', 'yuyv', 'yuv422_yuy2')
 BAYER = tuple(name for name in ENCODINGS if name.startswith('bayer'))
-PLAIN = tuple(name for name in ENCODINGS if name not in YUV + BAYER)
+PLAIN = tuple(name for name in ENCODINGS if name not in (*YUV, *BAYER, *PLANAR))
 
 
 def raw(pixels, encoding, *, padding=0, big=False, step=None, data=None):
@@ -119,6 +119,27 @@ def expected_yuv(pixels, encoding):
     return rgb.clip(0, 255)
 
 
+def planar(encoding, height, width, padding, seed):
+    """Build an image of planes, and what it shows: BT.601, video range, in floats."""
+    generator = np.random.default_rng(seed)
+    step, share = width + padding, 1 if encoding == 'nv24' else 2
+    luma = generator.integers(0, 256, (height, width), dtype=np.uint8)
+    u, v = generator.integers(0, 256, (2, height // share, width // share), dtype=np.uint8)
+    if encoding in ('yuv420', 'i420'):
+        colours, row = np.concatenate((u, v)), step // 2
+    else:
+        pair = (v, u) if encoding == 'nv21' else (u, v)
+        colours, row = np.stack(pair, axis=-1).reshape(len(u), -1), step * 2 // share
+    data = b''.join(
+        np.pad(plane, ((0, 0), (0, length - plane.shape[1])), constant_values=0xAB).tobytes()
+        for plane, length in ((luma, step), (colours, row)))
+    y = 1.164 * (luma.astype(float) - 16).clip(0)
+    u, v = (each.repeat(share, 0).repeat(share, 1).astype(float) - 128 for each in (u, v))
+    rgb = np.stack([y + 1.596 * v, y - 0.813 * v - 0.391 * u, y + 2.018 * u], axis=-1)
+    return SimpleNamespace(height=height, width=width, encoding=encoding, is_bigendian=0,
+                           step=step, data=data), rgb.clip(0, 255)
+
+
 def check(message):
     result = to_rgb(message)
     assert result.dtype == np.uint8
@@ -176,6 +197,23 @@ def test_yuv(encoding, height, half_width, padding, seed):
     pixels = random_pixels(encoding, height, 2 * half_width, seed)
     result = check(raw(pixels, encoding, padding=padding))
     np.testing.assert_allclose(result.astype(float), expected_yuv(pixels, encoding), atol=1.01)
+
+
+@pytest.mark.parametrize('encoding', sorted(PLANAR))
+@settings(deadline=None, max_examples=25)
+@given(
+    half_height=st.integers(1, 6),
+    half_width=st.integers(1, 9),
+    half_padding=st.integers(0, 5),
+    seed=st.integers(0, 2**31),
+)
+def test_planes(encoding, half_height, half_width, half_padding, seed):
+    message, expected = planar(encoding, 2 * half_height, 2 * half_width, 2 * half_padding, seed)
+    np.testing.assert_allclose(check(message).astype(float), expected, atol=1.01)
+    for data, reason in ((message.data[:-1], 'short_data'), (message.data + b'0', 'long_data')):
+        with pytest.raises(FrameError) as caught:
+            to_rgb(SimpleNamespace(**{**vars(message), 'data': data}))
+        assert caught.value.reason == reason
 
 
 def test_sixteen_bits_become_eight_by_rounding():
@@ -350,7 +388,7 @@ def test_png_of_16_bits():
 
 
 @pytest.mark.parametrize(
-    'encoding', sorted(set(ENCODINGS) - {name for name in ENCODINGS if name.startswith('8UC')})
+    'encoding', [name for name in ENCODINGS if not name.startswith('8UC') and name not in PLANAR]
 )
 def test_same_as_rosbags_image(encoding):
     """Where rosbags-image knows better than to ignore padding or to cut 16 bits off, it agrees."""
@@ -372,7 +410,8 @@ def ros_message(message):
 
 @pytest.mark.parametrize(
     'encoding',
-    [name for name in ENCODINGS if not name.startswith('8UC') and name not in ('uyvy', 'yuyv')],
+    [name for name in ENCODINGS
+     if not name.startswith('8UC') and name not in ('uyvy', 'yuyv', *PLANAR)],
 )
 def test_same_as_cv_bridge(encoding):
     """The pixels of ROS's own cv_bridge, exactly; it comes with apt's ROS only."""
@@ -471,6 +510,11 @@ BAD = {
         'too_large',
     ),
     'odd yuv': (raw(np.zeros((2, 3, 2), np.uint8), 'uyvy'), 'decode_failed'),
+    'odd width of planes': (raw(np.zeros((3, 3), np.uint8), 'nv12'), 'decode_failed'),
+    'odd height of planes': (raw(np.zeros((3, 4), np.uint8), 'yuv420'), 'decode_failed'),
+    'odd step of planes': (raw(np.zeros((2, 4), np.uint8), 'i420', step=5, data=bytes(15)),
+                           'wrong_step'),
+    'luma only': (raw(np.zeros((2, 4), np.uint8), 'nv21'), 'short_data'),
     'tiny bayer': (raw(np.zeros((2, 2), np.uint8), 'bayer_rggb8'), 'decode_failed'),
     'compressed empty': (compressed(b''), 'zero_size'),
     'compressed text': (compressed(b'hello, robot', 'jpeg'), 'unknown_encoding'),

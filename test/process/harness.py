@@ -61,8 +61,9 @@ class NamespacedNode(NodeProcess):
         self._program = program
         self.namespace = namespace or f'/test_{next(_numbers)}'
         image = 'image'
-        if parameters.get('image_transport') == 'compressed':
-            image += '/compressed'
+        transport = parameters.get('image_transport', 'raw')
+        if transport != 'raw':
+            image += f'/{transport}'
         command = ['-r', f'__ns:={self.namespace}']
         for topic in (image, *(f'{camera}/image' for camera in parameters.get('cameras', ()))):
             override = f'qos_overrides.{self.namespace}/{topic}.subscription'

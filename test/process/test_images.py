@@ -19,6 +19,7 @@ from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage
+from video_streams import packets
 
 from infinipot_ros.node.replay.bag_player import open_player
 
@@ -72,6 +73,24 @@ def test_compressed_images_qos_and_silence(start, tiny) -> None:
         'too_large': 1, 'decode_failed': 2, 'zero_size': 1, 'unknown_encoding': 1}
     assert status.frames_encoded == 4
     assert client.ask('What is there?', max_new_tokens=2).success
+    assert process.stop() == 0
+
+
+def test_a_video_is_decoded_whole_and_thinned_then(start, tiny) -> None:
+    """Where its messages are installed: apt has them, PyPI has not."""
+    messages = pytest.importorskip('foxglove_msgs.msg', reason='no foxglove_msgs here')
+    process, client = start(model=tiny, image_transport='foxglove', ingest__fps=2.0)
+    client.wait_status(lambda s: s.state == 'active', 'active', 60.0)
+    camera = client.node.create_publisher(
+        messages.CompressedVideo, f'{process.namespace}/image/foxglove', RELIABLE)
+    wait_matched(camera)
+    for stamp_ns, data in packets('h264')[2:]:
+        message = messages.CompressedVideo(frame_id='camera', format='h264', data=data)
+        message.timestamp.sec, message.timestamp.nanosec = divmod(stamp_ns, SECOND)
+        camera.publish(message)
+    status = client.wait_status(lambda s: s.frames_seen == 18, 'eighteen packets')
+    assert drops(status) == {'waiting_for_key_frame': 3, 'rate': 12}
+    client.wait_status(lambda s: s.frames_encoded >= 2, 'a block')
     assert process.stop() == 0
 
 

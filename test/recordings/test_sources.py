@@ -27,6 +27,7 @@ from recording_files import (
     write_video,
 )
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
+from video_streams import PERIOD, ffmpeg, foxglove, packets
 
 from infinipot_ros.errors import ConfigurationError, SourceError
 from infinipot_ros.images.image_messages import MAX_FRAME_ID
@@ -166,6 +167,32 @@ def test_bag_images_of_endless_frame_ids_are_left_out(tmp_path):
     source = open_source(write_bag(tmp_path / 'bag', {'/cam': messages}))
     assert [frame.camera for frame in source] == ['f' * MAX_FRAME_ID] * 2
     assert source.dropped == {'malformed': 2}
+
+
+@pytest.mark.parametrize('make', [foxglove, ffmpeg])
+@pytest.mark.parametrize('codec', ['h264', 'h265', 'av1'])
+@pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_bag_of_video(tmp_path, make, codec, plugin):
+    """Thinned by the rate once it is decoded; what comes before a key frame is counted."""
+    made = [(stamp_ns, make(stamp_ns, data, codec)) for stamp_ns, data in packets(codec)[2:]]
+    bag = write_bag(tmp_path / 'bag', {'/cam/video': made}, plugin=plugin)
+    with open_source(bag) as source:
+        frames = list(source)
+        assert [(each.stamp_ns - START) // PERIOD for each in frames] == list(range(5, 20))
+        assert (source.seen, source.dropped) == (18, {'waiting_for_key_frame': 3})
+        assert {(each.camera, each.rgb.shape) for each in frames} == {('camera', (48, 64, 3))}
+    with open_source(bag, fps=2) as source:
+        assert [(each.stamp_ns - START) // PERIOD for each in source] == [5, 10, 15]
+        assert (source.seen, source.skipped) == (18, 12)
+
+
+def test_bag_of_video_with_pictures_above_the_limit(tmp_path):
+    made = [(stamp_ns, foxglove(stamp_ns, data)) for stamp_ns, data in packets('h264')]
+    bag = write_bag(tmp_path / 'bag', {'/cam/video': made})
+    with open_source(bag, max_image_pixels=1000) as source:
+        assert list(source) == []
+        assert source.dropped == {'too_large': 20}
+        assert '--max-image-pixels' in source.why['too_large']
 
 
 def test_bag_message_that_is_no_image(tmp_path):

@@ -4,7 +4,7 @@
 The image subscriptions: topic, QoS, the callback, and what the graph knows of their publishers.
 
 The callback reads the stamp from the serialized message and enqueues the bytes: tens of
-microseconds, whatever the image's size.
+microseconds, whatever the image's size. Video is decoded first: milliseconds a packet.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from infinipot_ros.errors import FrameError
+from infinipot_ros.images.video_packets import VideoDecoder, VideoPicture
 from infinipot_ros.node.diagnostics import CallbackTimes, ImageTopic
-from infinipot_ros.node.image_conversion import stamp_of, topic_type
+from infinipot_ros.node.image_conversion import deserialize, stamp_of
+from infinipot_ros.node.image_types import BY_KIND, choose_type, message_class
 from infinipot_ros.node.job_queue import JobQueue
 from infinipot_ros.node.logs import warn_dropped
 from infinipot_ros.node.memory_host import MemoryHost
@@ -31,11 +33,6 @@ try:
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
-
-#: Frames the middleware keeps while every core is busy with the model: longer than the 5 of the
-#: sensor profile, which a camera at 30 Hz fills in a sixth of a second.
-_DEPTHS = {'raw': 10, 'compressed': 30}
-_TYPE_NAMES = {'raw': 'sensor_msgs/msg/Image', 'compressed': 'sensor_msgs/msg/CompressedImage'}
 
 
 class ImageInput:
@@ -54,17 +51,22 @@ class ImageInput:
         self._queue = queue
         self._times = times
         self._camera = camera
-        self._transport = transport = str(host.value('image_transport'))
         self._name = f'{camera}/image' if camera else 'image'
         self._incompatible: list[str] = []
         self._silence = Silence(node.get_clock())
         # Like image_transport: the base topic is remapped, then the transport's name appended.
         base = node.resolve_topic_name(self._name)
+        self._type = choose_type(
+            str(host.value('image_transport')),
+            lambda each: node.count_publishers(each.topic(base)) > 0)
+        self._message = message_class(self._type.kind)
+        self._video = (VideoDecoder(int(host.value('ingest.max_image_pixels')))
+                       if self._type.video else None)
         self._subscription = node.create_subscription(
-            topic_type(transport),
-            f'{base}/compressed' if transport == 'compressed' else base,
+            self._message,
+            self._type.topic(base),
             self._on_image,
-            _sensor_profile(_DEPTHS[transport]),
+            _sensor_profile(self._type.depth),
             callback_group=MutuallyExclusiveCallbackGroup(),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=self._on_incompatible_qos),
@@ -84,10 +86,9 @@ class ImageInput:
         other = ''
         if not publishers:
             base = self._node.resolve_topic_name(self._name)
-            candidate = base if self._transport == 'compressed' else f'{base}/compressed'
-            if self._node.count_publishers(candidate):
-                other = candidate
-        return ImageTopic(self.topic, _TYPE_NAMES[self._transport], self._reliability,
+            candidates = [each.topic(base) for each in BY_KIND.values() if each != self._type]
+            other = next(filter(self._node.count_publishers, candidates), '')
+        return ImageTopic(self.topic, self._type.kind, self._reliability,
                           publishers, tuple(self._incompatible), other, self._camera,
                           self._silence.seconds(),
                           is_fast_dds(get_rmw_implementation_identifier()))
@@ -105,11 +106,21 @@ class ImageInput:
     def _offer(self, raw: bytes) -> None:
         try:
             stamp_ns = stamp_of(raw)
+            if self._video is None:
+                self._enqueue(stamp_ns, raw)
+                return
+            outcomes = self._video.add(deserialize(raw, self._message))
         except FrameError as error:
-            self._queue.count_drop(error.reason, self._camera, str(error))
-            warn_dropped(self._host.log, error.reason, str(error))
-            return
-        result = self._queue.offer(stamp_ns, raw, self._camera)
+            outcomes = [error]
+        for outcome in outcomes:
+            if isinstance(outcome, FrameError):
+                self._queue.count_drop(outcome.reason, self._camera, str(outcome))
+                warn_dropped(self._host.log, outcome.reason, str(outcome))
+            else:
+                self._enqueue(outcome.stamp_ns, outcome)
+
+    def _enqueue(self, stamp_ns: int, item: bytes | VideoPicture) -> None:
+        result = self._queue.offer(stamp_ns, item, self._camera)
         if result.jumped_back_ns:
             self._host.log.warn(
                 'clock_jump', f'header time jumped back by {result.jumped_back_ns / 1e9:.3f} s '

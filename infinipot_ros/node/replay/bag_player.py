@@ -10,7 +10,6 @@ lost that the subscriber did not mean to drop. Time is header time.
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +21,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
-from infinipot_ros.errors import FrameError, SourceError
+from infinipot_ros.errors import ConfigurationError, FrameError, SourceError
 from infinipot_ros.node.image_conversion import stamp_of
+from infinipot_ros.node.image_types import message_class
 from infinipot_ros.node.messages import time_message
 from infinipot_ros.recordings.bag_reader import BagReader
 from infinipot_ros.recordings.storage_file import BagTopic
@@ -146,12 +146,10 @@ class BagPlayer:
         self._clock.publish(Clock(clock=time_message(now_ns)))
 
     def _publisher(self, recorded: BagTopic, topic: str) -> Any:
-        package, _, name = recorded.kind.split('/')
         try:
-            message = getattr(importlib.import_module(f'{package}.msg'), name)
-        except (ImportError, AttributeError) as error:
-            raise SourceError(f'{recorded.name} needs {recorded.kind}, which is not '
-                              f'installed: {error}') from error
+            message = message_class(recorded.kind)
+        except ConfigurationError as error:
+            raise SourceError(f'{recorded.name} cannot be played: {error}') from error
         # Reliable serves both kinds of subscribers.
         profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         return self._node.create_publisher(message, topic, profile)

@@ -19,8 +19,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from infinipot_ros.errors import FrameError, SourceError
-from infinipot_ros.node.image_conversion import stamp_of, topic_type
-from infinipot_ros.node.replay.node_handle import COMPRESSED, NodeHandle
+from infinipot_ros.node.image_conversion import stamp_of
+from infinipot_ros.node.image_types import message_class
+from infinipot_ros.node.replay.node_handle import NodeHandle
 from infinipot_ros.node.replay.question_scheduler import (
     QuestionScheduler,
     ReplayObserver,
@@ -54,7 +55,7 @@ class LiveMonitor:
         # Best effort receives from either kind of publisher.
         images = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
         clock = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
-        message = topic_type('compressed' if kind == COMPRESSED else 'raw')
+        message = message_class(kind)
         ros = self._client.node
         self._subscriptions = [
             ros.create_subscription(message, self._topic, self._on_image, images, raw=True),

@@ -19,11 +19,11 @@ from typing import Any
 
 from infinipot_ros.errors import NodeError
 from infinipot_ros.node import parameters
+from infinipot_ros.node.image_types import BY_KIND, message_class
 from infinipot_ros.node.replay.node_client import NodeClient
 from infinipot_ros.node.replay.node_process import NodeProcess, use_private_domain
 
 START_S = 120.0
-COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 #: Seconds between two status messages of a launched node.
 STATUS_S = 0.05
 
@@ -67,13 +67,14 @@ def launch_node(
     :param status_s: seconds between two status messages of the node.
     :param on_state: called with a text when a new step begins.
     :raises NodeError: it does not start or did not end as it should, or what happened in between.
+    :raises ConfigurationError: the message type is not installed.
     """
     domain = use_private_domain(profile)
-    transport, base = 'raw', topic
-    if kind == COMPRESSED:
-        transport, base = 'compressed', topic.removesuffix('/compressed')
-    subscribed = f'{base}/compressed' if transport == 'compressed' else base
-    defaults = ['-r', f'image:={base}', '-p', f'image_transport:={transport}',
+    recorded = BY_KIND[kind]
+    message_class(kind)
+    base = recorded.base(topic)
+    subscribed = recorded.topic(base)
+    defaults = ['-r', f'image:={base}', '-p', f'image_transport:={recorded.transport}',
                 '-p', f'status.period:={status_s}', '-p', f'use_sim_time:={str(sim_time).lower()}']
     if reliable:
         defaults += ['-p', f'qos_overrides.{subscribed}.subscription.reliability:=reliable']

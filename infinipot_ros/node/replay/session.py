@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from infinipot_ros.errors import NodeError, SourceError
+from infinipot_ros.node.image_types import BY_KIND
 from infinipot_ros.node.job_queue import MAX_QUERIES
 from infinipot_ros.node.replay.bag_player import BagPlayer, choose_images, open_player
 from infinipot_ros.node.replay.frame_accounting import FrameCounts
-from infinipot_ros.node.replay.node_handle import COMPRESSED, NodeHandle, launch_node
+from infinipot_ros.node.replay.node_handle import NodeHandle, launch_node
 from infinipot_ros.node.replay.question_scheduler import (
     QuestionScheduler,
     ReplayObserver,
@@ -117,7 +118,7 @@ def play_session(
     subscribed, kind = node.image
     _, recorded = choose_images(bag, topic)
     if recorded != kind:
-        wanted = 'compressed' if recorded == COMPRESSED else 'raw'
+        wanted = BY_KIND[recorded].transport
         raise SourceError(
             f'{topic} holds {recorded}, but {node.client.name} subscribes to {kind} on '
             f'{subscribed}: start it with image_transport:={wanted}')
