@@ -42,7 +42,8 @@ def summary_text(summary: SnapshotSummary) -> str:
                 f'{stamp_text(summary.modified_ns, None)}',
         'model': f'{printable(saved.model or "not named")}: {summary.model_type}, '
                  f'{count_text(summary.layers, "layer")} of '
-                 f'{count_text(summary.kv_heads, "KV head")}, {summary.dtype}',
+                 f'{count_text(summary.kv_heads, "KV head")}, {summary.dtype}'
+                 + (f' with keys and values in {summary.kv_dtype}' if summary.kv_dtype else ''),
         'memory': f'{summary.tokens:,} tokens{budget}, policy {printable(summary.policy)}, '
                   f'{count_text(summary.compressions, "compression")}',
         'frames': f'{summary.frames:,} encoded, {summary.frames_pending:,} waiting for a full '

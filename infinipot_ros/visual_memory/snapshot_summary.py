@@ -26,6 +26,7 @@ class SnapshotSummary:
     :param size: bytes of the file.
     :param modified_ns: when the file was last written, by the clock of the file system.
     :param model_type: the family of its model, which has ``layers`` with ``kv_heads`` KV heads.
+    :param kv_dtype: what keys and values are stored in, as the setting has it; empty: ``dtype``.
     :param settings: of the memory that was saved, as far as the file has them.
     :param tokens: visual tokens a layer and KV head holds.
     :param frames: that went into the memory; ``frames_pending`` wait for their block.
@@ -42,6 +43,7 @@ class SnapshotSummary:
     layers: int
     kv_heads: int
     dtype: str
+    kv_dtype: str
     settings: SavedSettings
     policy: str
     tokens: int
@@ -67,6 +69,7 @@ class SnapshotSummary:
         saved = self.settings.model_dump(exclude_none=True, exclude={'model'})
         if self.policy in POLICY_NAMES:
             saved['policy'] = self.policy
+        saved['kv_dtype'] = self.kv_dtype
         if 'budget' not in saved:
             # As much as is there, so that nothing of it is evicted.
             saved['budget'] = max(settings.budget, self.tokens)
@@ -104,7 +107,8 @@ def summarise(path: Path | str) -> SnapshotSummary:
             path=path, size=file.size, modified_ns=path.stat().st_mtime_ns,
             model_type=layout['model type'], layers=layout['number of layers'],
             kv_heads=layout['number of KV heads'],
-            dtype=str(saved.views[0].keys.dtype).removeprefix('torch.'), settings=settings,
+            dtype=str(saved.views[0].keys.dtype).removeprefix('torch.'),
+            kv_dtype=saved.kv_dtype, settings=settings,
             policy=saved.policy, tokens=saved.tokens, compressions=saved.compressions,
             segments=saved.stamps.segments, frames=saved.frames_encoded,
             frames_pending=len(pending),

@@ -52,7 +52,7 @@ def test_where_a_model_was_is_not_in_the_file(tiny, path):
 
 @pytest.mark.parametrize('changes', [
     {}, {'policy': 'recent', 'keep_ratio': 0.5}, {'recent_frames': 4}, {'block_size': 4},
-    {'max_pixels': 20 * 784, 'budget': 80},
+    {'max_pixels': 20 * 784, 'budget': 80}, {'kv_dtype': 'int8'},
 ])
 def test_a_memory_opened_elsewhere_answers_as_it_did(tiny, path, changes):
     memory = make(tiny, **changes)
