@@ -45,9 +45,9 @@ def shown(stream):
 def test_a_bag_of_which_no_frame_can_be_read_names_the_reason(tmp_path):
     images = camera(10)
     for _, message in images:
-        message.encoding = 'nv12'
+        message.encoding = 'nv16'
     stream = record(write_bag(tmp_path / 'bag', {'/cam': images}), ask())
-    with pytest.raises(SourceError, match=r"not one of 10 frames .*: encoding 'nv12' is not"):
+    with pytest.raises(SourceError, match=r"not one of 10 frames .*: encoding 'nv16' is not"):
         stream.survey()
 
 

@@ -19,7 +19,7 @@ from infinipot_ros.node.frame_queue import FrameQueue, IngestPolicy
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
-NV12 = "encoding 'nv12' is not readable; set another"
+NV12 = "encoding 'nv16' is not readable; set another"
 
 
 def counts(remembered: int = 0, why: str = NV12, **drops: int) -> CameraCounts:
@@ -53,7 +53,7 @@ def test_frames_that_are_all_dropped_are_a_warning_then_an_error() -> None:
         assert problem is not None
         severe, text = problem
         assert severe == (second >= 2 + ERROR_S)
-        assert "as 'unknown_encoding': encoding 'nv12'" in text
+        assert "as 'unknown_encoding': encoding 'nv16'" in text
     assert text.startswith('in the last 10 s 20 of 20 frames were dropped')
     # The driver was set right: first half of them are, then all.
     for second in range(30, 50):

@@ -456,11 +456,11 @@ def test_frames_that_are_all_dropped_are_no_ok() -> None:
     recent, counts = RecentCounts(CameraCounts(), 0.0), CameraCounts()
     for second in range(1, 15):
         counts.seen += 4
-        counts.drop('unknown_encoding', 4, "encoding 'nv12' is not readable; set another")
+        counts.drop('unknown_encoding', 4, "encoding 'nv16' is not readable; set another")
         recent.add(counts.copy(), float(second), 2.0)
         report = images(recent)
         assert report.level == (b'\x01' if second < 11 else b'\x02')
-        assert "frames were dropped as 'unknown_encoding': encoding 'nv12'" in report.message
+        assert "frames were dropped as 'unknown_encoding': encoding 'nv16'" in report.message
     # When nothing comes any more, that is the news, and what came before was no good.
     silent = images(recent, image=topic(age_s=9.0),
                     snapshot=replace(SNAPSHOT, cameras={'': counts}))

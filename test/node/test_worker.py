@@ -412,13 +412,13 @@ def test_an_empty_memory_says_what_became_of_the_frames(make) -> None:
     assert 'no image has arrived' in refused()
     for second in range(1, 6):
         worker.queue.offer(
-            second * SECOND, FrameError('unknown_encoding', "encoding 'nv12' is odd"))
+            second * SECOND, FrameError('unknown_encoding', "encoding 'nv16' is odd"))
     worker.queue.offer(0, 0)
     worker.queue.count_drop('malformed', why='no header')
     wait(lambda: worker.snapshot().waiting_frames == 0 and worker.snapshot().job == 'idle')
     assert refused() == (
         'nothing has been observed yet: 7 of 7 frames were dropped, most of them (5) as '
-        "'unknown_encoding': encoding 'nv12' is odd")
+        "'unknown_encoding': encoding 'nv16' is odd")
     counted = worker.snapshot().cameras['']
     assert (counted.seen, counted.remembered) == (7, 0)
     # What came before a reset does not explain what is missing after it.

@@ -25,9 +25,9 @@ def test_every_frame_dropped_is_reported_with_its_reason(start, tiny) -> None:
     client.wait_active()
     assert 'no image has arrived' in client.ask('What is there?').message
     for index in range(56):
-        client.publish(START_NS + index * SECOND, encoding='nv12')
+        client.publish(START_NS + index * SECOND, encoding='nv16')
     client.wait_status(lambda s: s.frames_dropped == 56, '56 dropped')
-    text = "frames were dropped as 'unknown_encoding': encoding 'nv12' is not readable"
+    text = "frames were dropped as 'unknown_encoding': encoding 'nv16' is not readable"
     found = client.wait_diagnostic('images', text)
     assert found.level == WARN and 'set one in the camera driver' in found.message
     response = client.ask('What is there?')
@@ -42,7 +42,7 @@ def test_every_frame_dropped_is_reported_with_its_reason(start, tiny) -> None:
     end, index = time.monotonic() + 30.0, 56
     while found.level != ERROR:
         assert time.monotonic() < end, found
-        client.publish(START_NS + index * SECOND, encoding='nv12')
+        client.publish(START_NS + index * SECOND, encoding='nv16')
         index += 1
         time.sleep(0.2)
         found = client.wait_diagnostic('images', text)
