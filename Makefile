@@ -130,6 +130,10 @@ soak: build  ## a node for an hour, what it takes as CSV; fails if that grows (S
 test-py310: $(MADE)/packages  ## the ROS-free tests on Python 3.10 with transformers 4.57
 	@TORCH='$(TORCH)' $(VENV)/bin/nox --session py310
 
+.PHONY: setup-py310
+setup-py310: $(MADE)/packages  ## the environment of test-py310, which makes it too
+	@TORCH='$(TORCH)' $(VENV)/bin/nox --session py310 --install-only
+
 .PHONY: bench
 bench: build  ## measure speed and bytes: benchmarks/results.json, docs/reference/performance.md (BENCH_FLAGS=--quick)
 	@$(ENTER) && infinipot bench speed --output benchmarks/results.json --page docs/reference/performance.md $(BENCH_FLAGS)

@@ -29,10 +29,12 @@ def publishers_of(node: Node, topic: str) -> list[Publisher]:
 
 
 def topics_of(node: Node, types: Container[str]) -> list[str]:
-    """List the topics that are published as one of these types, sorted."""
+    """List the topics that others publish as one of these types, sorted."""
+    own = node.get_fully_qualified_name()
     return sorted(
         topic for topic, names in node.get_topic_names_and_types()
-        if any(name in types for name in names) and node.count_publishers(topic))
+        if any(name in types for name in names)
+        and any(each.node != own for each in publishers_of(node, topic)))
 
 
 def _full_name(info: Any) -> str:

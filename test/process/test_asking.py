@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from action_msgs.msg import GoalStatus
@@ -75,7 +76,7 @@ def test_a_goal_is_answered_as_a_question_is(running) -> None:
 def test_canceling_stops_an_answer_and_frees_the_worker(running) -> None:
     _, client = running
     # Whoever is slow to cancel finds the answer complete, so it may take another try.
-    for _ in range(5):
+    for _ in range(25):
         told: list[Ask.Feedback] = []
         handle = client.send('Tell me everything.', told.append)
         waiting = client.send('And then?')
@@ -417,11 +418,16 @@ def test_a_busy_node_says_so_to_a_tool(running) -> None:
     _, client = running
     with tools_of(client.name) as call:
         assert not call('status').failed
-        goals = [client.send('Tell me everything.') for _ in range(6)]
-        refused = call('ask', question='And then?').content
-        for goal in goals:
-            if goal.accepted:
-                client.cancel(goal)
+        refused: dict[str, Any] = {}
+        # On a fast machine all are answered before the tool asks.
+        for _ in range(20):
+            goals = [client.send('Tell me everything.') for _ in range(6)]
+            refused = call('ask', question='And then?').content
+            for goal in goals:
+                if goal.accepted:
+                    client.cancel(goal)
+            if 'error' in refused:
+                break
     assert refused['error'] == 'BUSY' and 'wait' in refused['message'], refused
 
 
