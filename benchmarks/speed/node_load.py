@@ -112,8 +112,8 @@ class NodeLoad:
         for _ in range(count):
             self.send()
         self._client.wait(remembered, PATIENCE_S, f'{count} frames remembered')
-        # Both ends are where a block had just been remembered, each told as late as the other. In
-        # between its count stands still for a block: a status there ends nowhere.
+        # Both ends are where a block had just been remembered, each reported with the same delay.
+        # In between its count stands still for a block: a status there ends nowhere.
         begun = next(each for each in statuses if each.frames_encoded > before)
         ended = statuses[-1]
         elapsed_ns = nanoseconds(ended.header.stamp) - nanoseconds(begun.header.stamp)

@@ -155,7 +155,7 @@ def read_results(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f'{path} is no file of figures: {error}') from error
     if not isinstance(found, dict) or found.get('format') not in (EARLIER, FORMAT):
         raise ConfigurationError(
-            f'{path} holds no figures of format {EARLIER} or {FORMAT}; measure anew with '
+            f'{path} holds no figures of format {EARLIER} or {FORMAT}; measure again with '
             '`infinipot bench speed`')
     return found
 
