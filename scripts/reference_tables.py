@@ -83,7 +83,8 @@ REASONS = {
 #: The commands and where their options are declared.
 COMMANDS = {
     **dict.fromkeys(
-        ('ask', 'status', 'watch', 'save', 'plan', 'verify', 'eval', 'demo', 'replay'),
+        ('ask', 'status', 'watch', 'save', 'plan', 'verify', 'eval', 'events', 'demo',
+         'replay'),
         'infinipot_ros.cli.main:app'),
     **dict.fromkeys(('bench quality', 'bench speed'), 'benchmarks.command:bench_app'),
     **dict.fromkeys(('tour', 'train'), 'tools.tiny_model.command:world_app'),

@@ -20,7 +20,17 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from infinipot_ros.cli import ask, checkout, demo, evaluate, plan, replay, running_node, verify
+from infinipot_ros.cli import (
+    ask,
+    checkout,
+    demo,
+    evaluate,
+    events,
+    plan,
+    replay,
+    running_node,
+    verify,
+)
 from infinipot_ros.cli.model_options import CONTEXT
 from infinipot_ros.cli.ray_option import RayCommand
 from infinipot_ros.errors import InfinipotError
@@ -126,6 +136,7 @@ _add('plan', plan.plan)
 _add('verify', verify.verify)
 for _name, (_, _, _help) in FROM_CLONE.items():
     _add(_name, _stand_in, _help)
+_add('events', events.events, cls=RayCommand, context_settings=CONTEXT)
 _add('eval', evaluate.evaluate, cls=RayCommand, context_settings=CONTEXT)
 
 if __name__ == '__main__':

@@ -34,8 +34,8 @@ from infinipot_ros.visual_memory.answer_text import printable
 from infinipot_ros.vlm.knowledge import CAVEAT
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ('ask', 'status', 'watch', 'save', 'demo', 'replay', 'plan', 'verify', 'train', 'tour',
-            'bench', 'eval')
+COMMANDS = ('ask', 'status', 'watch', 'save', 'demo', 'replay', 'plan', 'verify', 'events',
+            'train', 'tour', 'bench', 'eval')
 QUESTION = 'What did you see?'
 PIXELS = 24 * 784  # 24 tokens a grid: a picture of 168x112 as it is
 
@@ -264,14 +264,14 @@ def test_ask_about_a_bag(model, tmp_path):
 def test_ask_names_the_encoding_where_no_frame_of_a_bag_could_be_read(model, tmp_path):
     messages = camera(40)
     for _, message in messages[1:]:
-        message.encoding = 'nv12'
+        message.encoding = 'nv16'
     messages[0][1].step = 0
     bag = write_bag(tmp_path / 'bag', {'/cam': messages})
     result = run('ask', bag, QUESTION, '--model', model, '--max-pixels', 784, '--fps', 0)
     assert (result.exit_code, result.stdout) == (2, '')
     assert (
         f'infinipot: {bag}: not one of 40 frames could be used (1 wrong_step, 39 unknown_encoding)'
-        ": encoding 'nv12' is not readable; set one in the camera driver that is: rgb8, bgr8"
+        ": encoding 'nv16' is not readable; set one in the camera driver that is: rgb8, bgr8"
     ) in result.stderr
 
 
