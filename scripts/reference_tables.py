@@ -46,7 +46,8 @@ INTERFACE = re.compile(r'\| (?P<names>`[^|]+`) \| (?P<kind>\w+)(?: with `(?P<whe
 #: The commands and where their options are declared.
 COMMANDS = {
     **dict.fromkeys(
-        ('ask', 'status', 'watch', 'save', 'plan', 'verify', 'eval', 'demo', 'replay', 'serve'),
+        ('ask', 'status', 'watch', 'save', 'plan', 'verify', 'eval', 'events', 'demo', 'replay',
+         'serve'),
         'infinipot_ros.cli.main:app'),
     **dict.fromkeys(('bench quality', 'bench speed'), 'benchmarks.command:bench_app'),
     **dict.fromkeys(('tour', 'train'), 'tools.tiny_model.command:world_app'),

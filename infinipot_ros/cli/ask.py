@@ -15,14 +15,13 @@ import typer
 from infinipot_ros.cli import model_options as options
 from infinipot_ros.cli.running_node import ask_node
 from infinipot_ros.cli.saved_memory import answer_saved, is_saved_memory, show_remarks
-from infinipot_ros.errors import ConfigurationError, QuestionCode, QuestionError
+from infinipot_ros.errors import ConfigurationError, QuestionError
 from infinipot_ros.visual_memory.policy_names import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from infinipot_ros.evaluation.ask_report import AskReport
     from infinipot_ros.recordings.frame_source import FrameSource
     from infinipot_ros.visual_memory.memory_config import MemoryConfig
-    from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
 
 #: Options about a running node, and those that it takes besides.
@@ -174,7 +173,7 @@ def _watch_and_answer(
         logging.set_verbosity_error()
 
         from infinipot_ros.evaluation.ask_report import AskReport
-        from infinipot_ros.evaluation.playback import replay
+        from infinipot_ros.evaluation.playback import check_questions, replay
         from infinipot_ros.evaluation.time_parsing import stamp_of, typed_scope
         from infinipot_ros.visual_memory import storage
         from infinipot_ros.visual_memory.scope import Scope
@@ -188,7 +187,7 @@ def _watch_and_answer(
         use_few_threads(memory.plan.weights, settings.device)
         if save is not None:
             storage.check_replaceable(memory, save, replace=False)
-        _check_questions(memory, questions)
+        check_questions(memory, questions)
         progress.update(task, description=f'watching {source.path.name}', total=source.count_hint)
         run = replay(source, memory, on_frame=lambda: progress.advance(task))
         progress.update(task, description='answering', total=run.taken, completed=run.taken)
@@ -207,13 +206,3 @@ def _watch_and_answer(
         return AskReport(
             source, settings, run, memory.status(), questions, answers, memory.caveat,
             memory.warnings)
-
-
-def _check_questions(memory: VisualMemory, questions: list[str]) -> None:
-    """Ask the empty memory: raise ``QuestionError`` for any reason but that it is empty."""
-    for question in questions:
-        try:
-            memory.ask(question)
-        except QuestionError as error:
-            if error.code != QuestionCode.NOTHING_OBSERVED:
-                raise

@@ -135,7 +135,7 @@ class EvalRun:
         for line in lines:
             self._note(f'left out: {line}')
         with RunStore(self._output, self._config(settings, recordings), fresh=fresh) as store:
-            _refuse_changed(store, recordings)
+            refuse_changed(store, recordings)
             _refuse_undumped(store, tasks, self._dump)
             store.leave_out(found.left_out)
             tasks, recordings = _numbered(store, tasks, recordings)
@@ -309,7 +309,7 @@ class EvalRun:
 # -- going on with an earlier run -----------------------------------------------------------------
 
 
-def _refuse_changed(store: RunStore, recordings: Sequence[Recording]) -> None:
+def refuse_changed(store: RunStore, recordings: Sequence[Recording]) -> None:
     """Refuse recordings under whose names others, or other questions, are finished."""
     finished = {run['stream']: run for run in store.runs}
     for recording in recordings:

@@ -26,6 +26,7 @@ from infinipot_ros.cli import (
     checkout,
     demo,
     evaluate,
+    events,
     plan,
     replay,
     running_node,
@@ -143,6 +144,7 @@ _add('plan', plan.plan)
 _add('verify', verify.verify)
 for _name, (_, _, _help) in FROM_CLONE.items():
     _add(_name, _stand_in, _help)
+_add('events', events.events, cls=RayCommand, context_settings=CONTEXT)
 _add('eval', evaluate.evaluate, cls=RayCommand, context_settings=CONTEXT)
 
 if __name__ == '__main__':

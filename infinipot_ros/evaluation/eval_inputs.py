@@ -95,6 +95,29 @@ def named_recordings(
     return found
 
 
+def watched_recordings(
+    paths: Sequence[Path], topic: str | None, fps: float | None, max_image_pixels: int | None,
+) -> list[Recording]:
+    """
+    Find recordings that no file of questions belongs to.
+
+    :raises SourceError: one is missing, or a folder of several.
+    :raises ConfigurationError: one is given twice.
+    """
+    found = []
+    for number, (path, name) in enumerate(zip(paths, _names(paths))):
+        if not path.exists():
+            raise _missing(path)
+        found.append(Recording(
+            name, 'events', number, _recording_in(path), (), topic=topic, fps=fps,
+            max_image_pixels=max_image_pixels))
+    return found
+
+
+def _missing(path: Path) -> SourceError:
+    return SourceError(f'{path} does not exist: give a ROS 2 bag, a video or a folder of images')
+
+
 def _count_questions(path: Path, given: Path | None, wanted: Wanted) -> int:
     """Count the questions about a recording that does not exist, if there are any."""
     file = given or find_questions(path)
@@ -107,8 +130,7 @@ def _count_questions(path: Path, given: Path | None, wanted: Wanted) -> int:
 def _located(path: Path, given: Path | None) -> tuple[Path, Path]:
     """Find a recording and its questions."""
     if not path.exists():
-        raise SourceError(
-            f'{path} does not exist: give a ROS 2 bag, a video or a folder of images')
+        raise _missing(path)
     recording = _recording_in(path)
     file = given or find_questions(path) or find_questions(recording)
     if file is None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from infinipot_ros.errors import FrameError, SourceError
+from infinipot_ros.errors import FrameError, QuestionCode, QuestionError, SourceError
 from infinipot_ros.recordings.frame_source import FrameSource, describe_drops
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 
@@ -46,6 +46,20 @@ class Replay:
     observe_s: float = 0.0
     total_s: float = 0.0
     peak_tokens: int = 0
+
+
+def check_questions(memory: VisualMemory, questions: Iterable[str]) -> None:
+    """
+    Ask an empty memory.
+
+    :raises QuestionError: a question can never be asked.
+    """
+    for question in questions:
+        try:
+            memory.ask(question)
+        except QuestionError as error:
+            if error.code != QuestionCode.NOTHING_OBSERVED:
+                raise
 
 
 def replay(

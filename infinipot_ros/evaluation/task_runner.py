@@ -92,13 +92,18 @@ OnSeen = Callable[[FramesSeen], None]
 
 @dataclass(frozen=True)
 class TaskRunner:
-    """What every process needs to run a task: the parameters of ``measure``, picklable."""
+    """
+    What every process needs to run a task: the parameters of ``measure``, picklable.
+
+    :param show: shows a stream to variants, as ``run_stream`` does.
+    """
 
     load_stream: LoadStream
     load_model: LoadModel
     settings: MemoryConfig
     keep_going: bool
     leave_out: bool
+    show: Callable[..., Iterator[StreamResult]] = run_stream
 
     def run(self, task: StreamTask, model: Any, on_seen: OnSeen) -> Iterator[Result]:
         """Show one stream to its variants."""
@@ -130,7 +135,7 @@ class TaskRunner:
             refused.append(
                 Failure(task.name, f'{variant.policy} at budget {variant.budget}: {error}'))
 
-        yield from run_stream(
+        yield from self.show(
             stream, task.variants, self.settings, model, on_frame, leave_out=self.leave_out,
             on_refused=on_refused if self.keep_going else None)
         yield from refused
@@ -185,6 +190,7 @@ def measure(
     store: RunStore, tasks: Sequence[StreamTask], load_stream: LoadStream, load_model: LoadModel,
     settings: MemoryConfig, *, workers: int = 1, spread: Spread | None = None,
     keep_going: bool = False, leave_out: bool = True,
+    show: Callable[..., Iterator[StreamResult]] = run_stream,
     on_run: Callable[[StreamTask, Variant], None] = lambda task, variant: None,
     on_frames: Callable[[StreamTask, int], None] = lambda task, frames: None,
 ) -> list[Failure]:
@@ -196,6 +202,7 @@ def measure(
     :param spread: runs the tasks in place of ``workers``; ``cluster.run_on_cluster``, say.
     :param keep_going: go on with other streams and variants where one fails.
     :param leave_out: leave out variants whose budget would hold the whole stream.
+    :param show: as ``TaskRunner`` has it; picklable too.
     :param on_run: called once for every stream and variant, those done before included.
     :param on_frames: called now and then with how many frames a variant has watched since.
     :return: failures; always empty unless ``keep_going``.
@@ -217,7 +224,7 @@ def measure(
     if spread is None:
         spread = run_here if workers == 1 else partial(
             run_in_processes, workers=min(workers, len(left)))
-    runner = TaskRunner(load_stream, load_model, settings, keep_going, leave_out)
+    runner = TaskRunner(load_stream, load_model, settings, keep_going, leave_out, show)
 
     def on_seen(seen: FramesSeen) -> None:
         on_frames(named[seen.stream], seen.frames)

@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 
 from infinipot_ros.errors import BusyError, InfinipotError
-from infinipot_ros.visual_memory.answer_text import MATCHES, matches, same_answer
+from infinipot_ros.visual_memory.answer_text import check_rule, matches, same_answer
 
 #: Standing questions a node keeps.
 MAX_WATCHES = 8
@@ -102,10 +102,7 @@ class WatchList:
             raise InfinipotError(
                 f'the period is {period_ns / 1e9} s, it must be above 0: seconds of header time '
                 'between two questions')
-        if match and (match not in MATCHES or not value.strip()):
-            raise InfinipotError(
-                f'match is {match[:40]!r} and value {value[:40]!r}: match is one of '
-                f'{", ".join(MATCHES)}, with a value, or empty')
+        check_rule(value, match)
         with self._lock:
             if len(self._watches) >= self._most:
                 raise BusyError(

@@ -12,6 +12,8 @@ import re
 import string
 import unicodedata
 
+from infinipot_ros.errors import InfinipotError
+
 #: The rules of ``matches``.
 MATCHES = ('exact', 'leading', 'contains')
 # Written for an apostrophe, but letters or symbols to Unicode.
@@ -84,6 +86,18 @@ def matches(answer: str, value: str, rule: str = '') -> bool:
     before, after = ('' if wide[0] else r'(?<!\w)'), ('' if wide[1] else r'(?!\w)')
     pattern = f'{before}{re.escape(wanted)}{after}'
     return bool(re.match(pattern, text) if rule == 'leading' else re.search(pattern, text))
+
+
+def check_rule(value: str, rule: str) -> None:
+    """
+    Check what an answer is to be matched with.
+
+    :raises InfinipotError: not one of ``MATCHES``, or one without a value.
+    """
+    if rule and (rule not in MATCHES or not value.strip()):
+        raise InfinipotError(
+            f'match is {rule[:40]!r} and value {value[:40]!r}: match is one of '
+            f'{", ".join(MATCHES)}, with a value, or empty')
 
 
 def printable(text: str) -> str:

@@ -35,7 +35,8 @@ from infinipot_ros.vlm.knowledge import CAVEAT
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ('ask', 'compare', 'inspect', 'serve', 'mcp', 'tools', 'status', 'watch', 'save',
-            'demo', 'replay', 'plan', 'verify', 'train', 'tour', 'bench', 'eval')
+            'demo', 'replay', 'plan', 'verify', 'events', 'train', 'tour',
+            'bench', 'eval')
 QUESTION = 'What did you see?'
 PIXELS = 24 * 784  # 24 tokens a grid: a picture of 168x112 as it is
 

@@ -65,6 +65,18 @@ def measure_there(model, folder, **options):
         model, folder, spread=partial(run_on_cluster, address='local', output=folder), **options)
 
 
+@needs_ray
+def test_events_of_a_cluster_are_those_of_one_process(ray, model, tmp_path):
+    bag = write_bag(tmp_path / 'walk', {'/cam': camera(20)})
+    for name, spread in (('here', ('--workers', '1')), ('there', ('--ray',))):
+        result = CliRunner().invoke(app, [
+            'events', str(bag), '--watch', 'What is there?', '--every', '0.5', '--budget', '64',
+            '--max-pixels', '3136', '--max-new-tokens', '2', '--model', str(model), *spread,
+            '--out', str(tmp_path / f'{name}.jsonl')], prog_name='infinipot')
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / 'there.jsonl').read_text() == (tmp_path / 'here.jsonl').read_text() != ''
+
+
 # Who does what ----------------------------------------------------------------------------------
 
 
