@@ -320,16 +320,19 @@ class FrameEncoder:
 
     def drop_evicted(self) -> None:
         """Follow a compression: forget what has no token left, and close up positions."""
-        grids = self.cache.remembered_grids()
-        self.observations.keep(grids)
-        self.thumbnails.keep(grids)
-        self.looks.keep(grids)
-        self.count_cameras()
+        self._forget_evicted()
         if self.cache.by_slot:
             # The cache has closed up its positions itself.
             self.timeline = self._closed_up()
         elif self._compact:
             self._rebase(compact=True)
+
+    def _forget_evicted(self) -> None:
+        grids = self.cache.remembered_grids()
+        self.observations.keep(grids)
+        self.thumbnails.keep(grids)
+        self.looks.keep(grids)
+        self.count_cameras()
 
     def _closed_up(self) -> SequenceAxis:
         """Return the axis of a memory whose tokens have one position each, by slot."""
@@ -591,7 +594,11 @@ class FrameEncoder:
                 replace(frame, pixels=frame.pixels.to(self.cache.shape.device))
                 for frame in grid.frames])
             for grid in snapshot.recent if self._fits_recent(grid.frames[0]))
-        self.drop_evicted()
+        if layers.compressed:
+            self.drop_evicted()
+        else:
+            # Positions stay as they are, in real time since the last compression.
+            self._forget_evicted()
         lost = self._requeue_pending(snapshot)
         # It may have been saved with more room for positions.
         self.make_position_room()

@@ -234,8 +234,9 @@ def test_asking_leaves_no_trace(folder, frames):
 
 
 @pytest.mark.family_cell('save and load')
-def test_a_saved_memory_goes_on_as_if_it_had_not_been(folder, tmp_path):
-    memory, other = make(folder, block_size=4), make(folder, block_size=4)
+@pytest.mark.parametrize('positions', ['absolute', 'compact'])
+def test_a_saved_memory_goes_on_as_if_it_had_not_been(folder, tmp_path, positions):
+    memory, other = (make(folder, block_size=4, positions=positions) for _ in range(2))
     feed(memory, 0, 37)
     save(memory, tmp_path / 'memory')
     load(other, tmp_path / 'memory')

@@ -53,9 +53,10 @@ def test_a_loaded_memory_is_the_saved_one_and_goes_on_like_it(checkpoints, path,
     stretches=st.lists(
         st.tuples(st.integers(0, 9), st.sampled_from([(56, 84), (84, 56), (56, 56)])),
         max_size=5),
-    block_size=st.sampled_from([2, 4, 6]), cameras=st.sampled_from([('',), ('front', 'rear')]))
-def test_any_memory_comes_back(tiny, path, stretches, block_size, cameras):
-    memory, other = (make(tiny, block_size=block_size) for _ in range(2))
+    block_size=st.sampled_from([2, 4, 6]), cameras=st.sampled_from([('',), ('front', 'rear')]),
+    positions=st.sampled_from(['absolute', 'compact']))
+def test_any_memory_comes_back(tiny, path, stretches, block_size, cameras, positions):
+    memory, other = (make(tiny, block_size=block_size, positions=positions) for _ in range(2))
     index = 0
     for count, (height, width) in stretches:
         feed(memory, count, start=index, cameras=cameras, height=height, width=width)
