@@ -202,6 +202,7 @@ def test_the_page_shows_a_camera_asks_it_and_says_when_it_leaves(quick, caplog):
             server.on.clear()
             until(lambda: source.status().state == 'away')
             away = httpx.get(f'{page}api/status').json()
+            assert away['note'].startswith('The camera at 127.0.0.1:')
             assert 'looked for again' in away['note']
             texts = [str(status), str(away), answer.text, caplog.text]
             assert not any(secret in text for secret in SECRETS for text in texts)

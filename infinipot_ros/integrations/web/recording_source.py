@@ -148,9 +148,11 @@ class RecordingSource:
             return 'ended', ('The recording has ended. What is remembered of it can still be '
                              'asked about.')
         if self._recording.live:
-            away = self._recording.away
-            return ('away', f'{away}. It is looked for again every few seconds; what was seen '
-                    'before can be asked about.') if away else ('playing', 'Watching the camera.')
+            if away := self._recording.away:
+                return 'away', (
+                    f'{away[0].upper()}{away[1:]}. It is looked for again every few seconds; what '
+                    'was seen before can be asked about.')
+            return 'playing', 'Watching the camera.'
         of = self._recording.seconds
         return 'playing', (f'Playing {of:,.0f} s of recording' if of else 'Playing') + (
             f', {self._speed:g} times as fast as recorded.' if self._speed != 1.0 else '.')
