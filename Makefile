@@ -134,6 +134,10 @@ test-py310: $(MADE)/packages  ## the ROS-free tests on Python 3.10 with transfor
 setup-py310: $(MADE)/packages  ## the environment of test-py310, which makes it too
 	@TORCH='$(TORCH)' $(VENV)/bin/nox --session py310 --install-only
 
+.PHONY: test-lmms
+test-lmms: $(MADE)/packages  ## the model of lmms-eval, in an environment of its own (2.5 GB)
+	@TORCH='$(TORCH)' $(VENV)/bin/nox --session lmms
+
 .PHONY: bench
 bench: build  ## measure speed and bytes: benchmarks/results.json, docs/reference/performance.md (BENCH_FLAGS=--quick)
 	@$(ENTER) && infinipot bench speed --output benchmarks/results.json --page docs/reference/performance.md $(BENCH_FLAGS)

@@ -56,3 +56,14 @@ def py310(session: nox.Session) -> None:
     session.run('pytest', '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder',
                 '-m', 'not soak', *(f'test/{each}' for each in tests), *session.posargs,
                 env={'PYTHONPATH': ''})
+
+
+@nox.session(name='lmms')
+def lmms(session: nox.Session) -> None:
+    """Run lmms-eval on local tasks."""
+    session.install('--quiet', TORCH, 'hypothesis', 'pytest<9', 'pytest-xdist', '-e', '.[lmms]')
+    # It comes for CUDA only from most indexes, does not load beside a torch without, and is not
+    # used here.
+    session.run('pip', 'uninstall', '--quiet', '--yes', 'torchvision')
+    session.run('pytest', 'test/integrations/test_lmms_eval_model.py', *session.posargs,
+                env={'PYTHONPATH': ''})

@@ -30,10 +30,10 @@ MANIFEST = ElementTree.parse(ROOT / 'package.xml').getroot()
 DISTRIBUTION = {'av': 'av', 'backports': 'backports.zstd', 'compression': 'backports.zstd',
                 'cv2': 'opencv-python-headless', 'PIL': 'pillow',
                 'tf2_ros': 'tf2_ros_py', 'yaml': 'pyyaml'}
-# Of extras, imported only where they are asked for; the last two come with miniworld.
+# Of extras, imported only where they are asked for; two come with miniworld, two with lmms-eval.
 OPTIONAL = {
-    'anyio', 'bitsandbytes', 'gymnasium', 'matplotlib', 'mcp', 'mcp_types', 'miniworld', 'openai',
-    'py_trees', 'pyglet', 'ray', 'starlette', 'uvicorn'}
+    'anyio', 'bitsandbytes', 'gymnasium', 'lmms_eval', 'loguru', 'matplotlib', 'mcp', 'mcp_types',
+    'miniworld', 'openai', 'py_trees', 'pyglet', 'ray', 'starlette', 'tqdm', 'uvicorn'}
 OURS = {'infinipot_ros', 'benchmarks', 'tools', ''}
 INSTALLED = ROOT / 'install' / 'infinipot_ros'
 

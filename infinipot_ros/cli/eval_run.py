@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from infinipot_ros.cli.progress import show_progress
-from infinipot_ros.cli.result_tables import overview_table
+from infinipot_ros.cli.result_tables import forward_tables, overview_table
 from infinipot_ros.errors import ConfigurationError, InfinipotError, SourceError
 from infinipot_ros.evaluation.cluster import run_on_cluster
 from infinipot_ros.evaluation.eval_inputs import Found, Wanted
@@ -263,7 +263,8 @@ class EvalRun:
                 f'the report cannot be written to {self._output} ({error.strerror}); outcomes '
                 'are kept: free some space and run again') from error
         console = Console()
-        console.print(overview_table(summary), '')
+        for table in (overview_table(summary), *forward_tables(store.outcomes)):
+            console.print(table, '')
         console.print(
             f'wrote {self._output / "report.html"}, results.json, results.csv, timeline.csv and '
             'outcomes.jsonl', highlight=False, markup=False, soft_wrap=True)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from infinipot_ros.evaluation.outcome import Outcome
+from infinipot_ros.evaluation.report.forward_table import forward_table
 from infinipot_ros.evaluation.report.statistics import Interval
 from infinipot_ros.evaluation.report.summary import ALL, ALL_SUITES, HEADLINE_GROUPS, LONG, Summary
 from infinipot_ros.evaluation.report.tables import lay_out
@@ -26,6 +28,13 @@ def overview_table(summary: Summary) -> Table:
         ((each.policy, each.budget, _short(each.accuracy), _short(each.score),
           f'{each.questions}', f'{each.memory_bytes / 2**20:.1f}', f'{each.latency_s:.3f}')
          for each in summary.main_figures))
+
+
+def forward_tables(outcomes: Sequence[Outcome]) -> list[Table]:
+    """Lay out OVO-Bench's Forward by both rules for a terminal; none where it was not asked."""
+    return [_terminal_table(found.caption, list(map(str, found.columns)),
+                            [list(map(str, row)) for row in found.rows])
+            for found in forward_table(outcomes)]
 
 
 def headline_tables(summary: Summary) -> list[Table]:

@@ -33,8 +33,9 @@ def serve(
     recording: Annotated[
         str | None,
         typer.Argument(
-            metavar='[VIDEO_OR_BAG]',
-            help='A video, a ROS 2 bag, a folder of images, or the word demo: the bundled tour.')
+            metavar='[VIDEO_OR_BAG_OR_CAMERA]',
+            help='A video, a ROS 2 bag, a folder of images, a camera (/dev/video0, rtsp://...), '
+                 'or the word demo: the bundled tour.')
     ] = None,
     node: Annotated[
         str | None,
@@ -69,7 +70,7 @@ def serve(
     topic: options.Topic = None,
     allow_download: options.AllowDownload = False,
 ) -> None:
-    """Open a live page over a recording, without ROS, or over a running node."""
+    """Open a live page over a recording or a camera, without ROS, or over a running node."""
     for library in ('starlette', 'uvicorn'):
         if importlib.util.find_spec(library) is None:
             raise ConfigurationError(
@@ -113,6 +114,8 @@ def serve(
 
 #: Options that say how the page is served; all others are about a recording.
 OF_PAGE = ('node', 'host', 'port', 'token')
+#: Options that no camera has.
+OF_RECORDINGS = ('speed', 'topic', 'pose_topic')
 
 
 def _check_choice(recording: str | None, node: str | None, given: set[str]) -> None:
@@ -121,6 +124,12 @@ def _check_choice(recording: str | None, node: str | None, given: set[str]) -> N
         raise ConfigurationError(
             'give one: a recording (infinipot serve kitchen.mp4, or demo for the bundled tour) or '
             'a running node (infinipot serve --node /infinipot)')
+    from infinipot_ros.recordings.cameras import is_camera
+
+    for name in OF_RECORDINGS if recording is not None and is_camera(recording) else ():
+        if name in given:
+            raise ConfigurationError(
+                f'--{name.replace("_", "-")} is for recordings, not for a camera: leave it out')
     for name in sorted(given.difference(OF_PAGE)) if node is not None else ():
         raise ConfigurationError(
             f'--{name.replace("_", "-")} is for recordings; {node} runs already, with parameters '
@@ -144,11 +153,13 @@ def _recording_source(
     from infinipot_ros.integrations.web.recorded_poses import read_bag_poses
     from infinipot_ros.integrations.web.recording_source import RecordingSource
     from infinipot_ros.node.logs import NodeLog
+    from infinipot_ros.recordings.cameras import CameraSource, is_camera
     from infinipot_ros.recordings.sources import open_source
     from infinipot_ros.share import find_share
 
     path = find_share() / 'demo' / 'tour' if recording == DEMO else Path(recording)
-    frames = open_source(path, fps=fps or None, topic=topic)
+    frames = (CameraSource(recording, fps=fps or None) if is_camera(recording)
+              else open_source(path, fps=fps or None, topic=topic))
     settings.validate()
     if pose_topic is not None and frames.kind != 'bag':
         raise ConfigurationError(f'{path} is not a bag, so it has no poses: omit --pose-topic')

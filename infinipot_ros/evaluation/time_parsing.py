@@ -107,6 +107,10 @@ def stamp_of(text: str, first_ns: int, newest_ns: int, what: str = 'time') -> in
         raise SourceError(
             f'{where}: {text!r} is not a time before the end; write it as -90 s, -10 min, -2 h or '
             '-1:30')
+    if re.match(r'-?\d', text) is None:
+        raise SourceError(
+            f'{where}: {text!r} is not a time; write it as 1:30 from the start, -10 min before '
+            'the newest frame, or an ISO date with its time zone')
     clock, moment_ns = parse_moment(text.removeprefix('-'), where)
     if clock == 'stamp':
         return moment_ns

@@ -73,7 +73,9 @@ class FrameSource(ABC):
 
     Opening checks that it can be read; files are held open only during iteration.
 
-    :ivar kind: ``bag``, ``video`` or ``folder``.
+    :ivar kind: ``bag``, ``video``, ``folder`` or ``camera``.
+    :ivar live: whether frames come at their own pace, without end.
+    :ivar away: why none comes at the moment, where ``live``; empty: they come.
     :ivar max_image_pixels: limit of a frame's width times height.
     :ivar path: where it lies.
     :ivar count_hint: about how many frames will come, for a progress bar; ``None`` if unknown.
@@ -86,6 +88,8 @@ class FrameSource(ABC):
     """
 
     kind: str
+    live = False
+    away = ''
     origin_ns: int = 0
     count_hint: int | None = None
     seconds: float | None = None

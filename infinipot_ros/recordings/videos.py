@@ -88,7 +88,7 @@ class VideoSource(FrameSource):
                 except FrameError as error:
                     self.drop(error)
                     continue
-                yield Frame(_upright(picture), stamp_ns)
+                yield Frame(upright(picture), stamp_ns)
         if self.seen == self.dropped.total():
             why = ''.join(f': {text}' for text in self.why.values())
             raise SourceError(
@@ -114,14 +114,16 @@ class VideoSource(FrameSource):
                 continue
             yield from pictures
 
+    def _open(self, limit: dict[str, str]) -> Any:
+        # Files only: a playlist must not make FFmpeg use the network.
+        return av.open(f'file:{self.path}', options={'protocol_whitelist': 'file', **limit})
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
         # The size may change from frame to frame.
         limit = decoder_limits(self.max_image_pixels)
         try:
-            # Files only: a playlist must not make FFmpeg use the network.
-            container = av.open(
-                f'file:{self.path}', options={'protocol_whitelist': 'file', **limit})
+            container = self._open(limit)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._unreadable(error) from error
         with container:
@@ -149,7 +151,7 @@ class VideoSource(FrameSource):
         )
 
 
-def _upright(picture: Any) -> RgbImage:
+def upright(picture: Any) -> RgbImage:
     """Return upright pixels: phones store the rotation beside the picture."""
     rgb: RgbImage = picture.to_ndarray(format='rgb24')
     quarters = round(getattr(picture, 'rotation', 0) / 90)

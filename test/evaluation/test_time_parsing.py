@@ -43,3 +43,9 @@ def test_a_refusal_repeats_the_time_as_it_was_typed(text):
     with pytest.raises(SourceError) as caught:
         stamp_of(text, FIRST, NEWEST, '--since')
     assert str(caught.value).startswith(f'--since {text}: ')
+
+
+@pytest.mark.parametrize('text', ['', 'yesterday', 'noon', 'abc s', ':30'])
+def test_what_does_not_look_like_a_time_is_told_every_form_there_is(text):
+    with pytest.raises(SourceError, match=r'1:30 from the start, -10 min before .* ISO date'):
+        stamp_of(text, FIRST, NEWEST)

@@ -30,6 +30,7 @@ from infinipot_ros.evaluation.question import Question, QuestionedVideo
 from infinipot_ros.evaluation.time_parsing import parse_time
 
 BACKWARD = ('EPM', 'ASI', 'HLD')
+FORWARD_SUITE = 'ovobench forward'
 
 # The benchmark's words, its slips included, without its indentation.
 CHOICE = """Question: {question}
@@ -198,7 +199,7 @@ def _forward(
 ) -> Question:
     return Question(
         id=name, question=text, answer=answer, kind=task, ask_at_ns=at_ns, clock='start',
-        evidence=evidence, scorer=scorer, suite='ovobench forward')
+        evidence=evidence, scorer=scorer, suite=FORWARD_SUITE)
 
 
 def _spans(starts: Sequence[float], ends: Sequence[float], here: str) -> list[tuple[int, int]]:

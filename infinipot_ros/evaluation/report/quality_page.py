@@ -12,6 +12,7 @@ from infinipot_ros.evaluation.outcome import Outcome
 from infinipot_ros.evaluation.report import plots, tables
 from infinipot_ros.evaluation.report.caveats import Caveat
 from infinipot_ros.evaluation.report.formatting import count_text, listed
+from infinipot_ros.evaluation.report.forward_table import forward_table
 from infinipot_ros.evaluation.report.page import render
 from infinipot_ros.evaluation.report.question_cards import gather
 from infinipot_ros.evaluation.report.statistics import FEW, Interval, wilson
@@ -69,7 +70,8 @@ def page(
         groups={each.group for each in summary.everything},
         over={interval.over for each in summary.everything
               for interval in (each.accuracy, each.against_full) if interval is not None},
-        memories=_memories(summary, styles), **_live(facts.get('live', {})),
+        memories=_memories(summary, styles), forward=list(forward_table(outcomes)),
+        **_live(facts.get('live', {})),
         curves={suite: plots.suite_plots(summary, suite, styles) if draws else []
                 for suite in suites},
         **_over_time(tracks, folder, outcomes, summary, styles),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The infinipot_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recording behind the page: played into a memory at its own speed, and asked meanwhile."""
+"""A recording or camera behind the page: played into a memory, and asked meanwhile."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ from infinipot_ros.node.jobs import QuestionRequest, canceled
 from infinipot_ros.node.logs import Log
 from infinipot_ros.node.pose_buffer import PoseBuffer
 from infinipot_ros.node.worker import MemoryWorker
+from infinipot_ros.recordings.cameras import CameraSource
 from infinipot_ros.recordings.frame_source import FrameSource
 from infinipot_ros.ros_time import SECOND_NS
 
@@ -67,14 +68,14 @@ class RecordingSource:
     """
     A memory in a worker of its own, as the node has it, fed by a thread that plays.
 
-    :param recording: open; closed when it has been played.
+    :param recording: open, or a camera; closed when it has been played.
     :param speed: how much faster than recorded it is played, at most; the model may be slower.
     :param poses: where the robot was; None: unknown.
     :raises ConfigurationError: ``speed`` is not above 0, or the memory cannot be built.
     """
 
     watches_note = (
-        'A recording has no standing questions: they belong to a running node, '
+        'There are no standing questions here: they belong to a running node, '
         'infinipot serve --node /infinipot.')
 
     def __init__(self, recording: FrameSource, settings: MemoryConfig, log: Log, *,
@@ -107,6 +108,8 @@ class RecordingSource:
     def close(self) -> None:
         """End the player and the worker; may be repeated."""
         self._closed.set()
+        if isinstance(self._recording, CameraSource):
+            self._recording.end()
         if self._player.ident is not None:
             self._player.join(5.0)
         self._worker.stop(5.0)
@@ -119,8 +122,8 @@ class RecordingSource:
         drops = Counter(found.drops) + Counter(recording.dropped)
         drops['rate'] += recording.skipped
         status = PageStatus(
-            recording.path.name, 'recording', *self._state(), caveat=found.caveat,
-            model=self._settings.model, policy=self._settings.policy,
+            recording.path.name, 'camera' if recording.live else 'recording', *self._state(),
+            caveat=found.caveat, model=self._settings.model, policy=self._settings.policy,
             frames_seen=recording.seen, drops=described_drops(drops),
             query_ms=found.last_query_ms, sessions=found.sessions)
         memory = found.memory
@@ -144,6 +147,12 @@ class RecordingSource:
         if self._ended.is_set():
             return 'ended', ('The recording has ended. What is remembered of it can still be '
                              'asked about.')
+        if self._recording.live:
+            if away := self._recording.away:
+                return 'away', (
+                    f'{away[0].upper()}{away[1:]}. It is looked for again every few seconds; what '
+                    'was seen before can be asked about.')
+            return 'playing', 'Watching the camera.'
         of = self._recording.seconds
         return 'playing', (f'Playing {of:,.0f} s of recording' if of else 'Playing') + (
             f', {self._speed:g} times as fast as recorded.' if self._speed != 1.0 else '.')
@@ -275,10 +284,11 @@ class RecordingSource:
 
     def _wait(self, gap_s: float) -> None:
         """Wait as long as the recording did, from the last frame on, and for the model."""
-        now = time.monotonic()
-        pause_s = min(max(0.0, gap_s / self._speed), MAX_PAUSE_S)
-        self._due_s = max(self._due_s or now, now - MAX_PAUSE_S) + pause_s
-        self._closed.wait(max(0.0, self._due_s - now))
+        if not self._recording.live:
+            now = time.monotonic()
+            pause_s = min(max(0.0, gap_s / self._speed), MAX_PAUSE_S)
+            self._due_s = max(self._due_s or now, now - MAX_PAUSE_S) + pause_s
+            self._closed.wait(max(0.0, self._due_s - now))
         while (self._worker.queue.status().waiting_frames >= MOST_WAITING
                and not self._closed.wait(0.005)):
             pass
