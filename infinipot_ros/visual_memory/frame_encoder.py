@@ -52,7 +52,7 @@ class FrameEncoder:
     def _forget_pending(self) -> None:
         self._duplicates.clear()
         self.blocks: dict[str, PendingBlock] = {}
-        self.frames_still = 0
+        self.frames_duplicate = 0
 
     def change(self, settings: MemoryConfig) -> None:
         """
@@ -139,8 +139,8 @@ class FrameEncoder:
         """
         state = self.state
         until_ns = self._duplicates.find(
-            camera, thumbnail, stamp_ns, state.settings.still_likeness,
-            round(state.settings.max_still_s * SECOND_NS))
+            camera, thumbnail, stamp_ns, state.settings.duplicate_similarity,
+            round(state.settings.max_duplicate_age_s * SECOND_NS))
         if not until_ns:
             return False
         block = self.blocks.get(camera)
@@ -151,7 +151,7 @@ class FrameEncoder:
         self._duplicates.extend(camera, stamp_ns)
         state.recent.extend(camera, stamp_ns)
         state.take_stamp(camera, stamp_ns, jumped=False)
-        self.frames_still += 1
+        self.frames_duplicate += 1
         if block is not None:
             # The block may have waited for just this frame; each question reads it again.
             self._fit_to_load(block, queued_frames)

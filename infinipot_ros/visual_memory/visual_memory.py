@@ -173,7 +173,7 @@ class VisualMemory:
         jumped = state.stamps.check(
             camera, stamp_ns, round(self.settings.max_backward_jump_s * SECOND_NS),
             self.settings.cameras)
-        thumbnail = mean_colours(rgb) if self.settings.still_likeness else None
+        thumbnail = mean_colours(rgb) if self.settings.duplicate_similarity else None
         if thumbnail is not None and not jumped and encoder.skip_duplicate(
                 camera, thumbnail, stamp_ns, queued_frames):
             return FrameOutcome('duplicate', state.stamps.newest_ns)
@@ -441,7 +441,7 @@ class VisualMemory:
             compressions=cache.compressions, segments=state.stamps.segments,
             oldest_ns=encoder.oldest_ns, newest_ns=state.stamps.newest_ns,
             last_ingest_ms=1000 * encoder.last_ingest_s, last_query_ms=1000 * self._last_query_s,
-            camera_tokens=dict(state.camera_tokens), frames_still=encoder.frames_still,
+            camera_tokens=dict(state.camera_tokens), frames_duplicate=encoder.frames_duplicate,
             rebases=cache.rebases, frames_loaded=self._frames_loaded,
             look_bytes=state.looks.nbytes, look_faults=state.looks.faults)
 

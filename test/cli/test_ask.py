@@ -146,14 +146,14 @@ def test_ask_leaves_out_frames_of_a_standing_camera(tmp_path, model):
         PilImage.new('RGB', (168, 112), (200, 20, 20) if index < 6 else (20, 20, 200)).save(
             tmp_path / f'{index:02}.png')
     frames = ask(tmp_path, QUESTION, '--duplicate-similarity', 0.95, model=model)['frames']
-    assert (frames['seen'], frames['still'], frames['taken']) == (12, 10, 2)
+    assert (frames['seen'], frames['duplicates'], frames['taken']) == (12, 10, 2)
     # The option's old name works in this release, and warns.
     result = run('ask', tmp_path, QUESTION, '--model', model, '--still-likeness', 0.95)
     assert '--still-likeness is now --duplicate-similarity' in result.stderr
     text = unwrapped(result.stdout)
     assert ' 10 like the last one taken, 2 encoded' in text
     assert re.search(r'observed +0\.000 s to 5\.500 s', text)
-    assert ask(tmp_path, QUESTION, model=model)['frames']['still'] == 0
+    assert ask(tmp_path, QUESTION, model=model)['frames']['duplicates'] == 0
 
 
 def test_ask_same_answer_whatever_was_asked_before(folder, model):
