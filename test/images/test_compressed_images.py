@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -66,7 +67,9 @@ def test_jpeg_without_its_end_mark(kind, seed, padding, data):
     expected = to_rgb(compressed(whole))
     np.testing.assert_array_equal(check(compressed(whole[:-2] + bytes(padding))), expected)
     behind_tables = whole.rindex(b'\xff\xda') + 12
-    cut = data.draw(st.integers(behind_tables, len(whole) - 3))
+    restarts = [match.start() for match in re.finditer(b'\xff[\xd0-\xd7]', whole)]
+    cut = data.draw(st.integers(behind_tables, len(whole) - 3) | st.sampled_from(
+        restarts or [behind_tables]))
     try:
         result = to_rgb(compressed(whole[:cut] + bytes(padding)))
     except FrameError as error:
