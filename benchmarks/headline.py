@@ -30,7 +30,7 @@ FEW = ('infinipot_v', 'rarity', 'cords', 'uniform')
 BUDGETS = ('/16', '/64', '/256')
 MIDDLE_BUDGET, HOURS_BUDGET = '/64', '512'
 # What the documentation advises a robot that often stands: frames that show the same are skipped.
-DAY_LIKENESS = 0.95
+DAY_SIMILARITY = 0.95
 
 
 @dataclass(frozen=True)

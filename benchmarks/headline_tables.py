@@ -143,9 +143,4 @@ def _clusters(outcomes: Sequence[Outcome]) -> np.ndarray[tuple[int, ...], np.dty
 
 def cell(interval: Interval | None, form: str = '.1f') -> str:
     """Write per cent with its interval; nothing where nothing was asked."""
-    if interval is None:
-        return ''
-    mean = f'{100 * interval.mean:{form}}'
-    if interval.low is None or interval.high is None:
-        return mean
-    return f'{mean} ({100 * interval.low:.0f} to {100 * interval.high:.0f})'
+    return interval.percent(form, '.0f', '{} ({} to {})') if interval else ''

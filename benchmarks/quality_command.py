@@ -214,7 +214,7 @@ def _measure_and_report(
 ) -> None:
     from rich.console import Console
 
-    from benchmarks.headline import DAY_LIKENESS, MIDDLE_BUDGET, load_headline, plan_headline
+    from benchmarks.headline import DAY_SIMILARITY, MIDDLE_BUDGET, load_headline, plan_headline
     from benchmarks.headline_tables import headline_tables as age_tables
     from benchmarks.long_streams import DAY, LONG_SUITES
     from benchmarks.quality_streams import load_stream, stream_code
@@ -248,7 +248,7 @@ def _measure_and_report(
             measure(
                 store, [task for task in tasks if (task.suite == DAY) == day], load,
                 partial(load_model, model, device=device, dtype=dtype),
-                replace(settings, still_likeness=DAY_LIKENESS) if day else settings,
+                replace(settings, duplicate_similarity=DAY_SIMILARITY) if day else settings,
                 workers=workers,
                 spread=None if ray is None else partial(
                     run_on_cluster, address=ray, output=output),

@@ -130,7 +130,7 @@ def watch(suite: str, seed: int, budget: str, model: Any, cache: Path) -> Witnes
     settings = replace(
         settings, policy='infinipot_v', budget=limit, max_pixels=28 * 28 * rows * columns)
     encoder = FrameEncoder(settings, model)
-    encoder.policy = witness = Witness(
+    encoder.state.policy = witness = Witness(
         settings.make_policy(), suite, number(torch.from_numpy(tokens)).numpy())
     for rgb, stamp in zip(stream.frames, stream.stamps_ns):
         pixels = model.fit(rgb, settings.max_pixels)

@@ -13,6 +13,7 @@ processes all see it. Tests that need ROS are left out where it is not built, un
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -33,7 +34,8 @@ LONGEST = (
     'evaluation/test_cluster.py', 'benchmarks/test_quality.py', 'process/test_operations.py',
     'test_style.py', 'test_docs.py',
     'process/test_replay_command.py',
-    'evaluation/test_eval_resume.py', 'process/test_replay.py', 'cli/test_commands.py',
+    'evaluation/test_eval_resume.py', 'process/test_replay.py', 'cli/test_ask.py',
+    'cli/test_commands.py',
     'process/test_controls.py', 'process/test_memory_files.py', 'evaluation/test_task_runner.py',
     'process/test_lifecycle.py',
     'tools/tiny_model/test_training.py', 'process/test_load.py',
@@ -108,7 +110,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """List property, kind of model and test, tab-separated, one test a line."""
+    """List property, kind of model and test, tab-separated, one test a line, where asked to."""
+    # Modules and tests stay. Every client that leaves ROS collects garbage: not through them.
+    gc.collect()
+    gc.freeze()
     if not session.config.getoption('family_cells'):
         return
     for item in session.items:

@@ -21,8 +21,8 @@ from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from infinipot_ros.evaluation.verify.peak_memory import most_allocated
 from infinipot_ros.kv_cache.policies.registry import DEFAULT_POLICY, make_policy
-from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.memory_state import MemoryState
 from infinipot_ros.visual_memory.model_shapes import shape_config
 from infinipot_ros.visual_memory.plan import MIB, plan_memory
 from infinipot_ros.visual_memory.plan_table import PARTS, shape_rows
@@ -101,8 +101,8 @@ def steps_of(
     model: VisionLanguageModel, config: Any, settings: MemoryConfig,
 ) -> Iterator[Measured]:
     """Measure every step of a memory that is full."""
-    plan, intake = plan_memory(config, settings), FrameEncoder(settings, model)
-    cache = intake.cache
+    plan, state = plan_memory(config, settings), MemoryState(settings, model)
+    cache = state.cache
     grids = settings.grids_per_block(ROWS * COLUMNS, frames=settings.max_block_frames)
     yield Measured('weights', plan.weights, model.weight_bytes)
     yield Measured('cache', plan.cache, cache.nbytes)
@@ -123,7 +123,7 @@ def steps_of(
                    most(lambda: model.encode(frames)))
     block = model.encode(frames).tokens.flatten(0, 1).unsqueeze(0)
     full = cache.budget.tokens // (ROWS * COLUMNS)
-    watch_random(cache, intake.policy, full - grids, ROWS, COLUMNS)
+    watch_random(cache, state.policy, full - grids, ROWS, COLUMNS)
 
     def read_block() -> None:
         mark = cache.checkpoint()
@@ -134,7 +134,7 @@ def steps_of(
         cache.rollback(mark)
 
     yield Measured('reading them behind a full memory', plan.language, most(read_block))
-    watch_random(cache, intake.policy, grids, ROWS, COLUMNS)
+    watch_random(cache, state.policy, grids, ROWS, COLUMNS)
 
     def ask() -> None:
         mark, tokens = cache.checkpoint(), settings.tail_room

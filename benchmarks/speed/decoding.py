@@ -27,8 +27,8 @@ from benchmarks.speed.floor import FLOOR_COLUMNS, ModelWork, calibrate, floor_ce
 from benchmarks.speed.random_model import random_model
 from benchmarks.speed.section import Section, SpeedOptions, Table, Target
 from benchmarks.speed.side_by_side import SideBySide, side_by_side
-from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
+from infinipot_ros.visual_memory.memory_state import MemoryState
 from infinipot_ros.visual_memory.model_shapes import FULL_NAMES
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
 from infinipot_ros.vlm.loading import load_model, parse_dtype
@@ -119,9 +119,9 @@ def compare(
     without = observer_of(model, replace(settings, max_evidence=0))
     without.restore(with_evidence.capture())
     # The same in a cache of its own.
-    encoder, snapshot = FrameEncoder(settings, model), with_evidence.capture()
-    encoder.restore(snapshot, *encoder.fit(snapshot))
-    cache = encoder.cache
+    state, snapshot = MemoryState(settings, model), with_evidence.capture()
+    state.restore(snapshot, *state.fit(snapshot))
+    cache = state.cache
     length, mark = cache.get_seq_length(), cache.checkpoint()
     bare = bare_model(model)
     context = random_context(model, length)

@@ -138,8 +138,9 @@ def ask(
             model=model, device=device, dtype=dtype, weights=weights,
             local_files_only=not allow_download, policy=policy, budget=budget,
             keep_ratio=keep_ratio, tar_ratio=tar_ratio, recent_ratio=recent_ratio,
-            block_size=block_size, max_pixels=max_pixels, still_likeness=duplicate_similarity,
-            recent_frames=recent_frames, recent_max_pixels=recent_max_pixels,
+            block_size=block_size, max_pixels=max_pixels,
+            duplicate_similarity=duplicate_similarity, recent_frames=recent_frames,
+            recent_max_pixels=recent_max_pixels,
             second_look_frames=second_look_frames, second_look_bytes=second_look_bytes,
             max_new_tokens=max_new_tokens, kv_dtype=kv_dtype)
         settings.validate()

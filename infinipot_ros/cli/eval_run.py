@@ -210,7 +210,7 @@ class EvalRun:
             'command': 'eval', 'model': Path(settings.model).name,
             'weights_sha256': self._weights, 'caveat': self._caveat or None,
             **{name: getattr(settings, name) for name in kept},
-            'still_likeness': settings.still_likeness or None,
+            'duplicate_similarity': settings.duplicate_similarity or None,
             'kv_dtype': settings.kv_dtype or None, **encoded_again(settings),
             'fps': self._wanted.fps, 'max_frames': self._wanted.max_frames,
             'max_image_pixels': self._wanted.max_image_pixels,

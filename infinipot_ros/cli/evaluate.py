@@ -187,8 +187,8 @@ def evaluate(
         ray=ray, fail_under=fail_under, wanted=wanted, dataset=dataset)
     run.configure(
         model, device=device, dtype=dtype, kv_dtype=kv_dtype,
-        local_files_only=not allow_download,
-        still_likeness=duplicate_similarity, block_size=_either(block_size, chosen.block_size),
+        local_files_only=not allow_download, duplicate_similarity=duplicate_similarity,
+        block_size=_either(block_size, chosen.block_size),
         max_pixels=_either(max_pixels, chosen.max_pixels),
         keep_ratio=_either(keep_ratio, chosen.keep_ratio),
         tar_ratio=_either(tar_ratio, chosen.tar_ratio),

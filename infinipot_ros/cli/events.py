@@ -85,8 +85,9 @@ def events(
     found = watched_recordings(recordings, topic, fps or None, max_image_pixels)
     settings = quality_settings(
         model, device=device, dtype=dtype, block_size=block_size, policy=policy, budget=budget,
-        max_pixels=max_pixels, still_likeness=duplicate_similarity, max_new_tokens=max_new_tokens,
-        max_evidence=max_evidence, thumbnail_bytes=MemoryConfig.thumbnail_bytes,
+        max_pixels=max_pixels, duplicate_similarity=duplicate_similarity,
+        max_new_tokens=max_new_tokens, max_evidence=max_evidence,
+        thumbnail_bytes=MemoryConfig.thumbnail_bytes,
         max_question_chars=max(200, *(len(each.question) for each in plan.watches)),
         local_files_only=not allow_download)
     run = EventsRun(out, plan, settings, workers=workers, ray=ray)

@@ -40,7 +40,7 @@ from infinipot_ros.visual_memory.shared_model import (
 
 #: Settings on which events depend.
 _KEPT = ('policy', 'budget', 'dtype', 'device', 'block_size', 'max_pixels', 'keep_ratio',
-         'max_new_tokens', 'max_evidence', 'still_likeness')
+         'max_new_tokens', 'max_evidence', 'duplicate_similarity')
 
 
 class EventsRun:

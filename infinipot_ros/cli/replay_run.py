@@ -198,7 +198,7 @@ class ReplayRun(ReplayObserver):
             'command': 'replay', 'model': Path(settings.model).name, 'weights_sha256': weights,
             'caveat': caveat or None,
             **{name: getattr(settings, name) for name in KEPT},
-            'still_likeness': settings.still_likeness or None,
+            'duplicate_similarity': settings.duplicate_similarity or None,
             'fps': float(values['ingest.fps']) or None, 'max_frames': None,
             'live': {
                 'node': node.client.name, 'own_node': node.process is not None,

@@ -83,9 +83,4 @@ def _terminal_table(
 
 def _short(interval: Interval | None, sign: str = '') -> str:
     """Format per cent for a narrow column: ``85.0 [80,89]``."""
-    if interval is None:
-        return ''
-    mean = f'{100 * interval.mean:{sign}.1f}'
-    if interval.low is None or interval.high is None:
-        return mean
-    return f'{mean} [{100 * interval.low:{sign}.0f},{100 * interval.high:{sign}.0f}]'
+    return interval.percent(f'{sign}.1f', f'{sign}.0f', '{} [{},{}]') if interval else ''

@@ -99,7 +99,7 @@ def serve(
         source = _recording_source(recording, MemoryConfig(
             model=model, device=device, dtype=dtype, local_files_only=not allow_download,
             policy=policy, budget=budget, block_size=block_size, max_pixels=max_pixels,
-            still_likeness=duplicate_similarity, max_new_tokens=max_new_tokens),
+            duplicate_similarity=duplicate_similarity, max_new_tokens=max_new_tokens),
             fps, speed, topic, pose_topic)
     with closing(source):
         server = PageServer(build_app(source, token, plan), host, port)

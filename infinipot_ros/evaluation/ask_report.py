@@ -77,7 +77,7 @@ class AskReport:
             'frames': {
                 'seen': run.seen,
                 'skipped': run.skipped,
-                'still': run.still,
+                'duplicates': run.duplicates,
                 'taken': run.taken,
                 'encoded': status.frames_encoded,
                 'pending': status.frames_pending,
@@ -144,7 +144,7 @@ class AskReport:
         reasons = ', '.join(f'{count} {reason}' for reason, count in sorted(run.dropped.items()))
         return (
             f'{run.seen} seen, {run.skipped} left out by the rate, '
-            + (f'{run.still} like the last one taken, ' if run.still else '') +
+            + (f'{run.duplicates} like the last one taken, ' if run.duplicates else '') +
             f'{self.status.frames_encoded} encoded, '
             f'{self.status.frames_pending} waiting for a full block, '
             f'{run.dropped.total()} dropped' + (f' ({reasons})' if reasons else '')

@@ -193,7 +193,7 @@ class _EventRun:
         return EventsResult(
             self._stream.name, ' '.join(each['sha256'] for each in inputs), self._variant,
             status.tokens, int(self._variant.budget), frames, time.perf_counter() - started,
-            status.compressions, status.frames_still, self._stream.skipped,
+            status.compressions, status.frames_duplicate, self._stream.skipped,
             dict(Counter(self._stream.dropped) + refused), asked=questions_digest(()),
             inputs=inputs, events=sorted(self._events, key=lambda each: each['start_ns']))
 

@@ -113,7 +113,7 @@ class StreamResult:
     frames: int = 0
     seconds: float = 0.0
     compressions: int = 0
-    still: int = 0
+    duplicates: int = 0
     skipped: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)

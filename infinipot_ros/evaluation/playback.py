@@ -27,7 +27,7 @@ class Replay:
     :ivar seen: frames found in the recording.
     :ivar skipped: of these, left out by the requested rate.
     :ivar dropped: of these, bad ones, by reason.
-    :ivar still: of these, skipped as duplicates of the last one stored.
+    :ivar duplicates: of these, skipped as duplicates of the last one stored.
     :ivar taken: of these, those the memory took.
     :ivar first_ns: stamp of the first frame taken, in nanoseconds; ``last_ns`` of the newest one
         taken, or skipped as a duplicate.
@@ -39,7 +39,7 @@ class Replay:
     seen: int = 0
     skipped: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    still: int = 0
+    duplicates: int = 0
     taken: int = 0
     first_ns: int = 0
     last_ns: int = 0
@@ -88,7 +88,7 @@ def replay(
             if outcome.kind == 'stored':
                 result.taken += 1
             else:
-                result.still += 1
+                result.duplicates += 1
         result.observe_s += time.perf_counter() - shown
         result.peak_tokens = max(result.peak_tokens, memory.status().tokens)
         if on_frame is not None:

@@ -192,7 +192,7 @@ class VariantRun:
         return StreamResult(
             budget_tokens=self._budget, frames=len(self._stamps),
             seconds=time.perf_counter() - started, compressions=status.compressions,
-            still=status.frames_still, skipped=stream.skipped,
+            duplicates=status.frames_duplicate, skipped=stream.skipped,
             dropped=dict(Counter(stream.dropped) + refused),
             outcomes=self._outcomes, timeline=timeline.samples, **shared)
 
@@ -220,7 +220,7 @@ class VariantRun:
         seen_tokens = self._seen.tokens(self._grid_tokens, self._per_grid)
         # Evidence tokens are those of all frames at their full size.
         whole = self._named_alike and self._met == len(self._stamps) and not (
-            stream.skipped or stream.dropped or status.frames_still)
+            stream.skipped or stream.dropped or status.frames_duplicate)
         for each in due:
             question = each.question
             share = None

@@ -29,6 +29,7 @@ _PIECE = 1 << 16
 _JPEG_SIGNATURE = b'\xff\xd8\xff'
 _JPEG_END = b'\xff\xd9'
 _JPEG_SCAN = re.compile(b'\xff\xda')
+_JPEG_RESTART = re.compile(b'\xff[\xd0-\xd7]')
 # Encoders write 10, optimizing ones about 20; each goes over all pixels again.
 _JPEG_SCANS = 32
 # Decoded as pixels it is never what decoders put in for missing bits.
@@ -192,6 +193,10 @@ def _decode_jpeg(data: memoryview) -> Any:
     if body.endswith(b'\xff'):
         body += b'\0'  # which follows a 255 of pixels, and makes it no marker
     pixels = _imdecode(body + _JPEG_END)
-    if not np.array_equal(pixels, _imdecode(body + _JPEG_FILLER + _JPEG_END)):
+    # Where it ends just before a restart mark, other bits are not read before that mark comes.
+    restarts = _JPEG_RESTART.findall(body, after)
+    restart = bytes([0xFF, 0xD0 + (restarts[-1][1] + 1) % 8 if restarts else 0xD0])
+    filler = _JPEG_FILLER + restart + _JPEG_FILLER
+    if not np.array_equal(pixels, _imdecode(body + filler + _JPEG_END)):
         raise _damaged('jpeg', data, 'it is cut off')
     return pixels

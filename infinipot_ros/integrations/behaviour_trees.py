@@ -10,8 +10,9 @@ and wait for nothing: an executor spins that node, in the thread of the ticks or
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,22 +126,25 @@ class _MemoryLeaf(Behaviour):
         self.feedback_message = why
         return Status.RUNNING
 
+    @abstractmethod
     def _connect(self, node: Node) -> None:
-        raise NotImplementedError
+        """Make the client of the interface."""
 
+    @abstractmethod
     def _ready(self) -> bool:
-        raise NotImplementedError
+        """Return whether the memory's side of the interface is there."""
 
-    def _talk(self, run: _Run) -> Coroutine[Any, Any, None]:
+    @abstractmethod
+    async def _talk(self, run: _Run) -> None:
         """Send the request and set the run's handle, then its reply; in the executor."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read(self, run: _Run) -> Status:
         """Return what a run has come to, once its conversation is over."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _cancel(self, run: _Run) -> None:
-        raise NotImplementedError
+        """Cancel what the run's handle stands for."""
 
 
 class AskMemory(_MemoryLeaf):

@@ -203,10 +203,10 @@ TABLE = (
     Parameter('ingest.duplicate_similarity', 0.0,
               'Skip frames whose similarity to the last stored frame is at least this; they count '
               'as `duplicate`. 0 takes every frame, 0.95 suits a robot that often stands.',
-              AT_ONCE, 0.0, 1.0, setting='still_likeness'),
+              AT_ONCE, 0.0, 1.0, setting='duplicate_similarity'),
     Parameter('ingest.max_duplicate_age', 10.0,
               'Seconds of header time after which a frame is stored though nothing changed.',
-              AT_ONCE, 0.1, 3600.0, setting='max_still_s'),
+              AT_ONCE, 0.1, 3600.0, setting='max_duplicate_age_s'),
     Parameter('ingest.max_backward_jump', 1.0,
               'Seconds a stamp may lie before the last one and be dropped as `stale_stamp`; a '
               'larger jump (a bag that loops) starts a new segment.', AT_ONCE, 0.0, 86_400.0),

@@ -51,7 +51,7 @@ class MemoryStatus:
     :param frames_pending: frames that wait until their block is complete.
     :param frames_encoded: all that went into what is remembered, by way of a file, too.
     :param frames_loaded: of ``frames_encoded`` and ``frames_pending``: by way of a file.
-    :param frames_still: duplicates that were skipped.
+    :param frames_duplicate: duplicates that were skipped.
     :param tokens: visual tokens a layer and KV head holds now, of ``budget_tokens``.
     :param bytes: bytes of the remembered tokens; ``budget_bytes`` of the buffers, allocated once,
         with the states of linear attention and their copies.
@@ -77,7 +77,7 @@ class MemoryStatus:
     last_ingest_ms: float
     last_query_ms: float
     camera_tokens: Mapping[str, int] = field(default_factory=dict)
-    frames_still: int = 0
+    frames_duplicate: int = 0
     rebases: int = 0
     frames_loaded: int = 0
     look_bytes: int = 0

@@ -70,9 +70,10 @@ class MemoryConfig:
     :param cameras: names of the cameras; empty: any camera that sends frames.
     :param camera_shares: each camera's share of what a compression leaves, in the order of
         ``cameras``; empty: all cameras share one budget.
-    :param still_likeness: frames whose similarity to the last stored one is at least this are
-        skipped as duplicates of it; 0 stores every frame. See ``duplicate_filter.similarity``.
-    :param max_still_s: seconds after which a stored frame is no longer compared with new ones.
+    :param duplicate_similarity: frames whose similarity to the last stored one is at least this
+        are skipped as duplicates of it; 0 stores every frame. See ``duplicate_filter.similarity``.
+    :param max_duplicate_age_s: seconds after which a stored frame is no longer compared with new
+        ones.
     :param max_backward_jump_s: a stamp this far behind the newest starts a new segment.
     :param temperature: 0 decodes greedily; above, answers are sampled.
     :param top_p: share of the probability mass that is sampled from.
@@ -108,8 +109,8 @@ class MemoryConfig:
     thumbnail_side: int = 160
     cameras: tuple[str, ...] = ()
     camera_shares: tuple[float, ...] = ()
-    still_likeness: float = 0.0
-    max_still_s: float = 10.0
+    duplicate_similarity: float = 0.0
+    max_duplicate_age_s: float = 10.0
     max_backward_jump_s: float = 1.0
     temperature: float = 0.0
     top_p: float = 1.0
@@ -141,13 +142,13 @@ class MemoryConfig:
         if self.max_backward_jump_s < 0:
             raise ConfigurationError(
                 f'max_backward_jump_s is {self.max_backward_jump_s}, it must be 0 or more')
-        if not 0.0 <= self.still_likeness <= 1.0:
+        if not 0.0 <= self.duplicate_similarity <= 1.0:
             raise ConfigurationError(
-                f'still_likeness is {self.still_likeness}, it must be within 0 and 1; 0 stores '
-                'every frame')
-        if not self.max_still_s > 0.0:
+                f'duplicate_similarity is {self.duplicate_similarity}, it must be within 0 and 1; '
+                '0 stores every frame')
+        if not self.max_duplicate_age_s > 0.0:
             raise ConfigurationError(
-                f'max_still_s is {self.max_still_s}, it must be above 0')
+                f'max_duplicate_age_s is {self.max_duplicate_age_s}, it must be above 0')
         if len(set(self.cameras)) < len(self.cameras):
             raise ConfigurationError(
                 f'cameras are {list(self.cameras)}: two have the same name; names must differ')

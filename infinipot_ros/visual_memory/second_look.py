@@ -14,8 +14,8 @@ from typing import Any
 
 from infinipot_ros.visual_memory.attention_evidence import hidden_tokens
 from infinipot_ros.visual_memory.evidence import best_moments
-from infinipot_ros.visual_memory.frame_encoder import FrameEncoder
 from infinipot_ros.visual_memory.frame_store import frames_of_jpeg
+from infinipot_ros.visual_memory.memory_state import MemoryState
 from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.pending import PendingBlock
 from infinipot_ros.visual_memory.recent_frames import UNKNOWN
@@ -61,7 +61,7 @@ def choose_grids(
 
 
 def look_again(
-    encoder: FrameEncoder, model: VisionLanguageModel, grids: Iterable[int],
+    state: MemoryState, model: VisionLanguageModel, grids: Iterable[int],
     on_grid: Callable[[], None],
 ) -> LookedAgain:
     """
@@ -74,21 +74,21 @@ def look_again(
     :return: without those whose jpeg is gone or damaged, or that there is no room for.
     :raises FrameError: they cannot be encoded; some may be written.
     """
-    cache, observations = encoder.cache, dict(encoder.observations.items())
+    cache, observations = state.cache, dict(state.observations.items())
     found = {}
     for grid in sorted(grids):
-        jpeg = encoder.looks.get(grid)
+        jpeg = state.looks.get(grid)
         if jpeg is None:
             continue
         frames = frames_of_jpeg(jpeg, observations[grid], cache.grid_shapes.of(grid)[:2], model)
         if frames is None:
-            encoder.looks.faults += 1
+            state.looks.faults += 1
             continue
         found[grid] = frames
     again: dict[int, int] = {}
     for grid, frames in found.items():
         on_grid()
-        label = encoder.label_of(frames[0].camera)
+        label = state.label_of(frames[0].camera)
         height, width = frames[0].pixels.shape[:2]
         tokens = model.grid_tokens(height, width, label)
         if cache.memory_length + tokens > cache.budget.tokens:
@@ -98,7 +98,7 @@ def look_again(
         hook = AttentionHook(
             cache.prefix_length, cache.memory_length,
             hidden=hidden_tokens(cache.views(), [*before, *again]))
-        [(number, _)] = encoder.write_block(
+        [(number, _)] = state.write_block(
             PendingBlock(1, tokens, model.family.FRAMES_PER_GRID, frames, label), hook,
             [cache.grid_starts.get(grid, UNKNOWN)])
         again[number] = grid

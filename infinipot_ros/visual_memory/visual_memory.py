@@ -83,7 +83,8 @@ class VisualMemory:
         self.plan.check(available_bytes(settings.device) + allocated, settings.device)
         self.model = model if model is not None else load_shared_model(settings)
         self._encoder = FrameEncoder(settings, self.model)
-        self._cache = self._encoder.cache
+        self._state = self._encoder.state
+        self._cache = self._state.cache
         # Attention without hooks supports neither evidence nor scopes.
         self._attention = AttentionAccumulator(
             self._cache.shape, settings.budget,
@@ -168,14 +169,14 @@ class VisualMemory:
             raise FrameError(
                 'bad_pixels',
                 f'a frame is uint8 [height, width, 3], not {rgb.dtype} {list(rgb.shape)}')
-        encoder = self._encoder
-        jumped = encoder.stamps.check(
+        encoder, state = self._encoder, self._state
+        jumped = state.stamps.check(
             camera, stamp_ns, round(self.settings.max_backward_jump_s * SECOND_NS),
             self.settings.cameras)
-        thumbnail = mean_colours(rgb) if self.settings.still_likeness else None
+        thumbnail = mean_colours(rgb) if self.settings.duplicate_similarity else None
         if thumbnail is not None and not jumped and encoder.skip_duplicate(
                 camera, thumbnail, stamp_ns, queued_frames):
-            return FrameOutcome('duplicate', encoder.stamps.newest_ns)
+            return FrameOutcome('duplicate', state.stamps.newest_ns)
         pixels = self.model.fit(rgb, self.settings.max_pixels)
         frame, recent = PendingFrame(pixels, stamp_ns, camera, pose), None
         if self.settings.recent_frames:
@@ -183,12 +184,12 @@ class VisualMemory:
             recent = replace(frame, pixels=self.model.fit(rgb, larger)) if larger else frame
         encoder.add(
             frame, jumped, queued_frames, thumbnail, frames_left, recent)
-        return FrameOutcome('stored', encoder.stamps.newest_ns)
+        return FrameOutcome('stored', state.stamps.newest_ns)
 
     @property
     def frames_held(self) -> int:
         """Frames that were encoded or are pending; a fault takes those of a block out again."""
-        return self._encoder.frames_encoded + self._encoder.frames_pending
+        return self._state.frames_encoded + self._encoder.frames_pending
 
     # -- answers out --------------------------------------------------------------------------
 
@@ -225,7 +226,7 @@ class VisualMemory:
         deadline.check(0)
         try:
             with self._encoder.newest_appended() as newest:
-                known = dict(self._encoder.observations.items())
+                known = dict(self._state.observations.items())
                 known |= {grid: Observation.of(frames) for grid, frames in newest.frames.items()}
                 if not known:
                     raise QuestionError(
@@ -260,7 +261,7 @@ class VisualMemory:
     @property
     def empty(self) -> bool:
         """Whether nothing is remembered and no frame is pending."""
-        return not self._encoder.blocks and not len(self._encoder.observations)
+        return not self._encoder.blocks and not len(self._state.observations)
 
     def _check_scope(self, scope: Scope) -> None:
         """:raises QuestionError: ``INVALID_SCOPE``, or as ``Scope.check``."""
@@ -277,7 +278,7 @@ class VisualMemory:
                 QuestionCode.INVALID_SCOPE,
                 f'attn_implementation {self.settings.attn_implementation} cannot leave out parts '
                 'of the memory; use sdpa or eager, or ask without since, until and cameras')
-        scope.check(self.settings.cameras or list(self._encoder.stamps.cameras))
+        scope.check(self.settings.cameras or list(self._state.stamps.cameras))
 
     def _answer_twice(
         self, answer: Answering, known: dict[int, Observation], grids: int, deadline: Deadline,
@@ -288,8 +289,8 @@ class VisualMemory:
 
         :param known: what the answer may use, of ``grids`` in the cache.
         """
-        encoder = self._encoder
-        remembered = encoder.observations.grids() & known.keys() if encoder.look_grids else set()
+        state = self._state
+        remembered = state.observations.grids() & known.keys() if state.look_grids else set()
         if not remembered:
             return answer(on_text, known, grids, LookedAgain())[0]
         # Only what belongs to the final answer is passed on. What may run out of time waits.
@@ -298,10 +299,10 @@ class VisualMemory:
         first, scores = answer(texts[0].append, known, grids, LookedAgain())
         self._cache.rollback(checkpoint)
         second, again, why = None, LookedAgain(), ''
-        held = {grid: known[grid] for grid in remembered if grid in encoder.looks}
+        held = {grid: known[grid] for grid in remembered if grid in state.looks}
         try:
             again = look_again(
-                encoder, self.model, choose_grids(scores, held, encoder.look_grids),
+                state, self.model, choose_grids(scores, held, state.look_grids),
                 lambda: deadline.check(0))
             if again.grids:
                 second, _ = answer(
@@ -347,7 +348,7 @@ class VisualMemory:
             tokens -= round(float(torch.stack(hidden).sum(-1).double().mean()))
         generation = stream_text(
             decode(
-                self.model, ids, start=self._encoder.timeline.text_start(cache.prefix_length),
+                self.model, ids, start=self._state.timeline.text_start(cache.prefix_length),
                 cache=cache, reserve=cache.writing_tail, max_new_tokens=new_tokens,
                 sampling=self._sampling, hook=hook, step=self._decoder),
             TextStream(
@@ -383,11 +384,11 @@ class VisualMemory:
     @property
     def thumbnails(self) -> Thumbnails:
         """Thumbnails of remembered moments, by grid."""
-        return self._encoder.thumbnails
+        return self._state.thumbnails
 
     def moments(self) -> list[tuple[int, Observation]]:
         """Return grids and what they hold, in the order they came; without pending frames."""
-        return self._encoder.observations.items()
+        return self._state.observations.items()
 
     def share_held(self, grid: int) -> Tensor:
         """Return the share of layers and KV heads that hold each token: ``[rows, columns]``."""
@@ -418,7 +419,7 @@ class VisualMemory:
             fault of the machine halfway (out of memory, say), empty.
         """
         snapshot.check_model(self.capture())
-        layers, policy = self._encoder.fit(snapshot)
+        layers, policy = self._state.fit(snapshot)
         try:
             lost = self._encoder.restore(snapshot, layers, policy)
             self._frames_loaded = self.frames_held
@@ -432,17 +433,17 @@ class VisualMemory:
 
     def status(self) -> MemoryStatus:
         """Return how full the memory is and what it has seen."""
-        encoder, cache = self._encoder, self._cache
+        encoder, state, cache = self._encoder, self._state, self._cache
         return MemoryStatus(
-            frames_encoded=encoder.frames_encoded, frames_pending=encoder.frames_pending,
+            frames_encoded=state.frames_encoded, frames_pending=encoder.frames_pending,
             tokens=cache.memory_length, budget_tokens=cache.budget.tokens,
             bytes=cache.memory_bytes, budget_bytes=cache.nbytes,
-            compressions=cache.compressions, segments=encoder.stamps.segments,
-            oldest_ns=encoder.oldest_ns, newest_ns=encoder.stamps.newest_ns,
+            compressions=cache.compressions, segments=state.stamps.segments,
+            oldest_ns=encoder.oldest_ns, newest_ns=state.stamps.newest_ns,
             last_ingest_ms=1000 * encoder.last_ingest_s, last_query_ms=1000 * self._last_query_s,
-            camera_tokens=dict(encoder.camera_tokens), frames_still=encoder.frames_still,
+            camera_tokens=dict(state.camera_tokens), frames_duplicate=encoder.frames_duplicate,
             rebases=cache.rebases, frames_loaded=self._frames_loaded,
-            look_bytes=encoder.looks.nbytes, look_faults=encoder.looks.faults)
+            look_bytes=state.looks.nbytes, look_faults=state.looks.faults)
 
     def debug_state(self) -> DebugState:
         """Return a view of the internals, for tests and debugging."""

@@ -49,7 +49,7 @@ def test_a_stream_is_filmed_once(renderer, tmp_path, monkeypatch):
     first = load_stream('spin', SEED, frames=FRAMES, questions=4, cache=tmp_path)
     assert [path.name for path in (tmp_path / 'films').iterdir()] == [
         f'{film_name(make_stream("spin", SEED, FRAMES))}.npz']
-    monkeypatch.setattr(quality, '_renderer', lambda: pytest.fail('filmed again'))
+    monkeypatch.setattr(quality, 'film', lambda *_: pytest.fail('filmed again'))
     again = load_stream('spin', SEED, frames=FRAMES, questions=4, cache=tmp_path)
     assert again.digest() == first.digest()
     assert (first.name, first.suite, first.seed) == (f'spin-{SEED}', 'spin', SEED)

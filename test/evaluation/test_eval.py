@@ -195,13 +195,13 @@ def test_frames_that_show_nothing_new_are_left_out(model, tmp_path):
     result = evaluate(model, *given, '--output', tmp_path / 'out')
     assert result.exit_code == 0, result.stderr
     [run] = [json.loads(line) for line in (tmp_path / 'out' / RUNS).read_text().splitlines()]
-    assert run['frames'] == 8 and 0 < run['still'] < 8
+    assert run['frames'] == 8 and 0 < run['duplicates'] < 8
     results = json.loads((tmp_path / 'out' / 'results.json').read_text())
-    assert results['config']['still_likeness'] == 0.1
-    assert results['provenance']['frames_left_out'] == {'still': run['still']}
+    assert results['config']['duplicate_similarity'] == 0.1
+    assert results['provenance']['frames_left_out'] == {'duplicates': run['duplicates']}
     result = evaluate(model, *given[:-2], '--output', tmp_path / 'out')
     assert result.exit_code == 2
-    assert 'still_likeness 0.1 became None' in result.stderr
+    assert 'duplicate_similarity 0.1 became None' in result.stderr
     result = evaluate(model, *given, '--dump', tmp_path / 'dump', '--output', tmp_path / 'two')
     assert result.exit_code == 2
     assert '--duplicate-similarity skips frames by their pictures' in result.stderr

@@ -509,7 +509,7 @@ def test_frames_that_wait_together_are_encoded_together(make) -> None:
 
 def test_frames_that_show_nothing_new_are_counted_apart(make) -> None:
     heard: list[int] = []
-    worker = make(on_frame=heard.append, still_likeness=0.95, max_still_s=10.0)
+    worker = make(on_frame=heard.append, duplicate_similarity=0.95, max_duplicate_age_s=10.0)
     worker.start().result(60.0)
     for second in range(1, 16):
         worker.queue.offer(second * SECOND, 'one view')

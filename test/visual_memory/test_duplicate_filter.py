@@ -40,7 +40,7 @@ def noisy(view: np.ndarray, seed: int) -> np.ndarray:
 def settings(tiny: str, **changes) -> MemoryConfig:
     return MemoryConfig(
         tiny, **{'budget': 64, 'max_pixels': 3136, 'max_new_tokens': 2,
-                 'still_likeness': LIMIT, 'max_still_s': 10.0, **changes})
+                 'duplicate_similarity': LIMIT, 'max_duplicate_age_s': 10.0, **changes})
 
 
 def stored(outcome: FrameOutcome) -> bool:
@@ -75,7 +75,7 @@ def test_a_frame_stands_for_those_like_it(tiny) -> None:
     taken = [memory.add_frame(seen[k % 3], k * SECOND) for k in range(1, 31)]
     assert [k for k, each in enumerate(taken, 1) if each.kind == 'stored'] == [1, 11, 21]
     status = memory.status()
-    assert status.frames_encoded + status.frames_pending == 3 and status.frames_still == 27
+    assert status.frames_encoded + status.frames_pending == 3 and status.frames_duplicate == 27
     assert status.newest_ns == 30 * SECOND
     answer = memory.ask('what?')
     assert (answer.observed_from_ns, answer.observed_to_ns) == (SECOND, 30 * SECOND)
@@ -88,11 +88,11 @@ def test_a_frame_stands_for_those_like_it(tiny) -> None:
 
 
 def test_a_sudden_event_after_hours_is_taken_at_once(tiny) -> None:
-    memory, view = VisualMemory(settings(tiny, max_still_s=86_400.0)), room()
+    memory, view = VisualMemory(settings(tiny, max_duplicate_age_s=86_400.0)), room()
     seen = [noisy(view, seed) for seed in range(3)]
     for minute in range(1, 481):
         memory.add_frame(seen[minute % 3], 60 * minute * SECOND)
-    assert memory.status().frames_still == 479
+    assert memory.status().frames_duplicate == 479
     event = 60 * 480 * SECOND + SECOND
     assert stored(memory.add_frame(with_thing(view, 300, 200), event))
     assert stored(memory.add_frame(view, event + SECOND)), 'it is gone again'
@@ -100,7 +100,7 @@ def test_a_sudden_event_after_hours_is_taken_at_once(tiny) -> None:
 
 
 def test_slow_change_adds_up(tiny) -> None:
-    memory, view = VisualMemory(settings(tiny, max_still_s=3600.0)), room()
+    memory, view = VisualMemory(settings(tiny, max_duplicate_age_s=3600.0)), room()
     taken = 0
     for k in range(1, 101):
         # A shadow that crosses the view, half a pixel a frame.
@@ -118,13 +118,14 @@ def test_cameras_jumps_and_resets_begin_anew(tiny) -> None:
     assert stored(memory.add_frame(view, 50 * SECOND, 'front')), 'the clock jumped back'
     assert not stored(memory.add_frame(view, 51 * SECOND, 'front'))
     memory.reset()
-    assert memory.status().frames_still == 0
+    assert memory.status().frames_duplicate == 0
     assert stored(memory.add_frame(view, 52 * SECOND, 'front'))
 
 
 def test_what_is_no_longer_remembered_stands_for_nothing(tiny) -> None:
-    memory, view = VisualMemory(settings(tiny, cameras=('front', 'rear'), max_still_s=3600.0,
-                                       policy='recent', budget=16)), room()
+    view = room()
+    memory = VisualMemory(settings(
+        tiny, cameras=('front', 'rear'), max_duplicate_age_s=3600.0, policy='recent', budget=16))
     for second in (1, 2):
         assert stored(memory.add_frame(noisy(view, 1) if second == 1 else room(5), second * SECOND,
                                 'front'))
@@ -151,7 +152,7 @@ def test_another_memory_was_loaded_that_ends_at_the_same_moment(tiny) -> None:
     assert not stored(after.add_frame(room(1), 2 * SECOND))
     after.restore(before.capture())
     assert stored(after.add_frame(room(1), 3 * SECOND)), 'nothing remembered looks like this'
-    assert after.status().frames_still == 0
+    assert after.status().frames_duplicate == 0
 
 
 def test_frames_that_were_announced_and_show_the_same_are_not_waited_for(tiny) -> None:
@@ -160,13 +161,13 @@ def test_frames_that_were_announced_and_show_the_same_are_not_waited_for(tiny) -
         outcome = memory.add_frame(room(min(k, 4)), k * SECOND, queued_frames=8 - k)
         assert outcome == FrameOutcome('stored' if k <= 4 else 'duplicate', k * SECOND)
     status = memory.status()
-    assert (status.frames_encoded, status.frames_pending, status.frames_still) == (4, 0, 4)
+    assert (status.frames_encoded, status.frames_pending, status.frames_duplicate) == (4, 0, 4)
     assert memory.moments()[-1][1].last_ns == 8 * SECOND
 
 
 def test_it_is_off_by_default_and_checked(tiny) -> None:
-    memory = VisualMemory(settings(tiny, still_likeness=0.0))
+    memory = VisualMemory(settings(tiny, duplicate_similarity=0.0))
     assert all(stored(memory.add_frame(room(), k * SECOND)) for k in range(1, 5))
-    for wrong in ({'still_likeness': 1.5}, {'max_still_s': 0.0}):
+    for wrong in ({'duplicate_similarity': 1.5}, {'max_duplicate_age_s': 0.0}):
         with pytest.raises(ConfigurationError, match=next(iter(wrong))):
             settings(tiny, **wrong).validate()

@@ -137,7 +137,7 @@ def test_attention_that_is_not_a_number_is_no_evidence(tiny):
 def test_a_picture_that_cannot_be_made_costs_no_more_than_itself(tiny, monkeypatch):
     memory = make(tiny, block_size=4)
     monkeypatch.setattr(
-        'infinipot_ros.visual_memory.frame_encoder.make_thumbnail', lambda _pixels, _side: 1 / 0)
+        'infinipot_ros.visual_memory.memory_state.make_thumbnail', lambda _pixels, _side: 1 / 0)
     for index in range(60):
         with suppress(ZeroDivisionError):
             feed(memory, 1, index)

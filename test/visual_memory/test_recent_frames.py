@@ -180,10 +180,10 @@ def test_scopes_and_cameras_choose_among_recent_frames_too(tiny):
 
 
 def test_a_duplicate_extends_the_recent_frame(tiny):
-    memory = make(tiny, recent_frames=2, still_likeness=0.9)
+    memory = make(tiny, recent_frames=2, duplicate_similarity=0.9)
     for index in range(6):
         memory.add_frame(noise(0), stamp(index))
-    assert memory.status().frames_still == 5
+    assert memory.status().frames_duplicate == 5
     assert memory.ask(QUESTION).observed_to_ns == stamp(5)
 
 

@@ -31,7 +31,9 @@ def provenance(store: RunStore, summary: Summary) -> dict[str, Any]:
         inputs |= {(each['path'], each['sha256']): each for each in run.get('inputs', ())}
         if run['host'] not in hosts:
             hosts.append(run['host'])
-        left_out.update({'by the rate': run.get('skipped', 0), 'still': run.get('still', 0)})
+        # 'still' in runs of earlier versions.
+        duplicates = run.get('duplicates', run.get('still', 0))
+        left_out.update({'by the rate': run.get('skipped', 0), 'duplicates': duplicates})
         left_out.update(run.get('dropped', {}))
     dates = sorted(run['date'] for run in store.runs)
     clusters = f'streams, seeds for {ALL_SUITES}' if summary.shared_seeds else 'streams'

@@ -66,12 +66,20 @@ class Interval:
         """Distance between the ends; 0 where there is no interval."""
         return self.ends[1] - self.ends[0]
 
-    def percent(self, form: str = '.1f') -> str:
-        """Format as per cent: ``85.0 [80.1, 89.3]``; ``form`` may ask for a sign."""
+    def percent(
+        self, form: str = '.1f', ends: str = '', layout: str = '{} [{}, {}]',
+    ) -> str:
+        """
+        Format as per cent: ``85.0 [80.1, 89.3]``; the mean alone where there is no interval.
+
+        :param form: of the numbers; may ask for a sign.
+        :param ends: of the interval's ends, if another.
+        :param layout: with places for the mean and both ends.
+        """
         mean = f'{100 * self.mean:{form}}'
         if self.low is None or self.high is None:
             return mean
-        return f'{mean} [{100 * self.low:{form}}, {100 * self.high:{form}}]'
+        return layout.format(mean, *(f'{100 * end:{ends or form}}' for end in self.ends))
 
 
 @lru_cache(maxsize=16)

@@ -17,36 +17,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from infinipot_ros.kv_cache.coordinates import layout_by_position
 from infinipot_ros.kv_cache.layer_view import PARTS, LayerView
-from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy, check_ratio, top_slots
-from infinipot_ros.kv_cache.scores import recent_grids
+from infinipot_ros.kv_cache.policies.recent_first import RecentFirst
 
 NAMES = ('cords',)
 CENTRES = 256
 
 
-class Cords(EvictionPolicy):
-    """
-    Keeps recent grids whole, then what is farthest from all that was chosen.
+class Cords(RecentFirst):
+    """Keeps recent grids whole, then what is farthest from all that was chosen."""
 
-    :param recent_ratio: share of the memory's grids that is recent.
-    :raises ConfigurationError: a ratio outside [0, 1].
-    """
-
-    RATIOS = ('recent_ratio',)
-
-    def __init__(self, recent_ratio: float = 0.125) -> None:
-        check_ratio('recent_ratio', recent_ratio)
-        self.recent_ratio = recent_ratio
-
-    def select(self, view: LayerView, target: int) -> Tensor:
-        """Choose the newest tokens, then by the order in which they add to the cover."""
-        layout = layout_by_position(view.coordinates, view.shapes)
-        count = recent_grids(view.keys.shape[1], layout.cells, self.recent_ratio)
-        order = cover_order(_directions(view), min(CENTRES, target))
-        rank = torch.where(layout.recency < count, layout.recency - count, order)
-        return top_slots(-rank, target)
+    def score(self, view: LayerView, target: int) -> Tensor:
+        """Score by the order in which tokens add to the cover."""
+        return -cover_order(_directions(view), min(CENTRES, target))
 
 
 def _directions(view: LayerView) -> Tensor:

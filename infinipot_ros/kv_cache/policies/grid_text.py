@@ -19,6 +19,29 @@ from infinipot_ros.kv_cache.policies.eviction_policy import EvictionPolicy
 CLOSE = 32
 
 
+class _VisualViews(Sequence[LayerView]):
+    """The visual tokens of layers, copied one layer at a time, when it is looked at."""
+
+    def __init__(self, views: Sequence[LayerView]) -> None:
+        self._views = views
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return _VisualViews(self._views[index])
+        view = self._views[index]
+        visual = ~text_tokens(view.coordinates)
+        starts, attention = (
+            None if each is None else each[visual].unsqueeze(0)
+            for each in (view.starts, view.attention))
+        return replace(
+            view, keys=view.keys[visual].unsqueeze(0), values=view.values[visual].unsqueeze(0),
+            coordinates=view.coordinates[visual].unsqueeze(0), starts=starts, attention=attention)
+
+
+
 class GridTextPolicy(EvictionPolicy):
     """
     Lets a policy choose among visual tokens, and adds the text of every grid that stays.
@@ -39,14 +62,7 @@ class GridTextPolicy(EvictionPolicy):
 
     def prepare(self, views: Sequence[LayerView]) -> None:
         """Let the policy look at the visual tokens of all layers, all heads in one row."""
-        self.inner.prepare([
-            replace(
-                view, keys=view.keys[visual].unsqueeze(0), values=view.values[visual].unsqueeze(0),
-                coordinates=view.coordinates[visual].unsqueeze(0),
-                starts=None if view.starts is None else view.starts[visual].unsqueeze(0),
-                attention=None if view.attention is None
-                else view.attention[visual].unsqueeze(0))
-            for view in views for visual in [~text_tokens(view.coordinates)]])
+        self.inner.prepare(_VisualViews(views))
 
     def state(self) -> dict[str, Any]:
         """Return what the inner policy learned."""

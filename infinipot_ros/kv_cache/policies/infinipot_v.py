@@ -112,15 +112,17 @@ class InfinipotV(EvictionPolicy):
         """
         if not self.variant.pooling:
             return
-        variations = [coefficient_of_variation(value_norms(view.values)) for view in views]
+        # One pass: a view may be a copy that is made when it is looked at.
+        variations = {
+            view.layer: coefficient_of_variation(value_norms(view.values)) for view in views}
         if self._thresholds is None:
             quartiles = torch.quantile(
-                torch.tensor(variations, dtype=torch.float64),
+                torch.tensor([*variations.values()], dtype=torch.float64),
                 torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
             self._thresholds = tuple(quartiles.tolist())
         self._kernels = {
-            view.layer: choose_kernel(variation, self._thresholds)
-            for view, variation in zip(views, variations, strict=True)}
+            layer: choose_kernel(variation, self._thresholds)
+            for layer, variation in variations.items()}
 
     def state(self) -> dict[str, Any]:
         """Return the limits between the pooling windows, once calibrated."""

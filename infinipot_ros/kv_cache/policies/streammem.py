@@ -5,9 +5,9 @@ Keep what the chat template attends to.
 
 StreamMem (arXiv:2508.15717): the tokens between the vision and an answer, which every question
 shares, stand in for the question that is not known yet; per KV head the tokens they attend to most
-stay. Of the paper's other parts, similar frames are left out by ``still_likeness`` if that is set;
-the merged prototype of each frame and YaRN are not done. It compresses when the memory is full,
-not after every clip.
+stay. Of the paper's other parts, similar frames are left out by ``duplicate_similarity`` if that
+is set; the merged prototype of each frame and YaRN are not done. It compresses when the memory is
+full, not after every clip.
 """
 
 from __future__ import annotations

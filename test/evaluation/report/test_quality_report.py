@@ -18,6 +18,7 @@ from tiny_models import make_tiny
 from infinipot_ros.cli.result_tables import headline_tables
 from infinipot_ros.evaluation.outcome import Outcome
 from infinipot_ros.evaluation.report.plots import styles_of, suite_plots
+from infinipot_ros.evaluation.report.provenance import provenance
 from infinipot_ros.evaluation.report.quality_report import write_report
 from infinipot_ros.evaluation.report.summary import (
     HEADLINE_GROUPS,
@@ -103,6 +104,16 @@ def test_json_holds_config_provenance_and_figures(measured, results):
     lines = [json.loads(line) for line in (folder / 'cells.jsonl').read_text().splitlines()]
     assert facts['frames_observed'] == sum(line['frames'] for line in lines)
     assert len(facts['code']) == 1
+
+
+@pytest.mark.parametrize('name', ['duplicates', 'still'])
+def test_duplicates_are_counted_in_runs_of_every_version(measured, name):
+    folder, summary = measured
+    with RunStore(folder, CONFIG) as store:
+        for run in store.runs:
+            del run['duplicates']
+        store.runs[0][name] = 3
+        assert provenance(store, summary)['frames_left_out'] == {'duplicates': 3}
 
 
 def test_csv_equals_json(measured, results):
