@@ -29,6 +29,7 @@ SECTIONS = {
     'decoding': 'benchmarks.speed.decoding:measure',
     'first_token': 'benchmarks.speed.first_token:measure',
     'curves': 'benchmarks.speed.curves:measure',
+    'peers': 'benchmarks.speed.peers:measure',
     'bounds': 'benchmarks.speed.bounds:measure',
     'node': 'benchmarks.speed.live:measure_node',
     'latency': 'benchmarks.speed.live:measure_latency',
