@@ -32,6 +32,7 @@ SECTIONS = {
     'peers': 'benchmarks.speed.peers:measure',
     'bounds': 'benchmarks.speed.bounds:measure',
     'node': 'benchmarks.speed.live:measure_node',
+    'node_cost': 'benchmarks.speed.node_cost:measure',
     'latency': 'benchmarks.speed.live:measure_latency',
 }
 REPEATS, QUICK_REPEATS = 5, 3

@@ -140,9 +140,10 @@ def _attend_grouped(
     # transformers would first copy all keys and values for each query head of a group. The kernels
     # of CPUs read the same ones again, as those of so many sequences.
     queries = _grouped(query, key).transpose(0, 1)
+    size = len(queries), -1, -1, -1
     out = functional.scaled_dot_product_attention(
-        queries, *(each.expand(len(queries), -1, -1, -1) for each in (key, value)),
-        attn_mask=mask, scale=scaling, is_causal=mask is None and query.shape[2] > 1)
+        queries, key.expand(size), value.expand(size), attn_mask=mask, scale=scaling,
+        is_causal=mask is None and query.shape[2] > 1)
     # [groups, kv_heads, new, D] to [1, new, heads, D], as transformers' functions return it.
     return out.permute(2, 1, 0, 3).flatten(1, 2).unsqueeze(0).contiguous()
 
