@@ -29,8 +29,10 @@ SECTIONS = {
     'decoding': 'benchmarks.speed.decoding:measure',
     'first_token': 'benchmarks.speed.first_token:measure',
     'curves': 'benchmarks.speed.curves:measure',
+    'peers': 'benchmarks.speed.peers:measure',
     'bounds': 'benchmarks.speed.bounds:measure',
     'node': 'benchmarks.speed.live:measure_node',
+    'node_cost': 'benchmarks.speed.node_cost:measure',
     'latency': 'benchmarks.speed.live:measure_latency',
 }
 REPEATS, QUICK_REPEATS = 5, 3

@@ -156,13 +156,14 @@ def measure(options: SpeedOptions) -> Section:
 
 def make_ways(
     model: VisionLanguageModel, device: torch.device, lengths: tuple[int, ...],
+    policies: tuple[str, ...] = POLICIES,
 ) -> list[Way]:
-    """Fill a cache of every kind to every length."""
+    """Fill a cache of every kind to every length: bounded ones, and one that keeps all."""
     text = model.shape
     shape = CacheShape(text.layers, text.kv_heads, text.head_dim, model.dtype, device)
     ways = []
     for length in lengths:
-        for name in POLICIES:
+        for name in policies:
             policy = make_policy(name)
             cache = BoundedCache(
                 shape, Budget(BUDGET), prefix_room=0, tail_room=QUESTION + ANSWER)
@@ -227,8 +228,9 @@ class Timed:
         seconds: dict[str, list[float]] = {}
         grids = (BUDGET - Budget(BUDGET).target) // GRID
         for number in range(1 + self._options.repeats):
-            for way in self._ways[-len(POLICIES) - 1:-1]:
-                assert way.policy is not None
+            for way in {each.name: each for each in self._ways}.values():
+                if way.policy is None:
+                    continue
                 full = BUDGET // GRID * GRID
                 watch_random(
                     way.cache, way.policy, (full - way.cache.memory_length) // GRID, ROWS,
@@ -239,13 +241,18 @@ class Timed:
                     seconds.setdefault(way.name, []).append(taken / grids)
         return seconds
 
+    @property
+    def encode_s(self) -> list[float]:
+        """Seconds to encode a grid, of each repeat."""
+        return [encode * self._tower for encode in self._encode]
+
     def frames_per_s(self, way: Way) -> list[float]:
         """Frames that are encoded and read in a second."""
         bears = self._compression.get(way.name) if way.length > BUDGET else None
         return [
-            FRAMES / (encode * self._tower + (grid + bear) * self._decoder)
+            FRAMES / (encode + (grid + bear) * self._decoder)
             for encode, grid, bear in zip(
-                self._encode, self._grid[way.key], bears or [0.0] * len(self._encode))]
+                self.encode_s, self._grid[way.key], bears or [0.0] * len(self._encode))]
 
     def first_token_ms(self, way: Way) -> list[float]:
         """Milliseconds from a question to the first token of its answer."""

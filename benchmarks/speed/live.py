@@ -49,7 +49,7 @@ def measure_node(options: SpeedOptions) -> Section:
 
     :raises ConfigurationError: there is no ROS 2 here.
     """
-    load = _need_ros()
+    load = need_ros()
     from benchmarks.speed.bare import bare_model, film
     from benchmarks.speed.floor import FLOOR_COLUMNS, calibrate, floor_cells
     from benchmarks.speed.pipeline import BARE, Stream, bare_rounds, round_work
@@ -59,7 +59,7 @@ def measure_node(options: SpeedOptions) -> Section:
 
     tokens, budget = (64, 512) if options.quick else (128, 1024)
     common: dict[str, Any] = {'device': options.device, 'dtype': options.dtype}
-    with tempfile.TemporaryDirectory(prefix='infinipot_slice_') as folder, _node_threads():
+    with tempfile.TemporaryDirectory(prefix='infinipot_slice_') as folder, node_threads():
         _save_slice(Path(folder), options)
         settings = MemoryConfig(
             folder, budget=budget, max_pixels=tokens * 784, max_batch=1, **common)
@@ -73,7 +73,7 @@ def measure_node(options: SpeedOptions) -> Section:
             '-p', f'dtype:={options.dtype}', '-p', f'memory.budget:={budget}',
             '-p', f'ingest.max_pixels:={tokens * 784}', '-p', 'ingest.max_batch:=1']
         with load.loaded_node(
-                arguments, jpegs(frames), _profile(), status_s=REPORT_S) as node:
+                arguments, jpegs(frames), profile(), status_s=REPORT_S) as node:
             node.frames_a_second(2 * budget // tokens * settings.block_size)
             ways: dict[str, Callable[[], float]] = {
                 BARE: lambda: _timed(bare, count, options),
@@ -110,14 +110,14 @@ def measure_latency(options: SpeedOptions) -> Section:
 
     :raises ConfigurationError: there is no ROS 2 here.
     """
-    load = _need_ros()
+    load = need_ros()
     from benchmarks.speed.bare import film
     # No shorter than the node looks back for its percentiles: each rate has its own.
     seconds = 10.0 if options.quick else 30.0
     arguments = [
         '-p', f'device:={options.device}', '-p', f'dtype:={options.dtype}',
         '-p', 'memory.budget:=1024', '-p', f'ingest.max_pixels:={24 * 784}']
-    with load.loaded_node(arguments, jpegs(film(30, *CAMERA)), _profile()) as node:
+    with load.loaded_node(arguments, jpegs(film(30, *CAMERA)), profile()) as node:
         node.send()
         node.settle()
         phases = [_ask_under(node, hz, seconds) for hz in RATES]
@@ -201,7 +201,12 @@ def jpegs(frames: Sequence[npt.NDArray[np.uint8]]) -> list[bytes]:
     return encoded
 
 
-def _need_ros() -> Any:
+def need_ros() -> Any:
+    """
+    Import the module that runs a node.
+
+    :raises ConfigurationError: there is no ROS 2 here.
+    """
     try:
         from benchmarks.speed import node_load as load
     except ImportError as error:
@@ -211,7 +216,8 @@ def _need_ros() -> Any:
     return load
 
 
-def _profile() -> Path:
+def profile() -> Path:
+    """Return the Fast DDS profile that nodes are started with here."""
     return find_share() / 'config' / 'fastdds_shm.xml'
 
 
@@ -236,7 +242,7 @@ def _save_slice(folder: Path, options: SpeedOptions) -> None:
 
 
 @contextmanager
-def _node_threads() -> Iterator[None]:
+def node_threads() -> Iterator[None]:
     """Compute with as many threads as a node that is started from here."""
     import torch
     before = torch.get_num_threads()

@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.action import ActionClient
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, Image
 
 from infinipot_ros.action import Ask
 from infinipot_ros.errors import NodeError
@@ -29,7 +30,7 @@ from infinipot_ros.node.replay.frame_accounting import FrameCounts, count_frames
 from infinipot_ros.node.replay.node_handle import STATUS_S, NodeHandle, launch_node
 from infinipot_ros.ros_time import nanoseconds
 
-TOPIC = '/camera/image/compressed'
+TOPIC, RAW_TOPIC = '/camera/image/compressed', '/camera/image'
 #: Seconds anything the node should do may take.
 PATIENCE_S = 120.0
 
@@ -47,15 +48,17 @@ class NodeLoad:
     The camera and the questions of a node under load.
 
     :param node: a launched one, as in ``loaded_node``.
-    :param jpegs: the camera's images, sent in turn.
+    :param images: the camera's, sent in turn: jpegs, or raw messages.
     :ivar sent: frames sent so far.
     """
 
-    def __init__(self, node: NodeHandle, jpegs: Sequence[bytes]) -> None:
-        self._client = node.client
-        self._jpegs = jpegs
+    def __init__(self, node: NodeHandle, images: Sequence[bytes] | Sequence[Image]) -> None:
+        self._client, self._process = node.client, node.process
+        self._images = images
+        raw = isinstance(images[0], Image)
         self._camera = self._client.node.create_publisher(
-            CompressedImage, TOPIC, QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE))
+            Image if raw else CompressedImage, RAW_TOPIC if raw else TOPIC,
+            QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE))
         self._action = ActionClient(self._client.node, Ask, f'{self._client.name}/ask')
         self._reports: list[DiagnosticArray] = []
         self._client.node.create_subscription(
@@ -68,7 +71,9 @@ class NodeLoad:
 
     def send(self) -> None:
         """Send a frame, stamped now."""
-        message = CompressedImage(format='jpeg', data=self._jpegs[self.sent % len(self._jpegs)])
+        message = self._images[self.sent % len(self._images)]
+        if isinstance(message, bytes):
+            message = CompressedImage(format='jpeg', data=message)
         message.header.stamp = self._client.node.get_clock().now().to_msg()
         self._camera.publish(message)
         self.sent += 1
@@ -157,6 +162,12 @@ class NodeLoad:
         """Count what became of the frames."""
         return count_frames(self.sent, self._client.status, self._before)
 
+    def cpu_s(self) -> float:
+        """Return the seconds that the node's process has had on processors, in all its threads."""
+        assert self._process is not None
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
+
     def images(self) -> dict[str, str]:
         """Return the values of the node's next images status on /diagnostics."""
         before = len(self._reports)
@@ -168,7 +179,7 @@ class NodeLoad:
 
 @contextmanager
 def loaded_node(
-    arguments: Sequence[str], jpegs: Sequence[bytes], profile: Path, *,
+    arguments: Sequence[str], images: Sequence[bytes] | Sequence[Image], profile: Path, *,
     status_s: float = STATUS_S,
 ) -> Iterator[NodeLoad]:
     """
@@ -179,9 +190,11 @@ def loaded_node(
     :param status_s: seconds between two statuses of the node, each of which costs it time.
     :raises NodeError: it did not start or end as it should, or what happened in between.
     """
+    raw = isinstance(images[0], Image)
+    topic = RAW_TOPIC if raw else TOPIC
     defaults = ['-p', 'ingest.fps:=0.0', '-p', 'ingest.queue_size:=1024',
-                '-p', f'qos_overrides.{TOPIC}.subscription.depth:=500']
+                '-p', f'qos_overrides.{topic}.subscription.depth:=500']
     with launch_node(
-            TOPIC, 'sensor_msgs/msg/CompressedImage', [*defaults, *arguments], profile,
-            status_s=status_s) as node:
-        yield NodeLoad(node, jpegs)
+            topic, f'sensor_msgs/msg/{"Image" if raw else "CompressedImage"}',
+            [*defaults, *arguments], profile, status_s=status_s) as node:
+        yield NodeLoad(node, images)

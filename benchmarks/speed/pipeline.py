@@ -11,6 +11,7 @@ memory resizes and cuts frames, does the same, compresses, and keeps observation
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count, cycle, islice
 from typing import Any
 
@@ -45,6 +46,12 @@ WANTED = 0.95
 SIZE = (480, 640)
 MEMORY, BARE, LINEAR = (
     'the memory', 'bare model', 'bare model with a linear patch embedding')
+# As a camera that is ahead has them, or a recording: the memory's own ``max_batch``.
+QUEUED = 8
+MEMORY_QUEUED, BARE_QUEUED = (
+    f'the memory, {QUEUED} frames queued', f'bare model, {QUEUED} frames a pass')
+# What the memory is to reach of the bare model's frames/s, one grid a pass, when frames queue.
+WANTED_QUEUED = 1.3
 
 Frames = Sequence[npt.NDArray[np.uint8]]
 
@@ -54,11 +61,16 @@ class Stream:
     A memory under a stream without an end.
 
     ``lengths`` are the tokens before each block of one round: from a compression to where the
-    memory is as long again.
+    memory is as long again. ``at_once`` frames of a block wait for the memory; by default no more
+    than it reads in one pass anyway.
     """
 
-    def __init__(self, observer: VisualMemory, frames: Frames, least_blocks: int) -> None:
+    def __init__(
+        self, observer: VisualMemory, frames: Frames, least_blocks: int,
+        at_once: int | None = None,
+    ) -> None:
         self.observer, self._frames = observer, cycle(frames)
+        self.at_once = at_once or observer.settings.block_size
         self._stamps = count(STEP_NS, STEP_NS)
         # Until the budget was full once, no round is like the next.
         while observer.status().compressions < 2:
@@ -73,9 +85,15 @@ class Stream:
             self.show_block()
 
     def show_block(self) -> None:
-        """Show the frames of one block."""
-        for frame in islice(self._frames, self.observer.settings.block_size):
-            self.observer.add_frame(frame, next(self._stamps))
+        """Show the frames of one block, each with those that wait behind it."""
+        for behind, frame in enumerate(islice(self._frames, self.at_once), 1):
+            queued = self.at_once - behind if self.queues else 0
+            self.observer.add_frame(frame, next(self._stamps), queued_frames=queued)
+
+    @property
+    def queues(self) -> bool:
+        """Whether more frames wait than a block has."""
+        return self.at_once > self.observer.settings.block_size
 
     def show_round(self) -> None:
         """Show the frames of one round."""
@@ -161,6 +179,34 @@ def compare(
     return times, stream.lengths
 
 
+def compare_queued(
+    model: VisionLanguageModel, settings: MemoryConfig, size: tuple[int, int], repeats: int,
+) -> SideBySide:
+    """
+    Time the memory while frames are queued, and the bare model a grid and a queue at a time.
+
+    :param size: height and width of a camera frame.
+    :return: seconds a frame.
+    """
+    frames, usual = film(QUEUED, *size), settings.block_size
+    stream = Stream(
+        observer_of(model, replace(settings, max_batch=QUEUED)), frames, 2, at_once=QUEUED)
+    rows, columns = model.grid_size(*model.encoded_size(*size, settings.max_pixels))
+    block = usual // model.family.FRAMES_PER_GRID * rows * columns
+    behind = [min(settings.budget, length + number * block)
+              for length in stream.lengths for number in range(QUEUED // usual)]
+    bare = bare_model(model)
+    ways = {
+        MEMORY_QUEUED: stream.show_round,
+        BARE: bare_rounds(model, frames, settings, behind, bare),
+        BARE_QUEUED: bare_rounds(
+            model, frames, replace(settings, block_size=QUEUED), stream.lengths, bare)}
+    times = side_by_side(ways, repeats=repeats, device=model.device)
+    shown = QUEUED * len(stream.lengths)
+    return SideBySide({
+        name: [second / shown for second in seconds] for name, seconds in times.seconds.items()})
+
+
 def measure(options: SpeedOptions) -> Section:
     """Compare on the bundled model, and on a slice of the 3B shape or all of it on a GPU."""
     whole = options.device != 'cpu'
@@ -201,6 +247,17 @@ def measure(options: SpeedOptions) -> Section:
         targets.append(Target(
             f'frames/s of the memory to the bare model: {title}', f'at least {WANTED:.0%}',
             ratio.ratio_text(unit=' %'), ratio.median >= WANTED))
+        queued = compare_queued(model, settings, SIZE, options.repeats)
+        tables.append(Table(
+            f'{title}, while {QUEUED} frames are queued',
+            ('', 'ms a frame', 'frames/s', "the memory's frames/s, % of it"),
+            [[name, queued.spread(name).text(2, 1000), f'{1 / queued.spread(name).median:.1f}',
+              queued.ratio(name, MEMORY_QUEUED).ratio_text()] for name in queued.seconds]))
+        ratio = queued.ratio(BARE, MEMORY_QUEUED)
+        targets.append(Target(
+            f'frames/s of {MEMORY_QUEUED}, to the bare model a grid a pass: {title}',
+            f'at least {WANTED_QUEUED:g} times', ratio.ratio_text(scale=1, unit=' times'),
+            ratio.median >= WANTED_QUEUED))
     return Section(
         'pipeline', 'The whole memory beside the bare model',
         "The bare model is transformers' own, from patches that were cut before to keys and "
@@ -209,5 +266,6 @@ def measure(options: SpeedOptions) -> Section:
         'and thumbnails. It cuts patches by a matrix product where the published tower has a '
         'convolution; against a bare model with the same product the last row compares. In a '
         'slice, what is done once a frame weighs more than it does in the whole model. Only the '
-        "memory's floor includes compressions.",
+        "memory's floor includes compressions. Frames that are queued, as of a camera that is "
+        'ahead or of a recording, are read several grids a pass, as the bare model could be too.',
         tables=tables, targets=targets, rates=rates)

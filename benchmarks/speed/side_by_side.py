@@ -12,6 +12,7 @@ thread waited for its turn is taken off: those are other programs' times.
 
 from __future__ import annotations
 
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -126,6 +127,21 @@ def waited_s() -> float:
         return int(SCHEDULED.read_bytes().split()[1]) / 1e9
     except OSError:
         return 0.0
+
+
+def system_share(run: Callable[[], object], rounds: int = 3) -> float:
+    """
+    Return which share of a call's time on processors the system took: 0 to 1.
+
+    Large new tensors cost it most, page by page, wherever the allocator keeps none; so ways that
+    allocate differ from machine to machine in more than their arithmetic.
+    """
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    for _ in range(rounds):
+        run()
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    system, own = after.ru_stime - before.ru_stime, after.ru_utime - before.ru_utime
+    return system / (system + own) if system else 0.0
 
 
 def in_turns(

@@ -87,7 +87,8 @@ def register_attention(model: Any) -> bool:
         layer.self_attn for layer in model.model.language_model.layers
         if hasattr(layer, 'self_attn')]
     for index, attention in enumerate(attending):
-        attention.kv_layer = index
+        # Noted, as each layer of each pass asks, and configurations are slow to read.
+        attention.kv_layer, attention.wraps = index, base
     return True
 
 
@@ -116,11 +117,12 @@ def attend(
             return (shares @ value[0]).flatten(0, 1)[None, None], None
     if hook is not None and hidden is not None:
         return _attend_hiding(hidden, query, key, value, scaling, hook), None
-    base: str = module.config._attn_implementation.removeprefix(PREFIX)
-    if base == 'eager':
+    if module.wraps == 'eager':
         function = sys.modules[type(module).__module__].eager_attention_forward
+    elif query.device.type == 'cpu':
+        return _attend_grouped(query, key, value, attention_mask, scaling), None
     else:
-        function = ALL_ATTENTION_FUNCTIONS[base]
+        function = ALL_ATTENTION_FUNCTIONS[module.wraps]
     result: tuple[Tensor, Tensor | None] = function(
         module, query, key, value, attention_mask, **kwargs)
     return result
@@ -130,6 +132,20 @@ def _grouped(query: Tensor, key: Tensor) -> Tensor:
     """Group queries by KV head: ``[kv_heads, groups, new, head_dim]``."""
     grouped: Tensor = query[0].unflatten(0, (key.shape[1], -1))
     return grouped
+
+
+def _attend_grouped(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float,
+) -> Tensor:
+    # transformers would first copy all keys and values for each query head of a group. The kernels
+    # of CPUs read the same ones again, as those of so many sequences.
+    queries = _grouped(query, key).transpose(0, 1)
+    size = len(queries), -1, -1, -1
+    out = functional.scaled_dot_product_attention(
+        queries, key.expand(size), value.expand(size), attn_mask=mask, scale=scaling,
+        is_causal=mask is None and query.shape[2] > 1)
+    # [groups, kv_heads, new, D] to [1, new, heads, D], as transformers' functions return it.
+    return out.permute(2, 1, 0, 3).flatten(1, 2).unsqueeze(0).contiguous()
 
 
 def _attend_hiding(

@@ -174,6 +174,7 @@ class VisionLanguageModel:
         self.on_scores: Callable[[Tensor], None] | None = None
         self.supports_hook = register_attention(model)
         family.attach(self._core)
+        self._masks_of_one = family.masks_of_one()
 
     def _find_stop_ids(self, model: Any) -> frozenset[int]:
         # A tokenizer may know an unknown token's id instead.
@@ -340,8 +341,9 @@ class VisionLanguageModel:
         """
         Run the language model on new tokens; their keys and values go into ``cache``.
 
-        ``position_ids`` are always given, a mask only by a ``StaticAttentionHook``: the causal
-        mask follows from the cache's length, which is not a position once it was compressed.
+        ``position_ids`` are always given, a mask only by a ``StaticAttentionHook``, and that there
+        is none for a single token: else the causal mask follows from the cache's length, which is
+        not a position once it was compressed.
 
         :param embeddings: ``[1, n, hidden]``.
         :param positions: int64 ``[3, 1, n]``.
@@ -351,10 +353,13 @@ class VisionLanguageModel:
         :return: last hidden states ``[1, n, hidden]``.
         """
         through = {} if hook is None else {'hook': hook}
+        mask: Any = self._masks_of_one if embeddings.shape[1] == 1 else None
+        if isinstance(hook, StaticAttentionHook):
+            mask = hook.unseen
         output = self._core.language_model(
             inputs_embeds=embeddings.to(self.dtype),
             position_ids=self.family.position_ids(positions.to(self.device)),
-            attention_mask=hook.unseen if isinstance(hook, StaticAttentionHook) else None,
+            attention_mask=mask,
             use_cache=True, **{self._cache_argument: cache}, **through, **(arguments or {}))
         hidden: Tensor = output.last_hidden_state
         return hidden

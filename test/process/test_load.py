@@ -9,7 +9,9 @@ import threading
 
 from harness import SECOND, START_NS, drops
 
+from benchmarks.speed.node_cost import cost, raw_images
 from benchmarks.speed.node_load import loaded_node
+from infinipot_ros.images.image_messages import to_rgb
 from infinipot_ros.ros_time import nanoseconds
 
 
@@ -78,6 +80,7 @@ def test_the_load_that_is_measured(tiny, tmp_path, monkeypatch) -> None:
                  '-p', 'ingest.max_pixels:=3136']
     with loaded_node(arguments, [jpeg], tmp_path / 'none.xml') as node:
         assert node.frames_a_second(400) > 0.0
+        assert 0.0 < cost(node, 50.0, 0.2) < 1.0
         with node.flowing(50.0):
             asked = [node.ask('What is there?', 2) for _ in range(2)]
             images = node.images()
@@ -86,3 +89,10 @@ def test_the_load_that_is_measured(tiny, tmp_path, monkeypatch) -> None:
     assert 0.0 < float(images['stamp to answerable p50 ms']) <= float(
         images['stamp to answerable p95 ms'])
     assert node.sent > 400 and node.count().complete
+
+
+def test_a_raw_camera_sends_the_frames_themselves() -> None:
+    import numpy as np
+    frame = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    [message] = raw_images([frame])
+    assert np.array_equal(to_rgb(message), frame)

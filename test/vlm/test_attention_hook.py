@@ -22,7 +22,7 @@ HEADS, KV_HEADS, WIDTH = 6, 2, 8
 class Layer:
     """What the opened attention reads of a layer."""
 
-    kv_layer = 1
+    kv_layer, wraps = 1, 'sdpa'
 
 
 def draw(keys: int, new: int, seed: int = 0):
@@ -64,6 +64,23 @@ def test_each_head_sees_its_own_tokens_and_pays_only_these(new):
     assert torch.allclose(attention[1], last, atol=1e-6)
     assert not attention[0].any(), 'only its own layer'
     assert (attention[1][hidden] == 0).all()
+
+
+@pytest.mark.parametrize(('dtype', 'close'), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize(('new', 'cached'), [(1, 9), (5, 9), (5, 0), (1, 0)])
+def test_without_a_hook_heads_of_a_group_share_their_keys(new, cached, dtype, close):
+    query, key, value = draw(cached + new, new)
+    # As transformers calls it: a mask, unless the causal one follows from the shapes.
+    mask = None
+    if new > 1 and cached:
+        mask = torch.ones(1, 1, new, cached + new, dtype=torch.bool).tril(cached)
+    out, _ = attend(
+        Layer(), *(each.to(dtype) for each in (query, key, value)), mask,
+        scaling=1 / math.sqrt(WIDTH))
+    nothing = torch.zeros(KV_HEADS, 0, dtype=torch.bool)
+    expected, _ = spelled_out(query, key, value, nothing, 0)
+    assert out.is_contiguous()
+    assert torch.allclose(out.float(), expected, atol=close, rtol=close)
 
 
 @pytest.fixture(scope='module', params=KINDS)

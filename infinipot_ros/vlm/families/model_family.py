@@ -203,6 +203,14 @@ class ModelFamily(ABC):
         :raises ConfigurationError: the family cannot do as it says.
         """
 
+    def masks_of_one(self) -> dict[str, None] | None:
+        """
+        Return the attention mask of a single new token, for the language model.
+
+        :return: of each kind of layer, where the model takes that; None leaves it to the model.
+        """
+        return None
+
     def attach(self, core: Any) -> None:
         """
         Use a loaded model from now on; its vision tower may be changed to compute faster.

@@ -35,6 +35,15 @@ class Qwen2VL(QwenVision):
         return Rotary(
             frequencies[:rope_sections(self.config)[0]].float(), len(frequencies))
 
+    def masks_of_one(self) -> dict[str, None] | None:
+        """
+        Return no mask, so that the model does not work out that a single token needs none.
+
+        That takes it as long as a small layer.
+        """
+        kinds = getattr(self.config.get_text_config(), 'layer_types', None) or ()
+        return {'full_attention': None} if {*kinds} <= {'full_attention'} else None
+
     def layout(self) -> dict[str, Any]:
         """Return what identifies keys and values besides the language model, by name."""
         return {**super().layout(), 'temporal steps per second': self.tokens_per_second}

@@ -65,6 +65,21 @@ def test_every_round_of_a_stream_is_like_the_last(model):
     assert 1 <= len(compressions) < len(blocks)
 
 
+def test_queued_frames_are_read_several_grids_a_pass(model):
+    times = pipeline.compare_queued(model, SETTINGS, (120, 160), repeats=1)
+    assert set(times.seconds) == {pipeline.MEMORY_QUEUED, pipeline.BARE, pipeline.BARE_QUEUED}
+    passes = []
+    encode = model.encode
+    model.encode = lambda frames: (passes.append(len(frames)), encode(frames))[1]
+    frames = film(8, 120, 160)
+    for at_once in (None, pipeline.QUEUED):
+        stream = pipeline.Stream(
+            pipeline.observer_of(model, SETTINGS), frames, least_blocks=2, at_once=at_once)
+        passes.clear()
+        stream.show_round()
+        assert (max(passes) > SETTINGS.block_size) == stream.queues == (at_once is not None)
+
+
 def test_every_way_decodes_as_many_tokens(model):
     times, cached = decoding.compare(model, replace(SETTINGS, budget=128), 3, repeats=1)
     assert len(times.seconds) == 5

@@ -106,6 +106,7 @@ def test_a_section_tells_every_figure_and_target(monkeypatch, quick):
     times, share, scratch = (table['rows'] for table in written['tables'])
     assert [row[1] for row in times] == [
         'infinipot_v', 'rarity', SAME, compression.PLAIN, compression.NORMALISED]
+    assert all(0 <= int(row[3]) <= 100 for row in times), "the system's share"
     assert all(row[-1] > 0 for row in share)
     # All ways do the same work, and none of them in no time.
     [of_all] = {row[-2] for row in times}

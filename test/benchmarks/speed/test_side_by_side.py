@@ -78,3 +78,9 @@ def test_every_way_is_timed_as_often_as_wanted():
         {name: lambda name=name: called.append(name) for name in COSTS}, repeats=3)
     assert {name: len(each) for name, each in times.seconds.items()} == dict.fromkeys(COSTS, 3)
     assert min(called.count(name) for name in COSTS) > 3
+
+
+def test_the_system_s_share_is_that_of_its_own_work():
+    with open('/dev/urandom', 'rb') as noise:
+        reading = module.system_share(lambda: noise.read(2 ** 24))
+    assert module.system_share(lambda: sum(range(10 ** 6))) < 0.5 < reading <= 1.0
