@@ -51,14 +51,19 @@ class HeapInfo(ctypes.Structure):
         'fordblks', 'keepcost'))
 
 
+def heap_info() -> HeapInfo:
+    library = ctypes.CDLL(None)
+    library.mallinfo2.restype = HeapInfo
+    heap: HeapInfo = library.mallinfo2()
+    return heap
+
+
 def held(device: str) -> tuple[int, int]:
     """Bytes in use on the heap, or of torch on a GPU; and blocks that Python has in use."""
     gc.collect()
     if device.startswith('cuda'):
         return torch.cuda.memory_allocated(), sys.getallocatedblocks()
-    library = ctypes.CDLL(None)
-    library.mallinfo2.restype = HeapInfo
-    heap = library.mallinfo2()
+    heap = heap_info()
     return heap.uordblks + heap.hblkhd, sys.getallocatedblocks()
 
 

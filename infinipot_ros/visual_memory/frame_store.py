@@ -24,6 +24,7 @@ from infinipot_ros.errors import ConfigurationError, FrameError, StorageError
 from infinipot_ros.visual_memory.file_lock import open_locked
 from infinipot_ros.visual_memory.observations import Observation
 from infinipot_ros.visual_memory.pending import PendingFrame
+from infinipot_ros.visual_memory.thumbnails import to_jpeg
 from infinipot_ros.vlm.model import VisionLanguageModel
 
 QUALITY = 90
@@ -36,10 +37,8 @@ PRIVATE = 0o600
 
 def frames_to_jpeg(frames: Sequence[PendingFrame]) -> bytes:
     """Write a grid's frames, of one size, as one jpeg; with all of its colours, for questions."""
-    stream = io.BytesIO()
-    Image.fromarray(torch.cat([frame.pixels for frame in frames]).cpu().numpy()).save(
-        stream, 'JPEG', quality=QUALITY, subsampling=0)
-    return stream.getvalue()
+    pixels = torch.cat([frame.pixels for frame in frames]).cpu().numpy()
+    return to_jpeg(Image.fromarray(pixels), quality=QUALITY, subsampling=0)
 
 
 def frames_of_jpeg(

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import io
+import os
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Protocol
+from typing import Any, Protocol
 
 from PIL import Image
 from torch import Tensor
@@ -24,9 +24,21 @@ def make_thumbnail(pixels: Tensor, largest_side: int) -> bytes:
     """
     image = Image.fromarray(pixels.cpu().numpy())
     image.thumbnail((largest_side, largest_side))
-    stream = io.BytesIO()
-    image.save(stream, 'JPEG', quality=JPEG_QUALITY)
-    return stream.getvalue()
+    return to_jpeg(image, quality=JPEG_QUALITY)
+
+
+def to_jpeg(image: Image.Image, **options: Any) -> bytes:
+    """
+    Encode a picture that is kept for long.
+
+    :param options: of Pillow's JPEG writer.
+    """
+    # Into BytesIO Pillow shrinks a buffer of 64 KiB to the jpeg, and what is kept of it lies where
+    # the next buffer would, which then takes new memory. Of a buffer for a file nothing is kept.
+    with open(os.memfd_create('jpeg'), 'w+b', buffering=0) as file:
+        image.save(file, 'JPEG', **options)
+        file.seek(0)
+        return file.read()
 
 
 class Shelf(Protocol):

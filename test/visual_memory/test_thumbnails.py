@@ -6,6 +6,7 @@ import io
 
 import pytest
 import torch
+from bounded_run import heap_info
 from camera import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,21 @@ def test_a_thumbnail_is_a_jpeg_of_the_wanted_size(height, width, side, size):
     assert image.format == 'JPEG'
     assert abs(image.size[0] - size[0]) <= 1
     assert abs(image.size[1] - size[1]) <= 1
+
+
+def test_small_jpegs_that_are_kept_leave_large_pieces_of_the_heap_whole():
+    """What is kept of a busy heap's free pieces must not cost a piece of 64 KiB each."""
+    large, count = 66_000, 400
+    # Pieces that cannot be joined, since something small lies between them.
+    between = [(bytes(large), bytes(2000)) for _ in range(count)]
+    between = [small for _, small in between]
+    grey = torch.full((56, 56, 3), 90, dtype=torch.uint8)
+    kept = [make_thumbnail(grey, 160) for _ in range(count)]
+    before = heap_info().arena
+    again = [bytes(large) for _ in range(count)]
+    assert len({len(jpeg) for jpeg in kept}) == 1 and len(kept[0]) < 1000
+    assert heap_info().arena - before < count * large / 4
+    assert len(between) == len(again)
 
 
 STEPS = st.lists(st.one_of(
