@@ -4,8 +4,8 @@
 An unbounded upper row: everything is kept, and a question reads the grids it is most similar to.
 
 ReKV (Di et al., ICLR 2025, arXiv:2503.00540) keeps the keys and values of every frame outside the
-GPU. In each layer it compares the mean of the question's queries with the mean key of each frame,
-both without positions, and attends to the nearest 64 frames alone, for the whole answer.
+GPU. In each layer it compares the mean query of the question's words with the mean key of each
+frame, both without positions, and attends to the nearest 64 frames alone, for the whole answer.
 
 Where this departs: frames are encoded behind all before them, not behind a window of the last
 15,000 tokens, which is more than these streams have; what is read keeps its positions, where ReKV
@@ -38,6 +38,7 @@ class RetrievingModel:
 
     def __init__(self, model: Any, grids: int = GRIDS) -> None:
         self._model, self._grids = model, grids
+        self._words = slice(0, 0)
         self._text: Tensor | None = None
         self._hidden: list[Tensor] = []
         self.chosen: list[list[int]] = []
@@ -47,7 +48,7 @@ class RetrievingModel:
 
     def embed(self, ids: list[int]) -> Tensor:
         """Embed text, as the model does; what is read next of it is a question or an answer."""
-        self._text = self._model.embed(ids)
+        self._text, self._words = self._model.embed(ids), words_of(self._model.prompt, ids)
         return self._text
 
     def forward(
@@ -78,11 +79,19 @@ class RetrievingModel:
 
         def choose(module: Any, positional: tuple[Tensor, ...], named: dict[str, Any]) -> None:
             states = named['hidden_states'] if 'hidden_states' in named else positional[0]
-            queries = module.q_proj(states[0]).mean(0).view(heads, -1, channels)
+            queries = module.q_proj(states[0, self._words]).mean(0).view(heads, -1, channels)
             nearest = nearest_grids(queries, view, self._grids)
             self.chosen.append(nearest.tolist())
             self._hidden.append(torch.isin(view.coordinates[..., GRID], nearest, invert=True))
         return choose
+
+
+def words_of(prompt: Any, ids: list[int]) -> slice:
+    """Find the words of a question among the tokens that the chat template puts around them."""
+    one, other = (prompt.question_ids(word) for word in ('a', 'b'))
+    ends = [next((number for number, pair in enumerate(zip(*both, strict=False))
+                  if pair[0] != pair[1]), 0) for both in ((one, other), (one[::-1], other[::-1]))]
+    return slice(ends[0], len(ids) - ends[1])
 
 
 def nearest_grids(queries: Tensor, view: LayerView, most: int) -> Tensor:

@@ -12,7 +12,7 @@ from camera import noise, stamp
 from tiny_models import make_tiny
 from torch.nn import functional
 
-from benchmarks.rekv import RetrievingModel
+from benchmarks.rekv import RetrievingModel, words_of
 from infinipot_ros.evaluation.task_runner import quality_settings
 from infinipot_ros.evaluation.variants import FULL
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
@@ -81,6 +81,12 @@ def test_an_answer_reads_the_grids_it_chose_and_no_others(folder, model, grids):
     assert not torch.equal(scores_of(memory, model), before)
 
 
+@pytest.mark.parametrize('question', [QUESTION, 'x', 'Did you see a red ball?'])
+def test_the_words_of_a_question_are_those_between_the_template(model, question):
+    ids = model.prompt.question_ids(question)
+    assert model.tokenizer.decode(ids[words_of(model.prompt, ids)]).strip() == question
+
+
 def test_grids_are_chosen_by_similarity_of_means(folder, model):
     """In the first layer queries follow from the words alone, and keys from the pictures."""
     retrieving = RetrievingModel(model, 4)
@@ -90,7 +96,7 @@ def test_grids_are_chosen_by_similarity_of_means(folder, model):
     norm = model.module.model.language_model.layers[0].input_layernorm
     ids = model.prompt.question_ids(QUESTION)
     with torch.inference_mode():
-        query = attention.q_proj(norm(model.embed(ids)))[0].mean(0)
+        query = attention.q_proj(norm(model.embed(ids)))[0, words_of(model.prompt, ids)].mean(0)
     similarity = []
     heads, groups = 2, attention.num_key_value_groups
     with torch.inference_mode():
