@@ -83,6 +83,11 @@ def quality(
             '--headline', help='Small budgets, and questions from now to a day ago: a fixed set, '
             'in 40 minutes of two cores; smaller with --quick.')
     ] = False,
+    page: Annotated[
+        Path | None, typer.Option(
+            help='With --headline: a Markdown page, docs/explanation/quality.md say, whose part '
+            'between the marks of the headline is replaced.')
+    ] = None,
     suite: Annotated[
         list[str] | None,
         typer.Option(help='A sort of streams; may be repeated.', show_default='all'),
@@ -145,6 +150,12 @@ def quality(
             raise ConfigurationError(
                 f'--{"headline" if headline else "quick"} is a fixed set and takes no '
                 f'{", ".join(fixed)}; leave one out')
+        if page is not None:
+            if quick or not headline:
+                raise ConfigurationError(
+                    '--page takes the figures of --headline, without --quick; leave it out')
+            from benchmarks.headline_tables import put_into_page
+            put_into_page(page, None)
         if split not in SPLITS:
             raise ConfigurationError(
                 f'split {split!r} is not held out; choose {" or ".join(SPLITS)}')
@@ -169,7 +180,7 @@ def quality(
                 'recent_frames': recent_frames, 'recent_max_pixels': recent_max_pixels,
                 'second_look_frames': second_look_frames, 'second_look_bytes': second_look_bytes},
             workers=count_workers(workers, device), ray=ray, cache=cache.expanduser(),
-            fresh=fresh)
+            fresh=fresh, page=page)
 
 
 def plan_tasks(plan: Plan, split: str) -> list[StreamTask]:
@@ -210,12 +221,14 @@ def plan_tasks(plan: Plan, split: str) -> list[StreamTask]:
 def _measure_and_report(
     plan: Plan | HeadlinePlan, output: Path, *, questions: int, split: str, model: str,
     device: str, dtype: str, block_size: int, others: dict[str, Any], workers: int,
-    ray: str | None, cache: Path, fresh: bool,
+    ray: str | None, cache: Path, fresh: bool, page: Path | None,
 ) -> None:
     from rich.console import Console
 
     from benchmarks.headline import DAY_SIMILARITY, MIDDLE_BUDGET, load_headline, plan_headline
+    from benchmarks.headline_rows import show_rows
     from benchmarks.headline_tables import headline_tables as age_tables
+    from benchmarks.headline_tables import measured_with, put_into_page
     from benchmarks.long_streams import DAY, LONG_SUITES
     from benchmarks.quality_streams import load_stream, stream_code
     from infinipot_ros.cli.progress import show_progress
@@ -249,7 +262,7 @@ def _measure_and_report(
                 store, [task for task in tasks if (task.suite == DAY) == day], load,
                 partial(load_model, model, device=device, dtype=dtype),
                 replace(settings, duplicate_similarity=DAY_SIMILARITY) if day else settings,
-                workers=workers,
+                workers=workers, show=show_rows,
                 spread=None if ray is None else partial(
                     run_on_cluster, address=ray, output=output),
                 on_run=on_run, on_frames=on_frames)
@@ -258,6 +271,8 @@ def _measure_and_report(
         lines = '\n'.join(age_tables(store.outcomes, plan.lengths.minutes)) + '\n'
         write_whole(output / 'headline.md', lines)
         typer.echo(lines)
+        if page is not None:
+            put_into_page(page, measured_with(config) + lines)
         typer.echo(f'wrote {output / "headline.md"} and what follows')
         return
     for table in headline_tables(summary):

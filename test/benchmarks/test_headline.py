@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,18 +23,22 @@ from benchmarks.headline import (
     load_headline,
     plan_headline,
 )
-from benchmarks.headline_tables import headline_tables
+from benchmarks.headline_rows import CHANNELS, REKV
+from benchmarks.headline_tables import MARKS, headline_tables
 from benchmarks.long_streams import COUNTS, DAY, HOURS, LONG, LONG_SUITES, Lengths, after
 from infinipot_ros.cli.main import app
 from infinipot_ros.evaluation.outcome import Outcome
-from infinipot_ros.evaluation.variants import FULL, ORACLE, Variant
+from infinipot_ros.evaluation.variants import DEFAULT_POLICY, FULL, ORACLE, Variant
+from infinipot_ros.vlm.loading import weights_digest
 from tools.tiny_model.splits import split_of
 
 pytest.importorskip('matplotlib', reason='the report draws with matplotlib')
 
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / 'docs' / 'explanation' / 'quality.md'
 SEED = 2_000_000
 SMALL = HeadlinePlan(
-    {'tour': 1, LONG: 1, HOURS: 1, DAY: 1}, ('infinipot_v',), ('uniform',), ('/16',), 120,
+    {'tour': 1, LONG: 1, HOURS: 1, DAY: 1}, ('infinipot_v',), ('uniform',), ('/4',), ('/4',), 120,
     Lengths(200, (2, 3), 1_200, 300, 300))
 
 
@@ -44,7 +51,12 @@ def test_every_stream_is_held_out_and_has_an_oracle(plan, split):
     for task in tasks:
         assert task.variants[0] == Variant(ORACLE, FULL)
         assert len({*task.variants}) == len(task.variants)
-        assert (Variant(FULL, FULL) in task.variants) == (task.suite in SHORT_SUITES)
+        for unbounded in (FULL, REKV):
+            assert (Variant(unbounded, FULL) in task.variants) == (task.suite in SHORT_SUITES)
+        # Each beside the policy alone at the same budget.
+        again = {each for each in task.variants if '+' in each.policy}
+        assert bool(again) == (task.suite in (*SHORT_SUITES, LONG))
+        assert {Variant(DEFAULT_POLICY, each.budget) for each in again} <= {*task.variants}
     assert set(BUDGETS) == {'/16', '/64', '/256'}
 
 
@@ -123,24 +135,43 @@ def rows(outcomes):
     return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
 
 
-def test_a_table_counts_by_age_and_pairs_with_the_default():
+def test_the_default_is_chosen_age_by_age():
+    """A row a memory, a column a budget; compared with the default at all of them."""
     made = []
-    for policy, right in (('infinipot_v', (1, 1, 0, 0)), ('rarity', (1, 1, 1, 0))):
+    for policy, right in (('infinipot_v', (1, 1, 0, 0)), ('rarity', (1, 1, 1, 0)),
+                          (f'infinipot_v{CHANNELS[0]}', (1, 0, 0, 0))):
         made += [outcome(policy, number, bool(right[number]), delay=delay)
                  for number, delay in enumerate((0, 110, 900, 1000))]
-    made += [outcome(ORACLE, number, True, budget=FULL, delay=delay)
-             for number, delay in enumerate((0, 110, 900, 1000))]
-    # Never in view: of no age.
-    made += [outcome('rarity', 4, False, delay=None, kind='seen', expected='no')]
-    head, _, chance, *found = rows(made)
-    assert head == ['policy', 'budget', 'now', '100 ago', '1,000 ago', 'less `infinipot_v`']
-    assert [row[:2] for row in found] == [
-        ['`oracle`', ''], ['`infinipot_v`', '/64'], ['`rarity`', '/64']]
-    values = [[cell.split(' ')[0] for cell in row[2:]] for row in found]
-    assert values == [
-        ['100.0', '100.0', '100.0', ''], ['100.0', '100.0', '0.0', ''],
-        ['100.0', '100.0', '50.0', '+33.3']]
-    assert chance[2:5] == ['100.0'] * 3
+    made += [outcome('infinipot_v', 2, True, budget='/16', delay=900),
+             outcome('rarity', 2, True, budget='/16', delay=900)]
+    made += [outcome(policy, number, True, budget=FULL, delay=delay)
+             for number, delay in enumerate((0, 110, 900, 1000)) for policy in (REKV, ORACLE)]
+    # Never in view: of no age. And ages that only the long stream is asked about.
+    made += [outcome('rarity', 4, False, delay=None, kind='seen', expected='no'),
+             outcome('rarity', 5, True, delay=9_000, stream='long-1'),
+             outcome('infinipot_v', 5, False, delay=9_000, stream='long-1')]
+    lines = rows(made)
+    head, _, *found = lines[:[row[0] for row in lines].index('policy')]
+    assert head == ['asked about', 'memory', 'kept whole', '1/16', '1/64', 'less `infinipot_v`']
+    ages = [number for number, row in enumerate(found) if row[0]]
+    assert [found[number][0] for number in ages] == [
+        '**now**', '**100 frames ago**', '**1,000 frames ago**', '**10,000 frames ago**']
+    values = {
+        found[first][0].strip('*'): {
+            row[1].strip('`'): [cell.split(' ')[0] for cell in row[2:]]
+            for row in found[first:last]}
+        for first, last in zip(ages, [*ages[1:], len(found)], strict=True)}
+    assert [*values['now']] == [
+        'chance', ORACLE, REKV, 'infinipot_v', f'infinipot_v{CHANNELS[0]}', 'rarity']
+    assert values['1,000 frames ago'] == {
+        'chance': ['100.0', '', '', ''], ORACLE: ['100.0', '', '', ''],
+        REKV: ['100.0', '', '', ''], 'infinipot_v': ['', '100.0', '0.0', ''],
+        f'infinipot_v{CHANNELS[0]}': ['', '', '0.0', '+0.0'],
+        'rarity': ['', '100.0', '50.0', '+33.3']}
+    assert values['100 frames ago'][f'infinipot_v{CHANNELS[0]}'][2:] == ['0.0', '-100.0']
+    assert values['10,000 frames ago'] == {
+        'chance': ['100.0', '', '', ''], 'infinipot_v': ['', '', '0.0', ''],
+        'rarity': ['', '', '100.0', '+100.0']}
 
 
 def test_chance_knows_one_answer_for_each_kind():
@@ -148,8 +179,7 @@ def test_chance_knows_one_answer_for_each_kind():
             for number, (answer, delay) in enumerate((
                 ('red', 100), ('red', 100), ('blue', 1000), ('green', 100)))]
     made += [outcome('infinipot_v', 9, True, kind='seen', expected='yes', delay=1000)]
-    _, _, chance, _ = rows(made)
-    assert chance == ['chance', '', '66.7', '50.0', '']
+    assert [row[2] for row in rows(made) if row[1] == 'chance'] == ['66.7', '50.0']
 
 
 def test_hours_and_days_have_tables_of_their_own():
@@ -163,23 +193,51 @@ def test_hours_and_days_have_tables_of_their_own():
     assert table[4] == ['policy', 'budget', 'seen', 'never seen', 'less `infinipot_v`']
 
 
+def bench(*arguments):
+    return CliRunner().invoke(
+        app, ['bench', 'quality', *map(str, arguments)], prog_name='infinipot')
+
+
+@pytest.mark.parametrize(('arguments', 'why'), [
+    (['--headline', '--suite', 'tour'], '--headline is a fixed set and takes no --suite'),
+    (['--page', PAGE], '--page takes the figures of --headline, without --quick'),
+    (['--headline', '--quick', '--page', PAGE], '--page takes the figures of --headline'),
+    (['--headline', '--page', 'nowhere.md'], 'nowhere.md cannot be read: No such file'),
+    (['--headline', '--page', ROOT / 'docs' / 'index.md'], 'index.md lacks <!-- headline -->')])
+def test_what_cannot_be_measured_is_refused_before_it_begins(tmp_path, arguments, why):
+    refused = bench(*arguments, '--output', tmp_path / 'no')
+    assert refused.exit_code == 2
+    assert why in refused.stderr
+    assert not (tmp_path / 'no').exists()
+
+
 def test_one_command_makes_the_headline(cache, tmp_path, monkeypatch):
     plan = replace(SMALL, streams={'tour': 1, DAY: 1})
-    monkeypatch.setattr(headline_module, 'QUICK_HEADLINE', plan)
-
-    def bench(*arguments):
-        return CliRunner().invoke(
-            app, ['bench', 'quality', '--headline', *map(str, arguments)], prog_name='infinipot')
-
-    refused = bench('--suite', 'tour', '--output', tmp_path / 'no')
-    assert refused.exit_code == 2
-    assert '--headline is a fixed set and takes no --suite' in refused.stderr
-    done = bench('--quick', '--questions', 8, '--workers', 1, '--cache', cache, '--output',
-                 tmp_path / 'out')
+    monkeypatch.setattr(headline_module, 'HEADLINE', plan)
+    page = tmp_path / 'quality.md'
+    shutil.copy(PAGE, page)
+    done = bench('--headline', '--questions', 8, '--workers', 1, '--cache', cache, '--output',
+                 tmp_path / 'out', '--page', page)
     assert done.exit_code == 0, done.stderr
     lines = (tmp_path / 'out' / 'headline.md').read_text()
     assert lines in done.stdout
-    for words in ('| `oracle` |', '| `full` |', '| `infinipot_v` | /16 |', '| chance |',
+    for words in ('| `oracle` |', '| `full` |', '| `rekv` |', '| **now** | chance |',
+                  '| `infinipot_v+recent+look` |', '| `uniform` | 512 |',
                   'A day of mostly nothing'):
         assert words in lines
     assert (tmp_path / 'out' / 'report.html').exists()
+    # What stood around the tables still does.
+    before, after_it = ([*text.partition(MARKS[0])[::2]] for text in (
+        PAGE.read_text(), page.read_text()))
+    assert before[0] == after_it[0]
+    between, _, rest = after_it[1].partition(MARKS[1])
+    assert rest == before[1].partition(MARKS[1])[2]
+    assert lines.strip() in between
+    assert f'weights `{weights_digest("infinipot-tiny")[:8]}`, test split' in between
+
+
+def test_no_page_has_figures_of_other_weights_than_those_that_ship():
+    named = [digest for path in (ROOT / 'docs').rglob('*.md') for digest in re.findall(
+        r'(?:weights|bundled model) `?([0-9a-f]{8,})', path.read_text())]
+    assert len(named) >= 2
+    assert all(weights_digest('infinipot-tiny').startswith(each) for each in named)

@@ -37,7 +37,9 @@ from tools.tiny_model.tour import Film, Tour
 KINDS = ('colour', 'room', 'seen', 'count', 'order', 'current')
 # A vigil has one room, in view to the end, which asks nothing of a memory.
 SUITE_KINDS = {suite: KINDS for suite in SUITES} | {
-    'vigil': ('colour', 'seen', 'count', 'order'), 'absent': ('colour', 'room', 'seen')}
+    'vigil': ('colour', 'seen', 'count', 'order'), 'absent': ('colour', 'room', 'seen'),
+    # Its things have one colour, and to count them they need not be told apart.
+    'alike': ('room', 'seen', 'order')}
 # Numbers are no words of the bundled model: asked only on demand.
 WHERE = (
     'Where were you when you last saw the {thing}?',

@@ -5,12 +5,14 @@ The streams a memory is examined with: each suite strains another assumption of 
 
 ``tour`` drives, ``dwell`` stops for long, ``vigil`` stares at one view in which something happens
 for a few seconds, ``cuts`` jumps, ``spin`` turns on the spot so that the same things come back at
-other coordinates, ``absent`` drives and is asked about what never was there.
+other coordinates, ``absent`` drives and is asked about what never was there, ``alike`` drives
+where things differ by their shape alone.
 
 In all but ``vigil`` the rooms of the seed's house are joined to one path that the camera gives up
 from its start on: the first room, with two objects, within the first tenth, and never can be
 looked into again, others later. That puts things out of sight for 1,000 frames; those of the
-later rooms come and go to the end. Names, shapes and colours remain those of the seed's house.
+later rooms come and go to the end. Names, shapes and colours remain those of the seed's house,
+except that in ``alike`` all things have the first one's colour.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from tools.tiny_model.house import COLOUR_NAMES, ROOM_SIZE, SHAPES, House, Thing
 from tools.tiny_model.splits import split_of
 from tools.tiny_model.tour import Tour, stamps_of
 
-SUITES = ('tour', 'dwell', 'vigil', 'cuts', 'spin', 'absent')
+SUITES = ('tour', 'dwell', 'vigil', 'cuts', 'spin', 'absent', 'alike')
 SUITE_FRAMES = {suite: 3_600 if suite == 'vigil' else 1_200 for suite in SUITES}
 MIN_FRAMES = 100
 # Of a stream: when the camera leaves the first room for good, or as soon after as it can.
@@ -112,6 +114,8 @@ def _house_on_a_path(suite: str, seed: int) -> tuple[House, list[int]]:
         placed.append(replace(
             thing, room=room, x=x + (1, -1)[corner % 2] * float(reach[0]),
             z=z + (1, -1)[corner // 2] * float(reach[1])))
+    if suite == 'alike':
+        placed = [replace(each, colour=placed[0].colour) for each in placed]
     return replace(house, doors=doors, things=tuple(placed)), path
 
 

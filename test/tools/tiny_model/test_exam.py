@@ -279,6 +279,21 @@ def test_absent_asks_about_nothing_that_was_there(staged):
     assert np.diff([question.ask_at for question in asked]).max() < 70 * SECOND
 
 
+def test_look_alikes_are_told_apart_by_shape_alone():
+    tour = make_stream('alike', 2_000_004)
+    one, other, third = shapes_in(tour)
+    colour = tour.house.things[0].colour
+    shots = film_of(tour, {one: [(3, 12)], other: [(30, 39)], third: [(400, 430), (1150, 1155)]})
+    asked = examine_suite('alike', tour, shots)
+    assert len(asked) == 20
+    for question in asked:
+        check(tour, shots, question)
+    assert {question.kind for question in asked} == {'room', 'seen', 'order'}
+    # Of what was not there, some has the colour of what was.
+    assert [question for question in asked
+            if question.answer == 'no' and f' {colour} ' in question.question]
+
+
 def test_a_stream_that_shows_nothing_is_asked_only_about_nothing(staged):
     tour, _ = staged
     asked = examine_suite('vigil', tour, film_of(tour, {}), kinds=('colour', 'seen'))
