@@ -73,7 +73,8 @@ class TextStream:
     def __init__(self, tokenizer: Any, *, thinking: bool = False) -> None:
         self._tokenizer = tokenizer
         self._pending: list[int] = []
-        # The newest tokens with a text: some tokenizers drop the space that a text begins with.
+        # The newest tokens with a text, and what follows without one: some tokenizers drop the
+        # space that a text begins with.
         self._before: list[int] = []
         self._thoughts = ThoughtFilter(thinking=thinking)
         # Decoding would leave these out, where they are special tokens.
@@ -100,8 +101,7 @@ class TextStream:
         return self._thoughts.push(self._take(self._new_text())) + self._thoughts.flush()
 
     def _take(self, text: str) -> str:
-        if text:
-            self._before = self._pending
+        self._before = self._pending if text else self._before + self._pending
         self._pending = []
         return text
 
