@@ -12,8 +12,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
@@ -29,6 +31,8 @@ LOOPBACK = '127.0.0.1'
 CONNECT_S = 5.0
 # What is passed between processes is small: settings, outcomes, samples.
 STORE_BYTES = 2 ** 27
+# Ray's workers may outlive its shutdown by a moment.
+REMOVE_S = 10.0
 # A socket path has at most 107 characters, of which Ray and the folder's name take 83.
 MAX_ROOT_CHARS = 24
 SERVER = re.compile(r'(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d+')
@@ -59,9 +63,9 @@ def ray_session(address: str) -> Iterator[Any]:
                 RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_AUTH_TOKEN=_token(),
                 RAY_AUTH_MODE=os.environ.get('RAY_AUTH_MODE')))
             root = tempfile.gettempdir()
-            folder = stack.enter_context(tempfile.TemporaryDirectory(
-                prefix='infinipot-', dir=root if len(root) <= MAX_ROOT_CHARS else '/tmp',
-                ignore_cleanup_errors=True))
+            folder = tempfile.mkdtemp(
+                prefix='infinipot-', dir=root if len(root) <= MAX_ROOT_CHARS else '/tmp')
+            stack.callback(_remove, folder)
             options = {
                 'num_cpus': len(os.sched_getaffinity(0)), '_temp_dir': folder,
                 'include_dashboard': False, 'object_store_memory': STORE_BYTES}
@@ -87,6 +91,14 @@ def _import_ray() -> Any:
         raise ConfigurationError(
             f"--ray needs Ray ({error}): pip install '.[ray]' in a clone") from error
     return ray
+
+
+def _remove(folder: str) -> None:
+    """Remove a folder that processes which are about to end may still write to."""
+    deadline = time.monotonic() + REMOVE_S
+    while os.path.exists(folder) and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
 
 
 def _connect(ray: Any, address: str, options: Mapping[str, Any]) -> None:
