@@ -96,7 +96,8 @@ class DemoRun(ReplayObserver):
         DemoReport(shown, played.memory, played.first_ns, played.last_ns, rooms).write(
             self._report)
         self._print(f'wrote {self._report.resolve()}')
-        self._print('to watch the tour and ask in a browser: infinipot serve demo')
+        # As it was called: after `make demo` no infinipot is on the path.
+        self._print(f'to watch the tour and ask in a browser: {sys.argv[0]} serve demo')
         return int(not shown or right < len(shown))
 
     def state(self, text: str) -> None:

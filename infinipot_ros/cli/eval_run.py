@@ -32,7 +32,7 @@ from infinipot_ros.evaluation.recorded_stream import Recording
 from infinipot_ros.evaluation.report.caveats import changed_budgets, left_out, left_out_text
 from infinipot_ros.evaluation.report.formatting import count_text
 from infinipot_ros.evaluation.report.quality_report import write_report
-from infinipot_ros.evaluation.run_store import FRESH, LEFT_OUT, RunStore
+from infinipot_ros.evaluation.run_store import LEFT_OUT, RunStore
 from infinipot_ros.evaluation.stream import questions_digest
 from infinipot_ros.evaluation.stream_dump import HEADER, StreamLoader, dump_folder
 from infinipot_ros.evaluation.task_runner import (
@@ -319,14 +319,15 @@ def refuse_changed(store: RunStore, recordings: Sequence[Recording]) -> None:
             continue
         if run['asked'] != questions_digest(recording.questions):
             raise ConfigurationError(
-                f'{store.folder} holds answers to other questions about {recording.name}; {FRESH}')
+                f'{store.folder} holds answers to other questions about {recording.name}; '
+                f'{store.elsewhere}')
         read = {each['sha256'] for each in run['inputs']}
         # With a dump the recording need not exist any more.
         if recording.path.exists() and not {
                 each['sha256'] for each in described(recording.path)} <= read:
             raise ConfigurationError(
                 f'{store.folder} holds answers about {recording.name}, but of another recording '
-                f'than {recording.path} is now; {FRESH}')
+                f'than {recording.path} is now; {store.elsewhere}')
 
 
 def _refuse_undumped(store: RunStore, tasks: Sequence[StreamTask], dump: Path | None) -> None:

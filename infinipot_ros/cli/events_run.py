@@ -69,7 +69,8 @@ class EventsRun:
             self._settings.model, local_files_only=self._settings.local_files_only)
         if caveat:
             typer.echo(f'note: {caveat}', err=True)
-        with RunStore(self._folder, self._config(recordings), fresh=fresh) as store:
+        with RunStore(self._folder, self._config(recordings), fresh=fresh,
+                      option='--out') as store:
             refuse_changed(store, recordings)
             before = {run['stream'] for run in store.runs}
             failures: list[Failure] = []

@@ -70,15 +70,20 @@ class RunStore:
     :param folder: created where it is missing; one process at a time may hold it.
     :param config: plain values all outcomes depend on.
     :param fresh: delete what an earlier run left.
+    :param option: of the command, which names another place; for its messages.
     :raises ConfigurationError: another process writes there, or the folder holds outcomes of
         another config or other code, files that are not a run's, or a report of something else.
+    :ivar elsewhere: what helps where a folder holds something else, for messages.
     :ivar outcomes: all that count, earlier runs' included.
     :ivar runs: the lines of ``cells.jsonl``.
     :ivar timeline: the lines of ``timeline.jsonl``.
     """
 
-    def __init__(self, folder: Path, config: dict[str, Any], *, fresh: bool = False) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], *, fresh: bool = False,
+                 option: str = '--output') -> None:
         self.folder = folder
+        self.elsewhere = FRESH.replace('--output', option)
+        self._option = option
         self.config = config
         self.outcomes: list[Outcome] = []
         self.runs: list[dict[str, Any]] = []
@@ -100,12 +105,13 @@ class RunStore:
                     for name in (OUTCOMES, TIMELINE, RUNS)}
             except BlockingIOError as error:
                 raise ConfigurationError(
-                    f'another run is writing to {folder}; wait for it, or give another --output',
+                    f'another run is writing to {folder}; wait for it, or give another '
+                    f'{option}',
                 ) from error
             except OSError as error:
                 raise ConfigurationError(
                     f'{folder} cannot be written: {error.strerror}; {way_out(error)}give another '
-                    '--output') from error
+                    f'{option}') from error
             self._lock = lock
             opened.pop_all()
 
@@ -132,7 +138,7 @@ class RunStore:
             raise ConfigurationError(
                 f'{self.folder} is not empty, and not the output folder of an evaluation: it '
                 f'holds {", ".join(others[:3])}{", ..." if len(others) > 3 else ""}; give another '
-                '--output')
+                f'{self._option}')
 
     def _load(self) -> None:
         """Read what an earlier run finished, and drop what it had begun."""
@@ -151,8 +157,8 @@ class RunStore:
                 if (line['stream'], Variant(line['policy'], line['budget'])) in done]
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigurationError(
-                f'{self.folder} holds outcomes this version cannot read ({error}); {FRESH}',
-            ) from error
+                f'{self.folder} holds outcomes this version cannot read ({error}); '
+                f'{self.elsewhere}') from error
         if earlier is not None:
             changes = ', '.join(
                 f'{key} {earlier.get(key)!r} became {self.config.get(key)!r}'
@@ -160,11 +166,12 @@ class RunStore:
                 if earlier.get(key) != self.config.get(key))
             if changes:
                 raise ConfigurationError(
-                    f'{self.folder} holds outcomes of another configuration ({changes}); {FRESH}')
+                    f'{self.folder} holds outcomes of another configuration ({changes}); '
+                    f'{self.elsewhere}')
         if codes - {self._code}:
             raise ConfigurationError(
                 f'{self.folder} holds outcomes of other code ({", ".join(sorted(codes))}, this is '
-                f'{self._code}); {FRESH}')
+                f'{self._code}); {self.elsewhere}')
         self.outcomes = [each for each in found if (each.stream, each.variant) in done]
         write_whole(path, json.dumps(self.config, indent=1) + '\n')
         write_whole(self.folder / OUTCOMES, _lines(map(asdict, self.outcomes)))
@@ -204,7 +211,7 @@ class RunStore:
                for line in self.runs):
             raise ConfigurationError(
                 f'stream {result.stream} has changed since {self.folder} was begun; its outcomes '
-                f'are not comparable: {FRESH}')
+                f'are not comparable: {self.elsewhere}')
         line = asdict(replace(result, outcomes=[], timeline=[]))
         del line['variant'], line['outcomes'], line['timeline']
         line |= asdict(result.variant) | {

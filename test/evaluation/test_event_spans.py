@@ -124,6 +124,7 @@ def test_a_run_goes_on_and_one_that_is_finished_watches_nothing(model, bags, tmp
     refused = find(model, *bags, '--watch', 'What else?', '--out', out)
     assert refused.exit_code == 2
     assert 'another configuration' in refused.stderr
+    assert 'give another --out, or --fresh' in refused.stderr
     assert out.read_text() == whole
 
 
