@@ -157,6 +157,7 @@ def answer_saved(
     :raises QuestionError: another refusal.
     """
     from infinipot_ros.evaluation.memory_report import MemoryReport
+    from infinipot_ros.evaluation.report.formatting import clock_start
     from infinipot_ros.evaluation.time_parsing import stamp_of, typed_scope
     from infinipot_ros.visual_memory.scope import Scope
 
@@ -168,14 +169,16 @@ def answer_saved(
     for summary in summaries:
         memory, loaded = load_saved(summary.path, settings, keep, memory)
         held = summary.first_ns, summary.last_ns
-        stamps = {option: stamp_of(text, *held, option) for option, text in times.items()}
+        start_ns = clock_start(held[0])
+        stamps = {option: stamp_of(text, start_ns, held[1], option)
+                  for option, text in times.items()}
         scope = Scope(stamps.get('--since'), stamps.get('--until'), tuple(cameras))
         answers: list[Answer | QuestionError] = []
         for question in questions:
             try:
                 answers.append(memory.ask(question, scope=scope))
             except QuestionError as error:
-                typed = typed_scope(error, times, held[0], held)
+                typed = typed_scope(error, times, start_ns, held)
                 if error.code not in allowed:
                     raise typed from error
                 answers.append(typed)

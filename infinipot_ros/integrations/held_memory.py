@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infinipot_ros.errors import ConfigurationError, QuestionError
-from infinipot_ros.evaluation.report.formatting import span_text
+from infinipot_ros.evaluation.report.formatting import clock_start, span_text
 from infinipot_ros.evaluation.time_parsing import stamp_of, typed_scope
 from infinipot_ros.integrations.memory_source import SourceAnswer, WatchAlert
 from infinipot_ros.visual_memory.scope import Scope
@@ -29,12 +29,14 @@ class HeldMemory:
         """See ``MemorySource``."""
         status = self._memory.status()
         held = status.oldest_ns, status.newest_ns
-        stamps = {option: stamp_of(text, *held, option) for option, text in times.items()}
+        start_ns = clock_start(held[0])
+        stamps = {option: stamp_of(text, start_ns, held[1], option)
+                  for option, text in times.items()}
         scope = Scope(stamps.get('since'), stamps.get('until'), tuple(cameras))
         try:
             answer = self._memory.ask(question, scope=scope)
         except QuestionError as error:
-            raise typed_scope(error, times, held[0], held) from error
+            raise typed_scope(error, times, start_ns, held) from error
         return SourceAnswer(
             answer.text, '. '.join(filter(None, (answer.note, self._memory.caveat))),
             answer.truncated, answer.observed_from_ns, answer.observed_to_ns, answer.evidence)

@@ -51,7 +51,8 @@ class AskInput(_Input):
     question: str = Field(max_length=4000, description='What to ask, in plain words.')
     since: str = Field('', max_length=100, description=(
         'Only what was seen from then on: "-10 min" before the newest image, "1:30" from the '
-        'oldest, or an ISO date with its time zone. Empty: from the start.'))
+        'oldest, or where times are no dates as they are given, or an ISO date with its time '
+        'zone. Empty: from the start.'))
     until: str = Field('', max_length=100, description=(
         'Only what was seen until then; written like since. Empty: to the end.'))
     cameras: list[str] = Field([], max_length=16, description=(

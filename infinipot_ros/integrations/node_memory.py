@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from infinipot_ros.errors import BusyError, NodeError, QuestionError
-from infinipot_ros.evaluation.report.formatting import span_text
+from infinipot_ros.evaluation.report.formatting import clock_start, span_text
 from infinipot_ros.evaluation.time_parsing import stamp_of, typed_scope
 from infinipot_ros.integrations.memory_source import SourceAnswer, WatchAlert
 from infinipot_ros.ros_time import nanoseconds
@@ -43,14 +43,16 @@ class NodeMemory:
         with self._connected() as client:
             client.wait_active(FIND_S)
             held = _held(client)
-            stamps = {option: stamp_of(text, *held, option) for option, text in times.items()}
+            start_ns = clock_start(held[0])
+            stamps = {option: stamp_of(text, start_ns, held[1], option)
+                      for option, text in times.items()}
             timeout_s = client.parameters(['query.timeout'], FIND_S)['query.timeout']
             try:
                 response = client.ask_once(
                     question, GRACE_S + timeout_s, since_ns=stamps.get('since'),
                     until_ns=stamps.get('until'), cameras=list(cameras), thumbnails=True)
             except QuestionError as error:
-                raise typed_scope(error, times, held[0], held) from error
+                raise typed_scope(error, times, start_ns, held) from error
             return SourceAnswer(
                 response.answer, response.message, response.truncated,
                 nanoseconds(response.observed_from), nanoseconds(response.observed_to),

@@ -78,6 +78,15 @@ def test_time_and_cameras_limit_what_is_asked(desk):
     assert found['memory']['settings']['model'] == 'robot'
 
 
+def test_a_time_that_is_no_date_is_typed_as_it_is_printed(desk, tmp_path):
+    kept = tmp_path / 'pictures.safetensors'
+    done(desk, 'ask', 'pictures', QUESTION, '--save', str(kept))
+    span = '--since', '0:03', '--until', '0:04'
+    [answer] = json.loads(done(desk, 'ask', str(kept), QUESTION, '--json', *span))['answers']
+    assert answer['observed_from_ns'] == 3_000_000_000
+    assert 'observed 0:03.0 to ' in done(desk, 'compare', str(kept), str(kept), QUESTION, *span)
+
+
 def test_two_memories_answer_side_by_side_as_each_does_alone(desk):
     both = json.loads(done(desk, 'compare', 'before', 'after', QUESTION, 'And then?', '--json'))
     for name, report in zip(('before', 'after'), both['memories']):

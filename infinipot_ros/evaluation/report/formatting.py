@@ -45,6 +45,16 @@ def stamp_text(stamp_ns: int, start_ns: int | None) -> str:
     return f'{date:%Y-%m-%d %H:%M:%S}.{stamp_ns // 10**8 % 10} UTC'
 
 
+def clock_start(oldest_ns: int) -> int:
+    """
+    Return the stamp that a typed ``1:30`` counts from, where ``stamp_text`` knows no start.
+
+    :param oldest_ns: stamp of the oldest moment that is remembered; the start, if it is a date.
+        Else times are printed as the stamps have them, and are typed so.
+    """
+    return oldest_ns if oldest_ns >= DATES_FROM_NS else 0
+
+
 def span_text(first_ns: int, last_ns: int) -> str:
     """Format two stamps whose start is not known; a day or a stamp that repeats stands once."""
     first, last = (stamp_text(stamp, None) for stamp in (first_ns, last_ns))

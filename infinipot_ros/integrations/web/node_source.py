@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from infinipot_ros.errors import NodeError, QuestionError
-from infinipot_ros.evaluation.report.formatting import clock_text, stamp_text
+from infinipot_ros.evaluation.report.formatting import clock_start, clock_text, stamp_text
 from infinipot_ros.evaluation.time_parsing import stamp_of, typed_scope
 from infinipot_ros.images.image_messages import to_rgb
 from infinipot_ros.integrations.web.page_source import (
@@ -139,7 +139,8 @@ class NodeSource:
         """
         self._check_there()
         first_ns, newest_ns = self._held()
-        stamps = {name: stamp_of(text, first_ns, newest_ns, name)
+        start_ns = clock_start(first_ns)
+        stamps = {name: stamp_of(text, start_ns, newest_ns, name)
                   for name, text in question.times.items()}
         timeout_s = GRACE_S + float(
             self._client.parameters(['query.timeout'], FIND_S)['query.timeout'])
@@ -153,7 +154,7 @@ class NodeSource:
             raise NodeError(self._away() or str(error)) from error
         except QuestionError as error:
             raise typed_scope(
-                error, question.times, first_ns, (first_ns, newest_ns)) from error
+                error, question.times, start_ns, (first_ns, newest_ns)) from error
         newest_ns = max(newest_ns, self._held()[1])
         return PageAnswer(
             result.answer, result.message, ' to '.join(
