@@ -31,6 +31,7 @@ from infinipot_ros.evaluation.run_store import RunStore
 from infinipot_ros.evaluation.stream_dump import StreamLoader
 from infinipot_ros.evaluation.task_runner import Failure, StreamTask, count_workers, measure
 from infinipot_ros.evaluation.variants import Variant
+from infinipot_ros.ros_time import SECOND_NS
 from infinipot_ros.visual_memory.memory_config import MemoryConfig
 from infinipot_ros.visual_memory.shared_model import (
     load_shared_model,
@@ -93,7 +94,8 @@ class EventsRun:
                 settings.model, local_files_only=settings.local_files_only),
             **{name: getattr(settings, name) for name in _KEPT},
             'watches': [asdict(each) for each in self._plan.watches],
-            'every_ns': self._plan.every_ns, 'window_ns': self._plan.window_ns,
+            'every_s': self._plan.every_ns / SECOND_NS,
+            'window_s': self._plan.window_ns / SECOND_NS,
             **{name: next((getattr(each, name) for each in recordings), None)
                for name in ('topic', 'fps', 'max_image_pixels')}}
 

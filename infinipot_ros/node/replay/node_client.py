@@ -9,6 +9,7 @@ learns that it has ended.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import threading
@@ -47,6 +48,8 @@ ABSENCES = 4
 HISTORY = 256
 #: Seconds a client's own requests may take to be accepted, and a canceled question to end.
 REPLY_S = 10.0
+# Nodes of one name confuse the graph, and rcl warns of them within a process.
+_NUMBER = itertools.count(1)
 
 
 class NodeClient:
@@ -78,7 +81,8 @@ class NodeClient:
         # Bags are played from here.
         with make_room(get_rmw_implementation_identifier(), os.environ):
             self.node = rclpy.create_node(
-                'infinipot_client', context=self._context, namespace=self._namespace)
+                f'infinipot_client_{os.getpid()}_{next(_NUMBER)}', context=self._context,
+                namespace=self._namespace)
         self.statuses: deque[MemoryStatus] = deque(maxlen=HISTORY)
         self.meanwhile: Callable[[], None] = lambda: None
         self._looked, self._absences = 0.0, 0
