@@ -81,7 +81,7 @@ def quality(
     headline: Annotated[
         bool, typer.Option(
             '--headline', help='Small budgets, and questions from now to a day ago: a fixed set, '
-            'in 40 minutes of two cores; smaller with --quick.')
+            'in under an hour of two cores; smaller with --quick.')
     ] = False,
     page: Annotated[
         Path | None, typer.Option(
