@@ -66,23 +66,23 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def start(
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest,
 ) -> Iterator[Callable[..., Any]]:
     """
     Start nodes; whatever a test leaves running is ended.
 
-    They are forked, which takes half the time, unless a test names another ``program``, such as
-    ``NamespacedNode.PROGRAM``: there they are started as a user starts them.
+    They are forked, which takes half the time, but where a test names a ``program`` or its module
+    has ``AS_A_USER``: there they are started as a user starts them.
     """
-    from forked import NODE
     from harness import Client, NamespacedNode
 
     opened: list[tuple[NamespacedNode, Client]] = []
+    usual = NamespacedNode.PROGRAM if getattr(request.module, 'AS_A_USER', False) else None
 
     def begin(*arguments: str, **parameters: Any) -> tuple[NamespacedNode, Client]:
         settings = {'ingest__max_pixels': 3136, 'memory__budget': 64, 'ingest__fps': 0.0,
                     'ingest__queue_size': 500, 'status__period': 0.1, **parameters}
-        settings.setdefault('program', NODE)
+        settings.setdefault('program', usual)
         process = NamespacedNode(tmp_path_factory.mktemp('node'), *arguments, **settings)
         client = Client(process)
         opened.append((process, client))

@@ -15,19 +15,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-NODE = 'import sys; from infinipot_ros.node.main import main; sys.exit(main())'
-
 
 class Forked:
     """The methods of ``subprocess.Popen`` that ``NodeProcess`` calls."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path,
-                 log: Path, code: str = NODE) -> None:
+                 log: Path) -> None:
         from infinipot_ros.evaluation.task_runner import worker_context
         context = worker_context(['infinipot_ros.node.node'])
         self._process = context.Process(
-            target=run_node, args=(list(arguments), dict(environment), folder, log, code),
-            daemon=True)
+            target=run_node, args=(list(arguments), dict(environment), folder, log), daemon=True)
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -49,8 +46,7 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def run_node(arguments: list[str], environment: dict[str, str], folder: Path, log: Path,
-             code: str) -> None:
+def run_node(arguments: list[str], environment: dict[str, str], folder: Path, log: Path) -> None:
     """Run the program, in a session of its own, its output in a file."""
     os.setsid()
     os.chdir(folder)
@@ -60,4 +56,5 @@ def run_node(arguments: list[str], environment: dict[str, str], folder: Path, lo
     for stream in (1, 2):
         os.dup2(output, stream)
     sys.argv = ['infinipot_node', *arguments]
-    exec(code, {'__name__': '__main__'})
+    from infinipot_ros.node.main import main
+    main()

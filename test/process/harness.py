@@ -48,15 +48,14 @@ class NamespacedNode(NodeProcess):
     """
     A node in a namespace of its own, whose image subscriptions lose nothing.
 
-    :param program: what Python runs, or code to be run in a process that is forked, which is
-        seconds sooner.
+    :param program: what Python runs; None forks it, which is the same program seconds sooner.
     :param namespace: by default one that no other process has.
     :param parameters: of the node, with ``__`` for a dot.
     """
 
     PROGRAM = ('-m', 'infinipot_ros.node.main')
 
-    def __init__(self, folder: Path, *arguments: str, program: Sequence[str] | str = PROGRAM,
+    def __init__(self, folder: Path, *arguments: str, program: Sequence[str] | None = PROGRAM,
                  namespace: str = '', **parameters: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._program = program
@@ -75,8 +74,8 @@ class NamespacedNode(NodeProcess):
         super().__init__(folder, [*command, *arguments])
 
     def spawn(self, arguments: Sequence[str], environment: Mapping[str, str]) -> Any:
-        if isinstance(self._program, str):
-            return Forked(arguments, environment, self.folder, self.log, self._program)
+        if self._program is None:
+            return Forked(arguments, environment, self.folder, self.log)
         with self.log.open('wb') as output:
             return subprocess.Popen(
                 [sys.executable, *self._program, *arguments], env=environment, cwd=self.folder,

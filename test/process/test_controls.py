@@ -337,7 +337,7 @@ def test_a_last_save_that_is_killed_leaves_the_file(start, tiny, tmp_path, slow_
 
 
 def test_a_model_that_is_stuck_is_not_waited_for(start, tiny, tmp_path) -> None:
-    process, client = start(model=tiny, storage__directory=tmp_path, program=STUCK,
+    process, client = start(model=tiny, storage__directory=tmp_path, program=('-c', STUCK),
                             storage__autosave_period=3600.0, storage__name='memory')
     client.wait_active()
     client.feed(START_NS, 2)

@@ -9,12 +9,13 @@ import signal
 import time
 
 import pytest
-from harness import SECOND, START_NS, NamespacedNode, drops, wait_until
+from harness import SECOND, START_NS, drops, wait_until
 from rcl_interfaces.srv import GetParameters
 from std_srvs.srv import Trigger
 
 from infinipot_ros.srv import Query
 
+AS_A_USER = True
 STOP_S = 5.0
 STUCK = """
 import sys, time
@@ -29,8 +30,7 @@ def test_transitions_and_bad_configurations(start, tiny, tmp_path) -> None:
     """One node without autostart, through every state."""
     file = tmp_path / 'params.yaml'
     file.write_text('# of another\n/camera:\n  ros__parameters: {block_size: 4}\n')
-    process, client = start('--params-file', str(file), autostart=False, model='/no/such/model',
-                            program=NamespacedNode.PROGRAM)
+    process, client = start('--params-file', str(file), autostart=False, model='/no/such/model')
     client.wait_status(lambda s: s.state == 'unconfigured', 'unconfigured')
     wait_until(lambda: f'{file} has parameters for /camera (line 2), none for {client.name}'
                in process.output(), 5.0, 'a warning of the file')
@@ -145,7 +145,7 @@ def test_a_parameter_of_a_wrong_kind_ends_the_node_with_a_reason(start, tiny, pa
 
 
 def test_sigint_while_the_model_loads(start, tiny) -> None:
-    process, client = start(model=tiny, program=NamespacedNode.PROGRAM)
+    process, client = start(model=tiny)
     client.wait_status(lambda s: s.state == 'configuring', 'configuring', 30.0)
     # Whoever asks is answered meanwhile, and what is set is not lost unseen.
     assert client.state() == 'configuring'
@@ -165,7 +165,7 @@ def test_sigint_while_the_model_loads(start, tiny) -> None:
 
 
 def test_sigint_while_a_cleanup_waits_for_the_model(start, tiny) -> None:
-    process, client = start(model=tiny, program=STUCK)
+    process, client = start(model=tiny, program=('-c', STUCK))
     client.wait_active()
     client.publish(START_NS)
     client.wait_message(

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forked import NODE
 from harness import START_NS, Client, NamespacedNode, wait_until
 from segments import left_of, own_segments
 
@@ -59,21 +58,21 @@ def assert_nothing_stays(process: NamespacedNode, client: Client, number: int) -
 
 @pytest.mark.chaos
 @SIGNALS
-@pytest.mark.parametrize('program', [NODE, WITH_PROFILE], ids=['default', 'profile'])
+@pytest.mark.parametrize('program', [None, ('-c', WITH_PROFILE)], ids=['default', 'profile'])
 def test_a_stopped_node_leaves_graph_and_shared_memory(
-    start: Callable[..., Any], tiny: Path, number: int, program: str,
+    start: Callable[..., Any], tiny: Path, number: int, program: tuple[str, ...] | None,
 ) -> None:
     process, client = start(model=tiny, program=program)
     client.wait_active()
     client.feed(START_NS, 2)
     assert client.ask('What is there?', max_new_tokens=2).success
     sizes = [segment.stat().st_size for segment in own_segments(process.pid)]
-    assert (max(sizes) > 64 * 2 ** 20) == (program is WITH_PROFILE)
+    assert (max(sizes) > 64 * 2 ** 20) == (program is not None)
     assert_nothing_stays(process, client, number)
 
 
 def test_a_node_whose_model_hangs_leaves_graph_and_shared_memory(start, tiny) -> None:
-    process, client = start(model=tiny, program=STUCK)
+    process, client = start(model=tiny, program=('-c', STUCK))
     client.wait_active()
     client.publish(START_NS)
     client.wait_message(
