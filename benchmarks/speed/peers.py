@@ -117,7 +117,7 @@ def measure(options: SpeedOptions) -> Section:
         "DynamicCache of transformers; infinipot_v/official has the released code's settings. The "
         'most that is held at a question is the whole cache, what the step takes beside it in one '
         'layer, and the weights. The released code itself, llama.cpp and vLLM are not run: the '
-        'first reads a whole video anew for each question, the others keep all keys and values, '
+        'first reads a whole video again for each question, the others keep all keys and values, '
         'as full KV does.',
         tables=[Table(
             f'Qwen2.5-VL-{SHAPE} shape, {options.dtype}, {options.device}',

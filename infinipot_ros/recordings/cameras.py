@@ -20,10 +20,9 @@ from urllib.parse import urlsplit
 
 import av
 
-from infinipot_ros.errors import FrameError, SourceError
-from infinipot_ros.images.image_messages import check_size
+from infinipot_ros.errors import SourceError
 from infinipot_ros.recordings.frame_source import Rate
-from infinipot_ros.recordings.videos import VideoSource, upright
+from infinipot_ros.recordings.videos import VideoSource
 from infinipot_ros.visual_memory.frame import Frame
 
 SCHEMES = ('rtsp', 'rtsps', 'http', 'https', 'tcp', 'udp')
@@ -98,24 +97,17 @@ class CameraSource(VideoSource):
                         if self._ended.is_set():
                             return
                         self.away = ''
-                        self._take(picture, rate)
+                        frame = self._taken(
+                            picture, self._origin_ns + time.monotonic_ns(), rate)
+                        if frame is not None:
+                            self._put(frame)
                 self.away = f'the camera at {self.path} ended its stream'
             except SourceError as error:
                 self.away = str(error)
             self._ended.wait(RETRY_S)
 
-    def _take(self, picture: Any, rate: Rate) -> None:
-        stamp_ns = self._origin_ns + time.monotonic_ns()
-        self.seen += 1
-        if not rate.takes(stamp_ns):
-            self.skipped += 1
-            return
-        try:
-            check_size(picture.height, picture.width, self.max_image_pixels)
-        except FrameError as error:
-            self.drop(error)
-            return
-        frame = Frame(upright(picture), stamp_ns)
+    def _put(self, frame: Frame) -> None:
+        """Have a frame wait for the reader, in place of the oldest if too many do."""
         with self._changed:
             if len(self._waiting) == MOST_WAITING:
                 self._waiting.popleft()

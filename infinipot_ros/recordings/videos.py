@@ -75,24 +75,30 @@ class VideoSource(FrameSource):
             step = 1 / Fraction(stream.average_rate or stream.guessed_rate or 25)
             time, first = -step, None
             for picture in self._decoded(container, stream):
-                self.seen += 1
                 # A frame without a time follows the one before at the mean rate.
                 time = time + step if picture.pts is None else picture.pts * picture.time_base
                 first = time if first is None else first
                 stamp_ns = self.origin_ns + round((time - first) * SECOND_NS)
-                if not rate.takes(stamp_ns):
-                    self.skipped += 1
-                    continue
-                try:
-                    check_size(picture.height, picture.width, self.max_image_pixels)
-                except FrameError as error:
-                    self.drop(error)
-                    continue
-                yield Frame(upright(picture), stamp_ns)
+                frame = self._taken(picture, stamp_ns, rate)
+                if frame is not None:
+                    yield frame
         if self.seen == self.dropped.total():
             why = ''.join(f': {text}' for text in self.why.values())
             raise SourceError(
                 f'{self.path} has a video stream, but not one readable frame in it{why}')
+
+    def _taken(self, picture: Any, stamp_ns: int, rate: Rate) -> Frame | None:
+        """Count a decoded picture, and return its frame, if it is to be taken."""
+        self.seen += 1
+        if not rate.takes(stamp_ns):
+            self.skipped += 1
+            return None
+        try:
+            check_size(picture.height, picture.width, self.max_image_pixels)
+        except FrameError as error:
+            self.drop(error)
+            return None
+        return Frame(upright(picture), stamp_ns)
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
         """Yield all pictures that can be decoded, and count the packets that cannot."""

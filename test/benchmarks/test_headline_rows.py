@@ -8,24 +8,12 @@ from dataclasses import replace
 
 import pytest
 from quality_streams import FRAMES, GRID_TOKENS, make_stream
-from tiny_models import make_tiny
 
 from benchmarks.headline_rows import CHANNELS, REKV, show_rows, split_bytes
 from infinipot_ros.evaluation.stream_runner import run_stream
 from infinipot_ros.evaluation.task_runner import quality_settings
 from infinipot_ros.evaluation.variants import FULL, Variant
 from infinipot_ros.visual_memory.plan import cache_shape
-from infinipot_ros.vlm.loading import load_model
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    return str(make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('model'), layers=2))
-
-
-@pytest.fixture(scope='module')
-def model(folder):
-    return load_model(folder)
 
 
 @pytest.fixture

@@ -9,27 +9,15 @@ from dataclasses import replace
 import pytest
 import torch
 from camera import noise, stamp
-from tiny_models import make_tiny
 from torch.nn import functional
 
 from benchmarks.rekv import RetrievingModel, words_of
 from infinipot_ros.evaluation.task_runner import quality_settings
 from infinipot_ros.evaluation.variants import FULL
 from infinipot_ros.visual_memory.visual_memory import VisualMemory
-from infinipot_ros.vlm.loading import load_model
 
 FRAMES = 24
 QUESTION = 'What was seen?'
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    return str(make_tiny('qwen2_5_vl', tmp_path_factory.mktemp('model'), layers=2))
-
-
-@pytest.fixture(scope='module')
-def model(folder):
-    return load_model(folder)
 
 
 def watch(folder, model):

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from small_shapes import small_shape
 
 from benchmarks.speed import compression, floor, side_by_side
 from benchmarks.speed.compression import (
@@ -87,16 +88,7 @@ def test_a_divided_compression_copies_no_more_than_a_layer_beside():
 @pytest.mark.parametrize('quick', [True, False])
 def test_a_section_tells_every_figure_and_target(monkeypatch, quick):
     """The whole measurement, on a shape that takes no time."""
-    kind, text, vision = SHAPES['3B']
-    small = {
-        **text, 'hidden_size': 64, 'intermediate_size': 64, 'num_hidden_layers': 7,
-        'num_attention_heads': 4, 'rope_scaling': {
-            'type': 'mrope', 'rope_type': 'default', 'mrope_section': [2, 3, 3],
-            'rope_theta': 1e6}}
-    tower = {
-        **vision, 'hidden_size': 64, 'num_heads': 4, 'intermediate_size': 64, 'depth': 8,
-        'out_hidden_size': 64}
-    monkeypatch.setitem(SHAPES, 'small', (kind, small, tower))
+    monkeypatch.setitem(SHAPES, 'small', small_shape(7, 8))
     monkeypatch.setattr(compression, 'NAMES', ('small',))
     monkeypatch.setattr(floor, 'COPIED', 2 ** 20)
     monkeypatch.setattr(side_by_side, 'REPEAT_S', 0.0)

@@ -5,6 +5,7 @@
 import json
 
 import pytest
+from small_shapes import small_shape
 
 from benchmarks.speed import peers, side_by_side
 from benchmarks.speed.section import SpeedOptions
@@ -13,17 +14,8 @@ from infinipot_ros.visual_memory.model_shapes import SHAPES
 
 @pytest.fixture(scope='module')
 def section():
-    kind, text, vision = SHAPES['3B']
-    small = {
-        **text, 'hidden_size': 64, 'intermediate_size': 64, 'num_hidden_layers': 3,
-        'num_attention_heads': 4, 'rope_scaling': {
-            'type': 'mrope', 'rope_type': 'default', 'mrope_section': [2, 3, 3],
-            'rope_theta': 1e6}}
-    tower = {
-        **vision, 'hidden_size': 64, 'num_heads': 4, 'intermediate_size': 64, 'depth': 2,
-        'out_hidden_size': 64}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SHAPES, 'small', (kind, small, tower))
+        patch.setitem(SHAPES, 'small', small_shape(3, 2))
         patch.setattr(peers, 'SHAPE', 'small')
         patch.setattr(side_by_side, 'REPEAT_S', 0.0)
         yield peers.measure(SpeedOptions(quick=True, repeats=1))
